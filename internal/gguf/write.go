@@ -1,0 +1,160 @@
+package gguf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+)
+
+// Tensor is a named F32 array to write; Shape is in ggml's order (first dimension contiguous).
+type Tensor struct {
+	Name  string
+	Shape []uint64
+	Data  []float32
+}
+
+// Write stores the metadata and tensors as GGUF version 3 at path, whole or not at
+// all. Metadata keeps its order.
+func Write(path string, kvs []KV, tensors []Tensor) error {
+	for _, t := range tensors {
+		n := uint64(1)
+		for _, d := range t.Shape {
+			n *= d
+		}
+		if n != uint64(len(t.Data)) || len(t.Shape) == 0 || len(t.Shape) > maxDims {
+			return fmt.Errorf("gguf: tensor %q: shape %v does not hold %d values", t.Name, t.Shape, len(t.Data))
+		}
+	}
+	return atomicfile.Write(path, func(out io.Writer) error {
+		w := &writer{w: out}
+		w.put([]byte(magic))
+		w.put(uint32(version))
+		w.put(uint64(len(tensors)))
+		w.put(uint64(len(kvs)))
+		for _, kv := range kvs {
+			w.str(kv.Key)
+			w.value(kv.Key, kv.Value)
+		}
+		offset := int64(0)
+		for _, t := range tensors {
+			w.str(t.Name)
+			w.put(uint32(len(t.Shape)))
+			w.put(t.Shape)
+			w.put(uint32(F32))
+			w.put(uint64(offset))
+			offset = align(offset+4*int64(len(t.Data)), defaultAlignment)
+		}
+		for _, t := range tensors {
+			w.pad()
+			w.put(t.Data)
+		}
+		w.pad()
+		return w.err
+	})
+}
+
+// writer encodes little-endian values and remembers the first error.
+type writer struct {
+	w   io.Writer
+	n   int64
+	err error
+}
+
+func (w *writer) put(v any) {
+	if w.err == nil {
+		w.err = binary.Write(w.w, binary.LittleEndian, v)
+		w.n += int64(binary.Size(v))
+	}
+}
+
+func (w *writer) str(s string) {
+	w.put(uint64(len(s)))
+	w.put([]byte(s))
+}
+
+func (w *writer) pad() {
+	w.put(make([]byte, align(w.n, defaultAlignment)-w.n))
+}
+
+func (w *writer) value(key string, v any) {
+	t, array, n := typeOf(v)
+	if n < 0 {
+		w.err = fmt.Errorf("gguf: metadata %q: values of type %T cannot be stored", key, v)
+		return
+	}
+	if array {
+		w.put(uint32(Array))
+	}
+	w.put(uint32(t))
+	if array {
+		w.put(uint64(n))
+	}
+	switch v := v.(type) {
+	case string:
+		w.str(v)
+	case []string:
+		for _, s := range v {
+			w.str(s)
+		}
+	default:
+		w.put(v)
+	}
+}
+
+// typeOf returns the type code of a value or of a slice's elements, whether it is a
+// slice, and its length (-1 when GGUF has no such type).
+func typeOf(v any) (t Type, array bool, n int) {
+	switch v := v.(type) {
+	case uint8:
+		return Uint8, false, 1
+	case int8:
+		return Int8, false, 1
+	case uint16:
+		return Uint16, false, 1
+	case int16:
+		return Int16, false, 1
+	case uint32:
+		return Uint32, false, 1
+	case int32:
+		return Int32, false, 1
+	case float32:
+		return Float32, false, 1
+	case bool:
+		return Bool, false, 1
+	case string:
+		return String, false, 1
+	case uint64:
+		return Uint64, false, 1
+	case int64:
+		return Int64, false, 1
+	case float64:
+		return Float64, false, 1
+	case []uint8:
+		return Uint8, true, len(v)
+	case []int8:
+		return Int8, true, len(v)
+	case []uint16:
+		return Uint16, true, len(v)
+	case []int16:
+		return Int16, true, len(v)
+	case []uint32:
+		return Uint32, true, len(v)
+	case []int32:
+		return Int32, true, len(v)
+	case []float32:
+		return Float32, true, len(v)
+	case []bool:
+		return Bool, true, len(v)
+	case []string:
+		return String, true, len(v)
+	case []uint64:
+		return Uint64, true, len(v)
+	case []int64:
+		return Int64, true, len(v)
+	case []float64:
+		return Float64, true, len(v)
+	}
+	return 0, false, -1
+}

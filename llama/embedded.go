@@ -1,0 +1,7 @@
+//go:build !llama_system
+
+package llama
+
+// The embedded llama.cpp: the blank import links llama.cpp, ggml and its CPU
+// backend (and Metal on macOS) out of the Go module, so go build is the whole build.
+import _ "github.com/ollama/ollama/llama/llama.cpp/src"
