@@ -1,0 +1,69 @@
+package reward
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Gold scores responses by rule from what the prompt file says about each prompt:
+// Prompt.Gold is an object whose "task" names the rule and whose other fields are
+// the rule's own (SummaryGold for "summarize"). It is exact, needs no model, and is
+// therefore what the other rewards and the value functions are judged by.
+type Gold struct{}
+
+// goldRules maps a task to the rule that scores one response from the prompt's gold.
+var goldRules = map[string]func(gold json.RawMessage, response string) (float64, error){
+	"summarize": func(gold json.RawMessage, response string) (float64, error) {
+		var g SummaryGold
+		if err := json.Unmarshal(gold, &g); err != nil {
+			return 0, err
+		}
+		v, err := g.Judge(response)
+		return v.Reward, err
+	},
+}
+
+// Name is "gold".
+func (Gold) Name() string { return "gold" }
+
+// Score applies each prompt's rule. A prompt without gold is an error.
+func (Gold) Score(ctx context.Context, items []Item) ([]float64, error) {
+	scores := make([]float64, len(items))
+	for i, it := range items {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		s, err := scoreGold(it)
+		if err != nil {
+			return nil, fmt.Errorf("gold reward: prompt %q: %w", it.Prompt.ID, err)
+		}
+		scores[i] = s
+	}
+	return scores, nil
+}
+
+func scoreGold(it Item) (float64, error) {
+	if len(it.Prompt.Gold) == 0 || string(it.Prompt.Gold) == "null" {
+		return 0, fmt.Errorf("it carries no gold (add a \"gold\" field to each line of the prompt file, or choose another reward)")
+	}
+	var head struct {
+		Task string `json:"task"`
+	}
+	if err := json.Unmarshal(it.Prompt.Gold, &head); err != nil {
+		return 0, fmt.Errorf("bad gold: %w (it is a JSON object with a \"task\")", err)
+	}
+	rule, ok := goldRules[head.Task]
+	if !ok {
+		known := slices.Sorted(maps.Keys(goldRules))
+		return 0, fmt.Errorf("no gold rule for task %q (known: %s)", head.Task, strings.Join(known, ", "))
+	}
+	s, err := rule(it.Prompt.Gold, it.Response)
+	if err != nil {
+		return 0, fmt.Errorf("bad gold for task %q: %w", head.Task, err)
+	}
+	return s, nil
+}
