@@ -1,0 +1,69 @@
+// Package blas is the one matrix product that training needs, in C: row-major,
+// single precision, single-threaded, safe to call from many goroutines at once. It
+// knows nothing of models and links nothing but itself; packages that may not
+// import it take [Gemm] through a function value.
+package blas
+
+/*
+#cgo CFLAGS: -O3 -Wall
+#cgo noescape ivo_sgemm
+#cgo nocallback ivo_sgemm
+#include "gemm.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"sync"
+	"unsafe"
+)
+
+type scratch [C.IVO_GEMM_SCRATCH]float32
+
+var pool = sync.Pool{New: func() any { return new(scratch) }}
+
+// Gemm computes C = alpha*op(A)*op(B) + beta*C, all matrices row-major: op(A) is
+// [m][k], op(B) is [k][n], C is [m][n]. With tA, A is stored as [k][m]; with tB, B is
+// stored as [n][k]. lda, ldb and ldc are the distances between rows as stored. With
+// beta 0, C is not read. C must not overlap A or B.
+//
+// Like an index out of range, a slice too short for its shape panics.
+func Gemm(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []float32, ldb int, beta float32, c []float32, ldc int) {
+	if m <= 0 || n <= 0 || k < 0 {
+		if m < 0 || n < 0 || k < 0 {
+			panic(fmt.Sprintf("blas: negative shape m=%d n=%d k=%d", m, n, k))
+		}
+		return
+	}
+	check("A", tA, m, k, a, lda)
+	check("B", tB, k, n, b, ldb)
+	check("C", false, m, n, c, ldc)
+	s := pool.Get().(*scratch)
+	C.ivo_sgemm(flag(tA), flag(tB), C.long(m), C.long(n), C.long(k),
+		C.float(alpha), ptr(a), C.long(lda), ptr(b), C.long(ldb),
+		C.float(beta), ptr(c), C.long(ldc), ptr(s[:]))
+	pool.Put(s)
+}
+
+// check panics unless x holds rows x cols elements (cols x rows when transposed)
+// whose rows lie ld apart.
+func check(name string, transposed bool, rows, cols int, x []float32, ld int) {
+	if transposed {
+		rows, cols = cols, rows
+	}
+	if rows == 0 || cols == 0 {
+		return
+	}
+	if ld < cols || (rows-1)*ld+cols > len(x) {
+		panic(fmt.Sprintf("blas: %s is %d x %d with rows %d apart, but holds %d values", name, rows, cols, ld, len(x)))
+	}
+}
+
+func flag(b bool) C.int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func ptr(x []float32) *C.float { return (*C.float)(unsafe.Pointer(unsafe.SliceData(x))) }
