@@ -22,8 +22,10 @@ var goldRules = map[string]func(gold json.RawMessage, response string) (float64,
 		if err := json.Unmarshal(gold, &g); err != nil {
 			return 0, err
 		}
-		v, err := g.Judge(response)
-		return v.Reward, err
+		if len(g.Facts) == 0 {
+			return 0, fmt.Errorf("it lists no facts (give \"facts\" such as [\"bought|got red bike\"])")
+		}
+		return g.Judge(response).Reward, nil
 	},
 }
 

@@ -46,10 +46,7 @@ func TestJudge(t *testing.T) {
 		{"long opening counts", "one two three four five: got red bike", []reward.ClauseVerdict{i, c}, 0 - 0.16},
 		{"line break", "got red bike\nsold shiny drum", []reward.ClauseVerdict{c, c}, 2 - 0.12},
 	} {
-		v, err := post.Judge(tc.response)
-		if err != nil {
-			t.Fatalf("%s: %v", tc.name, err)
-		}
+		v := post.Judge(tc.response)
 		if !slices.Equal(v.Clauses, tc.clauses) || math.Abs(v.Reward-tc.reward) > 1e-9 {
 			t.Errorf("%s: got %v %.3f, want %v %.3f", tc.name, v.Clauses, v.Reward, tc.clauses, tc.reward)
 		}
@@ -76,11 +73,11 @@ func TestGold(t *testing.T) {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	for gold, want := range map[string]string{
-		"":                                  "carries no gold",
-		"null":                              "carries no gold",
-		"[]":                                "JSON object",
-		`{"task":"sing"}`:                   `no gold rule for task "sing"`,
-		`{"task":"summarize"}`:              "lists no facts",
+		"":                                   "carries no gold",
+		"null":                               "carries no gold",
+		"[]":                                 "JSON object",
+		`{"task":"sing"}`:                    `no gold rule for task "sing"`,
+		`{"task":"summarize"}`:               "lists no facts",
 		`{"task":"summarize","facts":"one"}`: "bad gold",
 	} {
 		_, err := m.Score(t.Context(), []reward.Item{{Prompt: reward.Prompt{ID: "p7", Gold: json.RawMessage(gold)}}})

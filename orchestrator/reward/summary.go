@@ -1,7 +1,6 @@
 package reward
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"unicode"
@@ -59,10 +58,7 @@ func (g SummaryGold) Max(words int) float64 {
 // reward is
 //
 //	#covered - #invented or distracting - 0.5 #repeated - 0.02 #words
-func (g SummaryGold) Judge(response string) (SummaryVerdict, error) {
-	if len(g.Facts) == 0 {
-		return SummaryVerdict{}, fmt.Errorf("it lists no facts (give \"facts\" such as [\"bought|got red bike\"])")
-	}
+func (g SummaryGold) Judge(response string) SummaryVerdict {
 	clauses, words := splitClauses(response)
 	v := SummaryVerdict{Words: words, Reward: -wordPenalty * float64(words)}
 	stated := map[string]bool{}
@@ -82,7 +78,7 @@ func (g SummaryGold) Judge(response string) (SummaryVerdict, error) {
 			v.Reward -= inventedPenalty
 		}
 	}
-	return v, nil
+	return v
 }
 
 // verdict classifies a clause by itself; two clauses that state the same thing have
