@@ -4,11 +4,13 @@
 // The copies undo any transposition, so one kernel serves all four cases.
 #include "gemm.h"
 
-// One vector register. The compiler lowers it to what the machine has.
+// One vector register: what is wider than the machine's, compilers lower badly.
 #if defined(__AVX512F__)
 #define LANES 16
-#else
+#elif defined(__AVX__)
 #define LANES 8
+#else
+#define LANES 4
 #endif
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 

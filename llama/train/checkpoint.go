@@ -1,0 +1,86 @@
+package train
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+// A checkpoint is a GGUF file of three flat tensors, the parameters and AdamW's two
+// moments, with the place in the run as metadata.
+const (
+	checkpointVersion = uint32(1)
+
+	keyVersion     = "train.checkpoint.version"
+	keyFingerprint = "train.checkpoint.fingerprint"
+	keyStep        = "train.checkpoint.step"
+	keyEpoch       = "train.checkpoint.epoch"
+	keyNext        = "train.checkpoint.next"
+)
+
+// fingerprint names the run: everything that decides its course.
+func fingerprint(cfg Config, o Options, docs []Doc) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "%+v %d %d %v %d %v %v %d %d\n", cfg, o.Steps, o.BatchTokens, o.LR, o.WarmUp, o.WeightDecay, o.Clip, o.Seed, o.Shards)
+	for _, d := range docs {
+		binary.Write(h, binary.LittleEndian, []int64{int64(len(d.Tokens)), int64(len(d.Weights))})
+		binary.Write(h, binary.LittleEndian, d.Tokens)
+		binary.Write(h, binary.LittleEndian, d.Weights)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+func (t *trainer) state() []gguf.Tensor {
+	o := t.optimizer
+	n := []uint64{uint64(len(o.params))}
+	return []gguf.Tensor{{Name: "params", Shape: n, Data: o.params}, {Name: "adam.m", Shape: n, Data: o.m}, {Name: "adam.v", Shape: n, Data: o.v}}
+}
+
+// save writes the checkpoint, if the run keeps one.
+func (t *trainer) save() error {
+	if t.opts.Checkpoint == "" {
+		return nil
+	}
+	return gguf.Write(t.opts.Checkpoint, []gguf.KV{
+		{Key: keyVersion, Value: checkpointVersion},
+		{Key: keyFingerprint, Value: t.fingerprint},
+		{Key: keyStep, Value: uint64(t.optimizer.step)},
+		{Key: keyEpoch, Value: uint64(t.cursor.epoch)},
+		{Key: keyNext, Value: uint64(t.cursor.next)},
+	}, t.state())
+}
+
+// resume takes up the checkpoint, if there is one.
+func (t *trainer) resume() error {
+	path := t.opts.Checkpoint
+	f, err := gguf.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if v, _ := f.Int(keyVersion); v != int64(checkpointVersion) || f.Str(keyFingerprint) != t.fingerprint {
+		return &gguf.Error{Path: path, Msg: "the checkpoint belongs to another run",
+			Hint: "use the same options and data to go on with it, or remove it to start anew"}
+	}
+	step, _ := f.Int(keyStep)
+	epoch, _ := f.Int(keyEpoch)
+	next, _ := f.Int(keyNext)
+	t.optimizer.step, t.cursor = int(step), cursor{int(epoch), int(next)}
+	for _, s := range t.state() {
+		data, err := f.ReadF32(s.Name)
+		if err != nil {
+			return err
+		}
+		if copy(s.Data, data) != len(data) || len(data) != len(s.Data) {
+			return &gguf.Error{Path: path, Msg: fmt.Sprintf("%s holds %d values, not %d", s.Name, len(data), len(s.Data)),
+				Hint: "the checkpoint is damaged: remove it to start anew"}
+		}
+	}
+	return nil
+}

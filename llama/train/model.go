@@ -1,0 +1,166 @@
+// Package train trains small Llama-architecture models from scratch on the CPU:
+// next-token loss, forward and backward written by hand over [blas.Gemm],
+// data-parallel over goroutines, and a GGUF file that llama.cpp loads. A run is a
+// function of its options, data and seed alone: the number of workers and
+// interruptions do not change a bit of it. The package does not link llama.cpp.
+//
+// The architecture is llama.cpp's "llama": RMS norm before attention and feed-forward
+// (Zhang and Sennrich 2019), rotary positions over interleaved pairs (Su et al. 2021),
+// multi-head attention, SwiGLU (Shazeer 2020), no biases.
+package train
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// Config is the shape of a model.
+type Config struct {
+	Vocab   int     // tokens
+	Width   int     // of the residual stream
+	Layers  int     // transformer blocks
+	Heads   int     // attention heads, each with its own keys and values
+	FF      int     // width of the feed-forward layer
+	Context int     // most positions a document may take
+	Tied    bool    // the output matrix is the token embedding
+	Theta   float32 // base of the rotary frequencies; 0 means 10000
+	Eps     float32 // of the RMS norms; 0 means 1e-5
+}
+
+func (c Config) withDefaults() Config {
+	if c.Theta == 0 {
+		c.Theta = 10000
+	}
+	if c.Eps == 0 {
+		c.Eps = 1e-5
+	}
+	return c
+}
+
+func (c Config) check() error {
+	switch {
+	case c.Vocab <= 0 || c.Width <= 0 || c.Layers <= 0 || c.Heads <= 0 || c.FF <= 0 || c.Context <= 0:
+		return fmt.Errorf("train: %+v: set vocab, width, layers, heads, ff and context to at least 1", c)
+	case c.Width%(2*c.Heads) != 0:
+		return fmt.Errorf("train: width %d does not split into %d heads of even size: choose a multiple of %d", c.Width, c.Heads, 2*c.Heads)
+	case !(c.Theta > 0 && c.Eps > 0):
+		return fmt.Errorf("train: rope base %v and norm epsilon %v must be positive", c.Theta, c.Eps)
+	}
+	return nil
+}
+
+// Params is the number of parameters.
+func (c Config) Params() int {
+	n := 0
+	for _, t := range c.tensors() {
+		n += t.rows * t.cols
+	}
+	return n
+}
+
+// tensor is one parameter: a matrix [rows][cols], or the gain of a norm (rows 1).
+// name is llama.cpp's.
+type tensor struct {
+	name       string
+	rows, cols int
+	std        float64 // of the initial values; 0 for a gain, which starts at 1
+}
+
+func (t tensor) gain() bool { return t.std == 0 }
+
+// tensors lists the parameters in the order in which they lie in the flat vector.
+// Those multiplied with the same input are neighbours: one product does q, k and v,
+// one does gate and up.
+func (c Config) tensors() []tensor {
+	const std = .02 // GPT-2's initialisation, with its smaller start of what is added to the residual stream
+	in := 1 / math.Sqrt(float64(c.Width))
+	add := func(cols int) float64 { return 1 / math.Sqrt(float64(2*c.Layers*cols)) }
+	out := []tensor{{"token_embd.weight", c.Vocab, c.Width, std}}
+	for l := range c.Layers {
+		name := func(s string) string { return fmt.Sprintf("blk.%d.%s.weight", l, s) }
+		out = append(out,
+			tensor{name("attn_norm"), 1, c.Width, 0},
+			tensor{name("attn_q"), c.Width, c.Width, in},
+			tensor{name("attn_k"), c.Width, c.Width, in},
+			tensor{name("attn_v"), c.Width, c.Width, in},
+			tensor{name("attn_output"), c.Width, c.Width, add(c.Width)},
+			tensor{name("ffn_norm"), 1, c.Width, 0},
+			tensor{name("ffn_gate"), c.FF, c.Width, in},
+			tensor{name("ffn_up"), c.FF, c.Width, in},
+			tensor{name("ffn_down"), c.Width, c.FF, add(c.FF)})
+	}
+	out = append(out, tensor{"output_norm.weight", 1, c.Width, 0})
+	if !c.Tied {
+		out = append(out, tensor{"output.weight", c.Vocab, c.Width, std})
+	}
+	return out
+}
+
+// weights are views into a flat vector of parameters, or of their gradients.
+type weights struct {
+	embd      []float32 // [Vocab][Width]
+	layers    []layer
+	norm, out []float32 // [Width]; [Vocab][Width], the same as embd when tied
+}
+
+type layer struct {
+	attnNorm []float32 // [Width]
+	qkv      []float32 // [3*Width][Width]
+	attnOut  []float32 // [Width][Width]
+	ffnNorm  []float32 // [Width]
+	gateUp   []float32 // [2*FF][Width]
+	down     []float32 // [Width][FF]
+}
+
+func (c Config) view(flat []float32) weights {
+	cut := func(n int) (v []float32) {
+		v, flat = flat[:n:n], flat[n:]
+		return v
+	}
+	w := weights{embd: cut(c.Vocab * c.Width)}
+	for range c.Layers {
+		w.layers = append(w.layers, layer{
+			attnNorm: cut(c.Width),
+			qkv:      cut(3 * c.Width * c.Width),
+			attnOut:  cut(c.Width * c.Width),
+			ffnNorm:  cut(c.Width),
+			gateUp:   cut(2 * c.FF * c.Width),
+			down:     cut(c.Width * c.FF),
+		})
+	}
+	w.norm, w.out = cut(c.Width), w.embd
+	if !c.Tied {
+		w.out = cut(c.Vocab * c.Width)
+	}
+	return w
+}
+
+// Model is a set of parameters.
+type Model struct {
+	Config Config
+	params []float32 // in the order of tensors
+}
+
+// New makes a model with random weights, the same ones for the same seed. Large
+// ones are quick too: benchmarks use them.
+func New(cfg Config, seed uint64) (*Model, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	m := &Model{cfg, make([]float32, cfg.Params())}
+	rest := m.params
+	for i, t := range cfg.tensors() {
+		v := rest[:t.rows*t.cols]
+		rest = rest[len(v):]
+		r := rand.New(rand.NewPCG(seed, uint64(i)))
+		width := float32(2 * math.Sqrt(3) * t.std) // of the uniform distribution with that deviation
+		for j := range v {
+			if v[j] = 1; !t.gain() {
+				v[j] = (r.Float32() - .5) * width
+			}
+		}
+	}
+	return m, nil
+}

@@ -1,0 +1,250 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Options of a run. Zero values take the defaults given; only Steps must be set.
+type Options struct {
+	Steps       int     // minibatches in all
+	BatchTokens int     // most tokens in a minibatch, 1024; raised to one document's length where that is more
+	LR          float64 // peak learning rate, 0.002; it falls to a tenth
+	WarmUp      int     // steps of linear warm-up, a 20th of Steps
+	WeightDecay float64 // of matrices, 0.01; negative for none
+	Clip        float64 // largest norm of the gradient, 1
+	Seed        uint64  // of the initial weights and the order of documents
+
+	// Shards is into how many parts each minibatch is split, 8. It bounds the
+	// useful number of workers and, through rounding, is part of what makes a run.
+	Shards  int
+	Workers int // goroutines, GOMAXPROCS; never changes the result
+
+	// Checkpoint is a file that keeps the state every CheckpointEvery steps (200)
+	// and when the context ends. A run that finds one goes on from it. The caller
+	// removes it once the model is safe.
+	Checkpoint      string
+	CheckpointEvery int
+
+	EvalEvery int            // steps between held-out losses, a 10th of Steps; the last step always has one
+	Progress  func(Progress) // called after every step, on the caller's goroutine
+}
+
+// Progress is the state of a run after a step.
+type Progress struct {
+	Step, Steps     int
+	Loss            float64 // weighted mean over the minibatch, nats a token
+	HeldOut         float64 // the latest one; 0 before the first, or without held-out documents
+	TokensPerSecond float64 // since the previous call
+}
+
+func (o Options) withDefaults(docs []Doc) Options {
+	set := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	setf := func(v *float64, d float64) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	set(&o.BatchTokens, 1024)
+	for _, d := range docs {
+		o.BatchTokens = max(o.BatchTokens, d.rows())
+	}
+	setf(&o.LR, 2e-3)
+	set(&o.WarmUp, max(o.Steps/20, 1))
+	setf(&o.WeightDecay, .01)
+	o.WeightDecay = max(o.WeightDecay, 0)
+	setf(&o.Clip, 1)
+	set(&o.Shards, 8)
+	set(&o.Workers, runtime.GOMAXPROCS(0))
+	set(&o.CheckpointEvery, 200)
+	set(&o.EvalEvery, max(o.Steps/10, 1))
+	return o
+}
+
+// Run trains a fresh model on docs and returns it. heldOut may be empty. When ctx
+// ends it saves a checkpoint, if one is asked for, and returns ctx's error.
+func Run(ctx context.Context, cfg Config, opts Options, docs, heldOut []Doc) (*Model, error) {
+	model, err := New(cfg, opts.Seed)
+	if err != nil {
+		return nil, err
+	}
+	cfg = model.Config
+	if opts.Steps <= 0 {
+		return nil, fmt.Errorf("train: %d steps: ask for at least 1", opts.Steps)
+	}
+	if err := checkDocs("training", docs, cfg); err != nil {
+		return nil, err
+	}
+	if len(heldOut) > 0 {
+		if err := checkDocs("held-out", heldOut, cfg); err != nil {
+			return nil, err
+		}
+	}
+	opts = opts.withDefaults(docs)
+	t := &trainer{opts: opts, model: model, optimizer: newOptimizer(model, opts), heldOut: heldOut}
+	if opts.Checkpoint != "" {
+		t.fingerprint = fingerprint(cfg, opts, docs)
+		if err := t.resume(); err != nil {
+			return nil, err
+		}
+	}
+	t.sampler = newSampler(docs, opts.Seed, t.cursor)
+	if err := t.run(ctx); err != nil {
+		return nil, err
+	}
+	return model, nil
+}
+
+// trainer is a run in progress. What a checkpoint keeps is the optimizer's state
+// and the cursor.
+type trainer struct {
+	opts        Options
+	model       *Model
+	optimizer   *optimizer
+	sampler     *sampler
+	cursor      cursor
+	heldOut     []Doc
+	fingerprint string
+
+	passes []*pass   // one a worker
+	grads  []float32 // a flat gradient a shard, one after another
+}
+
+// prepare allocates what a step works in.
+func (t *trainer) prepare() {
+	longest := 0
+	for _, d := range t.sampler.docs {
+		longest = max(longest, d.rows())
+	}
+	rows := min(t.opts.BatchTokens/t.opts.Shards+longest, t.opts.BatchTokens)
+	for range min(t.opts.Workers, t.opts.Shards) {
+		t.passes = append(t.passes, newPass(t.model.Config, rows, true))
+	}
+	t.grads = make([]float32, t.opts.Shards*len(t.model.params))
+}
+
+func (t *trainer) run(ctx context.Context) error {
+	t.prepare()
+	opts := t.opts
+	p := Progress{Steps: opts.Steps}
+	last := time.Now()
+	for t.optimizer.step < opts.Steps {
+		if err := ctx.Err(); err != nil {
+			return t.stop(err)
+		}
+		batch := t.sampler.batch(opts.BatchTokens)
+		p.Loss = t.step(batch)
+		t.cursor = t.sampler.at
+		p.Step = t.optimizer.step
+		if math.IsNaN(p.Loss) || math.IsInf(p.Loss, 0) {
+			return fmt.Errorf("train: step %d: the loss is %v: lower the learning rate", p.Step, p.Loss)
+		}
+		tokens, _ := size(batch)
+		now := time.Now()
+		p.TokensPerSecond = float64(tokens) / now.Sub(last).Seconds()
+		if (p.Step%opts.EvalEvery == 0 || p.Step == opts.Steps) && len(t.heldOut) > 0 {
+			var err error
+			if p.HeldOut, err = t.model.Loss(ctx, t.heldOut, opts.Workers); err != nil {
+				return t.stop(err)
+			}
+		}
+		if p.Step%opts.CheckpointEvery == 0 || p.Step == opts.Steps {
+			if err := t.save(); err != nil {
+				return err
+			}
+		}
+		last = time.Now()
+		if opts.Progress != nil {
+			opts.Progress(p)
+		}
+	}
+	return nil
+}
+
+// stop keeps the state of a run that was cancelled.
+func (t *trainer) stop(cause error) error {
+	if err := t.save(); err != nil {
+		return err
+	}
+	return fmt.Errorf("train: stopped after step %d of %d: %w", t.optimizer.step, t.opts.Steps, cause)
+}
+
+// step does one minibatch and returns its mean loss.
+func (t *trainer) step(batch []Doc) float64 {
+	shards := split(batch, t.opts.Shards)
+	_, total := size(batch)
+	scale := 1 / math.Max(total, 1e-6)
+	w := t.model.Config.view(t.model.params)
+	losses := make([]float64, len(shards))
+	parallel(len(t.passes), len(shards), func(worker, i int) {
+		n := len(t.model.params)
+		p, g := t.passes[worker], t.grads[i*n:(i+1)*n]
+		if len(shards[i]) == 0 {
+			clear(g)
+			return
+		}
+		p.load(shards[i])
+		losses[i] = p.forward(w, float32(scale))
+		p.backward(w, t.model.Config.view(g))
+	})
+	t.optimizer.update(t.grads, len(shards))
+	sum := 0.0
+	for _, l := range losses {
+		sum += l
+	}
+	return sum * scale
+}
+
+// Loss is the mean of -log p(token) over the documents' tokens after the first,
+// weighted, in nats. The number of workers (0 for GOMAXPROCS) does not change it.
+func (m *Model) Loss(ctx context.Context, docs []Doc, workers int) (float64, error) {
+	if err := checkDocs("given", docs, m.Config); err != nil {
+		return 0, err
+	}
+	rows, total := size(docs)
+	groups := split(docs, (rows+m.Config.Context-1)/m.Config.Context)
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	passes := make([]*pass, min(workers, len(groups)))
+	w := m.Config.view(m.params)
+	sums := make([]float64, len(groups))
+	parallel(len(passes), len(groups), func(worker, i int) {
+		if ctx.Err() != nil || len(groups[i]) == 0 {
+			return
+		}
+		if passes[worker] == nil {
+			passes[worker] = newPass(m.Config, 2*m.Config.Context, false)
+		}
+		passes[worker].load(groups[i])
+		sums[i] = passes[worker].forward(w, 0)
+	})
+	sum := 0.0
+	for _, s := range sums {
+		sum += s
+	}
+	return sum / math.Max(total, 1e-6), ctx.Err()
+}
+
+// parallel calls f(worker, i) for each i below n, on as many goroutines as workers.
+func parallel(workers, n int, f func(worker, i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for worker := range min(workers, n) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(worker, i)
+			}
+		})
+	}
+	wg.Wait()
+}

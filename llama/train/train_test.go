@@ -1,0 +1,246 @@
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var tiny = Config{Vocab: 11, Width: 16, Layers: 2, Heads: 2, FF: 20, Context: 70}
+
+// randomDocs have uneven lengths, past one block of queries, and uneven weights.
+func randomDocs(n int, c Config, seed uint64) []Doc {
+	r := rand.New(rand.NewPCG(seed, 0))
+	docs := make([]Doc, n)
+	for i := range docs {
+		length := 2 + r.IntN(c.Context)
+		if i == 0 {
+			length = c.Context + 1
+		}
+		for range length {
+			docs[i].Tokens = append(docs[i].Tokens, int32(r.IntN(c.Vocab)))
+			docs[i].Weights = append(docs[i].Weights, r.Float32())
+		}
+	}
+	return docs
+}
+
+func TestGradientByFiniteDifferences(t *testing.T) {
+	for _, tied := range []bool{false, true} {
+		t.Run(fmt.Sprintf("tied=%t", tied), func(t *testing.T) {
+			cfg := tiny
+			cfg.Tied = tied
+			m, err := New(cfg, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := rand.New(rand.NewPCG(5, 5))
+			for i := range m.params { // larger than at the start, so that every path carries a gradient
+				m.params[i] += .6 * (r.Float32() - .5)
+			}
+			docs := randomDocs(4, cfg, 1)
+			rows, total := size(docs)
+			p := newPass(m.Config, rows, true)
+			p.load(docs)
+			w := m.Config.view(m.params)
+			grad := make([]float32, len(m.params))
+			p.forward(w, float32(1/total))
+			p.backward(w, m.Config.view(grad))
+
+			at := 0
+			for _, ts := range m.Config.tensors() {
+				n := ts.rows * ts.cols
+				g := grad[at : at+n]
+				entries := []int{0, n - 1, r.IntN(n), r.IntN(n), r.IntN(n)}
+				for i, v := range g { // the largest entry too
+					if math.Abs(float64(v)) > math.Abs(float64(g[entries[0]])) {
+						entries[0] = i
+					}
+				}
+				for _, i := range entries {
+					loss := func(h float32) float64 {
+						old := m.params[at+i]
+						m.params[at+i] = old + h
+						defer func() { m.params[at+i] = old }()
+						return p.forward(w, 0) / total
+					}
+					// The loss is good to about 1e-7, so the quotient to 1e-5; the fourth-order
+					// stencil's own error is far below.
+					const h = .01
+					want := (8*(loss(h)-loss(-h)) - (loss(2*h) - loss(-2*h))) / (12 * h)
+					if got := float64(g[i]); math.Abs(got-want) > 3e-5+2e-3*math.Abs(want) {
+						t.Errorf("%s[%d]: gradient %.7f, finite difference %.7f", ts.name, i, got, want)
+					}
+				}
+				at += n
+			}
+			if at != len(m.params) {
+				t.Errorf("tensors hold %d parameters of %d", at, len(m.params))
+			}
+		})
+	}
+}
+
+// TestDocumentsAreIndependent: packing documents together changes no loss.
+func TestDocumentsAreIndependent(t *testing.T) {
+	m, err := New(tiny, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := randomDocs(5, tiny, 2)
+	_, total := size(docs)
+	sum := 0.0
+	for _, d := range docs {
+		_, weight := size([]Doc{d})
+		loss, err := m.Loss(context.Background(), []Doc{d}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += loss * weight
+	}
+	packed, err := m.Loss(context.Background(), docs, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(packed-sum/total) > 1e-6 {
+		t.Errorf("packed %.7f, apart %.7f", packed, sum/total)
+	}
+}
+
+func encode(text string) (doc Doc) {
+	for _, c := range text {
+		doc.Tokens = append(doc.Tokens, c&127)
+	}
+	return doc
+}
+
+func TestOverfits(t *testing.T) {
+	docs := []Doc{encode("the quick brown fox jumps over the lazy dog"), encode("pack my box with five dozen liquor jugs")}
+	cfg := Config{Vocab: 128, Width: 32, Layers: 2, Heads: 4, FF: 64, Context: 64}
+	m, err := Run(t.Context(), cfg, Options{Steps: 200, LR: 5e-3}, docs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loss, err := m.Loss(t.Context(), docs, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Only the first letters remain uncertain: 2 documents of about 40 letters.
+	if loss > .1 {
+		t.Errorf("loss %.3f after training on two sentences", loss)
+	}
+}
+
+// TestRunIsDeterministic: neither workers nor a stop and resume change a bit.
+func TestRunIsDeterministic(t *testing.T) {
+	docs, heldOut := randomDocs(30, tiny, 7), randomDocs(3, tiny, 8)
+	run := func(ctx context.Context, workers int, checkpoint string, progress func(Progress)) (*Model, error) {
+		return Run(ctx, tiny, Options{Steps: 25, BatchTokens: 200, Shards: 3, Workers: workers, Seed: 4,
+			Checkpoint: checkpoint, CheckpointEvery: 10, EvalEvery: 5, Progress: progress}, docs, heldOut)
+	}
+	want, err := run(t.Context(), 1, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func(what string, got *Model, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got.params, want.params) {
+			t.Errorf("%s: other parameters than the plain run's", what)
+		}
+	}
+	got, err := run(t.Context(), 3, "", nil)
+	same("three workers", got, err)
+
+	path := filepath.Join(t.TempDir(), "checkpoint")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = run(ctx, 2, path, func(p Progress) {
+		if p.Step == 14 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("cancelled: %v", err)
+	}
+	var steps []int
+	got, err = run(t.Context(), 2, path, func(p Progress) { steps = append(steps, p.Step) })
+	same("resumed", got, err)
+	if steps[0] != 15 || len(steps) != 11 {
+		t.Errorf("resumed run did steps %v, not 15 to 25", steps)
+	}
+	got, err = run(t.Context(), 2, path, nil)
+	same("finished already", got, err)
+
+	_, err = Run(t.Context(), tiny, Options{Steps: 26, Checkpoint: path}, docs, nil)
+	if err == nil || !strings.Contains(err.Error(), "another run") {
+		t.Errorf("checkpoint of other options: %v", err)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	good := []Doc{{Tokens: []int32{1, 2, 3}}}
+	for name, c := range map[string]struct {
+		change func(*Config, *Options)
+		docs   []Doc
+		want   string
+	}{
+		"no steps":      {func(_ *Config, o *Options) { o.Steps = 0 }, good, "at least 1"},
+		"odd heads":     {func(c *Config, _ *Options) { c.Heads = 3 }, good, "multiple of 6"},
+		"no layers":     {func(c *Config, _ *Options) { c.Layers = 0 }, good, "layers"},
+		"no documents":  {nil, nil, "at least one"},
+		"short":         {nil, []Doc{{Tokens: []int32{1}}}, "shorter"},
+		"long":          {nil, []Doc{{Tokens: make([]int32, tiny.Context+2)}}, "split"},
+		"foreign token": {nil, []Doc{{Tokens: []int32{1, 11}}}, "tokenizer"},
+		"weights":       {nil, []Doc{{Tokens: []int32{1, 2}, Weights: []float32{1}}}, "weights"},
+		"NaN weight":    {nil, []Doc{{Tokens: []int32{1, 2}, Weights: []float32{0, float32(math.NaN())}}}, "weight"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, opts := tiny, Options{Steps: 1}
+			if c.change != nil {
+				c.change(&cfg, &opts)
+			}
+			if _, err := Run(t.Context(), cfg, opts, c.docs, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want one about %q", err, c.want)
+			}
+		})
+	}
+}
+
+// BenchmarkStep is a training step of the lab model on documents of 60 to 180 tokens.
+func BenchmarkStep(b *testing.B) {
+	cfg := Config{Vocab: 1024, Width: 128, Layers: 5, Heads: 4, FF: 384, Context: 256}
+	r := rand.New(rand.NewPCG(1, 1))
+	docs := make([]Doc, 500)
+	for i := range docs {
+		for range 60 + r.IntN(120) {
+			docs[i].Tokens = append(docs[i].Tokens, int32(r.IntN(cfg.Vocab)))
+		}
+	}
+	for _, tokens := range []int{1024, 2048, 4096} {
+		b.Run(fmt.Sprintf("tokens=%d", tokens), func(b *testing.B) {
+			m, err := New(cfg, 1)
+			if err != nil {
+				b.Fatal(err)
+			}
+			opts := Options{Steps: 1 << 30, BatchTokens: tokens}.withDefaults(docs)
+			t := &trainer{opts: opts, model: m, optimizer: newOptimizer(m, opts), sampler: newSampler(docs, 1, cursor{})}
+			t.prepare()
+			n := 0
+			for b.Loop() {
+				batch := t.sampler.batch(tokens)
+				rows, _ := size(batch)
+				n += rows
+				t.step(batch)
+			}
+			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "tokens/s")
+		})
+	}
+}
