@@ -5,3 +5,5 @@ package llama
 // The embedded llama.cpp: the blank import links llama.cpp, ggml and its CPU
 // backend (and Metal on macOS) out of the Go module, so go build is the whole build.
 import _ "github.com/ollama/ollama/llama/llama.cpp/src"
+
+const build = "embedded llama.cpp ec98e2002 (module github.com/ollama/ollama v0.17.4)"

@@ -1,0 +1,46 @@
+package llama
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors that callers tell apart. They come wrapped in an [*Error] with details.
+var (
+	// ErrContextFull says that the KV cache has no room for a batch; it is unchanged.
+	ErrContextFull = errors.New("the context is full")
+	// ErrAborted says that [Context.Abort] stopped a decode.
+	ErrAborted = errors.New("decoding was aborted")
+	// ErrClosed says that a model or context was used after Close.
+	ErrClosed = errors.New("used after Close")
+	// ErrBusy says that two goroutines used one context at the same time.
+	ErrBusy = errors.New("the context is in use by another goroutine")
+	// ErrNotFinite says that the model produced logits that are NaN or infinite.
+	ErrNotFinite = errors.New("the logits are not finite")
+)
+
+// Error is a failed operation on a model, a context or a file.
+type Error struct {
+	Op   string // what was tried, such as "load"
+	Path string // the file it concerns, if any
+	Err  error
+	Hint string // what to do about it
+}
+
+func (e *Error) Error() string {
+	s := e.Op
+	if e.Path != "" {
+		s += " " + e.Path
+	}
+	s += ": " + e.Err.Error()
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+func failf(op, hint, format string, args ...any) error {
+	return &Error{Op: op, Err: fmt.Errorf(format, args...), Hint: hint}
+}

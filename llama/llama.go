@@ -1,0 +1,61 @@
+// Package llama binds llama.cpp: models, contexts, batches, sequences and the
+// hidden states that guided decoding feeds on.
+//
+// A [Model] holds weights and vocabulary; it may be shared by goroutines. A
+// [Context] holds the KV cache of many sequences and belongs to one goroutine at a
+// time. One call of [Context.Decode] crosses to C once and leaves behind, for every
+// token marked as output, a row of logits, the hidden states of the tapped layers
+// and the row's statistics, all as views into C memory.
+//
+// llama.cpp ends the process when it is used wrongly. Everything it would assert
+// on (ids, rows, sizes, a file's header) is checked here first and comes back as an
+// error that says what to do.
+//
+// The package is mechanism: it knows nothing of prompts, rewards or search.
+package llama
+
+/*
+#cgo CXXFLAGS: -std=c++17
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"sync"
+)
+
+var start = sync.OnceFunc(func() { C.ivo_init() })
+
+// Device is a compute device that the linked backends offer.
+type Device struct {
+	Name        string
+	Description string
+	Free, Total uint64 // bytes of memory
+}
+
+// Devices lists the compute devices (ggml_backend_dev_get).
+func Devices() []Device {
+	start()
+	var out []Device
+	for i := range C.ivo_device_count() {
+		var d C.ivo_device
+		C.ivo_device_get(C.size_t(i), &d)
+		out = append(out, Device{C.GoString(d.name), C.GoString(d.description), uint64(d.free), uint64(d.total)})
+	}
+	return out
+}
+
+// CPUFeatures returns what the CPU backend was compiled for, such as AVX2 = 1
+// (ggml_backend_get_features).
+func CPUFeatures() map[string]string {
+	start()
+	out := make(map[string]string)
+	var name, value *C.char
+	for i := 0; bool(C.ivo_cpu_feature(C.size_t(i), &name, &value)); i++ {
+		out[C.GoString(name)] = C.GoString(value)
+	}
+	return out
+}
+
+// Build says which llama.cpp is linked.
+func Build() string { return build }

@@ -1,0 +1,125 @@
+// Statistics of one row of logits, on vectors of eight floats (GCC's and clang's
+// vector extension: AVX2, NEON or whatever the compiler is told to use).
+#ifndef IVO_ROWSTATS_H
+#define IVO_ROWSTATS_H
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+namespace {
+
+typedef float f32x8 __attribute__((vector_size(32)));
+typedef int32_t i32x8 __attribute__((vector_size(32)));
+
+inline f32x8 splat(float x) { return f32x8{x, x, x, x, x, x, x, x}; }
+
+inline f32x8 load8(const float * p) {
+    f32x8 v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+inline float sum8(f32x8 v) { return ((v[0] + v[4]) + (v[1] + v[5])) + ((v[2] + v[6]) + (v[3] + v[7])); }
+
+inline f32x8 max8(f32x8 a, f32x8 b) { return a > b ? a : b; }
+
+// exp8 is e^x for x <= 0 with a relative error below 3e-7: x = n ln 2 + r, a Taylor
+// polynomial of degree 6 in |r| <= ln 2 / 2, and n added to the exponent bits.
+// Below -87 the result is 0.
+inline f32x8 exp8(f32x8 x) {
+    const f32x8 clipped = max8(x, splat(-87.0f));
+    const f32x8 shifter = splat(12582912.0f); // 1.5 * 2^23: adding it rounds to an integer
+    const f32x8 n = (clipped * splat(1.44269504f) + shifter) - shifter;
+    const f32x8 r = (clipped - n * splat(0.693359375f)) - n * splat(-2.12194440e-4f);
+    f32x8 p = splat(1.0f / 720);
+    p = p * r + splat(1.0f / 120);
+    p = p * r + splat(1.0f / 24);
+    p = p * r + splat(1.0f / 6);
+    p = p * r + splat(0.5f);
+    p = p * r + splat(1.0f);
+    p = p * r + splat(1.0f);
+    const i32x8 bits = (__builtin_convertvector(n, i32x8) + 127) << 23;
+    f32x8 scale;
+    memcpy(&scale, &bits, sizeof scale);
+    const i32x8 keep = x > splat(-87.0f);
+    i32x8 out;
+    p *= scale;
+    memcpy(&out, &p, sizeof out);
+    out &= keep;
+    f32x8 result;
+    memcpy(&result, &out, sizeof result);
+    return result;
+}
+
+// row_stats sets lse = log sum exp(l), entropy = lse - sum p l, and
+// lse_t = log sum exp(l * inv_temp), for the n logits l.
+inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, float * entropy, float * lse_t) {
+    const float low = -std::numeric_limits<float>::infinity();
+    f32x8 top8 = splat(low);
+    int32_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        top8 = max8(load8(l + i), top8);
+    }
+    float top = low;
+    for (int j = 0; j < 8; j++) {
+        top = std::max(top, top8[j]);
+    }
+    for (; i < n; i++) {
+        top = std::max(top, l[i]);
+    }
+
+    f32x8 z = {}, zl = {}, zt = {};
+    for (i = 0; i < n; i += 8) {
+        f32x8 d;
+        if (i + 8 <= n) {
+            d = load8(l + i) - splat(top);
+        } else {
+            d = splat(-1e30f);
+            for (int32_t j = i; j < n; j++) {
+                d[j - i] = l[j] - top;
+            }
+        }
+        d = max8(d, splat(-1e30f)); // a masked token's -inf times its probability 0 would be NaN
+        const f32x8 e = exp8(d);
+        z += e;
+        zl += e * d;
+        zt += exp8(d * splat(inv_temp));
+    }
+    const float sum = sum8(z);
+    *lse = top + std::log(sum);
+    *entropy = std::log(sum) - sum8(zl) / sum;
+    *lse_t = top * inv_temp + std::log(sum8(zt));
+}
+
+// row_top writes the k largest of n logits by falling value; equal values by rising id.
+inline void row_top(const float * l, int32_t n, int32_t k, int32_t * id, float * logit) {
+    if (k <= 0) {
+        return;
+    }
+    const auto before = [l](int32_t a, int32_t b) { return l[a] > l[b] || (l[a] == l[b] && a < b); };
+    int32_t size = 0;
+    for (; size < k; size++) {
+        id[size] = size;
+    }
+    std::make_heap(id, id + k, before); // the worst kept one at the front
+    float worst = l[id[0]];
+    for (int32_t i = k; i < n; i++) {
+        if (l[i] > worst) {
+            std::pop_heap(id, id + k, before);
+            id[k - 1] = i;
+            std::push_heap(id, id + k, before);
+            worst = l[id[0]];
+        }
+    }
+    std::sort_heap(id, id + k, before);
+    for (int32_t i = 0; i < k; i++) {
+        logit[i] = l[id[i]];
+    }
+}
+
+} // namespace
+
+#endif

@@ -1,0 +1,112 @@
+// The C side of package llama: everything that crosses from Go to llama.cpp goes
+// through these functions. No C++ exception leaves them, and what llama.cpp would
+// assert on has been checked in Go before they are called.
+#ifndef IVO_SHIM_H
+#define IVO_SHIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct llama_model ivo_model;
+
+typedef struct {
+    int32_t n_gpu_layers;
+    bool vocab_only, use_mmap, use_mlock, check_tensors;
+    uintptr_t progress; // handle of a Go callback, 0 for none
+} ivo_model_params;
+
+typedef struct {
+    uint32_t n_ctx, n_batch, n_ubatch, n_seq;
+    int32_t n_threads;
+    int32_t flash_attn; // -1 auto, 0 off, 1 on
+    int32_t type_k, type_v;
+    bool kv_unified, embeddings;
+    int32_t n_layers;
+    const int32_t * layers; // tapped layers; n_layer of the model means the final norm
+    int32_t top_n;          // candidates kept per output row, sorted
+} ivo_context_params;
+
+// ivo_context owns a llama_context, its thread pool and the arrays through which a
+// decoding step passes in and out, so that one call a step crosses the border.
+typedef struct {
+    void * impl;
+    int32_t n_ctx, n_batch, top_n;
+
+    // in, by token of the batch
+    int32_t * token;
+    int32_t * pos;
+    int32_t * seq;
+    int8_t * output;
+    float * inv_temp; // 1/T for lse_t
+
+    // out, by output row of the last decode
+    int32_t n_outputs;
+    float * logits;      // [n_outputs][n_vocab], owned by llama.cpp
+    float * hidden;      // [n_outputs][n_embd] after the final norm, owned by llama.cpp; NULL without embeddings
+    float * states;      // [n_outputs][n_layers][n_embd] of the tapped layers
+    float * lse;         // log sum exp(l)
+    float * entropy;     // of softmax(l), nats
+    float * lse_t;       // log sum exp(l * inv_temp)
+    int32_t * top_id;    // [n_outputs][top_n], by falling logit
+    float * top_logit;   // [n_outputs][top_n]
+    volatile int32_t abort; // set to stop a decode that is under way
+} ivo_context;
+
+void ivo_init(void);
+
+ivo_model * ivo_model_load(const char * path, const ivo_model_params * p);
+void ivo_model_free(ivo_model * m);
+uint32_t ivo_quantize(const char * in, const char * out, int32_t ftype, int32_t n_threads);
+
+typedef struct {
+    int32_t n_vocab, n_ctx_train, n_embd, n_layer, n_head, n_head_kv;
+    int32_t bos, eos, eot;
+    uint64_t n_params, size;
+    bool add_bos, has_encoder, has_decoder, recurrent;
+    const char * chat_template; // owned by the model, may be NULL
+} ivo_model_info;
+void ivo_model_describe(const ivo_model * m, ivo_model_info * info, char * desc, size_t desc_size);
+
+// The functions below return INT32_MIN when llama.cpp threw.
+int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse);
+int32_t ivo_piece(const ivo_model * m, int32_t token, char * buf, int32_t len, bool special);
+int32_t ivo_detokenize(const ivo_model * m, const int32_t * tokens, int32_t n, char * buf, int32_t len, bool special);
+int32_t ivo_token_attr(const ivo_model * m, int32_t token);
+bool ivo_is_eog(const ivo_model * m, int32_t token);
+int32_t ivo_chat(const char * tmpl, const char ** roles, const char ** contents, size_t n, bool assistant, char * buf, int32_t len);
+
+ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p);
+void ivo_context_free(ivo_context * c);
+// llama_decode's status (0 ok, 1 no room in the KV cache, 2 aborted, < 0 error), or
+// IVO_NOT_FINITE when a row of logits holds NaN or infinity.
+#define IVO_NOT_FINITE (-100)
+int32_t ivo_decode(ivo_context * c, int32_t n_tokens);
+void ivo_clear(ivo_context * c);
+bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1);
+void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p1);
+int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq);
+
+size_t ivo_device_count(void);
+typedef struct {
+    const char * name;
+    const char * description;
+    size_t free, total;
+} ivo_device;
+void ivo_device_get(size_t i, ivo_device * d);
+// Feature i of the CPU backend as compiled in; false past the last one.
+bool ivo_cpu_feature(size_t i, const char ** name, const char ** value);
+
+// ivo_bench_loop decodes n_steps batches that each extend n_seq sequences by the
+// token 1 from position pos0, as the bare C loop that Go's speed is held against.
+int32_t ivo_bench_loop(ivo_context * c, int32_t n_seq, int32_t pos0, int32_t n_steps);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,176 @@
+package llama
+
+/*
+#include <stdlib.h>
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"math"
+	"unsafe"
+)
+
+type vocabulary struct {
+	bos, eos, eot int32
+	addBOS        bool
+	eog           []bool
+	chatTemplate  string
+}
+
+// BOS, EOS and EOT are the special tokens of the vocabulary, -1 where it has none.
+func (m *Model) BOS() int32 { return m.tok.bos }
+
+// EOS is the end-of-sequence token, -1 if there is none.
+func (m *Model) EOS() int32 { return m.tok.eos }
+
+// EOT is the end-of-turn token, -1 if there is none.
+func (m *Model) EOT() int32 { return m.tok.eot }
+
+// AddBOS says whether the model wants its BOS token before a prompt.
+func (m *Model) AddBOS() bool { return m.tok.addBOS }
+
+// IsEOG says whether the token ends a generation (EOS, EOT and their like). An id
+// outside the vocabulary does not.
+func (m *Model) IsEOG(token int32) bool {
+	return token >= 0 && int(token) < len(m.tok.eog) && m.tok.eog[token]
+}
+
+// Tokenize turns UTF-8 text into token ids (llama_tokenize). special adds the BOS or
+// EOS token if the model is configured so; parse recognises special tokens written
+// out in the text, which untrusted text should not be allowed to do.
+func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
+	if m.c == nil {
+		return nil, &Error{Op: "tokenize", Err: ErrClosed}
+	}
+	if len(text) > math.MaxInt32/4 {
+		return nil, failf("tokenize", "split the text", "a text of %d bytes is too long", len(text))
+	}
+	ctext := C.CString(text)
+	defer C.free(unsafe.Pointer(ctext))
+	out := make([]int32, len(text)+2)
+	for range 2 {
+		n := C.ivo_tokenize(m.c, ctext, C.int32_t(len(text)), (*C.int32_t)(unsafe.Pointer(&out[0])), C.int32_t(len(out)), C.bool(special), C.bool(parse))
+		switch {
+		case n == math.MinInt32:
+			return nil, failf("tokenize", "", "llama.cpp failed: %s", takeErrors())
+		case n >= 0:
+			return out[:n], nil
+		}
+		out = make([]int32, -n)
+	}
+	return nil, failf("tokenize", "", "llama.cpp gave no stable token count")
+}
+
+// Piece is the text of one token (llama_token_to_piece): bytes that may be a part of
+// a UTF-8 character. special renders control tokens, which are otherwise empty.
+func (m *Model) Piece(token int32, special bool) ([]byte, error) {
+	if m.c == nil {
+		return nil, &Error{Op: "piece", Err: ErrClosed}
+	}
+	if err := m.checkToken("piece", token); err != nil {
+		return nil, err
+	}
+	buf := make([]byte, 64)
+	for range 2 {
+		n := C.ivo_piece(m.c, C.int32_t(token), (*C.char)(unsafe.Pointer(&buf[0])), C.int32_t(len(buf)), C.bool(special))
+		switch {
+		case n == math.MinInt32:
+			return nil, failf("piece", "", "llama.cpp failed: %s", takeErrors())
+		case n >= 0:
+			return buf[:n], nil
+		}
+		buf = make([]byte, -n)
+	}
+	return nil, failf("piece", "", "llama.cpp gave no stable length")
+}
+
+// Detokenize is the inverse of [Model.Tokenize] (llama_detokenize).
+func (m *Model) Detokenize(tokens []int32, special bool) (string, error) {
+	if m.c == nil {
+		return "", &Error{Op: "detokenize", Err: ErrClosed}
+	}
+	if len(tokens) == 0 {
+		return "", nil
+	}
+	for _, t := range tokens {
+		if err := m.checkToken("detokenize", t); err != nil {
+			return "", err
+		}
+	}
+	buf := make([]byte, 8*len(tokens)+64)
+	for range 2 {
+		n := C.ivo_detokenize(m.c, (*C.int32_t)(unsafe.Pointer(&tokens[0])), C.int32_t(len(tokens)), (*C.char)(unsafe.Pointer(&buf[0])), C.int32_t(len(buf)), C.bool(special))
+		switch {
+		case n == math.MinInt32:
+			return "", failf("detokenize", "", "llama.cpp failed: %s", takeErrors())
+		case n >= 0:
+			return string(buf[:n]), nil
+		}
+		buf = make([]byte, -n)
+	}
+	return "", failf("detokenize", "", "llama.cpp gave no stable length")
+}
+
+func (m *Model) checkToken(op string, token int32) error {
+	if token < 0 || int(token) >= m.info.Vocab {
+		return failf(op, "token ids come from this model's own vocabulary", "token %d is not one of %d", token, m.info.Vocab)
+	}
+	return nil
+}
+
+// Message is one turn of a chat.
+type Message struct {
+	Role    string `json:"role"`
+	Content string `json:"content"`
+}
+
+// ChatTemplate is the template stored in the model, "" if there is none.
+func (m *Model) ChatTemplate() string { return m.tok.chatTemplate }
+
+// ApplyChat formats a chat with the model's own template, or with template if it is
+// not empty: a Jinja text or the name of one that llama.cpp has built in
+// (llama_chat_apply_template). assistant opens the assistant's turn at the end.
+func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (string, error) {
+	const op = "chat template"
+	if template == "" {
+		template = m.tok.chatTemplate
+	}
+	if template == "" {
+		return "", failf(op, "give one with --chat-template, for example chatml", "the model has none")
+	}
+	if len(messages) == 0 {
+		return "", failf(op, "", "no messages")
+	}
+	start()
+	size := 256
+	strs := []*C.char{C.CString(template)}
+	for _, msg := range messages {
+		strs = append(strs, C.CString(msg.Role), C.CString(msg.Content))
+		size += 2 * (len(msg.Role) + len(msg.Content))
+	}
+	defer func() {
+		for _, s := range strs {
+			C.free(unsafe.Pointer(s))
+		}
+	}()
+	// The arrays of strings live in C: cgo passes no Go memory that holds pointers.
+	n := len(messages)
+	arr := (*[1 << 20]*C.char)(C.malloc(C.size_t(2*n) * C.size_t(unsafe.Sizeof(uintptr(0)))))
+	defer C.free(unsafe.Pointer(arr))
+	for i := range messages {
+		arr[i], arr[n+i] = strs[1+2*i], strs[2+2*i]
+	}
+	for range 2 {
+		buf := make([]byte, size)
+		k := C.ivo_chat(strs[0], &arr[0], &arr[n], C.size_t(n), C.bool(assistant), (*C.char)(unsafe.Pointer(&buf[0])), C.int32_t(size))
+		switch {
+		case k < 0:
+			return "", failf(op, "give a built-in one with --chat-template, for example chatml", "llama.cpp does not know this template")
+		case int(k) <= size:
+			return string(buf[:k]), nil
+		}
+		size = int(k)
+	}
+	return "", failf(op, "", "llama.cpp gave no stable length")
+}
