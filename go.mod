@@ -7,4 +7,5 @@ require github.com/ollama/ollama v0.17.4
 require (
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/klauspost/compress v1.20.3
+	pgregory.net/rapid v1.3.0
 )

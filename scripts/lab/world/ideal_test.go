@@ -176,11 +176,11 @@ func TestIdealPolicyLeavesRoom(t *testing.T) {
 	greedyMean, _ := meanSD(greedy)
 	t.Logf("T=0.7 %.2f (sd %.2f), T=0.35 %.2f, greedy %.2f, best of 16 %.2f", mean, sd, coldMean, greedyMean, bestMean)
 	for what, ok := range map[string]bool{
-		"best of 16 is 1.4 sd above the mean":    bestMean >= mean+1.4*sd,
-		"best of 16 is 1.0 sd above greedy":      bestMean >= greedyMean+1.0*sd,
-		"greedy is within 0.5 sd of the mean":    math.Abs(greedyMean-mean) <= 0.5*sd,
-		"T=0.35 is within 0.5 sd of the mean":    math.Abs(coldMean-mean) <= 0.5*sd,
-		"the mean is a mediocre summary's": mean > 0 && mean < 1.5,
+		"best of 16 is 1.4 sd above the mean": bestMean >= mean+1.4*sd,
+		"best of 16 is 1.0 sd above greedy":   bestMean >= greedyMean+1.0*sd,
+		"greedy is within 0.5 sd of the mean": math.Abs(greedyMean-mean) <= 0.5*sd,
+		"T=0.35 is within 0.5 sd of the mean": math.Abs(coldMean-mean) <= 0.5*sd,
+		"the mean is a mediocre summary's":    mean > 0 && mean < 1.5,
 	} {
 		if !ok {
 			t.Errorf("does not hold: %s", what)

@@ -19,31 +19,44 @@ const (
 // summaries the first two.
 var families = [][]string{
 	words("got bought purchased"),
-	words("lost misplaced"),
+	words("lost misplaced forgot"),
 	words("broke smashed cracked"),
 	words("found spotted discovered"),
-	words("sold auctioned"),
+	words("sold auctioned traded"),
 	words("fixed repaired mended"),
-	words("painted decorated"),
-	words("gave donated"),
+	words("painted decorated polished"),
+	words("gave donated offered"),
 	words("hid stashed buried"),
 	words("washed cleaned scrubbed"),
+	words("mailed shipped posted"),
+	words("borrowed rented leased"),
 }
 
 var (
 	objects = words("lamp chair bike coat clock guitar camera kettle mirror ring drum kite vase phone " +
-		"basket hat piano table tent bell map radio scarf book sofa")
+		"basket hat piano table tent bell map radio scarf book sofa candle pillow ladder bucket shovel " +
+		"violin helmet jacket wallet teapot blanket carpet curtain hammer statue trumpet puzzle " +
+		"notebook suitcase telescope bottle mattress necklace wheelbarrow tractor balloon bracelet flashlight " +
+		"microscope backpack dresser toaster")
 	attributes = words("red blue green tiny huge shiny wooden cheap dusty heavy yellow round silver " +
-		"black white purple rusty striped plastic fancy")
+		"black white purple rusty striped plastic fancy golden broken leather vintage modern crooked " +
+		"folding glass musical noisy pretty scratched soft square stained floral portable ceramic " +
+		"transparent magnetic pale velvet")
 
-	times   = []string{"yesterday", "last week", "this morning", "on monday", "on friday", "last night"}
-	places  = []string{"at the market", "near the station", "in the garden", "at work", "by the river"}
-	persons = words("cousin brother sister neighbor boss friend uncle teacher")
+	times = []string{"yesterday", "last week", "this morning", "on monday", "on friday", "last night",
+		"three days ago", "on sunday", "this evening"}
+	places = []string{"at the market", "near the station", "in the garden", "at work", "by the river",
+		"behind the church", "in the kitchen", "at school", "outside the library", "at the airport", "under the bridge"}
+	persons = words("cousin brother sister neighbor boss friend uncle teacher mother father doctor landlord")
 
 	fillers = []string{
 		"the weather was nice.", "it was a long day.", "not much else to say.", "thanks for reading.",
 		"i hope you are well.", "there was rain all day.", "i feel tired now.", "what a strange week.",
 		"we had soup for dinner.", "the train was late.", "that is all.", "life goes on.",
+		"sorry for the long text.", "my head still hurts.", "nobody asked me about it.", "the coffee tasted great.",
+		"i will write again soon.", "our street is quiet today.", "everyone seems busy lately.", "please be kind.",
+		"breakfast was burned again.", "we laughed about everything.", "summer cannot come fast enough.",
+		"nothing special is planned.", "hopefully tomorrow goes better.", "traffic made me angry.",
 	}
 )
 
