@@ -1,0 +1,39 @@
+// Command lab makes the lab's files from nothing: prompts, a tokenizer and a small
+// model trained on a generated text world whose rewards are known exactly. Run it
+// from the repository's root with make lab. It is deterministic and can be stopped
+// anywhere: run again, it goes on from the last checkpoint, and what is finished
+// stays.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	var r recipe
+	flag.StringVar(&r.task, "task", "summarize", "task of the world")
+	flag.StringVar(&r.size, "size", "S", "size of the model: S, M or L")
+	flag.StringVar(&r.out, "out", "testdata/lab", "folder of the finished files")
+	flag.StringVar(&r.work, "work", ".cache/lab", "folder of checkpoints")
+	flag.IntVar(&r.tokens, "tokens", 6_000_000, "tokens of training text, each seen once")
+	flag.IntVar(&r.trainPrompts, "train-prompts", 4000, "prompts to learn a value function on")
+	flag.IntVar(&r.testPrompts, "test-prompts", 400, "prompts to evaluate on")
+	flag.Float64Var(&r.lr, "lr", 2e-3, "peak learning rate")
+	flag.Uint64Var(&r.seed, "seed", 1, "seed of the world and of training")
+	flag.IntVar(&r.threads, "threads", runtime.NumCPU(), "threads to train with (does not change the result)")
+	flag.Parse()
+	r.size = strings.ToUpper(r.size)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := r.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "lab:", err)
+		os.Exit(1)
+	}
+}
