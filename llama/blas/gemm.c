@@ -1,7 +1,8 @@
 // Single-precision matrix product after Goto and van de Geijn, "Anatomy of
 // High-Performance Matrix Multiplication" (2008): blocks of A and B are copied into
 // panels that the caches hold, and a register tile of MR x NR is summed over them.
-// The copies undo any transposition, so one kernel serves all four cases.
+// The copies undo any transposition, so one kernel serves all four cases; an A that
+// lies as the kernel walks it is not copied.
 #include "gemm.h"
 
 // One vector register: what is wider than the machine's, compilers lower badly.
@@ -13,6 +14,7 @@
 #define LANES 4
 #endif
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 enum {
 	MR = 6,         // 6 x 2 accumulators + 2 of B + 1 of A fit 16 registers
@@ -25,43 +27,62 @@ _Static_assert(MC % MR == 0 && NC % NR == 0, "blocks hold whole tiles");
 _Static_assert(MC * KC + KC * NC == IVO_GEMM_SCRATCH, "scratch holds both blocks");
 
 static inline long min(long a, long b) { return a < b ? a : b; }
-
-// panel copies rows x cols elements to dst, column by column, each column padded
-// with zeros to width. Element (i, p) lies at src[i*rs + p*cs].
-static inline void panel(float *restrict dst, const float *restrict src,
-                         long rows, long cols, long rs, long cs, long width) {
-	for (long i = rows; i < width; i++)
-		for (long p = 0; p < cols; p++) dst[p * width + i] = 0;
-	if (rs == 1)
-		for (long p = 0; p < cols; p++)
-			for (long i = 0; i < rows; i++) dst[p * width + i] = src[i + p * cs];
-	else
-		for (long p = 0; p < cols; p++)
-			for (long i = 0; i < rows; i++) dst[p * width + i] = src[i * rs + p * cs];
+// transpose4 writes the 4 x 4 block at src, whose rows lie rs apart, column by column,
+// the columns ds apart.
+static inline void transpose4(float *restrict dst, long ds, const float *restrict src, long rs) {
+	vec4 a = *(const vec4 *)src, b = *(const vec4 *)(src + rs);
+	vec4 c = *(const vec4 *)(src + 2 * rs), d = *(const vec4 *)(src + 3 * rs);
+	vec4 ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+	vec4 cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+	*(vec4 *)dst = __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5);
+	*(vec4 *)(dst + ds) = __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7);
+	*(vec4 *)(dst + 2 * ds) = __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5);
+	*(vec4 *)(dst + 3 * ds) = __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7);
 }
 
-// pack copies a rows x cols block into panels of width rows. Whole panels get
-// their constant width, so that the compiler unrolls the copy.
-static inline void pack(float *dst, const float *src, long rows, long cols, long rs, long cs, long width) {
-	for (long i = 0; i < rows; i += width, dst += width * cols, src += width * rs) {
-		if (rows - i >= width)
-			panel(dst, src, width, cols, rs, cs, width);
+// panel copies count x k elements to dst, k groups of width each, padded with zeros.
+// Element (i, p) lies at src[i*is + p*ps]; is or ps is 1.
+static inline void panel(float *restrict dst, const float *restrict src,
+                         long count, long k, long is, long ps, long width) {
+	if (is == 1) {
+		for (long p = 0; p < k; p++, dst += width, src += ps) {
+			for (long i = 0; i < count; i++) dst[i] = src[i];
+			for (long i = count; i < width; i++) dst[i] = 0;
+		}
+		return;
+	}
+	long p = 0;
+	if (count == width)
+		for (; p + 4 <= k; p += 4)
+			for (long i = 0; i < width; i += 4) transpose4(dst + p * width + i, width, src + i * is + p, is);
+	for (; p < k; p++)
+		for (long i = 0; i < width; i++) dst[p * width + i] = i < count ? src[i * is + p] : 0;
+}
+
+// pack copies a count x k block into panels of width. A whole panel gets its
+// constant width, so that the compiler unrolls the copy.
+static inline void pack(float *dst, const float *src, long count, long k, long is, long ps, long width) {
+	for (; count > 0; count -= width, dst += width * k, src += width * is) {
+		if (count >= width)
+			panel(dst, src, width, k, is, ps, width);
 		else
-			panel(dst, src, rows - i, cols, rs, cs, width);
+			panel(dst, src, count, k, is, ps, width);
 	}
 }
 
-// tile adds alpha * (one panel of A) * (one panel of B) to beta * C for the
-// mr x nr corner of the register tile that lies inside C.
-static void tile(long k, const float *restrict a, const float *restrict b, float alpha,
-                 float beta, float *restrict c, long ldc, long mr, long nr) {
+// tile adds alpha * A * (one panel of B) to beta * C for the mr x nr corner of the
+// register tile that lies inside C. Element (i, p) of A lies at a[i*is + p*ps].
+static void tile(long k, const float *restrict a, long is, long ps, const float *restrict b,
+                 float alpha, float beta, float *restrict c, long ldc, long mr, long nr) {
+	const float *row[MR]; // rows past the corner repeat its last one
+	for (int i = 0; i < MR; i++) row[i] = a + min(i, mr - 1) * is;
 	vec acc[MR][2] = {{{0}}};
-	for (long p = 0; p < k; p++, a += MR, b += NR) {
+	for (long p = 0; p < k; p++, b += NR) {
 		vec b0 = *(const vec *)b, b1 = *(const vec *)(b + LANES);
 #pragma GCC unroll 6
 		for (int i = 0; i < MR; i++) {
-			acc[i][0] += a[i] * b0;
-			acc[i][1] += a[i] * b1;
+			acc[i][0] += row[i][p * ps] * b0;
+			acc[i][1] += row[i][p * ps] * b1;
 		}
 	}
 	if (mr == MR && nr == NR) {
@@ -79,6 +100,7 @@ static void tile(long k, const float *restrict a, const float *restrict b, float
 		return;
 	}
 	float out[MR][NR];
+#pragma GCC unroll 6
 	for (int i = 0; i < MR; i++) {
 		*(vec *)&out[i][0] = alpha * acc[i][0];
 		*(vec *)&out[i][LANES] = alpha * acc[i][1];
@@ -96,8 +118,6 @@ void ivo_sgemm(int ta, int tb, long m, long n, long k,
 		return;
 	}
 	float *pa = scratch, *pb = scratch + MC * KC;
-	long ars = ta ? 1 : lda, acs = ta ? lda : 1;
-	long brs = tb ? 1 : ldb, bcs = tb ? ldb : 1;
 	long depth = (k + KC - 1) / KC;
 	depth = (k + depth - 1) / depth; // blocks of equal depth
 
@@ -106,13 +126,22 @@ void ivo_sgemm(int ta, int tb, long m, long n, long k,
 		for (long p0 = 0; p0 < k; p0 += depth) {
 			long kc = min(depth, k - p0);
 			float scale = p0 == 0 ? beta : 1;
-			pack(pb, b + p0 * brs + j0 * bcs, nc, kc, bcs, brs, NR);
+			if (tb)
+				pack(pb, b + j0 * ldb + p0, nc, kc, ldb, 1, NR);
+			else
+				pack(pb, b + p0 * ldb + j0, nc, kc, 1, ldb, NR);
 			for (long i0 = 0; i0 < m; i0 += MC) {
 				long mc = min(MC, m - i0);
-				pack(pa, a + i0 * ars + p0 * acs, mc, kc, ars, acs, MR);
+				// The rows of an untransposed A are read where they are.
+				const float *block = a + i0 * lda + p0;
+				long panels = lda, is = lda, ps = 1;
+				if (ta) {
+					pack(pa, a + p0 * lda + i0, mc, kc, 1, lda, MR);
+					block = pa, panels = kc, is = 1, ps = MR;
+				}
 				for (long j = 0; j < nc; j += NR)
 					for (long i = 0; i < mc; i += MR)
-						tile(kc, pa + i * kc, pb + j * kc, alpha, scale,
+						tile(kc, block + i * panels, is, ps, pb + j * kc, alpha, scale,
 						     c + (i0 + i) * ldc + j0 + j, ldc, min(MR, mc - i), min(NR, nc - j));
 			}
 		}

@@ -230,7 +230,7 @@ func BenchmarkStep(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			opts := Options{Steps: 1 << 30, BatchTokens: tokens}.withDefaults(docs)
+			opts := Options{Steps: 1 << 30, BatchTokens: tokens, Workers: 2}.withDefaults(docs)
 			t := &trainer{opts: opts, model: m, optimizer: newOptimizer(m, opts), sampler: newSampler(docs, 1, cursor{})}
 			t.prepare()
 			n := 0
