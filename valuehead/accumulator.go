@@ -1,0 +1,133 @@
+package valuehead
+
+import (
+	"fmt"
+	"math"
+)
+
+// Accumulator is the memory of one response that is being decoded: it takes the tokens
+// one at a time and yields the input row of the current state. It is not safe for
+// concurrent use. A forked beam takes a copy.
+type Accumulator struct {
+	f *Features
+	t int // tokens so far
+	// One backing array, so that a copy is one copy:
+	memory  []float32
+	hidden  []float32 // h_t of the chosen layers
+	before  []float32 // h_{t-1}
+	total   []float32 // sum of h_1..h_t
+	scalars []float32 // of token t
+	sum     []float32
+	least   []float32
+	most    []float32
+}
+
+// NewAccumulator returns the memory of an empty response.
+func (f *Features) NewAccumulator() *Accumulator {
+	a := &Accumulator{f: f}
+	h, s := f.hidden, len(f.scalars)
+	a.memory = make([]float32, 3*h+4*s)
+	rest := a.memory
+	for _, part := range []*[]float32{&a.hidden, &a.before, &a.total} {
+		*part, rest = rest[:h:h], rest[h:]
+	}
+	for _, part := range []*[]float32{&a.scalars, &a.sum, &a.least, &a.most} {
+		*part, rest = rest[:s:s], rest[s:]
+	}
+	return a
+}
+
+// Reset empties the response.
+func (a *Accumulator) Reset() {
+	a.t = 0
+	clear(a.memory)
+}
+
+// Clone returns an independent copy.
+func (a *Accumulator) Clone() *Accumulator {
+	b := a.f.NewAccumulator()
+	b.CopyFrom(a)
+	return b
+}
+
+// CopyFrom makes a the response that b is. It allocates nothing when both were made by
+// the same Features.
+func (a *Accumulator) CopyFrom(b *Accumulator) {
+	if a.f != b.f {
+		*a = *b.f.NewAccumulator()
+	}
+	a.t = b.t
+	copy(a.memory, b.memory)
+}
+
+// Push takes the next response token: the raw hidden row after it was fed,
+// [Schema.Width], and its scalar features, [len(Schema.Scalars)].
+func (a *Accumulator) Push(hidden, scalars []float32) error {
+	f := a.f
+	if len(hidden) != f.schema.Width || len(scalars) != len(f.schema.Scalars) {
+		return fmt.Errorf("valuehead: a token of %d hidden floats and %d scalars, want %d and %d (decode with the layers the head was trained on)",
+			len(hidden), len(scalars), f.schema.Width, len(f.schema.Scalars))
+	}
+	a.t++
+	copy(a.before, a.hidden)
+	at := 0
+	for _, l := range f.layers {
+		at += copy(a.hidden[at:], hidden[l[0]:l[1]])
+	}
+	for i, v := range a.hidden {
+		a.total[i] += v
+	}
+	for i, from := range f.scalars {
+		v := scalars[from]
+		a.scalars[i] = v
+		a.sum[i] += v
+		if a.t == 1 {
+			a.least[i], a.most[i] = v, v
+		} else {
+			a.least[i], a.most[i] = min(a.least[i], v), max(a.most[i], v)
+		}
+	}
+	return nil
+}
+
+// AppendRow appends the input row of the current state, [Features.Width], to dst. It is
+// not standardised: the head does that. Before the first token the row is all zeros.
+func (a *Accumulator) AppendRow(dst []float32) []float32 {
+	on := a.f.on
+	per := 1 / float32(max(a.t, 1))
+	if on[Hidden] {
+		dst = append(dst, a.hidden...)
+	}
+	if on[Previous] {
+		dst = append(dst, a.before...)
+	}
+	if on[HiddenMean] {
+		dst = appendScaled(dst, a.total, per)
+	}
+	if on[Scalar] {
+		dst = append(dst, a.scalars...)
+	}
+	if on[ScalarSum] {
+		dst = append(dst, a.sum...)
+	}
+	if on[ScalarMean] {
+		dst = appendScaled(dst, a.sum, per)
+	}
+	if on[ScalarMin] {
+		dst = append(dst, a.least...)
+	}
+	if on[ScalarMax] {
+		dst = append(dst, a.most...)
+	}
+	if on[Length] {
+		dst = append(dst, float32(a.t), float32(math.Log1p(float64(a.t))))
+	}
+	return dst
+}
+
+func appendScaled(dst, x []float32, scale float32) []float32 {
+	for _, v := range x {
+		dst = append(dst, v*scale)
+	}
+	return dst
+}

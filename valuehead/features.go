@@ -1,0 +1,130 @@
+package valuehead
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// Block names a group of columns of a head's input row. Sums, means, minima and maxima
+// run over the response so far, so that an early mistake is still seen late.
+type Block string
+
+const (
+	Hidden     Block = "hidden"      // h_t: the state after token t was fed
+	Previous   Block = "previous"    // h_{t-1}; zeros at the first response token
+	HiddenMean Block = "hidden-mean" // mean of h_1..h_t
+	Scalar     Block = "scalar"      // the scalar features of token t
+	ScalarSum  Block = "scalar-sum"
+	ScalarMean Block = "scalar-mean"
+	ScalarMin  Block = "scalar-min"
+	ScalarMax  Block = "scalar-max"
+	Length     Block = "length" // t and log(1+t), t counted from 1
+)
+
+// blockOrder fixes the order of the columns in a row, whatever order the options name.
+var blockOrder = []Block{Hidden, Previous, HiddenMean, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length}
+
+// FeatureOptions chooses what a head sees. The zero value is all tapped layers, all
+// scalars, and every block but Previous.
+type FeatureOptions struct {
+	Layers  []int    // of the tapped layers; nil for all
+	Scalars []string // of the scalar features; nil for all
+	Blocks  []Block  // nil for all but Previous
+}
+
+// Features turns the raw data of a token, as a schema describes it, into a head's input
+// row. It is read-only after New and may be shared.
+type Features struct {
+	schema  states.Schema
+	options FeatureOptions // resolved: nothing nil
+	on      map[Block]bool
+	layers  [][2]int // begin and end of each chosen layer in a raw hidden row
+	scalars []int    // index of each chosen scalar in a raw row
+	hidden  int      // floats of the chosen layers together
+	width   int      // of the input row
+}
+
+// NewFeatures checks the options against the schema of the data.
+func NewFeatures(schema states.Schema, options FeatureOptions) (*Features, error) {
+	if err := schema.Validate(); err != nil {
+		return nil, fmt.Errorf("valuehead: features: %w", err)
+	}
+	f := &Features{schema: schema, on: make(map[Block]bool)}
+	o := &f.options
+	o.Layers = chosen(options.Layers, schema.Layers)
+	o.Scalars = chosen(options.Scalars, schema.Scalars)
+	o.Blocks = chosen(options.Blocks, slices.DeleteFunc(slices.Clone(blockOrder), func(b Block) bool { return b == Previous }))
+	if i := unknown(o.Layers, schema.Layers); i >= 0 {
+		return nil, fmt.Errorf("valuehead: features: layer %d is missing or stands twice among the tapped layers %v (choose from these)", o.Layers[i], schema.Layers)
+	}
+	if i := unknown(o.Scalars, schema.Scalars); i >= 0 {
+		return nil, fmt.Errorf("valuehead: features: scalar %q is missing or stands twice among %q (choose from these)", o.Scalars[i], schema.Scalars)
+	}
+	if i := unknown(o.Blocks, blockOrder); i >= 0 {
+		return nil, fmt.Errorf("valuehead: features: block %q is unknown or stands twice (choose from %q)", o.Blocks[i], blockOrder)
+	}
+	for _, layer := range o.Layers {
+		w := schema.Width / len(schema.Layers)
+		at := slices.Index(schema.Layers, layer) * w
+		f.layers = append(f.layers, [2]int{at, at + w})
+		f.hidden += w
+	}
+	for _, name := range o.Scalars {
+		f.scalars = append(f.scalars, slices.Index(schema.Scalars, name))
+	}
+	for _, b := range o.Blocks {
+		f.on[b] = true
+		f.width += f.size(b)
+	}
+	if f.width == 0 {
+		return nil, fmt.Errorf("valuehead: features: no column is left (choose some layers, scalars or the length)")
+	}
+	return f, nil
+}
+
+// chosen is a copy of the choice, or of all where nothing was chosen.
+func chosen[T any](choice, all []T) []T {
+	if choice == nil {
+		choice = all
+	}
+	return append([]T{}, choice...)
+}
+
+// unknown is the index of the first choice that is not among all or repeats, or -1.
+func unknown[T comparable](choice, all []T) int {
+	for i, c := range choice {
+		if !slices.Contains(all, c) || slices.Contains(choice[:i], c) {
+			return i
+		}
+	}
+	return -1
+}
+
+// size is the number of columns of a block.
+func (f *Features) size(b Block) int {
+	switch b {
+	case Hidden, Previous, HiddenMean:
+		return f.hidden
+	case Length:
+		return 2
+	}
+	return len(f.scalars)
+}
+
+// Width is the number of floats in an input row.
+func (f *Features) Width() int { return f.width }
+
+// Schema describes the raw data that the features are made of.
+func (f *Features) Schema() states.Schema { return f.schema }
+
+// Options returns the options with every default filled in.
+func (f *Features) Options() FeatureOptions { return f.options }
+
+// equal reports whether two Features give the same rows from the same data.
+func (f *Features) equal(g *Features) bool {
+	return f.schema.Match(g.schema) == nil && slices.Equal(f.options.Layers, g.options.Layers) &&
+		slices.Equal(f.options.Scalars, g.options.Scalars) && f.width == g.width &&
+		!slices.ContainsFunc(f.options.Blocks, func(b Block) bool { return !g.on[b] })
+}
