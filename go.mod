@@ -9,3 +9,5 @@ require (
 	github.com/klauspost/compress v1.20.3
 	pgregory.net/rapid v1.3.0
 )
+
+require github.com/goccy/go-yaml v1.19.2 // indirect

@@ -11,8 +11,8 @@ import (
 
 // Beam are the options of blockwise beam search.
 type Beam struct {
-	Beams int // B
-	Block int // b, in tokens
+	Beams int `json:"beams" yaml:"beams"` // B
+	Block int `json:"block" yaml:"block"` // b, in tokens
 }
 
 // BlockBeam is value-guided blockwise beam search (IVO, arXiv 2503.02368): each of B

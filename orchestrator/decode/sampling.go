@@ -12,14 +12,14 @@ import (
 // chain, in llama.cpp's order: penalties, top-k, top-p, min-p, temperature. The zero
 // value is greedy decoding.
 type Sampling struct {
-	Temp             float64 `json:"temp"`  // 0 takes the likeliest token
-	TopK             int     `json:"top_k"` // 0 keeps all
-	TopP             float64 `json:"top_p"` // 0 and 1 keep all
-	MinP             float64 `json:"min_p"` // 0 keeps all
-	RepeatLastN      int     `json:"repeat_last_n,omitempty"`
-	RepeatPenalty    float64 `json:"repeat_penalty,omitempty"` // 0 and 1 change nothing
-	FrequencyPenalty float64 `json:"frequency_penalty,omitempty"`
-	PresencePenalty  float64 `json:"presence_penalty,omitempty"`
+	Temp             float64 `json:"temp" yaml:"temp"`  // 0 takes the likeliest token
+	TopK             int     `json:"top_k" yaml:"top_k"` // 0 keeps all
+	TopP             float64 `json:"top_p" yaml:"top_p"` // 0 and 1 keep all
+	MinP             float64 `json:"min_p" yaml:"min_p"` // 0 keeps all
+	RepeatLastN      int     `json:"repeat_last_n,omitempty" yaml:"repeat_last_n,omitempty"`
+	RepeatPenalty    float64 `json:"repeat_penalty,omitempty" yaml:"repeat_penalty,omitempty"` // 0 and 1 change nothing
+	FrequencyPenalty float64 `json:"frequency_penalty,omitempty" yaml:"frequency_penalty,omitempty"`
+	PresencePenalty  float64 `json:"presence_penalty,omitempty" yaml:"presence_penalty,omitempty"`
 }
 
 // truncates says whether some tokens may get no probability at all.
