@@ -58,7 +58,7 @@ func (h *Head) Save(path string) error {
 		{Name: "input.mean", Shape: []uint64{width}, Data: h.mean},
 		{Name: "input.inverse_scale", Shape: []uint64{width}, Data: h.inverse},
 	}
-	for i, part := range split(h.model, h.params) {
+	for i, part := range parts(h.model, h.params) {
 		t := h.model.tensors()[i]
 		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: []uint64{uint64(t.cols), uint64(t.rows)}, Data: part})
 	}
@@ -160,7 +160,7 @@ func decode(f *gguf.File) (*Head, error) {
 	}
 	h.mean, h.inverse = data["input.mean"], data["input.inverse_scale"]
 	h.rewardMean, h.rewardScale, h.summary = rewardMean, rewardScale, summary
-	for i, part := range split(h.model, h.params) {
+	for i, part := range parts(h.model, h.params) {
 		t := h.model.tensors()[i]
 		if copy(part, data[t.name]) != len(data[t.name]) || len(data[t.name]) != len(part) {
 			return nil, fmt.Errorf("tensor %q holds %d values, want %d", t.name, len(data[t.name]), len(part))

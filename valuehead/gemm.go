@@ -31,9 +31,8 @@ func plainGemm(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b 
 			}
 		}
 	}
-	var packed []float32
 	if tB { // one pass of transposing is cheap against m of multiplying
-		packed = make([]float32, k*n)
+		packed := make([]float32, k*n)
 		for j := range n {
 			for p, v := range b[j*ldb : j*ldb+k] {
 				packed[p*n+j] = v

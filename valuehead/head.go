@@ -43,7 +43,7 @@ func newHead(kind Kind, hidden int, features *Features) (*Head, error) {
 		return nil, err
 	}
 	h := &Head{kind: kind, hidden: hidden, features: features, model: m, params: make([]float32, count(m))}
-	h.scratch.New = func() any { return newScratch(m) }
+	h.scratch.New = func() any { return newScratch(features.width, hidden) }
 	return h, nil
 }
 

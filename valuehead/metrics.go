@@ -26,7 +26,8 @@ type Metrics struct {
 	Last   Score    `json:"last"`   // the last state of each response
 }
 
-// Evaluate scores the head on all states of d, which must have the head's features.
+// Evaluate scores the head on all states of d, which must have the head's features, on
+// up to workers goroutines.
 func (h *Head) Evaluate(ctx context.Context, d *Dataset, workers int) (Metrics, error) {
 	values, err := h.values(ctx, d, workers)
 	if err != nil {

@@ -18,7 +18,7 @@ func (m mlp) tensors() []tensor {
 
 // init draws weights with variance 1/(inputs), so that standardised rows stay of order 1.
 func (m mlp) init(params []float32, rng *rand.Rand) {
-	for i, part := range split(m, params) {
+	for i, part := range parts(m, params) {
 		t := m.tensors()[i]
 		clear(part)
 		if t.decay {

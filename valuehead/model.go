@@ -54,15 +54,15 @@ func count(m model) int {
 	return n
 }
 
-// split cuts a parameter vector into the model's tensors.
-func split(m model, params []float32) [][]float32 {
-	var parts [][]float32
+// parts cuts a parameter vector into the model's tensors.
+func parts(m model, params []float32) [][]float32 {
+	var out [][]float32
 	for _, t := range m.tensors() {
 		n := t.rows * t.cols
-		parts = append(parts, params[:n:n])
+		out = append(out, params[:n:n])
 		params = params[n:]
 	}
-	return parts
+	return out
 }
 
 // sliceRows is how many rows go through a model at once. It is fixed, so that sums over
@@ -79,11 +79,7 @@ type scratch struct {
 	dout    []float32
 }
 
-func newScratch(m model) *scratch {
-	width, hidden := m.tensors()[0].cols, 0
-	if h, ok := m.(mlp); ok {
-		hidden = h.hidden
-	}
+func newScratch(width, hidden int) *scratch {
 	rows := func(cols int) []float32 { return make([]float32, sliceRows*cols) }
 	return &scratch{x: rows(width), z: rows(hidden), sig: rows(hidden), act: rows(hidden), dz: rows(hidden), out: rows(1), dout: rows(1)}
 }

@@ -104,7 +104,7 @@ func TestGradient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 6))
 			params, grad := make([]float32, count(test.m)), make([]float32, count(test.m))
-			s := newScratch(test.m)
+			s := newScratch(in, hidden)
 			dout := make([]float32, n)
 			for _, x := range [][]float32{params, s.x[:n*in], dout} {
 				for i := range x {

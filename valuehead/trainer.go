@@ -36,7 +36,7 @@ func newTrainer(h *Head, data *Dataset, o TrainOptions) *trainer {
 		}
 	}
 	for range (min(o.Batch, len(t.order)) + sliceRows - 1) / sliceRows {
-		g := &gradient{scratch: newScratch(h.model), grad: make([]float32, len(h.params))}
+		g := &gradient{scratch: newScratch(h.features.width, h.hidden), grad: make([]float32, len(h.params))}
 		if o.Dropout > 0 {
 			g.scratch.keep = make([]float32, len(g.scratch.act))
 		}
