@@ -1,0 +1,54 @@
+# make help lists the targets.
+
+# ggml's speed is decided by the compiler's flags: plain go build compiles it for the
+# oldest CPUs and is up to 30 times slower. The default runs on any x86-64 machine
+# since 2013 (AVX2, FMA, F16C); ARCH=native uses all that this machine has, and its
+# binary may not run on another. docs/decisions.md has the measurements.
+ARCH ?= portable
+MACHINE := $(shell uname -m)
+ifeq ($(ARCH),native)
+  MARCH := $(if $(filter arm64 aarch64,$(MACHINE)),-mcpu=native,-march=native)
+else ifeq ($(MACHINE),x86_64)
+  AVX2 := $(shell grep -qsw avx2 /proc/cpuinfo && echo yes || sysctl -n machdep.cpu.leaf7_features 2>/dev/null | grep -qw AVX2 && echo yes)
+  MARCH := $(if $(AVX2),-march=x86-64-v3,-march=x86-64-v2)
+else
+  MARCH :=
+endif
+export CGO_ENABLED := 1
+export CGO_CFLAGS := $(strip -O3 $(MARCH))
+export CGO_CXXFLAGS := $(CGO_CFLAGS)
+
+GO ?= go
+MODEL := testdata/lab/summarize-s.gguf
+
+.PHONY: help build demo test lint bench lab clean
+.DEFAULT_GOAL := build
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@echo 'ARCH=native builds for this machine alone.'
+
+build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
+	@mkdir -p bin
+	$(GO) build -o bin/ivo ./cli/ivo
+
+demo: build ## learn a value function on the lab model and steer with it, end to end
+	scripts/demo.sh
+
+test: ## run all tests
+	$(GO) vet ./...
+	$(GO) test -timeout 40m ./...
+
+lint: ## check formatting and run the linters
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0 ./...
+
+bench: ## measure speed as ratios to a bare llama.cpp loop
+	$(GO) run ./scripts/bench
+
+lab: ## make the lab's world, tokenizer and model anew (resumable, under an hour)
+	$(GO) run ./scripts/lab
+
+clean: ## remove what was built and run
+	rm -rf bin runs .cache

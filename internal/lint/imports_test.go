@@ -1,0 +1,113 @@
+// Package lint holds the house rules that the compiler does not.
+package lint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ivo-decoding/ivo/"
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	CgoFiles   []string
+}
+
+// packages lists the module's packages.
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,CgoFiles", module+"...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return pkgs
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+}
+
+// rooms are the folders from the top down: a package may import its own room and
+// those below it, except where apart says otherwise.
+var rooms = [][]string{
+	{"scripts/"},
+	{"cli"},
+	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report"},
+	{"orchestrator/eval", "orchestrator/rollout"},
+	{"orchestrator/decode", "orchestrator/reward"},
+	{"orchestrator/engine"},
+	{"llama", "valuehead"},
+	{"internal/"},
+}
+
+// apart are pairs of rooms that never meet.
+var apart = [][2]string{{"llama", "valuehead"}, {"valuehead", "llama"}, {"orchestrator/decode", "orchestrator/reward"}, {"orchestrator/reward", "orchestrator/decode"}}
+
+func room(path string) (level int, name string) {
+	for i, names := range rooms {
+		for _, n := range names {
+			if path == n || strings.HasPrefix(path, strings.TrimSuffix(n, "/")+"/") {
+				return i, n
+			}
+		}
+	}
+	return -1, ""
+}
+
+func TestImportsRunDownwards(t *testing.T) {
+	for _, p := range packages(t) {
+		from := strings.TrimPrefix(p.ImportPath, module)
+		level, name := room(from)
+		if level < 0 {
+			t.Errorf("%s stands in no room of the house (see docs/decisions.md)", from)
+			continue
+		}
+		for _, imported := range p.Imports {
+			to, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			toLevel, toName := room(to)
+			if toLevel < level || slices.Contains(apart, [2]string{name, toName}) {
+				t.Errorf("%s imports %s", from, to)
+			}
+		}
+	}
+}
+
+func TestOnlyLlamaKnowsC(t *testing.T) {
+	for _, p := range packages(t) {
+		path := strings.TrimPrefix(p.ImportPath, module)
+		if len(p.CgoFiles) > 0 && path != "llama" && !strings.HasPrefix(path, "llama/") {
+			t.Errorf("%s uses cgo: %v", path, p.CgoFiles)
+		}
+	}
+}
+
+// The embedded llama.cpp comes in through one package of its module; its other
+// packages would bring in a server and seventy dependencies.
+func TestOneWayInToLlamaCpp(t *testing.T) {
+	const embedded = "github.com/ollama/ollama/"
+	for _, p := range packages(t) {
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, embedded) && (imported != embedded+"llama/llama.cpp/src" || p.ImportPath != module+"llama") {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+		}
+	}
+}
