@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"path/filepath"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
@@ -14,15 +15,9 @@ import (
 	"github.com/ivo-decoding/ivo/scripts/lab/world"
 )
 
-// Weights of the parts of a document in the training loss. The prompt's words are
-// mostly chance, and predicting them teaches less than the response does.
-const (
-	promptWeight   = 0.3
-	responseWeight = 1
-	gradeWeight    = 0.5
-)
-
-const heldOutDocs = 500
+// trainWeights are the weights of a document's parts in the training loss. The words
+// of a prompt are mostly chance; predicting them teaches less than the response does.
+var trainWeights = lossWeights{prompt: 0.15, response: 1, grade: 0.5}
 
 // texts are the first n documents as text.
 func texts(docs iter.Seq[world.Document], n int) iter.Seq[string] {
@@ -38,7 +33,7 @@ func texts(docs iter.Seq[world.Document], n int) iter.Seq[string] {
 }
 
 // tokenise turns generated documents into training documents with llama.cpp's own
-// tokenizer. In held-out documents only the response counts.
+// tokenizer. In held-out documents only the first response counts.
 func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) (corpus, heldOut []train.Doc, err error) {
 	path := filepath.Join(r.work, r.task+"-tokenizer.gguf")
 	tiny, err := train.New(train.Config{Vocab: vocabSize, Width: 2, Layers: 1, Heads: 1, FF: 1, Context: 1, Tied: true}, 0)
@@ -61,7 +56,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
-		d, err := encode(m, doc, [3]float32{promptWeight, responseWeight, gradeWeight})
+		d, err := encode(m, doc, trainWeights)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -69,10 +64,11 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		tokens += len(d.Tokens)
 	}
 	for doc := range world.Documents(task, world.Train, r.seed+heldOutSeed) {
-		if len(heldOut) == heldOutDocs {
+		if len(heldOut) == r.heldOut {
 			break
 		}
-		d, err := encode(m, doc, [3]float32{0, 1, 0})
+		doc.Responses = doc.Responses[:1]
+		d, err := encode(m, doc, lossWeights{response: 1})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -81,28 +77,48 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 	return corpus, heldOut, nil
 }
 
+// lossWeights are the weights of a document's parts.
+type lossWeights struct{ prompt, response, grade float32 }
+
 // encode tokenizes one document, with an end-of-sequence token, and weighs its parts.
-func encode(m *llama.Model, doc world.Document, weights [3]float32) (train.Doc, error) {
-	var ends [2]int // of the prompt and of the response
-	for i, text := range []string{doc.Prompt, doc.Prompt + " " + doc.Response + "\n"} {
-		ids, err := m.Tokenize(text, true, false)
+func encode(m *llama.Model, doc world.Document, w lossWeights) (train.Doc, error) {
+	var d train.Doc
+	var text strings.Builder
+	// add appends the next part of the text: the tokens that the text as a whole now
+	// has more than before. Parts end where no token reaches over.
+	add := func(part string, weight float32) error {
+		text.WriteString(part)
+		ids, err := m.Tokenize(text.String(), true, false)
 		if err != nil {
-			return train.Doc{}, err
+			return err
 		}
-		ends[i] = len(ids)
+		for _, id := range ids[len(d.Tokens):] {
+			d.Tokens = append(d.Tokens, id)
+			d.Weights = append(d.Weights, weight)
+		}
+		return nil
 	}
-	ids, err := m.Tokenize(doc.Text(), true, false)
-	if err != nil {
+	if err := add(doc.Prompt, w.prompt); err != nil {
 		return train.Doc{}, err
 	}
-	d := train.Doc{Tokens: append(ids, m.EOS())}
-	for i := range d.Tokens {
-		part := 0
-		for part < len(ends) && i >= ends[part] {
-			part++
+	for i, r := range doc.Responses {
+		if i > 0 {
+			if err := add(doc.Again, w.grade); err != nil {
+				return train.Doc{}, err
+			}
 		}
-		d.Weights = append(d.Weights, weights[part])
+		if err := add(" "+r.Text+"\n", w.response); err != nil {
+			return train.Doc{}, err
+		}
+		if r.Grade == "" {
+			continue
+		}
+		if err := add(r.Grade+"\n", w.grade); err != nil {
+			return train.Doc{}, err
+		}
 	}
+	d.Tokens = append(d.Tokens, m.EOS())
+	d.Weights = append(d.Weights, w.grade)
 	return d, nil
 }
 

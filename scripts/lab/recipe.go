@@ -32,6 +32,7 @@ var sizes = map[string]train.Config{
 type recipe struct {
 	task, size, out, work     string
 	tokens                    int
+	heldOut                   int
 	trainPrompts, testPrompts int
 	lr                        float64
 	seed                      uint64
@@ -87,7 +88,20 @@ func (r recipe) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.train(ctx, cfg, vocab, corpus, heldOut)
+	if err := r.train(ctx, cfg, vocab, corpus, heldOut); err != nil {
+		return err
+	}
+
+	say("gate: %d samples for each of %d test prompts", gateSamples, r.testPrompts)
+	f, err := measure(ctx, r.modelPath(), r.path("test.jsonl"))
+	if err != nil {
+		return err
+	}
+	if err := r.writeCard(cfg, f); err != nil {
+		return err
+	}
+	say("T=%g %.2f (sd %.2f), T=%g %.2f, greedy %.2f, best of %d %.2f", baseTemp, f.Mean, f.SD, coldTemp, f.Cold, f.Greedy, gateSamples, f.Best)
+	return f.gate()
 }
 
 // writePrompts stores the prompts of one split as JSON lines.

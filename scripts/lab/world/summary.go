@@ -19,13 +19,22 @@ type Summarize struct{}
 // Name is "summarize".
 func (Summarize) Name() string { return "summarize" }
 
-// Document draws a post and one summary of it, graded in one document of three.
+const (
+	cue          = "TL;DR:"
+	numResponses = 3 // summaries of each post
+)
+
+// Document draws a post and summaries of it, each graded one time in three.
 func (Summarize) Document(r *rand.Rand, split Split) Document {
 	p := newPost(r, split)
 	gold := p.gold()
-	doc := Document{Prompt: p.text(r) + "\nTL;DR:", Response: p.summary(r, draw(r, qualityShare)), Gold: gold}
-	if r.IntN(3) == 0 {
-		doc.Grade = grade(gold, doc.Response)
+	doc := Document{Prompt: p.text(r) + "\n" + cue, Again: cue, Gold: gold}
+	for range numResponses {
+		s := Response{Text: p.summary(r, draw(r, qualityShare))}
+		if r.IntN(3) == 0 {
+			s.Grade = grade(gold, s.Text)
+		}
+		doc.Responses = append(doc.Responses, s)
 	}
 	return doc
 }

@@ -31,21 +31,34 @@ type Task interface {
 // Tasks lists the tasks by name.
 var Tasks = map[string]Task{"summarize": Summarize{}}
 
-// Document is one training document: the prompt, one response to it, which may be
-// good or bad, and sometimes a line that grades the response.
+// Document is one training document: a prompt and several independent responses to it,
+// good and bad ones. A policy is asked for the first alone; the others make the text
+// richer in what is to be learned.
 type Document struct {
-	Prompt   string
-	Response string
-	Grade    string // empty when the response is not graded
-	Gold     any    // marshals to the prompt's gold
+	Prompt    string
+	Responses []Response
+	Again     string // leads to each response but the first, as the prompt's end does
+	Gold      any    // marshals to the prompt's gold
+}
+
+// Response is one line, and sometimes a second one that grades it.
+type Response struct {
+	Text  string
+	Grade string // empty when it is not graded
 }
 
 // Text is the document as a model is trained on it. A response ends with the first
 // line break after the prompt.
 func (d Document) Text() string {
-	text := d.Prompt + " " + d.Response + "\n"
-	if d.Grade != "" {
-		text += d.Grade + "\n"
+	text := d.Prompt
+	for i, r := range d.Responses {
+		if i > 0 {
+			text += d.Again
+		}
+		text += " " + r.Text + "\n"
+		if r.Grade != "" {
+			text += r.Grade + "\n"
+		}
 	}
 	return text
 }

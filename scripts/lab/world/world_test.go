@@ -168,12 +168,14 @@ func TestQualityMix(t *testing.T) {
 	}
 
 	byOpening, graded, words := map[string][]float64{}, 0, map[string]bool{}
-	docs := take(Train, 2, 6000)
+	docs := take(Train, 2, 3000)
 	for _, doc := range docs {
-		opening, _, _ := strings.Cut(doc.Response, ":")
-		byOpening[opening] = append(byOpening[opening], doc.Gold.(reward.SummaryGold).Judge(doc.Response).Reward)
-		if doc.Grade != "" {
-			graded++
+		for _, s := range doc.Responses {
+			opening, _, _ := strings.Cut(s.Text, ":")
+			byOpening[opening] = append(byOpening[opening], doc.Gold.(reward.SummaryGold).Judge(s.Text).Reward)
+			if s.Grade != "" {
+				graded++
+			}
 		}
 		for _, w := range strings.FieldsFunc(doc.Text(), func(r rune) bool { return !unicode.IsLetter(r) }) {
 			words[w] = true
@@ -185,8 +187,8 @@ func TestQualityMix(t *testing.T) {
 			t.Errorf("opening %q has mean reward %.2f, no more than %q's %.2f", o, m, openings[i], before)
 		}
 	}
-	if share := float64(graded) / float64(len(docs)); math.Abs(share-1.0/3) > 0.03 {
-		t.Errorf("%.2f of the documents are graded, want 1/3", share)
+	if share := float64(graded) / float64(len(docs)*numResponses); math.Abs(share-1.0/3) > 0.03 {
+		t.Errorf("%.2f of the responses are graded, want 1/3", share)
 	}
 	if len(words) > 500 {
 		t.Errorf("the world has %d words, want at most 500", len(words))

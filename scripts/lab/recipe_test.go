@@ -1,0 +1,96 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+func small(t *testing.T) recipe {
+	dir := t.TempDir()
+	return recipe{
+		task: "summarize", size: "S", out: filepath.Join(dir, "out"), work: filepath.Join(dir, "work"),
+		tokens: 3000, heldOut: 10, trainPrompts: 20, testPrompts: 10, lr: 2e-3, seed: 1, threads: 1,
+	}
+}
+
+// run does the recipe. What little training a test can do gives no model to steer.
+func run(t *testing.T, r recipe) {
+	t.Helper()
+	if err := r.run(t.Context()); !errors.Is(err, errGate) {
+		t.Fatal(err)
+	}
+}
+
+func TestRecipe(t *testing.T) {
+	r := small(t)
+	run(t, r)
+	m, err := llama.Load(r.modelPath(), llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if n := m.Info().Params; n < 1_000_000 || n > 1_500_000 {
+		t.Errorf("size S has %d parameters, want 1 to 1.5 million", n)
+	}
+	for name, n := range map[string]int{"train.jsonl": 20, "test.jsonl": 10} {
+		prompts, err := reward.ReadPrompts(r.path(name))
+		if err != nil || len(prompts) != n {
+			t.Errorf("%s: %d prompts, %v", name, len(prompts), err)
+		}
+	}
+	// Running it again changes nothing, and from nothing it gives the same files.
+	before := files(t, r)
+	run(t, r)
+	fresh := small(t)
+	run(t, fresh)
+	for name, content := range before {
+		if !bytes.Equal(content, files(t, r)[name]) || !bytes.Equal(content, files(t, fresh)[name]) {
+			t.Errorf("%s is not the same after a second run", name)
+		}
+	}
+}
+
+func files(t *testing.T, r recipe) map[string][]byte {
+	out := map[string][]byte{}
+	entries, err := os.ReadDir(r.out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if out[e.Name()], err = os.ReadFile(filepath.Join(r.out, e.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func TestRecipeStops(t *testing.T) {
+	r := small(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.run(ctx); err == nil {
+		t.Error("a cancelled run finished")
+	}
+	if _, err := os.Stat(r.modelPath()); err == nil {
+		t.Error("a cancelled run left a model")
+	}
+	for _, change := range []func(*recipe){
+		func(r *recipe) { r.task = "sing" },
+		func(r *recipe) { r.size = "XXL" },
+		func(r *recipe) { r.tokens = 10 },
+	} {
+		r := small(t)
+		change(&r)
+		if err := r.run(t.Context()); err == nil || !strings.ContainsAny(err.Error(), "(:") {
+			t.Errorf("%+v: got error %v", r, err)
+		}
+	}
+}
