@@ -121,7 +121,7 @@ func (d *decoder) sampleBlock(pool []*candidate, size, block int) error {
 		active = active[:0]
 		for i, c := range pool {
 			if growing(c) {
-				d.choose(c, func(row *llama.Row, recent []int32) int32 { return d.sampler.draw(row, recent, rngs[i]) })
+				d.choose(c, func(row *llama.Row, recent []int32) int32 { return d.sampler.Draw(row, recent, rngs[i]) })
 				active = append(active, c)
 			}
 		}

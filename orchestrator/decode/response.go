@@ -89,7 +89,7 @@ type candidate struct {
 type decoder struct {
 	s       *engine.Session
 	req     Request
-	sampler sampler
+	sampler Sampler
 	feeding []*candidate // scratch of advance
 	seqs    []*engine.Seq
 	tokens  []int32
@@ -101,7 +101,7 @@ type decoder struct {
 }
 
 func newDecoder(s *engine.Session, req Request) *decoder {
-	d := &decoder{s: s, req: req, sampler: sampler{Sampling: req.Sampling}}
+	d := &decoder{s: s, req: req, sampler: Sampler{Sampling: req.Sampling}}
 	for _, str := range req.Stop {
 		if str != "" {
 			d.stop = append(d.stop, []byte(str))

@@ -43,7 +43,7 @@ func (d *decoder) sample(n int) ([]Response, error) {
 	draws := make([]func(*llama.Row, []int32) int32, n)
 	for i := range draws {
 		rng := stream(d.req.Key, uint64(i))
-		draws[i] = func(row *llama.Row, recent []int32) int32 { return d.sampler.draw(row, recent, rng) }
+		draws[i] = func(row *llama.Row, recent []int32) int32 { return d.sampler.Draw(row, recent, rng) }
 	}
 	out := make([]Response, n)
 	growing, index := all, make([]int, n)

@@ -12,7 +12,7 @@ import (
 // chain, in llama.cpp's order: penalties, top-k, top-p, min-p, temperature. The zero
 // value is greedy decoding.
 type Sampling struct {
-	Temp             float64 `json:"temp" yaml:"temp"`  // 0 takes the likeliest token
+	Temp             float64 `json:"temp" yaml:"temp"`   // 0 takes the likeliest token
 	TopK             int     `json:"top_k" yaml:"top_k"` // 0 keeps all
 	TopP             float64 `json:"top_p" yaml:"top_p"` // 0 and 1 keep all
 	MinP             float64 `json:"min_p" yaml:"min_p"` // 0 keeps all
@@ -59,18 +59,19 @@ func Key(seed uint64, round int, prompt string, sample int) uint64 {
 	return mix(h ^ uint64(sample))
 }
 
-// sampler draws tokens from the base policy. It keeps scratch space and belongs to
+// Sampler draws tokens from the base policy. It keeps scratch space and belongs to
 // one goroutine.
-type sampler struct {
+type Sampler struct {
 	Sampling
 	ids     []int32
 	logits  []float64
 	weights []float64
 }
 
-// draw takes the next token for a row of logits; recent is the text so far, which
+// Draw takes the next token for a row of logits, whose LSET must be at the sampling's
+// temperature and which must hold some sorted candidates; recent is the text so far, which
 // penalties look at.
-func (s *sampler) draw(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
+func (s *Sampler) Draw(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
 	if s.penalizes() {
 		return s.drawPenalized(row, recent, rng)
 	}
@@ -108,7 +109,7 @@ func (s *sampler) draw(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
 
 // candidates applies the truncations to the row's sorted candidates and says whether
 // they sufficed: whether no token outside them could have been kept.
-func (s *sampler) candidates(row *llama.Row) bool {
+func (s *Sampler) candidates(row *llama.Row) bool {
 	n := len(row.Top)
 	enough := n == len(row.Logits)
 	if s.TopK > 0 && s.TopK <= n {
@@ -129,7 +130,7 @@ func (s *sampler) candidates(row *llama.Row) bool {
 }
 
 // all puts every token into the chain, sorted.
-func (s *sampler) all(row *llama.Row) {
+func (s *Sampler) all(row *llama.Row) {
 	s.ids = s.ids[:0]
 	for id := range row.Logits {
 		s.ids = append(s.ids, int32(id))
@@ -155,7 +156,7 @@ func (s *sampler) all(row *llama.Row) {
 
 // truncate applies top-p and min-p to the sorted candidates, whose probabilities are
 // exp(logit - lse), and says whether it cut any off.
-func (s *sampler) truncate(lse float64) bool {
+func (s *Sampler) truncate(lse float64) bool {
 	n := len(s.ids)
 	if s.TopP > 0 && s.TopP < 1 {
 		sum := 0.0
@@ -181,7 +182,7 @@ func (s *sampler) truncate(lse float64) bool {
 }
 
 // pick draws from the candidates at the temperature.
-func (s *sampler) pick(rng *rand.Rand) int32 {
+func (s *Sampler) pick(rng *rand.Rand) int32 {
 	if s.Temp <= 0 {
 		return s.ids[0]
 	}
@@ -203,7 +204,7 @@ func (s *sampler) pick(rng *rand.Rand) int32 {
 
 // drawPenalized lowers the logits of the last RepeatLastN tokens as llama.cpp's
 // penalties sampler does and runs the rest of the chain on the changed row.
-func (s *sampler) drawPenalized(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
+func (s *Sampler) drawPenalized(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
 	if n := s.RepeatLastN; n > 0 && n < len(recent) {
 		recent = recent[len(recent)-n:]
 	}
