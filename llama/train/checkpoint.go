@@ -49,38 +49,38 @@ func (t *trainer) save() error {
 		{Key: keyVersion, Value: checkpointVersion},
 		{Key: keyFingerprint, Value: t.fingerprint},
 		{Key: keyStep, Value: uint64(t.optimizer.step)},
-		{Key: keyEpoch, Value: uint64(t.cursor.epoch)},
-		{Key: keyNext, Value: uint64(t.cursor.next)},
+		{Key: keyEpoch, Value: uint64(t.sampler.at.epoch)},
+		{Key: keyNext, Value: uint64(t.sampler.at.next)},
 	}, t.state())
 }
 
-// resume takes up the checkpoint, if there is one.
-func (t *trainer) resume() error {
+// resume takes up the checkpoint, if there is one, and returns its place in the data.
+func (t *trainer) resume() (at cursor, err error) {
 	path := t.opts.Checkpoint
 	f, err := gguf.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return at, nil
 	}
 	if err != nil {
-		return err
+		return at, err
 	}
 	if v, _ := f.Int(keyVersion); v != int64(checkpointVersion) || f.Str(keyFingerprint) != t.fingerprint {
-		return &gguf.Error{Path: path, Msg: "the checkpoint belongs to another run",
+		return at, &gguf.Error{Path: path, Msg: "the checkpoint belongs to another run",
 			Hint: "use the same options and data to go on with it, or remove it to start anew"}
 	}
 	step, _ := f.Int(keyStep)
 	epoch, _ := f.Int(keyEpoch)
 	next, _ := f.Int(keyNext)
-	t.optimizer.step, t.cursor = int(step), cursor{int(epoch), int(next)}
+	t.optimizer.step, at = int(step), cursor{int(epoch), int(next)}
 	for _, s := range t.state() {
 		data, err := f.ReadF32(s.Name)
 		if err != nil {
-			return err
+			return at, err
 		}
 		if copy(s.Data, data) != len(data) || len(data) != len(s.Data) {
-			return &gguf.Error{Path: path, Msg: fmt.Sprintf("%s holds %d values, not %d", s.Name, len(data), len(s.Data)),
+			return at, &gguf.Error{Path: path, Msg: fmt.Sprintf("%s holds %d values, not %d", s.Name, len(data), len(s.Data)),
 				Hint: "the checkpoint is damaged: remove it to start anew"}
 		}
 	}
-	return nil
+	return at, nil
 }

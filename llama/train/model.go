@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 )
 
 // Config is the shape of a model.
@@ -150,17 +151,19 @@ func New(cfg Config, seed uint64) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{cfg, make([]float32, cfg.Params())}
-	rest := m.params
-	for i, t := range cfg.tensors() {
-		v := rest[:t.rows*t.cols]
-		rest = rest[len(v):]
+	var views [][]float32
+	tensors, rest := cfg.tensors(), m.params
+	for _, t := range tensors {
+		views, rest = append(views, rest[:t.rows*t.cols]), rest[t.rows*t.cols:]
+	}
+	parallel(runtime.GOMAXPROCS(0), len(tensors), func(_, i int) {
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
-		width := float32(2 * math.Sqrt(3) * t.std) // of the uniform distribution with that deviation
-		for j := range v {
-			if v[j] = 1; !t.gain() {
-				v[j] = (r.Float32() - .5) * width
+		width := float32(2 * math.Sqrt(3) * tensors[i].std) // of the uniform distribution with that deviation
+		for j := range views[i] {
+			if views[i][j] = 1; !tensors[i].gain() {
+				views[i][j] = (r.Float32() - .5) * width
 			}
 		}
-	}
+	})
 	return m, nil
 }

@@ -1,6 +1,9 @@
 package train
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // optimizer is AdamW with its state, over the flat vector of parameters.
 type optimizer struct {
@@ -42,8 +45,9 @@ func (o *optimizer) rate() float64 {
 	return o.opts.LR * (.1 + .9*.5*(1+math.Cos(math.Pi*progress)))
 }
 
-// update sums the shards' gradients (in grads, one after another) and does one step.
-func (o *optimizer) update(grads []float32, shards int) {
+// update sums the shards' gradients (in grads, one after another) and does one step;
+// a gradient that is not finite is refused and nothing changes.
+func (o *optimizer) update(grads []float32, shards int) error {
 	n := len(o.params)
 	norms := make([]float64, len(o.pieces))
 	parallel(o.opts.Workers, len(o.pieces), func(_, i int) {
@@ -53,6 +57,9 @@ func (o *optimizer) update(grads []float32, shards int) {
 	norm := 0.0
 	for _, x := range norms {
 		norm += x
+	}
+	if math.IsNaN(norm) || math.IsInf(norm, 0) {
+		return fmt.Errorf("train: step %d: the gradient is not finite: lower the learning rate", o.step+1)
 	}
 	scale := 1.0
 	if norm = math.Sqrt(norm); norm > o.opts.Clip {
@@ -68,4 +75,5 @@ func (o *optimizer) update(grads []float32, shards int) {
 		}
 		adamw(o.params[p.from:p.to], o.m[p.from:], o.v[p.from:], grads[p.from:], scale, lr, decay, o.step)
 	})
+	return nil
 }

@@ -40,7 +40,7 @@ type Progress struct {
 	Step, Steps     int
 	Loss            float64 // weighted mean over the minibatch, nats a token
 	HeldOut         float64 // the latest one; 0 before the first, or without held-out documents
-	TokensPerSecond float64 // since the previous call
+	TokensPerSecond float64 // of this step
 }
 
 func (o Options) withDefaults(docs []Doc) Options {
@@ -91,13 +91,14 @@ func Run(ctx context.Context, cfg Config, opts Options, docs, heldOut []Doc) (*M
 	}
 	opts = opts.withDefaults(docs)
 	t := &trainer{opts: opts, model: model, optimizer: newOptimizer(model, opts), heldOut: heldOut}
+	var at cursor
 	if opts.Checkpoint != "" {
 		t.fingerprint = fingerprint(cfg, opts, docs)
-		if err := t.resume(); err != nil {
+		if at, err = t.resume(); err != nil {
 			return nil, err
 		}
 	}
-	t.sampler = newSampler(docs, opts.Seed, t.cursor)
+	t.sampler = newSampler(docs, opts.Seed, at)
 	// When all of Go's processors are inside C calls, the scheduler wakes threads to
 	// look for work, and the workers lose a tenth of their time to them. Idle ones stop that.
 	procs := runtime.GOMAXPROCS(0)
@@ -110,13 +111,12 @@ func Run(ctx context.Context, cfg Config, opts Options, docs, heldOut []Doc) (*M
 }
 
 // trainer is a run in progress. What a checkpoint keeps is the optimizer's state
-// and the cursor.
+// and the sampler's cursor.
 type trainer struct {
 	opts        Options
 	model       *Model
 	optimizer   *optimizer
 	sampler     *sampler
-	cursor      cursor
 	heldOut     []Doc
 	fingerprint string
 
@@ -137,23 +137,20 @@ func (t *trainer) run(ctx context.Context) error {
 	t.grads = make([]float32, opts.Shards*len(t.model.params))
 
 	p := Progress{Steps: opts.Steps}
-	last := time.Now()
 	for t.optimizer.step < opts.Steps {
 		if err := ctx.Err(); err != nil {
 			return t.stop(err)
 		}
+		start := time.Now()
 		batch := t.sampler.batch(opts.BatchTokens)
-		p.Loss = t.step(batch)
-		t.cursor = t.sampler.at
-		p.Step = t.optimizer.step
-		if math.IsNaN(p.Loss) || math.IsInf(p.Loss, 0) {
-			return fmt.Errorf("train: step %d: the loss is %v: lower the learning rate", p.Step, p.Loss)
+		var err error
+		if p.Loss, err = t.step(batch); err != nil {
+			return err
 		}
+		p.Step = t.optimizer.step
 		tokens, _ := size(batch)
-		now := time.Now()
-		p.TokensPerSecond = float64(tokens) / now.Sub(last).Seconds()
+		p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 		if (p.Step%opts.EvalEvery == 0 || p.Step == opts.Steps) && len(t.heldOut) > 0 {
-			var err error
 			if p.HeldOut, err = t.model.Loss(ctx, t.heldOut, opts.Workers); err != nil {
 				return t.stop(err)
 			}
@@ -163,7 +160,6 @@ func (t *trainer) run(ctx context.Context) error {
 				return err
 			}
 		}
-		last = time.Now()
 		if opts.Progress != nil {
 			opts.Progress(p)
 		}
@@ -180,7 +176,7 @@ func (t *trainer) stop(cause error) error {
 }
 
 // step does one minibatch and returns its mean loss.
-func (t *trainer) step(batch []Doc) float64 {
+func (t *trainer) step(batch []Doc) (float64, error) {
 	shards := split(batch, t.opts.Shards)
 	_, total := size(batch)
 	scale := 1 / math.Max(total, 1e-6)
@@ -197,12 +193,11 @@ func (t *trainer) step(batch []Doc) float64 {
 		losses[i] = p.forward(w, float32(scale))
 		p.backward(w, t.model.Config.view(g))
 	})
-	t.optimizer.update(t.grads, len(shards))
 	sum := 0.0
 	for _, l := range losses {
 		sum += l
 	}
-	return sum * scale
+	return sum * scale, t.optimizer.update(t.grads, len(shards))
 }
 
 // Loss is the mean of -log p(token) over the documents' tokens after the first,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -162,20 +163,34 @@ func TestRunIsDeterministic(t *testing.T) {
 
 	path := filepath.Join(t.TempDir(), "checkpoint")
 	ctx, cancel := context.WithCancel(t.Context())
+	var killed []byte // what a kill after step 13 leaves: the checkpoint of step 10
 	_, err = run(ctx, 2, path, func(p Progress) {
-		if p.Step == 14 {
+		switch p.Step {
+		case 13:
+			if killed, err = os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			}
+		case 14:
 			cancel()
 		}
 	})
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("cancelled: %v", err)
 	}
-	var steps []int
-	got, err = run(t.Context(), 2, path, func(p Progress) { steps = append(steps, p.Step) })
-	same("resumed", got, err)
-	if steps[0] != 15 || len(steps) != 11 {
-		t.Errorf("resumed run did steps %v, not 15 to 25", steps)
+	resume := func(what string, first int) {
+		t.Helper()
+		steps := []int{}
+		got, err := run(t.Context(), 2, path, func(p Progress) { steps = append(steps, p.Step) })
+		same(what, got, err)
+		if steps[0] != first || len(steps) != 26-first {
+			t.Errorf("%s: did steps %v, not %d to 25", what, steps, first)
+		}
 	}
+	resume("stopped", 15)
+	if err := os.WriteFile(path, killed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	resume("killed", 11)
 	got, err = run(t.Context(), 2, path, nil)
 	same("finished already", got, err)
 

@@ -34,8 +34,7 @@ func BlockBeam(e *engine.Engine, req Request, b Beam, done func(Response)) (engi
 	}
 	return engine.Job{
 		Sequences: b.Beams * b.Beams,
-		// The kept beams may differ from their first token on; the candidates add a block each.
-		Cells: len(req.Prompt) + b.Beams*req.MaxTokens + b.Beams*b.Beams*min(b.Block, req.MaxTokens),
+		Cells:     Strategy{Method: MethodBlockBeam, Beam: b}.Cells(len(req.Prompt), req.MaxTokens),
 		Run: func(s *engine.Session) error {
 			d := newDecoder(s, req)
 			r, err := d.blockBeam(b)

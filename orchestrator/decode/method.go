@@ -39,6 +39,19 @@ func (s Strategy) Sequences() int {
 	return 1
 }
 
+// Cells is the number of KV cells that one request fills at most: tokens of all its
+// sequences, those of shared prefixes once.
+func (s Strategy) Cells(prompt, maxTokens int) int {
+	switch s.Method {
+	case MethodBestOfN:
+		return prompt + s.N*maxTokens
+	case MethodBlockBeam:
+		// The kept beams may differ from their first token on; the candidates add a block each.
+		return prompt + s.Beam.Beams*maxTokens + s.Sequences()*min(s.Beam.Block, maxTokens)
+	}
+	return prompt + maxTokens
+}
+
 // Job makes the job that answers the request by the strategy.
 func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
 	switch s.Method {

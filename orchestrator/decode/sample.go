@@ -14,7 +14,7 @@ func Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine
 		return engine.Job{}, err
 	}
 	return engine.Job{
-		Sequences: n, Cells: len(req.Prompt) + n*req.MaxTokens,
+		Sequences: n, Cells: Strategy{Method: MethodBestOfN, N: n}.Cells(len(req.Prompt), req.MaxTokens),
 		Run: func(s *engine.Session) error {
 			d := newDecoder(s, req)
 			out, err := d.sample(n)
