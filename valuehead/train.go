@@ -14,11 +14,11 @@ import (
 type TrainOptions struct {
 	Kind        Kind    // default MLP
 	Hidden      int     // units of the MLP's hidden layer; default 192
-	Dropout     float64 // of the MLP's hidden layer; default 0.1
-	Epochs      int     // at most; default 10
+	Dropout     float64 // of the MLP's hidden layer; default 0.3
+	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon
 	Batch       int     // states in a minibatch; default 1024
 	Rate        float64 // peak learning rate of AdamW; default 0.002
-	WeightDecay float64 // default 0.01
+	WeightDecay float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1
 	Warmup      float64 // share of the steps over which the rate rises; default 0.05
 	Patience    int     // epochs without a better held-out loss before stopping; default 3
 	HeldOut     float64 // share of the prompts held out; default 0.1
@@ -67,8 +67,8 @@ func (o *TrainOptions) defaults() {
 		}
 		*v = max(*v, 0)
 	}
-	set(&o.Dropout, 0.1)
-	set(&o.WeightDecay, 0.01)
+	set(&o.Dropout, 0.3)
+	set(&o.WeightDecay, 1)
 	set(&o.Warmup, 0.05)
 	if o.HeldOut == 0 {
 		o.HeldOut = 0.1
@@ -79,7 +79,7 @@ func (o *TrainOptions) defaults() {
 	for _, n := range []struct {
 		v  *int
 		to int
-	}{{&o.Hidden, 192}, {&o.Epochs, 10}, {&o.Batch, 1024}, {&o.Patience, 3}, {&o.Workers, runtime.GOMAXPROCS(0)}} {
+	}{{&o.Hidden, 192}, {&o.Epochs, 4}, {&o.Batch, 1024}, {&o.Patience, 3}, {&o.Workers, runtime.GOMAXPROCS(0)}} {
 		if *n.v == 0 {
 			*n.v = n.to
 		}
