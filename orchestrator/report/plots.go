@@ -1,0 +1,72 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+)
+
+func rewards(methods []method) *chart {
+	var y axis
+	var points []point
+	longest := 0
+	for i := range methods {
+		m := methods[len(methods)-1-i] // the first on top
+		y.names, longest = append(y.names, m.Method), max(longest, len(m.Method))
+		points = append(points, point{x: m.Reward, y: exact(float64(i)), class: m.Kind, title: m.Method + ": " + interval(m.Reward)})
+	}
+	return plot("Mean reward by method", axis{title: "mean reward of an answer"}, y, 68+30*float64(len(methods)), 16+7.5*float64(longest), 10, points, false)
+}
+
+func compute(methods []method) *chart {
+	var points []point
+	for _, m := range methods {
+		// A method that said nothing at all has no place on a log scale.
+		if cost := m.DecodedPerEmitted; cost > 0 {
+			title := fmt.Sprintf("%s: %s for %s decoded tokens per token", m.Method, interval(m.Reward), num(cost, 1))
+			points = append(points, point{exact(cost), m.Reward, m.Kind, title, m.Method})
+		}
+	}
+	x := axis{title: "tokens decoded per token emitted (log scale)", log: true}
+	return plot("Mean reward against compute", x, axis{title: "mean reward of an answer"}, 300, 44, 24, points, false)
+}
+
+// curve is a line of values at first, first+1, ...
+type curve struct {
+	name, class string
+	first       int
+	values      []float64
+}
+
+func curves(title string, x, y axis, cs ...curve) *chart {
+	var points []point
+	for _, c := range cs {
+		for i, v := range c.values {
+			p := point{x: exact(float64(c.first + i)), y: exact(v), class: c.class, title: c.name + ": " + num(v, 3)}
+			if i == len(c.values)-1 {
+				p.label = c.name
+			}
+			points = append(points, p)
+		}
+	}
+	return plot(title, x, y, 250, 52, 76, points, true)
+}
+
+// learning shows the losses by epoch; epoch 0 is the head before training.
+func learning(m *loop.Metrics) *chart {
+	training, held := curve{name: "training", class: ranked, first: 1}, curve{name: "held out", class: guided, values: []float64{m.Training.Start}}
+	for _, e := range m.Training.Epochs {
+		training.values, held.values = append(training.values, e.TrainLoss), append(held.values, e.HeldOutLoss)
+	}
+	return curves(fmt.Sprintf("Round %d: loss by epoch", m.Round), axis{title: "epoch"}, axis{title: "loss, ½(V − R)², in variances of the reward"}, training, held)
+}
+
+// quality shows how well the head predicts, by position in the response.
+func quality(m *loop.Metrics) *chart {
+	r2, rank := curve{name: "R²", class: ranked}, curve{name: "Spearman", class: guided}
+	for _, s := range m.Training.HeldOut.Fifths {
+		r2.values, rank.values = append(r2.values, s.R2), append(rank.values, s.Spearman)
+	}
+	x := axis{title: "fifth of the response", names: []string{"1st", "2nd", "3rd", "4th", "5th"}}
+	return curves(fmt.Sprintf("Round %d: quality of the value by position", m.Round), x, axis{title: "R² and rank correlation, held-out prompts"}, r2, rank)
+}

@@ -1,0 +1,129 @@
+// Package report turns the directory of a run of orchestrator/loop, finished or not, into
+// one HTML page with its figures. The page needs nothing beside it: no scripts, no
+// network, and its plots are inline SVG that takes its colours from the page.
+//
+// The package only reads what a run has written; it decodes and trains nothing.
+package report
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"io/fs"
+	"path/filepath"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+// File is the name of the report in a run directory.
+const File = "report.html"
+
+//go:embed report.html
+var source string
+
+var page = template.Must(template.New(File).Funcs(template.FuncMap{
+	"num": num, "count": count, "percent": percent, "interval": interval,
+	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality,
+}).Parse(source))
+
+// Write reads the run in dir and creates or replaces the report in it. What the run has
+// not finished yet is missing in the page too; only a directory without a run, or with
+// damaged files, is an error.
+func Write(dir string) error {
+	r, err := read(dir)
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(filepath.Join(dir, File), func(w io.Writer) error { return page.Execute(w, r) })
+}
+
+// run is what a run has written so far, as the template shows it.
+type run struct {
+	Name     string
+	Options  *loop.Options
+	YAML     string // of the options
+	Rounds   []*loop.Metrics
+	Methods  []method // none before the evaluation
+	manifest *loop.Manifest
+	prompts  map[string]string // texts by id; nil where the prompt file is gone
+	seed     uint64            // of the evaluation
+}
+
+func read(dir string) (*run, error) {
+	r := &run{}
+	var err error
+	if r.Options, err = loop.ReadOptions(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("no run to report on: %w (give the directory that a run was started in)", err)
+	} else if err != nil {
+		return nil, err
+	}
+	options, err := yaml.Marshal(r.Options)
+	if err != nil {
+		return nil, err
+	}
+	full, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	r.YAML, r.Name = string(options), filepath.Base(full)
+	if r.manifest, err = written(loop.ReadManifest(dir)); err != nil {
+		return nil, err
+	}
+	for round := 1; round <= r.Options.Rounds; round++ {
+		m, err := written(loop.ReadMetrics(dir, round))
+		if err != nil {
+			return nil, err
+		}
+		if m.Training == nil {
+			break
+		}
+		r.Rounds = append(r.Rounds, m)
+	}
+	evaluation, err := written(loop.ReadEvaluation(dir))
+	if err != nil {
+		return nil, err
+	}
+	r.seed = evaluation.Seed
+	for _, m := range evaluation.Methods {
+		m.Answers, err = loop.ReadAnswers(filepath.Join(dir, "eval", m.Method+".jsonl"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		r.Methods = append(r.Methods, describe(m, r.Options))
+	}
+	// A run may have been moved away from its prompts: the answers then stand alone.
+	prompts, _ := reward.ReadPrompts(r.Options.EvalPrompts)
+	r.prompts = make(map[string]string, len(prompts))
+	for _, p := range prompts {
+		r.prompts[p.ID] = p.Text
+	}
+	return r, nil
+}
+
+// written makes a zero value of a file that the run has not written yet.
+func written[T any](v *T, err error) (*T, error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return new(T), nil
+	}
+	return v, err
+}
+
+// Kinds of methods, which are also the classes of their marks in the page.
+const (
+	alone  = "alone"  // the model without a value function
+	ranked = "ranked" // whole answers ranked by it
+	guided = "guided" // decoding guided by it
+)
+
+// method is how a method did, and what it is.
+type method struct {
+	eval.Result
+	Kind, Note string
+}

@@ -1,0 +1,164 @@
+package report
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+)
+
+// document is what a reader of the page gets.
+type document struct {
+	text     string
+	elements map[string]int
+	rows     map[string][][]string // cells of the tables, by id
+}
+
+// parse reads the page as XML, which it is written to be: what does not parse is not
+// well-formed.
+func parse(t *testing.T, dir string) document {
+	t.Helper()
+	if err := Write(dir); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(dir, File))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := document{elements: map[string]int{}, rows: map[string][][]string{}}
+	var text strings.Builder
+	table, cell := "", -1
+	dec := xml.NewDecoder(bytes.NewReader(data))
+	for {
+		token, err := dec.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			d.elements[token.Name.Local]++
+			for _, a := range token.Attr {
+				switch a.Name.Local {
+				case "id":
+					table = a.Value
+				case "src", "href":
+					t.Errorf("<%s %s=%q>: the page is not self-contained", token.Name.Local, a.Name.Local, a.Value)
+				}
+			}
+			switch token.Name.Local {
+			case "tr":
+				d.rows[table] = append(d.rows[table], nil)
+			case "th", "td":
+				cell = text.Len()
+			}
+		case xml.EndElement:
+			switch token.Name.Local {
+			case "th", "td":
+				rows := d.rows[table]
+				rows[len(rows)-1] = append(rows[len(rows)-1], text.String()[cell:])
+			}
+		case xml.CharData:
+			text.Write(token)
+		}
+	}
+	d.text = text.String()
+	return d
+}
+
+func (d document) wants(t *testing.T, parts ...string) {
+	t.Helper()
+	for _, s := range parts {
+		if !strings.Contains(d.text, s) {
+			t.Errorf("the page does not say %q", s)
+		}
+	}
+}
+
+func TestFinishedRun(t *testing.T) {
+	dir, e := fakeRun(t, 2, true)
+	d := parse(t, dir)
+	rows := d.rows["methods"][1:]
+	if len(rows) != len(e.Methods) {
+		t.Fatalf("%d methods in the table, %d in eval.json", len(rows), len(e.Methods))
+	}
+	for i, m := range e.Methods {
+		if rows[i][0] != m.Method {
+			t.Errorf("row %d is of %q, not %s", i, rows[i][0], m.Method)
+		}
+		want := fmt.Sprintf("[%d %.2f [%.2f,\u00a0%.2f] %.0f\u00a0%% %.1f]", m.N, m.Reward.Mean, m.Reward.Lo, m.Reward.Hi, 100*m.WinRate, m.DecodedPerEmitted)
+		if got := fmt.Sprint(rows[i][1:]); got != want {
+			t.Errorf("%s: %s, not %s", m.Method, got, want)
+		}
+	}
+	base, ivo := e.Methods[0], e.Methods[5]
+	d.wants(t, fmt.Sprintf("Value-guided block beam search scores %.2f [%.2f,\u00a0%.2f] where the model alone scores %.2f [%.2f,\u00a0%.2f]; it wins on %.0f\u00a0%% of 300 prompts.",
+		ivo.Reward.Mean, ivo.Reward.Lo, ivo.Reward.Hi, base.Reward.Mean, base.Reward.Lo, base.Reward.Hi, 100*ivo.WinRate),
+		"On the same prompts, ivo minus greedy is", "Tom took the red bus", "round_prompts: 0")
+	if got, want := fmt.Sprint(d.rows["rounds"][2]), "[2 12,000 2.90 1.81 22.4 0.37 0.58]"; got != want {
+		t.Errorf("round 2: %s, not %s", got, want)
+	}
+	if d.elements["svg"] != 6 {
+		t.Errorf("%d plots, not 2 of the methods and 2 a round", d.elements["svg"])
+	}
+}
+
+func TestAnswersStayText(t *testing.T) {
+	dir, _ := fakeRun(t, 2, true)
+	d := parse(t, dir)
+	if n := strings.Count(d.text, hostile); n != 15 {
+		t.Errorf("%d answers are shown as they are, not 5 prompts by 3 methods", n)
+	}
+	if d.elements["script"] != 0 {
+		t.Error("an answer became a script")
+	}
+}
+
+func TestUnfinishedRuns(t *testing.T) {
+	for _, c := range []struct {
+		rounds int
+		want   string
+	}{
+		{0, "0 of 2 rounds have a trained value function; round 1 has 3 shards of trajectories."},
+		{1, "1 of 2 rounds have a trained value function; round 2 has 3 shards of trajectories."},
+		{2, "2 of 2 rounds have a trained value function, the evaluation is still to come."},
+	} {
+		dir, _ := fakeRun(t, c.rounds, false)
+		d := parse(t, dir)
+		d.wants(t, c.want)
+		if d.elements["svg"] != 2*c.rounds {
+			t.Errorf("%d rounds: %d plots", c.rounds, d.elements["svg"])
+		}
+	}
+}
+
+func TestPromptsAndAnswersGone(t *testing.T) {
+	dir, _ := fakeRun(t, 2, true)
+	for _, name := range []string{"test.jsonl", "eval/greedy.jsonl"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parse(t, dir).wants(t, "Value-guided block beam search scores")
+}
+
+func TestErrors(t *testing.T) {
+	if err := Write(t.TempDir()); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "no run to report on") {
+		t.Errorf("no run: %v", err)
+	}
+	dir, _ := fakeRun(t, 2, true)
+	write(t, filepath.Join(dir, loop.EvalFile), []byte("{"))
+	if err := Write(dir); err == nil || !strings.Contains(err.Error(), "damaged") {
+		t.Errorf("damaged evaluation: %v", err)
+	}
+}
