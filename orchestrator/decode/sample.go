@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"fmt"
+
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
@@ -12,6 +14,9 @@ import (
 func Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine.Job, error) {
 	if err := req.check(e, false); err != nil {
 		return engine.Job{}, err
+	}
+	if n < 1 || n > e.Params().Sequences {
+		return engine.Job{}, fmt.Errorf("%d samples, the context has %d sequences (give --samples 1 or more, or raise --parallel)", n, e.Params().Sequences)
 	}
 	return engine.Job{
 		Sequences: n, Cells: Strategy{Method: MethodBestOfN, N: n}.Cells(len(req.Prompt), req.MaxTokens),
