@@ -1,0 +1,158 @@
+// Package cli is the command line of ivo: one file a verb. It reads flags, calls the
+// packages below it, and prints: results on stdout, everything else on stderr.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// The exit codes of ivo, besides 0. A run that a signal stopped exits with 128 and the
+// signal's number, as shells have it.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+	exitSignal  = 128
+)
+
+// Main runs ivo with its arguments, the program's name first, and returns its exit code.
+func Main(args []string, stdout, stderr io.Writer) int {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	go func() {
+		if s, ok := (<-signals).(syscall.Signal); ok {
+			signal.Stop(signals) // a second signal ends the program at once
+			cancel(interrupted{s})
+		}
+	}()
+
+	err := newApp(stdout, stderr).RunContext(ctx, args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(stderr, "ivo:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	var stop interrupted
+	var usage *usageError
+	switch {
+	case errors.As(err, &stop):
+		return exitSignal + int(stop.signal)
+	case errors.As(err, &usage):
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func newApp(stdout, stderr io.Writer) *cli.App {
+	cli.FlagStringer = flagHelp
+	app := &cli.App{
+		Name:  "ivo",
+		Usage: "steer a GGUF language model with a value function learned from its own rollouts",
+		Description: "Learn a value function, then decode with it:\n\n" +
+			"  ivo iterate -m model.gguf --prompts train.jsonl --eval-prompts test.jsonl --out runs/first\n" +
+			"  ivo generate -m model.gguf --value-head runs/first/iter-02/head.gguf --method block-beam -p 'Once'",
+		Writer: stdout, ErrWriter: stderr,
+		HideVersion:               true, // urfave/cli gives -v to the version
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true, // a stop string may hold a comma
+		ExitErrHandler:            func(*cli.Context, error) {},
+		Flags:                     []cli.Flag{verboseFlag()},
+		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), versionCommand()},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef(c, "unknown command %q", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+		OnUsageError: func(c *cli.Context, err error, _ bool) error { return usagef(c, "%v", err) },
+	}
+	for _, cmd := range app.Commands {
+		cmd.OnUsageError = app.OnUsageError
+		cmd.Flags = append(cmd.Flags, verboseFlag())
+		cmd.Before = func(c *cli.Context) error { return setup(c, stderr) }
+	}
+	return app
+}
+
+func verboseFlag() cli.Flag {
+	return &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "log what happens, llama.cpp's messages included, to stderr"}
+}
+
+// setup prepares what all verbs share: the log, and arguments that are what the verb takes.
+func setup(c *cli.Context, stderr io.Writer) error {
+	level := slog.LevelWarn
+	for _, l := range c.Lineage() {
+		if l.Bool("verbose") {
+			level = slog.LevelDebug
+		}
+	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
+	// urfave/cli takes flags that follow an argument for arguments.
+	takes := 0
+	if c.Command.ArgsUsage != "" {
+		takes = 1
+	}
+	if c.Args().Len() > takes {
+		return usagef(c, "unexpected argument %q (flags go before arguments, and text with spaces needs quotes)", c.Args().Get(takes))
+	}
+	return nil
+}
+
+// flagHelp is a flag's line of help, spelt as llama.cpp spells it: short names first,
+// and one dash before -ngl.
+func flagHelp(f cli.Flag) string {
+	names := f.Names()
+	slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
+	for i, name := range names {
+		names[i] = "--" + name
+		if len(name) <= 3 {
+			names[i] = "-" + name
+		}
+	}
+	doc := f.(cli.DocGenerationFlag)
+	// The value is what the usage names in backquotes.
+	before, rest, quoted := strings.Cut(doc.GetUsage(), "`")
+	value, after, _ := strings.Cut(rest, "`")
+	left := strings.Join(names, ", ")
+	switch {
+	case quoted:
+		left += " " + value
+	case doc.TakesValue():
+		left += " N"
+	}
+	right := before + value + after
+	if d := doc.GetDefaultText(); doc.TakesValue() && d != "" {
+		right += " (default: " + d + ")"
+	}
+	return left + "\t" + right
+}
+
+// usageError is a command line that cannot be carried out as it stands.
+type usageError struct{ command, msg string }
+
+func (e *usageError) Error() string { return e.msg + " (see " + e.command + " --help)" }
+
+func usagef(c *cli.Context, format string, args ...any) error {
+	command := "ivo"
+	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "ivo" {
+		command += " " + c.Command.Name
+	}
+	return &usageError{command, fmt.Sprintf(format, args...)}
+}
+
+// interrupted is why a context ended when a signal ended it.
+type interrupted struct{ signal syscall.Signal }
+
+func (i interrupted) Error() string { return "stopped by signal: " + i.signal.String() }

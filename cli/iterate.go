@@ -1,0 +1,131 @@
+package cli
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+)
+
+func iterateCommand() *cli.Command {
+	const run, collect, head = "Run", "Collection and search", "Value function"
+	d := loop.Defaults(0)
+	return &cli.Command{
+		Name: "iterate", Usage: "learn a value function from the model's own rollouts, round by round",
+		Description: "Every round samples responses to the prompts, scores them, and trains a value\n" +
+			"function; later rounds sample with the one before. Run the same command again to\n" +
+			"continue a run that was stopped.\n\nExamples:\n\n" +
+			"  ivo iterate -m model.gguf --prompts train.jsonl --eval-prompts test.jsonl --out runs/first\n" +
+			"  ivo iterate -m model.gguf --prompts train.jsonl --rounds 1 --samples 8 -n 64 --out runs/quick",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts to learn from, as JSON lines", Category: run, TakesFile: true},
+			&cli.StringFlag{Name: "eval-prompts", Usage: "`FILE` of prompts to evaluate on; without it nothing is evaluated", Category: run, TakesFile: true},
+			&cli.StringFlag{Name: "reward", Usage: "`MODEL` that scores responses; gold: the rule that the prompt file states", Value: d.Reward, Category: run},
+			&cli.StringFlag{Name: "out", Usage: "run `DIRECTORY`, made or continued", Category: run},
+			&cli.IntFlag{Name: "rounds", Usage: "rounds of collecting and training", Value: d.Rounds, Category: run},
+			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: d.Seed, Category: run},
+			&cli.IntFlag{Name: "samples", Usage: "responses a prompt and round", Value: d.Samples, Category: collect},
+			&cli.IntFlag{Name: "round-prompts", Usage: "prompts of each round after the first; 0 for all", Value: d.RoundPrompts, Category: collect},
+			&cli.IntFlag{Name: "shard", Usage: "prompts that are decoded and stored together", Value: d.ShardPrompts, Category: collect},
+			&cli.IntFlag{Name: "collect-beams", Usage: "beams that collect in the rounds after the first", Value: d.Collect.Beams, Category: collect},
+			&cli.IntFlag{Name: "beams", Usage: "beams that are evaluated", Value: d.Search.Beams, Category: collect},
+			&cli.IntFlag{Name: "block", Usage: "tokens a block, in collection and evaluation", Value: d.Search.Block, Category: collect},
+			&cli.IntFlag{Name: "parallel", Usage: "sequences at once", Value: d.Parallel, Category: collect},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the middle and the last", Category: head},
+			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: mlp or linear", Value: d.Head.Kind, Category: head},
+			&cli.IntFlag{Name: "hidden", Usage: "hidden units of the MLP", Value: d.Head.Hidden, Category: head},
+			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Head.Epochs, Category: head},
+			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Head.Rate, Category: head},
+			&cli.BoolFlag{Name: "warm-start", Usage: "train each round's value function on from the one before", Value: d.Head.WarmStart, Category: head},
+			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
+			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
+			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Ctx, Category: modelCategory},
+			threadsFlag(),
+		}, samplingFlags(d.Sampling), loadFlags()),
+		Action: iterate,
+	}
+}
+
+func iterate(c *cli.Context) error {
+	o, err := readOptions(c)
+	if err != nil {
+		return err
+	}
+	m, err := load(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if o.Layers, err = layers(c, m); err != nil {
+		return err
+	}
+	dir := c.String("out")
+	meter := newMeter(c.App.ErrWriter)
+	err = loop.Run(c.Context, dir, *o, m, func(e loop.Event) { meter.show(e.Stage, e.Done, e.Total, e.Unit, e.Note) })
+	meter.close()
+	if err != nil {
+		if c.Context.Err() != nil {
+			err = fmt.Errorf("%w (run the same command again to continue)", err)
+		}
+		return err
+	}
+	if o.EvalPrompts == "" {
+		head := filepath.Join(dir, fmt.Sprintf("iter-%02d", o.Rounds), "head.gguf")
+		fmt.Fprintf(c.App.Writer, "value function: %s\n", head)
+		return nil
+	}
+	evaluation, err := loop.ReadEvaluation(dir)
+	if err != nil {
+		return err
+	}
+	return printEvaluation(c.App.Writer, evaluation)
+}
+
+// readOptions reads the flags that need no model.
+func readOptions(c *cli.Context) (*loop.Options, error) {
+	for _, name := range []string{"prompts", "out"} {
+		if c.String(name) == "" {
+			return nil, usagef(c, "--%s is missing", name)
+		}
+	}
+	o := loop.Defaults(0)
+	o.Model, o.Prompts, o.EvalPrompts, o.Reward = c.String("model"), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
+	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
+	o.MaxTokens, o.Seed, o.Stop = c.Int("predict"), c.Uint64("seed"), c.StringSlice("reverse-prompt")
+	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
+	o.Search = decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")}
+	o.Head = loop.Head{
+		Kind: c.String("head"), Hidden: c.Int("hidden"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
+		WarmStart: c.Bool("warm-start"), LastRoundOnly: c.Bool("last-round-only"),
+	}
+	o.Ctx, o.Threads, o.Parallel = c.Int("ctx-size"), max(0, c.Int("threads")), c.Int("parallel")
+	var err error
+	if o.Sampling, err = sampling(c); err != nil {
+		return nil, err
+	}
+	return &o, nil
+}
+
+// layers reads --layers, or takes those that suit the model.
+func layers(c *cli.Context, m *llama.Model) ([]int, error) {
+	text := c.String("layers")
+	if text == "" {
+		return loop.Defaults(m.Info().Layers).Layers, nil
+	}
+	var out []int
+	for _, s := range strings.Split(text, ",") {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil || n < 0 || n > m.Info().Layers || slices.Contains(out, n) {
+			return nil, usagef(c, "--layers %q: give different numbers from 0 to %d, the last meaning the state after the final norm, such as %d,%d", text, m.Info().Layers, m.Info().Layers/2, m.Info().Layers)
+		}
+		out = append(out, n)
+	}
+	return out, nil
+}

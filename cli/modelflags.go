@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+const modelCategory = "Model"
+
+// loadFlags say which model is loaded, and how.
+func loadFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`", Category: modelCategory, TakesFile: true},
+		&cli.IntFlag{Name: "n-gpu-layers", Aliases: []string{"ngl", "gpu-layers"}, Usage: "layers to offload to the GPU, where there is one; -1 for all", Value: -1, Category: modelCategory},
+		&cli.BoolFlag{Name: "no-mmap", Usage: "read the whole model into memory instead of mapping the file", Category: modelCategory},
+		&cli.BoolFlag{Name: "mlock", Usage: "keep the model from being swapped out", Category: modelCategory},
+		&cli.BoolFlag{Name: "check-tensors", Usage: "refuse weights that are not finite; reads the whole file", Category: modelCategory},
+	}
+}
+
+// load loads the model of loadFlags.
+func load(c *cli.Context) (*llama.Model, error) {
+	path := c.String("model")
+	if path == "" {
+		return nil, usagef(c, "no model (give a GGUF file with -m)")
+	}
+	ctx, begin := c.Context, time.Now()
+	meter := newMeter(c.App.ErrWriter)
+	defer meter.close()
+	m, err := llama.Load(path, llama.ModelParams{
+		GPULayers: c.Int("n-gpu-layers"), NoMmap: c.Bool("no-mmap"), Mlock: c.Bool("mlock"), CheckTensors: c.Bool("check-tensors"),
+		Progress: func(done float32) bool {
+			if time.Since(begin) > 2*time.Second {
+				meter.show("load", int(100*done), 100, "%", "")
+			}
+			return ctx.Err() == nil
+		},
+	})
+	if ctx.Err() != nil {
+		if m != nil {
+			m.Close()
+		}
+		return nil, context.Cause(ctx)
+	}
+	return m, err
+}
+
+var (
+	cacheTypes = map[string]llama.CacheType{"f16": llama.CacheF16, "f32": llama.CacheF32, "q8_0": llama.CacheQ8_0}
+	flashModes = map[string]llama.FlashAttention{"auto": llama.FlashAuto, "off": llama.FlashOff, "on": llama.FlashOn}
+)
+
+// contextFlags say how a model is decoded with.
+func contextFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: fmt.Sprintf("most tokens of prompt and response; 0 for what the model was trained with, at most %d", defaultContext), Category: modelCategory},
+		threadsFlag(),
+		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Usage: "most tokens of one decode; 0 for 2048", Category: modelCategory},
+		&cli.IntFlag{Name: "ubatch-size", Aliases: []string{"ub"}, Usage: "tokens computed at once; 0 for 512", Category: modelCategory},
+		&cli.StringFlag{Name: "flash-attn", Aliases: []string{"fa"}, Usage: "flash attention `MODE`: on, off or auto", Value: "auto", Category: modelCategory},
+		&cli.StringFlag{Name: "cache-type-k", Aliases: []string{"ctk"}, Usage: "KV cache `TYPE` for K: f32, f16 or q8_0", Value: "f16", Category: modelCategory},
+		&cli.StringFlag{Name: "cache-type-v", Aliases: []string{"ctv"}, Usage: "KV cache `TYPE` for V: f32, f16 or q8_0", Value: "f16", Category: modelCategory},
+	}
+}
+
+func threadsFlag() cli.Flag {
+	return &cli.IntFlag{
+		Name: "threads", Aliases: []string{"t"}, Category: modelCategory,
+		Usage: fmt.Sprintf("threads to decode with; 0 for one with small models, %d with others", runtime.NumCPU()),
+	}
+}
+
+// defaultContext bounds the context that is taken without -c: recent models are
+// trained with more than the memory of most machines holds.
+const defaultContext = 4096
+
+// contextParams reads contextFlags, except for the context's size, into params.
+func contextParams(c *cli.Context) (p engine.Params, err error) {
+	p.Threads, p.Batch, p.UBatch = max(0, c.Int("threads")), c.Int("batch-size"), c.Int("ubatch-size")
+	if p.Batch < 0 || p.UBatch < 0 {
+		return p, usagef(c, "a negative batch size (give -b and -ub a number of tokens)")
+	}
+	if p.Flash, err = choice(c, "flash-attn", flashModes); err != nil {
+		return p, err
+	}
+	if p.CacheK, err = choice(c, "cache-type-k", cacheTypes); err != nil {
+		return p, err
+	}
+	p.CacheV, err = choice(c, "cache-type-v", cacheTypes)
+	return p, err
+}
+
+// choice is the value of a flag that takes one of some names.
+func choice[T any](c *cli.Context, flag string, names map[string]T) (T, error) {
+	v, ok := names[strings.ToLower(c.String(flag))]
+	if !ok {
+		var all []string
+		for name := range names {
+			all = append(all, name)
+		}
+		slices.Sort(all)
+		return v, usagef(c, "--%s %q is not one of %s", flag, c.String(flag), strings.Join(all, ", "))
+	}
+	return v, nil
+}
+
+// contextSize is the number of tokens that prompt and response may take together.
+func contextSize(c *cli.Context, m *llama.Model) (int, error) {
+	n := c.Int("ctx-size")
+	if n < 0 {
+		return 0, usagef(c, "-c %d: give a number of tokens", n)
+	}
+	if n == 0 {
+		n = defaultContext
+		if trained := m.Info().ContextTrain; trained > 0 {
+			n = min(n, trained)
+		}
+	}
+	return n, nil
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// meter shows how far the stages of a long piece of work are: as bars on a terminal, as
+// plain lines elsewhere, one at the end of each stage and one every lineEvery before it.
+type meter struct {
+	w        io.Writer
+	terminal bool
+	bar      *progressbar.ProgressBar
+	stage    string
+	finished bool // the stage's last line was written
+	last     time.Time
+}
+
+const lineEvery = 10 * time.Second
+
+func newMeter(w io.Writer) *meter { return &meter{w: w, terminal: isTerminal(w), last: time.Now()} }
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// show says that done of total units of the stage are done; note is what is known so far.
+func (m *meter) show(stage string, done, total int, unit, note string) {
+	if stage != m.stage {
+		m.close()
+		m.stage, m.finished = stage, false
+	}
+	text := stage
+	if note != "" {
+		text += " (" + note + ")"
+	}
+	if m.terminal {
+		if m.bar == nil {
+			m.bar = progressbar.NewOptions(total,
+				progressbar.OptionSetWriter(m.w), progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true),
+				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(20),
+				progressbar.OptionSetElapsedTime(true), progressbar.OptionShowElapsedTimeOnFinish())
+		}
+		m.bar.Describe(text)
+		m.bar.Set(done)
+		return
+	}
+	now := time.Now()
+	if m.finished || (done < total && now.Sub(m.last) < lineEvery) {
+		return
+	}
+	m.last, m.finished = now, done >= total
+	fmt.Fprintf(m.w, "%s: %d of %d %s", stage, done, total, unit)
+	if note != "" {
+		fmt.Fprintf(m.w, ", %s", note)
+	}
+	fmt.Fprintln(m.w)
+}
+
+// close ends the bar of the last stage, whether it is complete or not.
+func (m *meter) close() {
+	if m.bar != nil {
+		fmt.Fprintln(m.w)
+		m.bar = nil
+	}
+}

@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+)
+
+const samplingCategory = "Sampling"
+
+// llamaSampling are llama.cpp's own defaults.
+var llamaSampling = decode.Sampling{Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: 64}
+
+// samplingFlags are llama.cpp's sampling flags with the defaults given.
+func samplingFlags(d decode.Sampling) []cli.Flag {
+	float := func(name, usage string, value float64) cli.Flag {
+		return &cli.Float64Flag{Name: name, Usage: usage, Value: value, Category: samplingCategory}
+	}
+	return []cli.Flag{
+		float("temp", "temperature; 0 takes the likeliest token", d.Temp),
+		&cli.IntFlag{Name: "top-k", Usage: "keep the `K` likeliest tokens; 0 keeps all", Value: d.TopK, Category: samplingCategory},
+		float("top-p", "keep the likeliest tokens that make up this probability; 1 keeps all", orOne(d.TopP)),
+		float("min-p", "keep tokens at least this likely relative to the likeliest; 0 keeps all", d.MinP),
+		float("repeat-penalty", "penalty for tokens of the last --repeat-last-n; 1 for none", orOne(d.RepeatPenalty)),
+		&cli.IntFlag{Name: "repeat-last-n", Usage: "tokens that penalties look back on; 0 for none, -1 for all", Value: llamaSampling.RepeatLastN, Category: samplingCategory},
+		float("presence-penalty", "penalty for tokens that occurred; 0 for none", d.PresencePenalty),
+		float("frequency-penalty", "penalty for each time a token occurred; 0 for none", d.FrequencyPenalty),
+		&cli.StringSliceFlag{Name: "reverse-prompt", Aliases: []string{"r"}, Usage: "stop where the text `STRING` comes up; may be given several times", Category: samplingCategory},
+	}
+}
+
+// orOne shows the neutral setting as the number that llama.cpp has for it.
+func orOne(x float64) float64 {
+	if x == 0 {
+		return 1
+	}
+	return x
+}
+
+func sampling(c *cli.Context) (decode.Sampling, error) {
+	s := decode.Sampling{
+		Temp: c.Float64("temp"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
+		RepeatPenalty: c.Float64("repeat-penalty"), RepeatLastN: c.Int("repeat-last-n"),
+		PresencePenalty: c.Float64("presence-penalty"), FrequencyPenalty: c.Float64("frequency-penalty"),
+	}
+	switch {
+	case !(s.Temp >= 0):
+		return s, usagef(c, "--temp %v: a temperature is 0 or more", s.Temp)
+	case s.TopK < 0:
+		return s, usagef(c, "--top-k %d: give 0 to keep all tokens", s.TopK)
+	case !(s.TopP >= 0 && s.TopP <= 1):
+		return s, usagef(c, "--top-p %v is not between 0 and 1", s.TopP)
+	case !(s.MinP >= 0 && s.MinP <= 1):
+		return s, usagef(c, "--min-p %v is not between 0 and 1", s.MinP)
+	case !(s.RepeatPenalty > 0):
+		return s, usagef(c, "--repeat-penalty %v: give a positive number, 1 for no penalty", s.RepeatPenalty)
+	case s.RepeatLastN < -1:
+		return s, usagef(c, "--repeat-last-n %d: give -1 to look back on all tokens", s.RepeatLastN)
+	}
+	return s, nil
+}
