@@ -65,11 +65,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"  ivo generate -m model.gguf --value-head runs/first/iter-02/head.gguf --method block-beam -p 'Once'",
 		Writer: stdout, ErrWriter: stderr,
 		HideVersion:               true, // urfave/cli gives -v to the version
-		HideHelpCommand:           true,
 		DisableSliceFlagSeparator: true, // a stop string may hold a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{verboseFlag()},
-		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), versionCommand()},
+		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), inspectCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())
@@ -80,6 +79,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 	for _, cmd := range app.Commands {
 		cmd.OnUsageError = app.OnUsageError
+		cmd.HideHelpCommand = true // "help" is an argument like any other there
 		cmd.Flags = append(cmd.Flags, verboseFlag())
 		cmd.Before = func(c *cli.Context) error { return setup(c, stderr) }
 	}

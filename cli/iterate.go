@@ -12,6 +12,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
 func iterateCommand() *cli.Command {
@@ -76,16 +77,22 @@ func iterate(c *cli.Context) error {
 		}
 		return err
 	}
-	if o.EvalPrompts == "" {
-		head := filepath.Join(dir, fmt.Sprintf("iter-%02d", o.Rounds), "head.gguf")
-		fmt.Fprintf(c.App.Writer, "value function: %s\n", head)
-		return nil
-	}
-	evaluation, err := loop.ReadEvaluation(dir)
-	if err != nil {
+	if err := report.Write(dir); err != nil {
 		return err
 	}
-	return printEvaluation(c.App.Writer, evaluation)
+	if o.EvalPrompts != "" {
+		evaluation, err := loop.ReadEvaluation(dir)
+		if err != nil {
+			return err
+		}
+		if err := printEvaluation(c.App.Writer, evaluation); err != nil {
+			return err
+		}
+		fmt.Fprintln(c.App.Writer)
+	}
+	fmt.Fprintf(c.App.Writer, "value function: %s\n", filepath.Join(dir, fmt.Sprintf("iter-%02d", o.Rounds), "head.gguf"))
+	fmt.Fprintf(c.App.Writer, "report: %s\n", filepath.Join(dir, report.File))
+	return nil
 }
 
 // readOptions reads the flags that need no model.

@@ -24,8 +24,17 @@ func versionCommand() *cli.Command {
 // version is the module's version, or the commit that was built.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
+	if !ok {
 		return "(unknown version)"
 	}
-	return info.Main.Version
+	commit, changed := "", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			commit = " " + s.Value[:min(12, len(s.Value))]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			changed = " with changes"
+		}
+	}
+	return info.Main.Version + commit + changed
 }

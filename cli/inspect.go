@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+func inspectCommand() *cli.Command {
+	return &cli.Command{
+		Name: "inspect", Usage: "describe a GGUF model, a value function, a run or a shard of states",
+		ArgsUsage: "FILE|DIRECTORY",
+		Description: "Examples:\n\n" +
+			"  ivo inspect model.gguf\n" +
+			"  ivo inspect --json runs/first",
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+		Action: inspect,
+	}
+}
+
+// finding is what ivo inspect found out about a file or directory: its fields are the
+// JSON output, write is the output for people.
+type finding interface{ write(w io.Writer) error }
+
+func inspect(c *cli.Context) error {
+	path := c.Args().First()
+	if path == "" {
+		return usagef(c, "nothing to inspect (name a file or a run directory)")
+	}
+	f, err := examine(path)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, f)
+	}
+	return f.write(c.App.Writer)
+}
+
+// examine finds out what lies at path.
+func examine(path string) (finding, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w (check the path)", err)
+	}
+	if st.IsDir() {
+		return examineRun(path)
+	}
+	begin, err := firstBytes(path, 8)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w", err)
+	}
+	switch {
+	case len(begin) == 0:
+		return nil, fmt.Errorf("inspect: %s is empty (a download may have failed: get the file again)", path)
+	case bytes.HasPrefix(begin, []byte("GGUF")):
+		file, err := gguf.Read(path)
+		if err != nil {
+			return nil, fmt.Errorf("inspect: %w", err)
+		}
+		if file.Str("general.type") == valuehead.FileType {
+			return examineHead(path)
+		}
+		return examineModel(file)
+	case bytes.HasPrefix(begin, []byte("IVO")):
+		return examineStates(path)
+	}
+	return nil, fmt.Errorf("inspect: %s is neither a GGUF file nor a shard of states (name a model, a value function, a shard or a run directory)", path)
+}
+
+func firstBytes(path string, n int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, n))
+}
+
+// sheet is a list of properties, printed one a line.
+type sheet []property
+
+type property struct {
+	name  string
+	value any
+}
+
+func (s sheet) write(w io.Writer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, p := range s {
+		fmt.Fprintf(t, "%s\t%v\n", p.name, p.value)
+	}
+	return t.Flush()
+}
+
+// size is a number of bytes for people.
+func size(bytes uint64) string {
+	x, units := float64(bytes), []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	i := 0
+	for x >= 1024 && i < len(units)-1 {
+		x /= 1024
+		i++
+	}
+	if i == 0 {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	return fmt.Sprintf("%.1f %s", x, units[i])
+}

@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// headFinding describes a value function.
+type headFinding struct {
+	Kind        string    `json:"kind"`
+	Head        string    `json:"head"` // mlp or linear
+	Parameters  int       `json:"parameters"`
+	Backbone    string    `json:"backbone"` // fingerprint of its model
+	Layers      []int     `json:"layers"`
+	Scalars     []string  `json:"scalars"`
+	Blocks      []string  `json:"blocks"`
+	Width       int       `json:"width"` // of the input row
+	RewardMean  float32   `json:"reward_mean"`
+	RewardScale float32   `json:"reward_scale"`
+	Training    trainedOn `json:"training"`
+}
+
+// trainedOn is [valuehead.Summary] with names for JSON.
+type trainedOn struct {
+	Trajectories int     `json:"trajectories"`
+	Prompts      int     `json:"prompts"`
+	States       int     `json:"states"`
+	HeldOut      int     `json:"held_out_prompts"`
+	Epochs       int     `json:"epochs"`
+	Seed         uint64  `json:"seed"`
+	WarmStart    bool    `json:"warm_start"`
+	R2           float64 `json:"r2"`
+	R2Last       float64 `json:"r2_last"`
+	Spearman     float64 `json:"spearman"`
+}
+
+func examineHead(path string) (finding, error) {
+	h, err := valuehead.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	mean, scale := h.Reward()
+	options := h.Features().Options()
+	f := &headFinding{
+		Kind: "value-head", Head: string(h.Kind()), Parameters: h.Parameters(), Backbone: h.Backbone(),
+		Layers: options.Layers, Scalars: options.Scalars, Width: h.Features().Width(),
+		RewardMean: mean, RewardScale: scale, Training: trainedOn(h.Summary()),
+	}
+	for _, b := range options.Blocks {
+		f.Blocks = append(f.Blocks, string(b))
+	}
+	return f, nil
+}
+
+func (f *headFinding) write(w io.Writer) error {
+	t := f.Training
+	start := "afresh"
+	if t.WarmStart {
+		start = "on from an earlier one"
+	}
+	return sheet{
+		{"value function", f.Head},
+		{"parameters", f.Parameters},
+		{"of model", f.Backbone + " (its fingerprint)"},
+		{"reads", fmt.Sprintf("layers %v; %s; as %s", f.Layers, strings.Join(f.Scalars, ", "), strings.Join(f.Blocks, ", "))},
+		{"input width", f.Width},
+		{"rewards", fmt.Sprintf("mean %.3f, sd %.3f", f.RewardMean, f.RewardScale)},
+		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts, %s, %d epochs, seed %d", t.States, t.Trajectories, t.Prompts, start, t.Epochs, t.Seed)},
+		{"held out", fmt.Sprintf("%d prompts: R2 %.3f, at the last state %.3f, Spearman %.3f", t.HeldOut, t.R2, t.R2Last, t.Spearman)},
+	}.write(w)
+}

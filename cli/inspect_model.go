@@ -1,0 +1,128 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/llama"
+)
+
+// modelFinding describes a GGUF model by its header; the weights are not loaded.
+type modelFinding struct {
+	Kind          string           `json:"kind"`
+	Name          string           `json:"name,omitempty"`
+	Architecture  string           `json:"architecture"`
+	Parameters    uint64           `json:"parameters"`
+	Bytes         int64            `json:"bytes"` // of the file
+	Layers        int64            `json:"layers"`
+	Width         int64            `json:"width"`
+	FeedForward   int64            `json:"feed_forward"`
+	Heads         int64            `json:"heads"`
+	KVHeads       int64            `json:"kv_heads"`
+	Context       int64            `json:"context"` // tokens, in training
+	Tokenizer     string           `json:"tokenizer"`
+	Vocabulary    int              `json:"vocabulary"`
+	SpecialTokens map[string]token `json:"special_tokens"`
+	ChatTemplate  bool             `json:"chat_template"`
+	Tensors       []tensorCount    `json:"tensors"`
+	Fingerprint   string           `json:"fingerprint"`
+}
+
+type token struct {
+	ID   int64  `json:"id"`
+	Text string `json:"text"`
+}
+
+// tensorCount sums up the tensors of one storage type.
+type tensorCount struct {
+	Type  string `json:"type"`
+	Count int    `json:"count"`
+	Bytes uint64 `json:"bytes"`
+}
+
+func examineModel(f *gguf.File) (finding, error) {
+	arch := f.Str("general.architecture")
+	number := func(key string) int64 {
+		n, _ := f.Int(arch + "." + key)
+		return n
+	}
+	vocabulary, _ := f.Value("tokenizer.ggml.tokens").([]string)
+	m := &modelFinding{
+		Kind: "model", Name: f.Str("general.name"), Architecture: arch, Bytes: f.FileSize,
+		Layers: number("block_count"), Width: number("embedding_length"), FeedForward: number("feed_forward_length"),
+		Heads: number("attention.head_count"), KVHeads: number("attention.head_count_kv"), Context: number("context_length"),
+		Tokenizer: f.Str("tokenizer.ggml.model"), Vocabulary: max(len(vocabulary), int(number("vocab_size"))),
+		SpecialTokens: map[string]token{}, ChatTemplate: f.Str("tokenizer.chat_template") != "",
+	}
+	if m.KVHeads == 0 {
+		m.KVHeads = m.Heads
+	}
+	for _, kv := range f.KVs {
+		name, special := strings.CutSuffix(strings.TrimPrefix(kv.Key, "tokenizer.ggml."), "_token_id")
+		if id, ok := f.Int(kv.Key); ok && special {
+			t := token{ID: id}
+			if id >= 0 && id < int64(len(vocabulary)) {
+				t.Text = vocabulary[id]
+			}
+			m.SpecialTokens[name] = t
+		}
+	}
+	for _, t := range f.Tensors {
+		m.Parameters += t.Elements()
+		i := slices.IndexFunc(m.Tensors, func(c tensorCount) bool { return c.Type == t.Type.String() })
+		if i < 0 {
+			i = len(m.Tensors)
+			m.Tensors = append(m.Tensors, tensorCount{Type: t.Type.String()})
+		}
+		m.Tensors[i].Count++
+		m.Tensors[i].Bytes += t.Size
+	}
+	slices.SortStableFunc(m.Tensors, func(a, b tensorCount) int { return int(b.Bytes) - int(a.Bytes) })
+	var err error
+	m.Fingerprint, err = llama.Fingerprint(f)
+	return m, err
+}
+
+func (m *modelFinding) write(w io.Writer) error {
+	var tensors, special []string
+	for _, t := range m.Tensors {
+		tensors = append(tensors, fmt.Sprintf("%d %s (%s)", t.Count, t.Type, size(t.Bytes)))
+	}
+	for name, t := range m.SpecialTokens {
+		special = append(special, fmt.Sprintf("%s %d %q", name, t.ID, t.Text))
+	}
+	slices.Sort(special)
+	template := "no"
+	if m.ChatTemplate {
+		template = "yes"
+	}
+	return sheet{
+		{"GGUF model", m.Name},
+		{"architecture", m.Architecture},
+		{"parameters", count(m.Parameters)},
+		{"file", size(uint64(m.Bytes))},
+		{"layers", m.Layers},
+		{"width", fmt.Sprintf("%d, feed-forward %d", m.Width, m.FeedForward)},
+		{"heads", fmt.Sprintf("%d, keys and values %d", m.Heads, m.KVHeads)},
+		{"context", fmt.Sprintf("%d tokens", m.Context)},
+		{"vocabulary", fmt.Sprintf("%d tokens (%s)", m.Vocabulary, m.Tokenizer)},
+		{"special tokens", strings.Join(special, ", ")},
+		{"chat template", template},
+		{"tensors", strings.Join(tensors, ", ")},
+		{"fingerprint", m.Fingerprint},
+	}.write(w)
+}
+
+// count is a number of parameters for people.
+func count(n uint64) string {
+	switch {
+	case n >= 1e9:
+		return fmt.Sprintf("%.2f billion", float64(n)/1e9)
+	case n >= 1e6:
+		return fmt.Sprintf("%.2f million", float64(n)/1e6)
+	}
+	return fmt.Sprint(n)
+}

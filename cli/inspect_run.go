@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"text/tabwriter"
+
+	"github.com/goccy/go-yaml"
+
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+// runFinding describes a run directory, finished or not.
+type runFinding struct {
+	Kind       string           `json:"kind"`
+	Options    json.RawMessage  `json:"options"` // run.yaml
+	Rounds     []roundFinding   `json:"rounds"`
+	Evaluation *loop.Evaluation `json:"evaluation,omitempty"`
+	options    *loop.Options
+}
+
+type roundFinding struct {
+	Round   int           `json:"round"`
+	Shards  int           `json:"shards"`            // finished
+	Of      int           `json:"of,omitempty"`      // shards in all, where the prompt file is still there
+	Metrics *loop.Metrics `json:"metrics,omitempty"` // of a round that is complete
+}
+
+func examineRun(dir string) (finding, error) {
+	o, err := loop.ReadOptions(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("inspect: %s is not a run directory (name a file, or the --out of ivo iterate)", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &runFinding{Kind: "run", options: o}
+	text, err := yaml.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	if f.Options, err = yaml.YAMLToJSON(text); err != nil {
+		return nil, err
+	}
+	manifest, err := absent(loop.ReadManifest(dir))
+	if err != nil {
+		return nil, err
+	}
+	for round := 1; manifest != nil && round <= o.Rounds; round++ {
+		r := roundFinding{Round: round, Shards: manifest.Shards(round), Of: shards(o, round)}
+		if r.Metrics, err = absent(loop.ReadMetrics(dir, round)); err != nil {
+			return nil, err
+		}
+		f.Rounds = append(f.Rounds, r)
+	}
+	f.Evaluation, err = absent(loop.ReadEvaluation(dir))
+	return f, err
+}
+
+// absent makes a file that is not there yet no error.
+func absent[T any](v *T, err error) (*T, error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return v, err
+}
+
+// shards is the number of shards of a round; 0 when the prompts cannot be read.
+func shards(o *loop.Options, round int) int {
+	prompts, err := reward.ReadPrompts(o.Prompts)
+	if err != nil {
+		return 0
+	}
+	n := len(prompts)
+	if round > 1 && o.RoundPrompts > 0 {
+		n = min(n, o.RoundPrompts)
+	}
+	return (n + o.ShardPrompts - 1) / o.ShardPrompts
+}
+
+func (f *runFinding) write(w io.Writer) error {
+	o := f.options
+	err := sheet{
+		{"run", fmt.Sprintf("%d rounds, %d samples a prompt, reward %s, seed %d", o.Rounds, o.Samples, o.Reward, o.Seed)},
+		{"model", o.Model},
+		{"prompts", o.Prompts},
+		{"evaluated on", o.EvalPrompts},
+		{"sampling", fmt.Sprintf("T=%g, at most %d tokens", o.Sampling.Temp, o.MaxTokens)},
+		{"search", fmt.Sprintf("%d beams, blocks of %d; collection with %d", o.Search.Beams, o.Search.Block, o.Collect.Beams)},
+		{"value function", fmt.Sprintf("%s, layers %v", o.Head.Kind, o.Layers)},
+	}.write(w)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "round\tshards\ttrajectories\treward\tsd\ttokens\theld-out R2\tSpearman\t")
+	for _, r := range f.Rounds {
+		shards := fmt.Sprint(r.Shards)
+		if r.Of > 0 {
+			shards += fmt.Sprintf("/%d", r.Of)
+		}
+		fmt.Fprintf(t, "%d\t%s\t", r.Round, shards)
+		if m := r.Metrics; m != nil {
+			all := m.Training.HeldOut.All
+			fmt.Fprintf(t, "%d\t%.2f\t%.2f\t%.1f\t%.3f\t%.3f\t", m.Trajectories, m.Reward.Mean, m.Reward.SD, m.Tokens, all.R2, all.Spearman)
+		} else {
+			fmt.Fprint(t, "-\t-\t-\t-\t-\t-\t")
+		}
+		fmt.Fprintln(t)
+	}
+	if err := t.Flush(); err != nil || f.Evaluation == nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	return printEvaluation(w, f.Evaluation)
+}
