@@ -77,8 +77,10 @@ func syncDir(dir string) error {
 // hint says what to do about the errors a user can mend.
 func hint(err error) error {
 	switch {
-	case errors.Is(err, syscall.ENOSPC):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fmt.Errorf("%w (the disk is full: free some space and run the same command again, finished work is kept)", err)
+	case errors.Is(err, syscall.EFBIG):
+		return fmt.Errorf("%w (a limit on the size of files: raise it, see ulimit -f, and run the same command again, finished work is kept)", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w (choose a folder you may write to)", err)
 	}
