@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -69,7 +70,10 @@ func iterate(c *cli.Context) error {
 	}
 	dir := c.String("out")
 	meter := newMeter(c.App.ErrWriter)
-	err = loop.Run(c.Context, dir, *o, m, func(e loop.Event) { meter.show(e.Stage, e.Done, e.Total, e.Unit, e.Note) })
+	err = loop.Run(c.Context, dir, *o, m, func(e loop.Event) {
+		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
+		meter.show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
+	})
 	meter.close()
 	if err != nil {
 		if c.Context.Err() != nil {
@@ -116,6 +120,9 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	var err error
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
+	}
+	if err := o.Validate(); err != nil {
+		return nil, usagef(c, "%v", err)
 	}
 	return &o, nil
 }
