@@ -74,7 +74,12 @@ func (t tensor) gain() bool { return t.std == 0 }
 // Those multiplied with the same input are neighbours: one product does q, k and v,
 // one does gate and up.
 func (c Config) tensors() []tensor {
-	const std = .02 // GPT-2's initialisation, with its smaller start of what is added to the residual stream
+	// Queries and keys start small, so that attention starts out even: a head then sees
+	// every position and finds what is worth attending to. With embeddings as large as
+	// this, circuits that copy from the prompt form several times sooner than with
+	// GPT-2's 0.02 (docs/log.md). What is added to the residual stream starts smaller
+	// with depth, as in GPT-2.
+	const std = .1
 	in := 1 / math.Sqrt(float64(c.Width))
 	add := func(cols int) float64 { return 1 / math.Sqrt(float64(2*c.Layers*cols)) }
 	out := []tensor{{"token_embd.weight", c.Vocab, c.Width, std}}
@@ -82,8 +87,8 @@ func (c Config) tensors() []tensor {
 		name := func(s string) string { return fmt.Sprintf("blk.%d.%s.weight", l, s) }
 		out = append(out,
 			tensor{name("attn_norm"), 1, c.Width, 0},
-			tensor{name("attn_q"), c.Width, c.Width, in},
-			tensor{name("attn_k"), c.Width, c.Width, in},
+			tensor{name("attn_q"), c.Width, c.Width, in / 4},
+			tensor{name("attn_k"), c.Width, c.Width, in / 4},
 			tensor{name("attn_v"), c.Width, c.Width, in},
 			tensor{name("attn_output"), c.Width, c.Width, add(c.Width)},
 			tensor{name("ffn_norm"), 1, c.Width, 0},
