@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 
 // trainWeights are the weights of a document's parts in the training loss. The words
 // of a prompt are mostly chance; predicting them teaches less than the response does.
-var trainWeights = lossWeights{prompt: 0.15, response: 1, grade: 0.5}
+var trainWeights = lossWeights{prompt: 0.3, response: 1, rest: 1}
 
 // texts are the first n documents as text.
 func texts(docs iter.Seq[world.Document], n int) iter.Seq[string] {
@@ -33,7 +34,7 @@ func texts(docs iter.Seq[world.Document], n int) iter.Seq[string] {
 }
 
 // tokenise turns generated documents into training documents with llama.cpp's own
-// tokenizer. In held-out documents only the first response counts.
+// tokenizer. In held-out documents only the response counts.
 func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) (corpus, heldOut []train.Doc, err error) {
 	path := filepath.Join(r.work, r.task+"-tokenizer.gguf")
 	tiny, err := train.New(train.Config{Vocab: vocabSize, Width: 2, Layers: 1, Heads: 1, FF: 1, Context: 1, Tied: true}, 0)
@@ -49,7 +50,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 	}
 	defer m.Close()
 	tokens := 0
-	for doc := range world.Documents(task, world.Train, r.seed+corpusSeed) {
+	for doc := range world.Documents(task, world.Text, r.seed+corpusSeed) {
 		if tokens >= r.tokens {
 			break
 		}
@@ -63,11 +64,11 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		corpus = append(corpus, d)
 		tokens += len(d.Tokens)
 	}
-	for doc := range world.Documents(task, world.Train, r.seed+heldOutSeed) {
+	for doc := range world.Documents(task, world.Text, r.seed+heldOutSeed) {
 		if len(heldOut) == r.heldOut {
 			break
 		}
-		doc.Responses = doc.Responses[:1]
+		doc.Rest = ""
 		d, err := encode(m, doc, lossWeights{response: 1})
 		if err != nil {
 			return nil, nil, err
@@ -78,7 +79,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 }
 
 // lossWeights are the weights of a document's parts.
-type lossWeights struct{ prompt, response, grade float32 }
+type lossWeights struct{ prompt, response, rest float32 }
 
 // encode tokenizes one document, with an end-of-sequence token, and weighs its parts.
 func encode(m *llama.Model, doc world.Document, w lossWeights) (train.Doc, error) {
@@ -98,28 +99,10 @@ func encode(m *llama.Model, doc world.Document, w lossWeights) (train.Doc, error
 		}
 		return nil
 	}
-	if err := add(doc.Prompt, w.prompt); err != nil {
-		return train.Doc{}, err
-	}
-	for i, r := range doc.Responses {
-		if i > 0 {
-			if err := add(doc.Again, w.grade); err != nil {
-				return train.Doc{}, err
-			}
-		}
-		if err := add(" "+r.Text+"\n", w.response); err != nil {
-			return train.Doc{}, err
-		}
-		if r.Grade == "" {
-			continue
-		}
-		if err := add(r.Grade+"\n", w.grade); err != nil {
-			return train.Doc{}, err
-		}
-	}
+	err := errors.Join(add(doc.Prompt, w.prompt), add(" "+doc.Response+"\n", w.response), add(doc.Rest, w.rest))
 	d.Tokens = append(d.Tokens, m.EOS())
-	d.Weights = append(d.Weights, w.grade)
-	return d, nil
+	d.Weights = append(d.Weights, w.rest)
+	return d, err
 }
 
 func tokensOf(docs []train.Doc) int {

@@ -58,7 +58,8 @@ func (v *vocabulary) add(token string, score float32, kind int32) {
 
 // Train learns a vocabulary of exactly size tokens and returns it as GGUF metadata:
 // the three special tokens, 256 bytes, the corpus's characters, and merges, whose
-// scores fall with their rank.
+// scores fall with their rank. Where the corpus needs fewer, common English words fill
+// the vocabulary.
 func Train(corpus iter.Seq[string], size int) ([]gguf.KV, error) {
 	counts := map[string]int{}
 	characters := map[rune]bool{space: true}
@@ -71,6 +72,12 @@ func Train(corpus iter.Seq[string], size int) ([]gguf.KV, error) {
 				characters[r] = true
 			}
 		}
+	}
+	for word := range counts {
+		counts[word] *= len(common) // any word of the corpus before all of the others
+	}
+	for _, word := range split(common) {
+		counts[string(word)]++
 	}
 	var v vocabulary
 	v.add("<unk>", 0, unknownType)
@@ -88,7 +95,7 @@ func Train(corpus iter.Seq[string], size int) ([]gguf.KV, error) {
 	}
 	learned := learn(counts, merges)
 	if len(learned) < merges {
-		return nil, fmt.Errorf("tokenizer: the corpus has only %d merges, %d are wanted (give more text, or ask for at most %d tokens)", len(learned), merges, size-merges+len(learned))
+		return nil, fmt.Errorf("tokenizer: there are only %d merges to learn, %d are wanted (give more text, or ask for at most %d tokens)", len(learned), merges, size-merges+len(learned))
 	}
 	for rank, token := range learned {
 		v.add(token, -float32(rank+1), normalType)

@@ -19,44 +19,31 @@ const (
 // summaries the first two.
 var families = [][]string{
 	words("got bought purchased"),
-	words("lost misplaced forgot"),
+	words("lost misplaced"),
 	words("broke smashed cracked"),
 	words("found spotted discovered"),
-	words("sold auctioned traded"),
+	words("sold auctioned"),
 	words("fixed repaired mended"),
-	words("painted decorated polished"),
-	words("gave donated offered"),
+	words("painted decorated"),
+	words("gave donated"),
 	words("hid stashed buried"),
 	words("washed cleaned scrubbed"),
-	words("mailed shipped posted"),
-	words("borrowed rented leased"),
 }
 
 var (
 	objects = words("lamp chair bike coat clock guitar camera kettle mirror ring drum kite vase phone " +
-		"basket hat piano table tent bell map radio scarf book sofa candle pillow ladder bucket shovel " +
-		"violin helmet jacket wallet teapot blanket carpet curtain hammer statue trumpet puzzle " +
-		"notebook suitcase telescope bottle mattress necklace wheelbarrow tractor balloon bracelet flashlight " +
-		"microscope backpack dresser toaster")
+		"basket hat piano table tent bell map radio scarf book sofa candle ladder bucket helmet wallet")
 	attributes = words("red blue green tiny huge shiny wooden cheap dusty heavy yellow round silver " +
-		"black white purple rusty striped plastic fancy golden broken leather vintage modern crooked " +
-		"folding glass musical noisy pretty scratched soft square stained floral portable ceramic " +
-		"transparent magnetic pale velvet")
+		"black white purple rusty striped plastic fancy golden leather vintage crooked")
 
-	times = []string{"yesterday", "last week", "this morning", "on monday", "on friday", "last night",
-		"three days ago", "on sunday", "this evening"}
-	places = []string{"at the market", "near the station", "in the garden", "at work", "by the river",
-		"behind the church", "in the kitchen", "at school", "outside the library", "at the airport", "under the bridge"}
-	persons = words("cousin brother sister neighbor boss friend uncle teacher mother father doctor landlord")
+	times   = []string{"yesterday", "last week", "this morning", "on monday", "on friday", "last night"}
+	places  = []string{"at the market", "near the station", "in the garden", "at work", "by the river"}
+	persons = words("cousin brother sister neighbor boss friend uncle teacher")
 
 	fillers = []string{
 		"the weather was nice.", "it was a long day.", "not much else to say.", "thanks for reading.",
 		"i hope you are well.", "there was rain all day.", "i feel tired now.", "what a strange week.",
 		"we had soup for dinner.", "the train was late.", "that is all.", "life goes on.",
-		"sorry for the long text.", "my head still hurts.", "nobody asked me about it.", "the coffee tasted great.",
-		"i will write again soon.", "our street is quiet today.", "everyone seems busy lately.", "please be kind.",
-		"breakfast was burned again.", "we laughed about everything.", "summer cannot come fast enough.",
-		"nothing special is planned.", "hopefully tomorrow goes better.", "traffic made me angry.",
 	}
 )
 
@@ -94,17 +81,23 @@ type item struct {
 // post is the hidden side of a post: its items in the order of the text. No two share
 // a family, an attribute or an object.
 type post struct {
-	items []item
-	split Split
+	items          []item
+	facts, fillers int // how many items are facts, and how much filler lies between
+	split          Split
 }
 
+// newPost draws a post. Half of those in the training text are short.
 func newPost(r *rand.Rand, split Split) post {
-	p := post{items: make([]item, numFacts+numDistractors), split: split}
+	p := post{items: make([]item, numFacts+numDistractors), facts: numFacts, fillers: 1 + r.IntN(3), split: split}
+	if split == Text && r.IntN(2) == 0 {
+		p.facts, p.fillers = 1+r.IntN(3), r.IntN(2)
+		p.items = p.items[:p.facts+r.IntN(3)]
+	}
 	for {
 		f, a, o, rank := r.Perm(len(families)), r.Perm(len(attributes)), r.Perm(len(objects)), r.Perm(len(p.items))
 		held := 0
 		for i := range p.items {
-			p.items[i] = item{f[i], a[i], o[i], rank[i] < numFacts}
+			p.items[i] = item{f[i], a[i], o[i], rank[i] < p.facts}
 			if heldOut(a[i], o[i]) {
 				held++
 			}
@@ -117,8 +110,8 @@ func newPost(r *rand.Rand, split Split) post {
 	}
 }
 
-// text writes the post: one sentence an item, with one to three of filler between.
-func (p post) text(r *rand.Rand) string {
+// sentences writes the post: one sentence an item, with filler between.
+func (p post) sentences(r *rand.Rand) []string {
 	var sentences []string
 	for _, it := range p.items {
 		frames := distractorFrames
@@ -135,11 +128,11 @@ func (p post) text(r *rand.Rand) string {
 		).Replace(frame))
 	}
 	first := r.IntN(len(fillers))
-	for i := range 1 + r.IntN(3) {
+	for i := range p.fillers {
 		at := r.IntN(len(sentences) + 1)
 		sentences = slices.Insert(sentences, at, fillers[(first+i)%len(fillers)])
 	}
-	return strings.Join(sentences, " ")
+	return sentences
 }
 
 // gold is what the rule needs to judge summaries of the post.

@@ -19,29 +19,33 @@ type Summarize struct{}
 // Name is "summarize".
 func (Summarize) Name() string { return "summarize" }
 
-const (
-	cue          = "TL;DR:"
-	numResponses = 3 // summaries of each post
-)
+const cue = "TL;DR:"
 
-// Document draws a post and summaries of it, each graded one time in three.
+// Document draws a post and a summary of it. In the rest a second summary follows and
+// two sentences of the post are quoted; each summary is graded one time in three.
 func (Summarize) Document(r *rand.Rand, split Split) Document {
 	p := newPost(r, split)
-	gold := p.gold()
-	doc := Document{Prompt: p.text(r) + "\n" + cue, Again: cue, Gold: gold}
-	for range numResponses {
-		s := Response{Text: p.summary(r, draw(r, qualityShare))}
-		if r.IntN(3) == 0 {
-			s.Grade = grade(gold, s.Text)
-		}
-		doc.Responses = append(doc.Responses, s)
+	sentences := p.sentences(r)
+	doc := Document{
+		Prompt:   strings.Join(sentences, " ") + "\n" + cue,
+		Response: p.summary(r, draw(r, qualityShare)),
+		Gold:     p.gold(),
 	}
+	second := p.summary(r, draw(r, qualityShare))
+	doc.Rest = p.grade(r, doc.Response) +
+		"QUOTE: " + pick(r, sentences) + "\n" +
+		cue + " " + second + "\n" + p.grade(r, second) +
+		"QUOTE: " + pick(r, sentences) + "\n"
 	return doc
 }
 
-// grade says which clauses are right and how good the summary is, from 1 to 5.
-func grade(gold reward.SummaryGold, response string) string {
-	v := gold.Judge(response)
+// grade is, one time in three, a line that says which clauses of a summary are right
+// and how good it is, from 1 to 5.
+func (p post) grade(r *rand.Rand, summary string) string {
+	if r.IntN(3) > 0 {
+		return ""
+	}
+	v := p.gold().Judge(summary)
 	marks := make([]string, len(v.Clauses))
 	for i, c := range v.Clauses {
 		marks[i] = "no"
@@ -55,7 +59,7 @@ func grade(gold reward.SummaryGold, response string) string {
 			rating++
 		}
 	}
-	return fmt.Sprintf("CHECK: %s RATING: %d", strings.Join(marks, " "), rating)
+	return fmt.Sprintf("CHECK: %s RATING: %d\n", strings.Join(marks, " "), rating)
 }
 
 // style is how summaries of one quality are written.
@@ -167,7 +171,7 @@ func (p post) garbled(it item) []item {
 		mix.object = other.object
 		out = append(out, mix)
 	}
-	if p.split == Train {
+	if p.split != Test {
 		out = slices.DeleteFunc(out, func(m item) bool { return heldOut(m.attribute, m.object) })
 	}
 	return out
@@ -187,7 +191,8 @@ func (p post) summary(r *rand.Rand, quality int) string {
 	var b strings.Builder
 	b.WriteString(openings[draw(r, s.openings)] + ":")
 	told := make([]bool, len(p.items))
-	for n := range 1 + draw(r, s.lengths) {
+	length := 1 + draw(r, s.lengths) - (numFacts - p.facts) // there is less to say of short posts
+	for n := range max(length, 1) {
 		options := p.clauses(s, told)
 		c := options[draw(r, weights(options))]
 		if n > 0 {

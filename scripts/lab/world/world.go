@@ -17,8 +17,9 @@ import (
 type Split uint8
 
 const (
-	Train Split = iota // training text and training prompts
-	Test               // test prompts: some hold facts and sentence frames that no Train document has
+	Text  Split = iota // text to train a model on; short prompts are among it
+	Train              // prompts to learn a value function on
+	Test               // prompts to evaluate on: some hold facts and sentence frames that are held out of the others
 )
 
 // A Task is one kind of document.
@@ -31,37 +32,20 @@ type Task interface {
 // Tasks lists the tasks by name.
 var Tasks = map[string]Task{"summarize": Summarize{}}
 
-// Document is one training document: a prompt and several independent responses to it,
-// good and bad ones. A policy is asked for the first alone; the others make the text
-// richer in what is to be learned.
+// Document is one training document: a prompt, one response to it, which may be good
+// or bad, and further lines about the same. A policy is asked for the response alone;
+// the further lines teach it to look things up in the prompt and to tell right from
+// wrong.
 type Document struct {
-	Prompt    string
-	Responses []Response
-	Again     string // leads to each response but the first, as the prompt's end does
-	Gold      any    // marshals to the prompt's gold
+	Prompt   string
+	Response string
+	Rest     string // whole lines
+	Gold     any    // marshals to the prompt's gold
 }
 
-// Response is one line, and sometimes a second one that grades it.
-type Response struct {
-	Text  string
-	Grade string // empty when it is not graded
-}
-
-// Text is the document as a model is trained on it. A response ends with the first
+// Text is the document as a model is trained on it. The response ends with the first
 // line break after the prompt.
-func (d Document) Text() string {
-	text := d.Prompt
-	for i, r := range d.Responses {
-		if i > 0 {
-			text += d.Again
-		}
-		text += " " + r.Text + "\n"
-		if r.Grade != "" {
-			text += r.Grade + "\n"
-		}
-	}
-	return text
-}
+func (d Document) Text() string { return d.Prompt + " " + d.Response + "\n" + d.Rest }
 
 // Documents is the endless stream of a task's documents for a seed.
 func Documents(task Task, split Split, seed uint64) iter.Seq[Document] {
