@@ -73,7 +73,7 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return fmt.Errorf("%w (give --out a directory that can be made and written to)", err)
 	}
 	unlock, err := lock(dir)
 	if err != nil {
