@@ -110,10 +110,11 @@ func generate(c *cli.Context) error {
 	defer e.Close()
 
 	endsLine := true
+	var unwritten error
 	if !g.json {
 		g.request.Emit = func(text []byte) {
-			if len(text) > 0 {
-				c.App.Writer.Write(text)
+			if len(text) > 0 && unwritten == nil {
+				_, unwritten = c.App.Writer.Write(text)
 				endsLine = bytes.HasSuffix(text, []byte("\n"))
 			}
 		}
@@ -126,6 +127,9 @@ func generate(c *cli.Context) error {
 	err = e.Run(c.Context, []engine.Job{job})
 	if !endsLine {
 		fmt.Fprintln(c.App.Writer)
+	}
+	if err == nil && unwritten != nil {
+		err = fmt.Errorf("write the text: %w (check where the output goes)", unwritten)
 	}
 	if err != nil || !g.json {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 func iterateCommand() *cli.Command {
@@ -120,6 +121,12 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	var err error
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
+	}
+	if _, err := choice(c, "head", map[string]valuehead.Kind{"mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
+		return nil, err
+	}
+	if o.Head.Hidden < 1 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
+		return nil, usagef(c, "--hidden, --epochs and --lr are positive")
 	}
 	if err := o.Validate(); err != nil {
 		return nil, usagef(c, "%v", err)

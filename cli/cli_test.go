@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+)
+
+// The flags of ivo iterate say what the loop's own defaults are.
+func TestIterateDefaults(t *testing.T) {
+	app := newApp(io.Discard, io.Discard)
+	var got *loop.Options
+	app.Command("iterate").Action = func(c *cli.Context) (err error) {
+		got, err = readOptions(c)
+		return err
+	}
+	if err := app.Run([]string{"ivo", "iterate", "-m", "m", "--prompts", "p", "--out", "o"}); err != nil {
+		t.Fatal(err)
+	}
+	want := loop.Defaults(0)
+	want.Model, want.Prompts = "m", "p"
+	// These mean the same as 0, and are what llama.cpp calls it.
+	want.Sampling.TopP, want.Sampling.RepeatPenalty, want.Sampling.RepeatLastN = 1, 1, 64
+	want.Stop = got.Stop // none, as an empty list
+	if diff := cmp.Diff(&want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMeterOffTerminal(t *testing.T) {
+	var out bytes.Buffer
+	m := newMeter(&out)
+	for done := range 3 {
+		m.show("collect", done+1, 3, "prompts", "")
+	}
+	m.show("collect", 3, 3, "prompts", "")
+	m.show("train", 1, 2, "steps", "loss 2")
+	m.show("train", 2, 2, "steps", "loss 1")
+	m.close()
+	if want := "collect: 3 of 3 prompts\ntrain: 2 of 2 steps, loss 1\n"; out.String() != want {
+		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}

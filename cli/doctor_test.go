@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/llama"
+)
+
+func TestDoctor(t *testing.T) {
+	cpu := []llama.Device{{Name: "CPU", Total: 8 << 30, Free: 8 << 30}}
+	avx2 := []cpuFeature{{"AVX2", true}, {"AVX512", false}}
+	for name, tc := range map[string]struct {
+		survey survey
+		advice []string // what each piece of advice contains
+		broken string
+	}{
+		"fits": {survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2, available: 4 << 30}},
+		"slow": {
+			survey: survey{machine: avx2, devices: cpu, cpus: 2, limit: 2},
+			advice: []string{"with make, not"},
+		},
+		"portable on a newer CPU": {
+			survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: []cpuFeature{{"AVX2", true}, {"AVX512", true}}, devices: cpu, cpus: 2, limit: 2},
+			advice: []string{"AVX512, the build does not use it. For speed here, build with make ARCH=native"},
+		},
+		"in a container": {
+			survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 8, limit: 2, available: 100 << 20},
+			advice: []string{"-t 2", "100.0 MiB"},
+		},
+		"of another machine": {
+			survey: survey{compiled: map[string]string{"AVX2": "1", "AVX512": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2},
+			broken: "AVX512",
+		},
+		"without devices": {survey: survey{cpus: 2, limit: 2}, broken: "no device"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := tc.survey.advice()
+			if len(got) != len(tc.advice) {
+				t.Fatalf("advice %q", got)
+			}
+			for i, want := range tc.advice {
+				if !strings.Contains(got[i], want) {
+					t.Errorf("advice %q, want %q in it", got[i], want)
+				}
+			}
+			err := tc.survey.broken()
+			if (err == nil) != (tc.broken == "") || (err != nil && !strings.Contains(err.Error(), tc.broken)) {
+				t.Errorf("broken: %v, want %q in it", err, tc.broken)
+			}
+			if err := tc.survey.write(io.Discard); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

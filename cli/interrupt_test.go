@@ -1,0 +1,219 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"io/fs"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+// stopAt runs ivo, sends it a signal as soon as a line of its stderr contains at, and
+// returns its exit code, -1 if the signal killed it, and what it printed.
+func stopAt(t *testing.T, args []string, at string, sig os.Signal) (code int, stdout, stderr string) {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	sent := false
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		log.WriteString(lines.Text() + "\n")
+		if !sent && strings.Contains(lines.Text(), at) {
+			sent = true
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cmd.Wait()
+	if !sent {
+		t.Fatalf("ivo never came to %q: %s", at, log.String())
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), log.String()
+}
+
+// files are the contents of a run's files by name. What a killed process left under a
+// temporary name is no part of the run, nor is the lock.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if name, nameErr := filepath.Rel(dir, path); nameErr == nil {
+			out[name] = string(data)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// sameRun compares two finished runs, byte for byte.
+func sameRun(t *testing.T, got, want string) {
+	t.Helper()
+	g, w := files(t, got), files(t, want)
+	// The report names its directory.
+	delete(g, "report.html")
+	delete(w, "report.html")
+	if len(w) < 2*(4+4+2)+6 {
+		t.Errorf("the undisturbed run has %d files only", len(w))
+	}
+	for name := range w {
+		if g[name] != w[name] {
+			t.Errorf("%s is not that of the undisturbed run", name)
+		}
+		delete(g, name)
+	}
+	for name := range maps.Keys(g) {
+		t.Errorf("%s is no file of the undisturbed run", name)
+	}
+}
+
+// run runs ivo to its end and returns its exit code and stderr.
+func run(t *testing.T, args []string) (int, string) {
+	t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Stderr = &stderr
+	cmd.Run()
+	return cmd.ProcessState.ExitCode(), stderr.String()
+}
+
+// A run that is killed again and again goes on where it was, and ends with the files of
+// the run that nothing disturbed.
+func TestKilledRunContinues(t *testing.T) {
+	f := lab(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	for _, at := range []string{
+		`"round 1: collect" done=4`,
+		`"round 1: train"`,
+		`"round 2: collect" done=2`,
+		`"evaluate greedy"`,
+	} {
+		// What -v adds to the log, every shard and training step, is no part of the run.
+		if code, _, log := stopAt(t, f.iterate(dir, "-v"), at, syscall.SIGKILL); code != -1 {
+			t.Fatalf("the kill at %s came too late: exit code %d: %s", at, code, log)
+		}
+	}
+	if code, log := run(t, f.iterate(dir)); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	sameRun(t, dir, f.run)
+}
+
+func TestInterruptedRunContinues(t *testing.T) {
+	f := lab(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	code, _, log := stopAt(t, f.iterate(dir, "-v"), `"round 1: collect" done=2`, os.Interrupt)
+	if code != 130 || !strings.Contains(log, "run the same command again") || strings.Contains(log, "goroutine ") {
+		t.Errorf("exit code %d: %s", code, log)
+	}
+	if code, log := run(t, f.iterate(dir)); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	sameRun(t, dir, f.run)
+}
+
+// Where a shard cannot be written the run stops with a hint, nothing half-written
+// counts, and the run goes on once there is room.
+func TestNoRoomForShard(t *testing.T) {
+	f := lab(t)
+	for name, tc := range map[string]struct {
+		shell string // sets up want of room in $dir and runs "$@"
+		hint  string
+	}{
+		"file-size limit": {`ulimit -f 20 && exec "$@"`, "ulimit -f"},
+		"full disk":       {`mount -t tmpfs -o size=160k none "$dir" && "$@"; code=$?; cp -r "$dir/run" "$copy"; exit $code`, "free some space"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, copied := t.TempDir(), t.TempDir()
+			out := filepath.Join(dir, "run")
+			cmd := exec.Command("sh", append([]string{"-c", tc.shell, "sh"}, f.iterate(out)...)...)
+			cmd.Env = append(os.Environ(), "dir="+dir, "copy="+copied)
+			if name == "full disk" {
+				out = filepath.Join(copied, "run")
+				if !privateMounts(cmd) {
+					t.Skip("this system lets the test make no file system of its own")
+				}
+			}
+			log, _ := cmd.CombinedOutput()
+			if code := cmd.ProcessState.ExitCode(); code != 1 || !strings.Contains(string(log), tc.hint) || strings.Contains(string(log), "goroutine ") {
+				t.Fatalf("exit code %d: %s", code, log)
+			}
+			if left, _ := filepath.Glob(filepath.Join(out, "iter-*", "*", ".*")); left != nil {
+				t.Errorf("left behind: %v", left)
+			}
+			if code, log := run(t, f.iterate(out)); code != 0 {
+				t.Fatalf("exit code %d: %s", code, log)
+			}
+			sameRun(t, out, f.run)
+		})
+	}
+}
+
+// What was streamed before an interrupt stays and ends with a line break.
+func TestInterruptedGenerate(t *testing.T) {
+	f := lab(t)
+	endless := filepath.Join(t.TempDir(), "endless.gguf")
+	err := remake(f.model, endless, func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+		var out []gguf.KV
+		for _, kv := range kvs {
+			switch kv.Key {
+			case "tokenizer.ggml.eos_token_id":
+				kv.Value = uint32(0) // one that the model never says
+			case "tokenizer.ggml.eot_token_id":
+				continue
+			}
+			out = append(out, kv)
+		}
+		return out, tensors
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("ivo", "generate", "-m", endless, "-p", "i found", "-c", "20000", "--temp", "0")
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewReader(pipe)
+	if _, err := out.ReadByte(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	text.ReadFrom(out)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.HasSuffix(text.String(), "\n") {
+		t.Errorf("exit code %d, %q: %s", code, text.String(), stderr.String())
+	}
+}

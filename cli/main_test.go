@@ -1,0 +1,178 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(cleaning{m}, map[string]func(){
+		"ivo": func() { os.Exit(Main(os.Args, os.Stdout, os.Stderr)) },
+	})
+}
+
+// cleaning removes what the tests share when they are over.
+type cleaning struct{ m *testing.M }
+
+func (c cleaning) Run() int {
+	code := c.m.Run()
+	if shared != "" {
+		os.RemoveAll(shared)
+	}
+	return code
+}
+
+var shared string // folder of the fixture
+
+// fixture is a finished run of ivo iterate that the tests look at: two rounds on a few
+// of the lab's prompts, small enough to take seconds.
+type fixture struct {
+	model, prompts, test string
+	run                  string // its directory
+	head                 string
+}
+
+var labFixture = sync.OnceValues(func() (*fixture, error) {
+	lab, err := filepath.Abs(filepath.Join("..", "testdata", "lab"))
+	if err != nil {
+		return nil, err
+	}
+	if shared, err = os.MkdirTemp("", "ivo-cli"); err != nil {
+		return nil, err
+	}
+	f := &fixture{
+		model: filepath.Join(lab, "summarize-s.gguf"), prompts: filepath.Join(shared, "train.jsonl"), test: filepath.Join(shared, "test.jsonl"),
+		run: filepath.Join(shared, "run"), head: filepath.Join(shared, "run", "iter-02", "head.gguf"),
+	}
+	for name, n := range map[string]int{"train": 8, "test": 4} {
+		text, err := os.ReadFile(filepath.Join(lab, "summarize-"+name+".jsonl"))
+		if err != nil {
+			return nil, err
+		}
+		lines := bytes.SplitAfterN(text, []byte("\n"), n+1)[:n]
+		if err := os.WriteFile(filepath.Join(shared, name+".jsonl"), bytes.Join(lines, nil), 0o644); err != nil {
+			return nil, err
+		}
+	}
+	var stderr bytes.Buffer
+	if code := Main(f.iterate(f.run), &stderr, &stderr); code != 0 {
+		return nil, errors.New(stderr.String())
+	}
+	return f, nil
+})
+
+// iterate is the command line of the fixture's run, into another directory.
+func (f *fixture) iterate(out string, more ...string) []string {
+	return append([]string{
+		"ivo", "iterate", "-m", f.model, "--prompts", f.prompts, "--eval-prompts", f.test, "--out", out,
+		"--samples", "2", "--shard", "2", "-n", "24", "-c", "1024", "--parallel", "8",
+		"--beams", "2", "--block", "3", "--hidden", "8", "--epochs", "1",
+	}, more...)
+}
+
+func lab(t testing.TB) *fixture {
+	t.Helper()
+	f, err := labFixture()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// remake writes a changed copy of a GGUF model in F32.
+func remake(from, to string, edit func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor)) error {
+	f, err := gguf.Read(from)
+	if err != nil {
+		return err
+	}
+	var tensors []gguf.Tensor
+	for _, t := range f.Tensors {
+		data, err := f.ReadF32(t.Name)
+		if err != nil {
+			return err
+		}
+		tensors = append(tensors, gguf.Tensor{Name: t.Name, Shape: t.Shape, Data: data})
+	}
+	kvs, tensors := edit(f.KVs, tensors)
+	return gguf.Write(to, kvs, tensors)
+}
+
+// asQwen2 turns a Llama model into one of another architecture: biases are added, and
+// other pairs of columns rotate, so its text is nonsense.
+func asQwen2(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+	var renamed []gguf.KV
+	for _, kv := range kvs {
+		if kv.Key == "general.architecture" {
+			kv.Value = "qwen2"
+		}
+		if rest, ok := strings.CutPrefix(kv.Key, "llama."); ok {
+			kv.Key = "qwen2." + rest
+		}
+		renamed = append(renamed, kv)
+	}
+	out := tensors
+	for _, t := range tensors {
+		for _, w := range []string{"attn_q", "attn_k", "attn_v"} {
+			if name, ok := strings.CutSuffix(t.Name, w+".weight"); ok {
+				out = append(out, gguf.Tensor{Name: name + w + ".bias", Shape: t.Shape[1:], Data: make([]float32, t.Shape[1])})
+			}
+		}
+	}
+	return renamed, out
+}
+
+func TestScripts(t *testing.T) {
+	f := lab(t)
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "script"), RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("MODEL", f.model)
+			env.Setenv("PROMPTS", f.prompts)
+			env.Setenv("RUN", f.run)
+			env.Setenv("HEAD", f.head)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "qwen2": qwen2},
+	})
+}
+
+// fails CODE COMMAND... runs a command that must end with the exit code, and say why in
+// a last line that ends in what to do.
+func fails(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		ts.Fatalf("no exit code: %v", err)
+	}
+	stderr := strings.TrimSpace(ts.ReadFile("stderr"))
+	if got := strconv.Itoa(exit.ExitCode()); got != args[0] {
+		ts.Fatalf("exit code %s, want %s: %s", got, args[0], stderr)
+	}
+	last := stderr[strings.LastIndexByte(stderr, '\n')+1:]
+	if !strings.HasPrefix(last, "ivo: ") || !strings.HasSuffix(last, ")") || strings.Contains(stderr, "goroutine ") {
+		ts.Fatalf("not an error with a hint: %s", stderr)
+	}
+}
+
+// cut BYTES FROM TO copies the first bytes of a file.
+func cut(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(ts.ReadFile(args[1])[:n]), 0o644))
+}
+
+// qwen2 FROM TO writes a Llama model as one of another architecture.
+func qwen2(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(remake(ts.MkAbs(args[0]), ts.MkAbs(args[1]), asQwen2))
+}
