@@ -34,9 +34,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	go func() {
-		if s, ok := (<-signals).(syscall.Signal); ok {
+		select {
+		case s := <-signals:
 			signal.Stop(signals) // a second signal ends the program at once
-			cancel(interrupted{s})
+			cancel(interrupted{s.(syscall.Signal)})
+		case <-ctx.Done():
 		}
 	}()
 
