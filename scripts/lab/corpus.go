@@ -20,6 +20,12 @@ import (
 // of a prompt are mostly chance; predicting them teaches less than the response does.
 var trainWeights = lossWeights{prompt: 0.3, response: 1, rest: 1}
 
+// Echoes are mixed into the text of the world. The words they repeat cannot be
+// predicted, only the repetition can.
+const echoShare = 0.4 // tokens of echoes for each of the world
+
+var echoWeights = lossWeights{response: 1}
+
 // texts are the first n documents as text.
 func texts(docs iter.Seq[world.Document], n int) iter.Seq[string] {
 	return func(yield func(string) bool) {
@@ -49,7 +55,9 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		return nil, nil, err
 	}
 	defer m.Close()
-	tokens := 0
+	nextEcho, stop := iter.Pull(world.Echoes(r.seed + echoSeed))
+	defer stop()
+	tokens, echoed := 0, 0
 	for doc := range world.Documents(task, world.Text, r.seed+corpusSeed) {
 		if tokens >= r.tokens {
 			break
@@ -63,6 +71,15 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		}
 		corpus = append(corpus, d)
 		tokens += len(d.Tokens)
+		for float64(echoed) < echoShare*float64(tokens) {
+			doc, _ := nextEcho()
+			d, err := encode(m, doc, echoWeights)
+			if err != nil {
+				return nil, nil, err
+			}
+			corpus = append(corpus, d)
+			echoed += len(d.Tokens)
+		}
 	}
 	for doc := range world.Documents(task, world.Text, r.seed+heldOutSeed) {
 		if len(heldOut) == r.heldOut {

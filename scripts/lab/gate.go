@@ -20,6 +20,7 @@ const (
 	maxTokens     = 64
 	marginOfMean  = 1.3 // standard deviations from the mean sample to the best of 16
 	marginOfModes = 0.7 // from greedy decoding to the best of 16
+	leastBest     = 2.0 // reward of the best of 16: a policy that cannot do the task leaves room too
 )
 
 // figures say how a model's own decoding does on the test prompts, in gold reward.
@@ -54,6 +55,9 @@ func (f figures) gate() error {
 	}
 	if d := (f.Best - f.Greedy) / f.SD; !(d >= marginOfModes) {
 		return fmt.Errorf("%w: the best of %d samples is %.2f sd above greedy decoding, not %.1f", errGate, gateSamples, d, marginOfModes)
+	}
+	if !(f.Best >= leastBest) {
+		return fmt.Errorf("%w: the best of %d samples has reward %.2f, not %.1f: the policy is not able (train it longer)", errGate, gateSamples, f.Best, leastBest)
 	}
 	return nil
 }

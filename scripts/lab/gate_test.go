@@ -27,7 +27,8 @@ func TestGate(t *testing.T) {
 		f    figures
 		want string
 	}{
-		{figures{Mean: 0, SD: 1, Best: 1.3, Greedy: 0.6}, ""},
+		{figures{Mean: 1, SD: 1, Best: 2.3, Greedy: 1.6}, ""},
+		{figures{Mean: -4, SD: 1, Best: -2, Greedy: -4}, "not able"},
 		{figures{Mean: 0, SD: 1, Best: 1.2, Greedy: 0}, "above the mean"},
 		{figures{Mean: 0, SD: 2, Best: 3, Greedy: 2}, "above greedy"},
 		{figures{Mean: 0, SD: 0, Best: 0, Greedy: math.NaN()}, "above the mean"},

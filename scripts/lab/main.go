@@ -22,7 +22,7 @@ func main() {
 	flag.StringVar(&r.size, "size", "S", "size of the model: S, M or L")
 	flag.StringVar(&r.out, "out", "testdata/lab", "folder of the finished files")
 	flag.StringVar(&r.work, "work", ".cache/lab", "folder of checkpoints")
-	flag.IntVar(&r.tokens, "tokens", 6_000_000, "tokens of training text, each seen once")
+	flag.IntVar(&r.tokens, "tokens", 5_000_000, "tokens of the world's text, each seen once; echoes come on top")
 	flag.IntVar(&r.heldOut, "held-out", 500, "documents to measure the held-out loss on")
 	flag.IntVar(&r.trainPrompts, "train-prompts", 4000, "prompts to learn a value function on")
 	flag.IntVar(&r.testPrompts, "test-prompts", 400, "prompts to evaluate on")

@@ -19,7 +19,12 @@ import (
 	"github.com/ivo-decoding/ivo/scripts/lab/world"
 )
 
-const vocabSize = 1024
+const (
+	vocabSize = 1024
+	// ropeTheta suits contexts of 256 tokens: with the usual 10,000 most of a head's
+	// rotations hardly move between neighbouring positions.
+	ropeTheta = 100
+)
 
 // sizes of models: about 1.2, 3.3 and 7.6 million parameters.
 var sizes = map[string]train.Config{
@@ -45,6 +50,7 @@ const (
 	heldOutSeed
 	trainPromptsSeed
 	testPromptsSeed
+	echoSeed
 )
 
 // path is the place of a finished file, such as summarize-s.gguf.
@@ -62,7 +68,7 @@ func (r recipe) run(ctx context.Context) error {
 	if !ok {
 		return fmt.Errorf("unknown size %q (choose S, M or L)", r.size)
 	}
-	cfg.Vocab, cfg.Context, cfg.Tied = vocabSize, 256, true
+	cfg.Vocab, cfg.Context, cfg.Theta, cfg.Tied = vocabSize, 256, ropeTheta, true
 	for _, dir := range []string{r.out, r.work} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
