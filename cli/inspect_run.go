@@ -8,7 +8,7 @@ import (
 	"io/fs"
 	"text/tabwriter"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"

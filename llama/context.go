@@ -114,6 +114,8 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		p.Threads = runtime.NumCPU()
 	}
 	switch {
+	case m.info.Layers == 0:
+		return nil, failf(op, "load it without VocabOnly", "only the vocabulary was loaded")
 	case !m.info.HasDecoder:
 		return nil, failf(op, "ivo steers models that generate text", "a %s model has no decoder", m.info.Architecture)
 	case p.Ctx < 0 || p.Ctx > 1<<28:

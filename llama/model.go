@@ -112,14 +112,14 @@ func Load(path string, p ModelParams) (*Model, error) {
 		return nil, &Error{Op: "load", Path: path, Err: why, Hint: "run ivo inspect on the file; it may be damaged or of an architecture this llama.cpp does not know"}
 	}
 	m := &Model{c: c, path: path, head: head}
-	m.describe()
+	m.describe(!p.VocabOnly)
 	return m, nil
 }
 
-func (m *Model) describe() {
+func (m *Model) describe(weights bool) {
 	var ci C.ivo_model_info
 	desc := make([]byte, 256)
-	C.ivo_model_describe(m.c, &ci, (*C.char)(unsafe.Pointer(&desc[0])), C.size_t(len(desc)))
+	C.ivo_model_describe(m.c, C.bool(weights), &ci, (*C.char)(unsafe.Pointer(&desc[0])), C.size_t(len(desc)))
 	m.info = ModelInfo{
 		Desc:         C.GoString((*C.char)(unsafe.Pointer(&desc[0]))),
 		Architecture: m.head.Str("general.architecture"),

@@ -147,6 +147,22 @@ func TestLoadDescribes(t *testing.T) {
 	}
 }
 
+// A model of which only the vocabulary is loaded tokenizes, and refuses to decode.
+func TestVocabOnly(t *testing.T) {
+	m, err := llama.Load(randomModel(t, "llama", 1, nil), llama.ModelParams{VocabOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if tokens, err := m.Tokenize("ab", false, false); err != nil || len(tokens) == 0 {
+		t.Errorf("tokenized to %v, %v", tokens, err)
+	}
+	if c, err := m.NewContext(llama.ContextParams{}); err == nil {
+		c.Close()
+		t.Error("a context without weights")
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	print := func(seed uint64) string {
 		m := load(t, randomModel(t, "llama", seed, nil))

@@ -144,24 +144,27 @@ uint32_t ivo_quantize(const char * in, const char * out, int32_t ftype, int32_t 
     });
 }
 
-void ivo_model_describe(const ivo_model * m, ivo_model_info * info, char * desc, size_t desc_size) {
+void ivo_model_describe(const ivo_model * m, bool weights, ivo_model_info * info, char * desc, size_t desc_size) {
     const llama_vocab * v = vocab_of(m);
     info->n_vocab = llama_vocab_n_tokens(v);
+    info->bos = llama_vocab_bos(v);
+    info->eos = llama_vocab_eos(v);
+    info->eot = llama_vocab_eot(v);
+    info->add_bos = llama_vocab_get_add_bos(v);
+    info->chat_template = llama_model_chat_template(m, nullptr);
+    if (!weights) {
+        return;
+    }
     info->n_ctx_train = llama_model_n_ctx_train(m);
     info->n_embd = llama_model_n_embd(m);
     info->n_layer = llama_model_n_layer(m);
     info->n_head = llama_model_n_head(m);
     info->n_head_kv = llama_model_n_head_kv(m);
-    info->bos = llama_vocab_bos(v);
-    info->eos = llama_vocab_eos(v);
-    info->eot = llama_vocab_eot(v);
-    info->add_bos = llama_vocab_get_add_bos(v);
     info->n_params = llama_model_n_params(m);
     info->size = llama_model_size(m);
     info->has_encoder = llama_model_has_encoder(m);
     info->has_decoder = llama_model_has_decoder(m);
     info->recurrent = llama_model_is_recurrent(m) || llama_model_is_hybrid(m);
-    info->chat_template = llama_model_chat_template(m, nullptr);
     llama_model_desc(m, desc, desc_size);
 }
 

@@ -70,7 +70,8 @@ typedef struct {
     bool add_bos, has_encoder, has_decoder, recurrent;
     const char * chat_template; // owned by the model, may be NULL
 } ivo_model_info;
-void ivo_model_describe(const ivo_model * m, ivo_model_info * info, char * desc, size_t desc_size);
+// weights is false for a model of which only the vocabulary was loaded: it has no shape.
+void ivo_model_describe(const ivo_model * m, bool weights, ivo_model_info * info, char * desc, size_t desc_size);
 
 // The functions below return INT32_MIN when llama.cpp threw.
 int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse);

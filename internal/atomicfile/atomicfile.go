@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -119,4 +120,18 @@ func Replace(path string, make func(tmp string) error) (err error) {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
 	return syncDir(dir)
+}
+
+// Clean removes the temporary files that killed processes left in dir and below. No
+// other process may be writing there.
+func Clean(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if name := d.Name(); strings.HasPrefix(name, ".") && strings.Contains(name, ".tmp") {
+			return os.Remove(path)
+		}
+		return nil
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -76,13 +77,12 @@ func (r *run) evaluate(ctx context.Context, heads []*valuehead.Head) error {
 
 // answers decodes a method's answers, or reads them if they are there.
 func (r *run) answers(ctx context.Context, m eval.Method) ([]eval.Answer, error) {
-	name := filepath.Join("eval", m.Name+".jsonl")
-	full := filepath.Join(r.dir, name)
+	name := answersFile(m.Name)
 	switch done, err := r.ledger.has(name); {
 	case err != nil:
 		return nil, err
 	case done:
-		return ReadAnswers(full)
+		return ReadAnswers(r.dir, m.Name)
 	}
 	answers, err := eval.Run(ctx, r.pool, m, r.test, r.reward, r.o.Seed, func(done int) {
 		r.notify(Event{Stage: "evaluate " + m.Name, Done: done, Total: len(r.test), Unit: "prompts"})
@@ -90,7 +90,7 @@ func (r *run) answers(ctx context.Context, m eval.Method) ([]eval.Answer, error)
 	if err != nil {
 		return nil, err
 	}
-	err = atomicfile.Write(full, func(w io.Writer) error {
+	err = atomicfile.Write(filepath.Join(r.dir, name), func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		for _, a := range answers {
@@ -106,8 +106,15 @@ func (r *run) answers(ctx context.Context, m eval.Method) ([]eval.Answer, error)
 	return answers, r.ledger.add(name)
 }
 
-// ReadAnswers reads a method's answers from a run directory.
-func ReadAnswers(path string) ([]eval.Answer, error) {
+// answersFile is where a method's answers are, below the run directory. An asterisk in
+// a file's name would be trouble in a shell.
+func answersFile(method string) string {
+	return filepath.Join("eval", strings.ReplaceAll(method, "*", "-star")+".jsonl")
+}
+
+// ReadAnswers reads a method's answers from the run in dir.
+func ReadAnswers(dir, method string) ([]eval.Answer, error) {
+	path := filepath.Join(dir, answersFile(method))
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

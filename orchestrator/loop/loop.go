@@ -69,6 +69,14 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 			return err
 		}
 	}
+	if c, ok := r.reward.(reward.Checker); ok {
+		if err := c.Check(slices.Concat(r.prompts, r.test)); err != nil {
+			return err
+		}
+	}
+	if err := r.fit(); err != nil {
+		return err
+	}
 	if r.schema, err = rollout.Schema(m, o.Layers); err != nil {
 		return err
 	}
@@ -81,6 +89,9 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 	}
 	defer unlock()
 	if err := o.store(dir); err != nil {
+		return err
+	}
+	if err := atomicfile.Clean(dir); err != nil {
 		return err
 	}
 	if r.ledger, err = openLedger(dir); err != nil {
@@ -127,6 +138,25 @@ func disjoint(train, test []reward.Prompt) error {
 	for _, p := range test {
 		if seen[p.Text] {
 			return fmt.Errorf("test prompt %s is a training prompt too (evaluate on prompts that were not trained on)", p.ID)
+		}
+	}
+	return nil
+}
+
+// fit sees to it that every prompt fits the context with all that is decoded for it.
+func (r *run) fit() error {
+	for _, p := range slices.Concat(r.prompts, r.test) {
+		tokens, err := r.model.Tokenize(p.Text, true, false)
+		if err != nil {
+			return fmt.Errorf("prompt %s: %w", p.ID, err)
+		}
+		n, t := len(tokens), r.o.MaxTokens
+		need := n + r.o.Samples*t
+		for _, beam := range []decode.Beam{r.o.Collect, r.o.Search} {
+			need = max(need, decode.Strategy{Method: decode.MethodBlockBeam, Beam: beam}.Cells(n, t))
+		}
+		if need > r.o.Ctx {
+			return fmt.Errorf("prompt %s has %d tokens; with all candidates of up to %d tokens it takes %d of context, there are %d (raise -c, lower -n or --beams, or shorten the prompt)", p.ID, n, t, need, r.o.Ctx)
 		}
 	}
 	return nil

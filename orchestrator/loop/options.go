@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +10,7 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -128,7 +129,9 @@ func ReadOptions(dir string) (*Options, error) {
 		return nil, err
 	}
 	var o Options
-	if err := yaml.UnmarshalWithOptions(data, &o, yaml.Strict()); err != nil {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	if err := dec.Decode(&o); err != nil {
 		return nil, fmt.Errorf("%s: %w (the run was written by another version of ivo: use another --out)", path, err)
 	}
 	return &o, nil

@@ -14,7 +14,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
@@ -92,7 +92,7 @@ func read(dir string) (*run, error) {
 	}
 	r.seed = evaluation.Seed
 	for _, m := range evaluation.Methods {
-		m.Answers, err = loop.ReadAnswers(filepath.Join(dir, "eval", m.Method+".jsonl"))
+		m.Answers, err = loop.ReadAnswers(dir, m.Method)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}

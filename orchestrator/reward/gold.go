@@ -48,6 +48,16 @@ func (Gold) Score(ctx context.Context, items []Item) ([]float64, error) {
 	return scores, nil
 }
 
+// Check finds prompts without gold, or with gold that no rule can read.
+func (Gold) Check(prompts []Prompt) error {
+	for _, p := range prompts {
+		if _, err := scoreGold(Item{Prompt: p}); err != nil {
+			return fmt.Errorf("gold reward: prompt %q: %w", p.ID, err)
+		}
+	}
+	return nil
+}
+
 func scoreGold(it Item) (float64, error) {
 	if len(it.Prompt.Gold) == 0 || string(it.Prompt.Gold) == "null" {
 		return 0, fmt.Errorf("it carries no gold (add a \"gold\" field to each line of the prompt file, or choose another reward)")

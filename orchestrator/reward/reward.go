@@ -27,6 +27,12 @@ type Model interface {
 	Score(ctx context.Context, items []Item) ([]float64, error)
 }
 
+// Checker is a Model that can tell in advance whether it will be able to score
+// responses to some prompts.
+type Checker interface {
+	Check(prompts []Prompt) error
+}
+
 // models maps the names that Open knows to their constructors.
 var models = map[string]func() Model{
 	"gold": func() Model { return Gold{} },

@@ -1,0 +1,102 @@
+package atomicfile_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+)
+
+func content(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// A failed write leaves the old file as it was and nothing beside it.
+func TestWholeOrAsBefore(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	if err := atomicfile.WriteBytes(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	boom := errors.New("boom")
+	writes := map[string]func() error{
+		"Write": func() error {
+			return atomicfile.Write(path, func(w io.Writer) error {
+				io.WriteString(w, "half of the ne")
+				return boom
+			})
+		},
+		"Replace": func() error {
+			return atomicfile.Replace(path, func(tmp string) error {
+				if err := os.WriteFile(tmp, []byte("half"), 0o600); err != nil {
+					return err
+				}
+				return boom
+			})
+		},
+	}
+	for name, write := range writes {
+		if err := write(); !errors.Is(err, boom) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if got := content(t, path); got != "old" {
+			t.Errorf("%s: the file holds %q", name, got)
+		}
+	}
+	if err := atomicfile.Replace(path, func(tmp string) error { return os.WriteFile(tmp, []byte("new"), 0o600) }); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, path); got != "new" {
+		t.Errorf("after Replace the file holds %q", got)
+	}
+	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+// Clean removes what a killed write left, and nothing else.
+func TestClean(t *testing.T) {
+	dir := t.TempDir()
+	sub := filepath.Join(dir, "sub")
+	if err := os.Mkdir(sub, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	keep := []string{filepath.Join(dir, "data.tmp"), filepath.Join(sub, ".lock"), filepath.Join(sub, "x")}
+	// What a kill leaves is the temporary file of a write under way.
+	var left string
+	err := atomicfile.Replace(filepath.Join(sub, "shard"), func(tmp string) error {
+		left = tmp
+		data, err := os.ReadFile(tmp)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(tmp+"copy", data, 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range keep {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := atomicfile.Clean(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left + "copy"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the temporary file is still there: %v", err)
+	}
+	for _, path := range append(keep, filepath.Join(sub, "shard")) {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}

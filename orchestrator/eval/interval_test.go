@@ -1,0 +1,54 @@
+package eval_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+)
+
+// On normal data the bootstrap's interval is the textbook one, mean +- 1.96 s/sqrt(n),
+// and it covers the true mean about 95 times in 100.
+func TestBootstrap(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	const n, trials = 200, 200
+	covered := 0
+	for trial := range trials {
+		x := make([]float64, n)
+		sum, squares := 0.0, 0.0
+		for i := range x {
+			x[i] = 3 + 2*rng.NormFloat64()
+			sum += x[i]
+			squares += x[i] * x[i]
+		}
+		mean := sum / n
+		half := 1.96 * math.Sqrt((squares/n-mean*mean)/n)
+		got := eval.Bootstrap(x, uint64(trial))
+		if math.Abs(got.Mean-mean) > 1e-9 {
+			t.Fatalf("mean %g, not %g", got.Mean, mean)
+		}
+		if math.Abs(got.Lo-(mean-half)) > 0.15*half || math.Abs(got.Hi-(mean+half)) > 0.15*half {
+			t.Errorf("[%g, %g], textbook [%g, %g]", got.Lo, got.Hi, mean-half, mean+half)
+		}
+		if got.Lo <= 3 && 3 <= got.Hi {
+			covered++
+		}
+	}
+	// 95 % of 200 is 190, with a standard deviation of 3.
+	if covered < 178 {
+		t.Errorf("the true mean was covered %d times of %d", covered, trials)
+	}
+	if a, b := eval.Bootstrap([]float64{1, 2, 5}, 7), eval.Bootstrap([]float64{1, 2, 5}, 7); a != b {
+		t.Errorf("the same seed gave %v and %v", a, b)
+	}
+	if got := eval.Bootstrap(nil, 1); !math.IsNaN(got.Mean) {
+		t.Errorf("no data gave %v", got)
+	}
+}
+
+func TestWinRate(t *testing.T) {
+	if got := eval.WinRate([]float64{1, 2, 3, 4}, []float64{0, 2, 4, 0}); got != 0.625 {
+		t.Errorf("two wins, a tie and a loss are %g", got)
+	}
+}
