@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 // runFinding describes a run directory, finished or not.
 type runFinding struct {
 	Kind       string           `json:"kind"`
-	Options    json.RawMessage  `json:"options"` // run.yaml
+	Options    map[string]any   `json:"options"` // run.yaml
 	Rounds     []roundFinding   `json:"rounds"`
 	Evaluation *loop.Evaluation `json:"evaluation,omitempty"`
 	options    *loop.Options
@@ -43,7 +42,7 @@ func examineRun(dir string) (finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	if f.Options, err = yaml.YAMLToJSON(text); err != nil {
+	if err := yaml.Unmarshal(text, &f.Options); err != nil {
 		return nil, err
 	}
 	manifest, err := absent(loop.ReadManifest(dir))
