@@ -172,7 +172,7 @@ func TestFingerprint(t *testing.T) {
 		}
 		return f
 	}
-	if print(1) != print(1) {
+	if first, again := print(1), print(1); first != again {
 		t.Error("equal weights, unequal fingerprints")
 	}
 	if print(1) == print(2) {

@@ -16,6 +16,8 @@ type Accumulator struct {
 	hidden  []float32 // h_t of the chosen layers
 	before  []float32 // h_{t-1}
 	total   []float32 // sum of h_1..h_t
+	low     []float32
+	high    []float32
 	scalars []float32 // of token t
 	sum     []float32
 	least   []float32
@@ -26,9 +28,9 @@ type Accumulator struct {
 func (f *Features) NewAccumulator() *Accumulator {
 	a := &Accumulator{f: f}
 	h, s := f.hidden, len(f.scalars)
-	a.memory = make([]float32, 3*h+4*s)
+	a.memory = make([]float32, 5*h+4*s)
 	rest := a.memory
-	for _, part := range []*[]float32{&a.hidden, &a.before, &a.total} {
+	for _, part := range []*[]float32{&a.hidden, &a.before, &a.total, &a.low, &a.high} {
 		*part, rest = rest[:h:h], rest[h:]
 	}
 	for _, part := range []*[]float32{&a.scalars, &a.sum, &a.least, &a.most} {
@@ -76,6 +78,11 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 	}
 	for i, v := range a.hidden {
 		a.total[i] += v
+		if a.t == 1 {
+			a.low[i], a.high[i] = v, v
+		} else {
+			a.low[i], a.high[i] = min(a.low[i], v), max(a.high[i], v)
+		}
 	}
 	for i, from := range f.scalars {
 		v := scalars[from]
@@ -103,6 +110,12 @@ func (a *Accumulator) AppendRow(dst []float32) []float32 {
 	}
 	if on[HiddenMean] {
 		dst = appendScaled(dst, a.total, per)
+	}
+	if on[HiddenMin] {
+		dst = append(dst, a.low...)
+	}
+	if on[HiddenMax] {
+		dst = append(dst, a.high...)
 	}
 	if on[Scalar] {
 		dst = append(dst, a.scalars...)

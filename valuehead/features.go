@@ -15,7 +15,9 @@ const (
 	Hidden     Block = "hidden"      // h_t: the state after token t was fed
 	Previous   Block = "previous"    // h_{t-1}; zeros at the first response token
 	HiddenMean Block = "hidden-mean" // mean of h_1..h_t
-	Scalar     Block = "scalar"      // the scalar features of token t
+	HiddenMin  Block = "hidden-min"
+	HiddenMax  Block = "hidden-max"
+	Scalar     Block = "scalar" // the scalar features of token t
 	ScalarSum  Block = "scalar-sum"
 	ScalarMean Block = "scalar-mean"
 	ScalarMin  Block = "scalar-min"
@@ -24,7 +26,7 @@ const (
 )
 
 // blockOrder fixes the order of the columns in a row, whatever order the options name.
-var blockOrder = []Block{Hidden, Previous, HiddenMean, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length}
+var blockOrder = []Block{Hidden, Previous, HiddenMean, HiddenMin, HiddenMax, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length}
 
 // FeatureOptions chooses what a head sees. The zero value is all tapped layers, all
 // scalars, and every block but Previous.
@@ -105,7 +107,7 @@ func unknown[T comparable](choice, all []T) int {
 // size is the number of columns of a block.
 func (f *Features) size(b Block) int {
 	switch b {
-	case Hidden, Previous, HiddenMean:
+	case Hidden, Previous, HiddenMean, HiddenMin, HiddenMax:
 		return f.hidden
 	case Length:
 		return 2

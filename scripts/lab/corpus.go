@@ -58,7 +58,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 	nextEcho, stop := iter.Pull(world.Echoes(r.seed + echoSeed))
 	defer stop()
 	tokens, echoed := 0, 0
-	for doc := range world.Documents(task, world.Text, r.seed+corpusSeed) {
+	for doc := range world.Documents(task, world.Train, r.seed+corpusSeed) {
 		if tokens >= r.tokens {
 			break
 		}
@@ -81,7 +81,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 			echoed += len(d.Tokens)
 		}
 	}
-	for doc := range world.Documents(task, world.Text, r.seed+heldOutSeed) {
+	for doc := range world.Documents(task, world.Train, r.seed+heldOutSeed) {
 		if len(heldOut) == r.heldOut {
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,6 +18,7 @@ import (
 )
 
 func main() {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // llama.cpp is chatty
 	var r recipe
 	flag.StringVar(&r.task, "task", "summarize", "task of the world")
 	flag.StringVar(&r.size, "size", "S", "size of the model: S, M or L")

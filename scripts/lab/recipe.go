@@ -84,7 +84,7 @@ func (r recipe) run(ctx context.Context) error {
 	}
 
 	say("tokenizer of %d tokens", vocabSize)
-	vocab, err := tokenizer.Train(texts(world.Documents(task, world.Text, r.seed+corpusSeed), 4000), vocabSize)
+	vocab, err := tokenizer.Train(texts(world.Documents(task, world.Train, r.seed+corpusSeed), 4000), vocabSize)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ const size = 1024
 // corpus is the world's text: a few thousand documents hold every word.
 func corpus(n int) []string {
 	var texts []string
-	for doc := range world.Documents(world.Summarize{}, world.Text, 1) {
+	for doc := range world.Documents(world.Summarize{}, world.Train, 1) {
 		if texts = append(texts, doc.Text()); len(texts) == n {
 			break
 		}

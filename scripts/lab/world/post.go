@@ -81,23 +81,17 @@ type item struct {
 // post is the hidden side of a post: its items in the order of the text. No two share
 // a family, an attribute or an object.
 type post struct {
-	items          []item
-	facts, fillers int // how many items are facts, and how much filler lies between
-	split          Split
+	items []item
+	split Split
 }
 
-// newPost draws a post. Half of those in the training text are short.
 func newPost(r *rand.Rand, split Split) post {
-	p := post{items: make([]item, numFacts+numDistractors), facts: numFacts, fillers: 1 + r.IntN(3), split: split}
-	if split == Text && r.IntN(2) == 0 {
-		p.facts, p.fillers = 1+r.IntN(3), r.IntN(2)
-		p.items = p.items[:p.facts+r.IntN(3)]
-	}
+	p := post{items: make([]item, numFacts+numDistractors), split: split}
 	for {
 		f, a, o, rank := r.Perm(len(families)), r.Perm(len(attributes)), r.Perm(len(objects)), r.Perm(len(p.items))
 		held := 0
 		for i := range p.items {
-			p.items[i] = item{f[i], a[i], o[i], rank[i] < p.facts}
+			p.items[i] = item{f[i], a[i], o[i], rank[i] < numFacts}
 			if heldOut(a[i], o[i]) {
 				held++
 			}
@@ -128,7 +122,7 @@ func (p post) sentences(r *rand.Rand) []string {
 		).Replace(frame))
 	}
 	first := r.IntN(len(fillers))
-	for i := range p.fillers {
+	for i := range 1 + r.IntN(3) {
 		at := r.IntN(len(sentences) + 1)
 		sentences = slices.Insert(sentences, at, fillers[(first+i)%len(fillers)])
 	}

@@ -191,8 +191,7 @@ func (p post) summary(r *rand.Rand, quality int) string {
 	var b strings.Builder
 	b.WriteString(openings[draw(r, s.openings)] + ":")
 	told := make([]bool, len(p.items))
-	length := 1 + draw(r, s.lengths) - (numFacts - p.facts) // there is less to say of short posts
-	for n := range max(length, 1) {
+	for n := range 1 + draw(r, s.lengths) {
 		options := p.clauses(s, told)
 		c := options[draw(r, weights(options))]
 		if n > 0 {

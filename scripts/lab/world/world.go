@@ -17,9 +17,8 @@ import (
 type Split uint8
 
 const (
-	Text  Split = iota // text to train a model on; short prompts are among it
-	Train              // prompts to learn a value function on
-	Test               // prompts to evaluate on: some hold facts and sentence frames that are held out of the others
+	Train Split = iota // training text, and prompts to learn a value function on
+	Test               // prompts to evaluate on: some hold facts and sentence frames that no Train document has
 )
 
 // A Task is one kind of document.
