@@ -67,7 +67,7 @@ func Defaults(layers int) Options {
 		Sampling: decode.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
 		Layers: []int{layers / 2, layers},
-		Head:   Head{Kind: "mlp", Hidden: 192, Epochs: 10, Rate: 0.002},
+		Head:   Head{Kind: "mlp", Hidden: 192, Epochs: 5, Rate: 0.002},
 		Ctx:    4096, Parallel: 32,
 	}
 }

@@ -20,7 +20,7 @@ const (
 	maxTokens     = 64
 	marginOfMean  = 1.3 // standard deviations from the mean sample to the best of 16
 	marginOfModes = 0.7 // from greedy decoding to the best of 16
-	leastBest     = 2.0 // reward of the best of 16: a policy that cannot do the task leaves room too
+	leastBest     = 1.5 // reward of the best of 16: a policy that cannot do the task leaves room too
 )
 
 // figures say how a model's own decoding does on the test prompts, in gold reward.
