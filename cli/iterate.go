@@ -41,7 +41,7 @@ func iterateCommand() *cli.Command {
 			&cli.IntFlag{Name: "beams", Usage: "beams that are evaluated", Value: d.Search.Beams, Category: collect},
 			&cli.IntFlag{Name: "block", Usage: "tokens a block, in collection and evaluation", Value: d.Search.Block, Category: collect},
 			&cli.IntFlag{Name: "parallel", Usage: "sequences at once", Value: d.Parallel, Category: collect},
-			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the middle and the last", Category: head},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "those at 3/5 and 4/5 of the depth", Category: head},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: mlp or linear", Value: d.Head.Kind, Category: head},
 			&cli.IntFlag{Name: "hidden", Usage: "hidden units of the MLP", Value: d.Head.Hidden, Category: head},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Head.Epochs, Category: head},

@@ -66,7 +66,7 @@ func Defaults(layers int) Options {
 		Rounds: 2, Samples: 4, ShardPrompts: 50, MaxTokens: 128, Seed: 1, Reward: "gold",
 		Sampling: decode.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
-		Layers: []int{layers / 2, layers},
+		Layers: []int{layers * 3 / 5, layers * 4 / 5},
 		Head:   Head{Kind: "mlp", Hidden: 192, Epochs: 5, Rate: 0.002},
 		Ctx:    4096, Parallel: 32,
 	}
