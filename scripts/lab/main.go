@@ -28,7 +28,7 @@ func main() {
 	flag.IntVar(&r.heldOut, "held-out", 500, "documents to measure the held-out loss on")
 	flag.IntVar(&r.trainPrompts, "train-prompts", 3000, "prompts to learn a value function on")
 	flag.IntVar(&r.testPrompts, "test-prompts", 300, "prompts to evaluate on")
-	flag.Float64Var(&r.lr, "lr", 2e-3, "peak learning rate")
+	flag.Float64Var(&r.lr, "lr", 1e-3, "peak learning rate")
 	flag.Uint64Var(&r.seed, "seed", 1, "seed of the world and of training")
 	flag.IntVar(&r.threads, "threads", runtime.NumCPU(), "threads to train with (does not change the result)")
 	flag.Parse()
