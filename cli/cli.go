@@ -116,11 +116,12 @@ func setup(c *cli.Context, stderr io.Writer) error {
 // flagHelp is a flag's line of help, spelt as llama.cpp spells it: short names first,
 // and one dash before -ngl.
 func flagHelp(f cli.Flag) string {
-	names := f.Names()
+	names := slices.Clone(f.Names())
+	long := names[0]
 	slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
 	for i, name := range names {
 		names[i] = "--" + name
-		if len(name) <= 3 {
+		if len(name) <= 3 && name != long {
 			names[i] = "-" + name
 		}
 	}

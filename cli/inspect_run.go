@@ -104,7 +104,7 @@ func (f *runFinding) write(w io.Writer) error {
 			shards += fmt.Sprintf("/%d", r.Of)
 		}
 		fmt.Fprintf(t, "%d\t%s\t", r.Round, shards)
-		if m := r.Metrics; m != nil {
+		if m := r.Metrics; m != nil && m.Training != nil {
 			all := m.Training.HeldOut.All
 			fmt.Fprintf(t, "%d\t%.2f\t%.2f\t%.1f\t%.3f\t%.3f\t", m.Trajectories, m.Reward.Mean, m.Reward.SD, m.Tokens, all.R2, all.Spearman)
 		} else {

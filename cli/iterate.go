@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -78,7 +79,7 @@ func iterate(c *cli.Context) error {
 	meter.close()
 	if err != nil {
 		if c.Context.Err() != nil {
-			err = fmt.Errorf("%w (run the same command again to continue)", err)
+			err = fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
 		}
 		return err
 	}

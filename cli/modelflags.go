@@ -75,7 +75,7 @@ func contextFlags() []cli.Flag {
 func threadsFlag() cli.Flag {
 	return &cli.IntFlag{
 		Name: "threads", Aliases: []string{"t"}, Category: modelCategory,
-		Usage: fmt.Sprintf("threads to decode with; 0 for one with small models, %d with others", runtime.NumCPU()),
+		Usage: fmt.Sprintf("threads to decode with; 0 for one with small models, %d with others", runtime.GOMAXPROCS(0)),
 	}
 }
 

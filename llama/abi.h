@@ -71,7 +71,6 @@ void ggml_threadpool_params_init(struct ggml_threadpool_params * p, int n_thread
 struct ggml_threadpool * ggml_threadpool_new(struct ggml_threadpool_params * params);
 void ggml_threadpool_free(struct ggml_threadpool * threadpool);
 void ggml_backend_tensor_get(const struct ggml_tensor * tensor, void * data, size_t offset, size_t size);
-void ggml_backend_load_all(void);
 size_t ggml_backend_dev_count(void);
 ggml_backend_dev_t ggml_backend_dev_get(size_t index);
 const char * ggml_backend_dev_name(ggml_backend_dev_t device);
@@ -98,7 +97,6 @@ enum llama_attention_type { LLAMA_ATTENTION_TYPE_UNSPECIFIED = -1 };
 enum llama_flash_attn_type {
     LLAMA_FLASH_ATTN_TYPE_AUTO = -1, LLAMA_FLASH_ATTN_TYPE_DISABLED = 0, LLAMA_FLASH_ATTN_TYPE_ENABLED = 1,
 };
-enum llama_token_attr { LLAMA_TOKEN_ATTR_UNDEFINED = 0 };
 
 typedef bool (*llama_progress_callback)(float progress, void * user_data);
 
@@ -210,7 +208,6 @@ bool llama_model_is_recurrent(const struct llama_model * model);
 bool llama_model_is_hybrid(const struct llama_model * model);
 
 int32_t llama_vocab_n_tokens(const struct llama_vocab * vocab);
-enum llama_token_attr llama_vocab_get_attr(const struct llama_vocab * vocab, llama_token token);
 bool llama_vocab_is_eog(const struct llama_vocab * vocab, llama_token token);
 llama_token llama_vocab_bos(const struct llama_vocab * vocab);
 llama_token llama_vocab_eos(const struct llama_vocab * vocab);
@@ -230,6 +227,7 @@ void llama_free(struct llama_context * ctx);
 void llama_attach_threadpool(struct llama_context * ctx, ggml_threadpool_t threadpool, ggml_threadpool_t threadpool_batch);
 uint32_t llama_n_ctx(const struct llama_context * ctx);
 uint32_t llama_n_batch(const struct llama_context * ctx);
+uint32_t llama_n_ubatch(const struct llama_context * ctx);
 llama_memory_t llama_get_memory(const struct llama_context * ctx);
 int32_t llama_decode(struct llama_context * ctx, struct llama_batch batch);
 float * llama_get_logits(struct llama_context * ctx);

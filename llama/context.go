@@ -28,13 +28,15 @@ const (
 // ggml maps the zero value to F16, llama.cpp's default.
 func (t CacheType) ggml() C.int32_t {
 	switch t {
-	case CacheF16:
-		return 1
 	case CacheF32:
 		return 0
+	case CacheQ8_0:
+		return 8
 	}
-	return C.int32_t(t)
+	return 1
 }
+
+func (t CacheType) known() bool { return t == CacheF16 || t == CacheF32 || t == CacheQ8_0 }
 
 // FlashAttention chooses the attention kernel.
 type FlashAttention int32
@@ -61,14 +63,22 @@ type ContextParams struct {
 	// (llama.cpp's kv_unified=false): results do not depend on the other sequences to
 	// the last bit, but prefixes are copied, not shared, and layers cannot be tapped.
 	Streams bool
-	// Embeddings makes [Context.Hidden] available: the state after the final norm.
+	// Embeddings makes [Row].Hidden available: the state after the final norm.
 	Embeddings bool
-	// Layers are the layers whose states [Context.States] gives for every output row,
+	// Layers are the layers whose states [Row].States gives for every output row,
 	// side by side in this order: 0 is the output of the first layer, Info().Layers
 	// means the state after the final norm.
 	Layers []int
-	// Top is the number of likeliest tokens that [Context.Top] gives; default 0.
+	// Top is the number of likeliest tokens that [Row].Top gives; default 0.
 	Top int
+}
+
+// headWidth is the width of an attention head's keys or values.
+func (m *Model) headWidth(what string) int {
+	if n, ok := m.head.Int(m.info.Architecture + ".attention." + what + "_length"); ok {
+		return int(n)
+	}
+	return m.info.Width / max(m.info.Heads, 1)
 }
 
 // MaxSequences is the highest number of sequences of one context.
@@ -127,6 +137,15 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	case p.Threads < 1 || p.Threads > 4*runtime.NumCPU():
 		// ggml's threads spin at barriers: more threads than cores is slower by orders of magnitude.
 		return nil, failf(op, fmt.Sprintf("this machine has %d CPUs", runtime.NumCPU()), "%d threads", p.Threads)
+	case m.info.Encoder:
+		return nil, failf(op, "ivo steers models that only decode", "a %s model reads its prompt with an encoder", m.info.Architecture)
+	case m.info.Recurrent && slices.ContainsFunc(p.Layers, func(l int) bool { return l < m.info.Layers }):
+		// Their batches are split by sequence: the tapped rows would be mixed up.
+		return nil, failf(op, fmt.Sprintf("choose layer %d, the state after the final norm", m.info.Layers), "inner layers of a recurrent model cannot be tapped")
+	case !p.CacheK.known() || !p.CacheV.known() || p.Flash < FlashAuto || p.Flash > FlashOn:
+		return nil, failf(op, "use the constants of this package", "cache types %d and %d, flash attention %d", p.CacheK, p.CacheV, p.Flash)
+	case (p.CacheK == CacheQ8_0 && m.headWidth("key")%32 != 0) || (p.CacheV == CacheQ8_0 && m.headWidth("value")%32 != 0):
+		return nil, failf(op, "use an f16 cache", "a Q8_0 cache needs heads of a multiple of 32, this model's are %d wide", m.headWidth("key"))
 	case p.Streams && len(p.Layers) > 0:
 		return nil, failf(op, "", "layers cannot be tapped with a stream a sequence")
 	case p.CacheV == CacheQ8_0 && p.Flash == FlashOff:
@@ -262,7 +281,8 @@ func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int
 func (c *Context) Pending() int { return c.n }
 
 // Decode computes the batch (llama_decode) and empties it. Rows of earlier decodes
-// become invalid. On [ErrContextFull] the cache is as before.
+// become invalid. On [ErrContextFull] the cache is as before; after any other error it
+// may hold a part of the batch: drop or clear the sequences.
 func (c *Context) Decode() error {
 	const op = "decode"
 	if err := c.enter(op); err != nil {
@@ -281,6 +301,8 @@ func (c *Context) Decode() error {
 		return &Error{Op: op, Err: ErrContextFull, Hint: "raise -c, or run fewer sequences at once"}
 	case 2:
 		return &Error{Op: op, Err: ErrAborted}
+	case C.IVO_NO_STATES:
+		return &Error{Op: op, Err: ErrNoStates, Hint: fmt.Sprintf("choose layer %d, the state after the final norm", c.model.info.Layers)}
 	case C.IVO_NOT_FINITE:
 		return &Error{Op: op, Err: ErrNotFinite, Hint: "the model file may be damaged: load it with --check-tensors"}
 	case math.MinInt32:
@@ -420,20 +442,28 @@ func (c *Context) checkSequence(op string, seq int32) error {
 	return nil
 }
 
-// BareLoop decodes steps batches that each extend n sequences by one token from
-// position pos on, entirely in C: the floor that the Go side's speed is measured
-// against. The sequences must hold pos tokens each.
-func (c *Context) BareLoop(n, pos, steps int) error {
+// BareLoop decodes len(tokens)/n batches that each extend n sequences by one token,
+// tokens [steps][n], from position pos on, entirely in C: the floor that the Go side's
+// speed is measured against. The sequences must hold pos tokens each.
+func (c *Context) BareLoop(tokens []int32, n, pos int) error {
 	const op = "bare loop"
-	if n < 1 || n > c.params.Sequences || n > c.params.Batch || pos < 0 || steps < 0 {
-		return failf(op, "", "%d sequences from position %d for %d steps", n, pos, steps)
+	if n < 1 || n > c.params.Sequences || n > c.params.Batch || pos < 0 || len(tokens) == 0 || len(tokens)%n != 0 {
+		return failf(op, "", "%d tokens for %d sequences from position %d", len(tokens), n, pos)
+	}
+	if len(c.params.Layers) > 0 {
+		return failf(op, "make a context without them", "layers are tapped")
+	}
+	for _, t := range tokens {
+		if err := c.model.checkToken(op, t); err != nil {
+			return err
+		}
 	}
 	if err := c.enter(op); err != nil {
 		return err
 	}
 	defer c.leave()
 	c.n, c.rows = 0, 0
-	if status := C.ivo_bench_loop(c.c, C.int32_t(n), C.int32_t(pos), C.int32_t(steps)); status != 0 {
+	if status := C.ivo_bench_loop(c.c, (*C.int32_t)(unsafe.Pointer(&tokens[0])), C.int32_t(n), C.int32_t(pos), C.int32_t(len(tokens)/n)); status != 0 {
 		return failf(op, "", "llama.cpp returned %d", status)
 	}
 	return nil

@@ -15,6 +15,9 @@ var (
 	ErrClosed = errors.New("used after Close")
 	// ErrBusy says that two goroutines used one context at the same time.
 	ErrBusy = errors.New("the context is in use by another goroutine")
+	// ErrNoStates says that the model's architecture does not give the states of a
+	// tapped layer.
+	ErrNoStates = errors.New("the architecture does not give the states of these layers")
 	// ErrNotFinite says that the model produced logits that are NaN or infinite.
 	ErrNotFinite = errors.New("the logits are not finite")
 )

@@ -54,6 +54,7 @@ type ModelInfo struct {
 	Size         uint64 // bytes of weights
 	Recurrent    bool   // its memory cannot be trimmed or partly copied
 	HasDecoder   bool
+	Encoder      bool // it reads its prompt with an encoder
 }
 
 // Load reads the GGUF model at path (llama_model_load_from_file). The header is
@@ -78,6 +79,10 @@ func Load(path string, p ModelParams) (*Model, error) {
 	}
 	if head.Str("general.architecture") == "" {
 		return nil, &Error{Op: "load", Path: path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}
+	}
+
+	if v := head.Str("tokenizer.ggml.model"); v == "" || v == "no_vocab" || v == "none" {
+		return nil, &Error{Op: "load", Path: path, Err: errors.New("the model has no tokenizer"), Hint: "convert it with its vocabulary"}
 	}
 
 	start()
@@ -126,7 +131,7 @@ func (m *Model) describe(weights bool) {
 		Name:         m.head.Str("general.name"),
 		Vocab:        int(ci.n_vocab), Width: int(ci.n_embd), Layers: int(ci.n_layer), Heads: int(ci.n_head), KVHeads: int(ci.n_head_kv),
 		ContextTrain: int(ci.n_ctx_train), Params: uint64(ci.n_params), Size: uint64(ci.size),
-		Recurrent: bool(ci.recurrent), HasDecoder: bool(ci.has_decoder),
+		Recurrent: bool(ci.recurrent), HasDecoder: bool(ci.has_decoder), Encoder: bool(ci.has_encoder),
 	}
 	m.tok = vocabulary{
 		bos: int32(ci.bos), eos: int32(ci.eos), eot: int32(ci.eot), addBOS: bool(ci.add_bos),

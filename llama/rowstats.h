@@ -55,7 +55,7 @@ inline f32x8 exp8(f32x8 x) {
 }
 
 // row_stats sets lse = log sum exp(l), entropy = lse - sum p l, and
-// lse_t = log sum exp(l * inv_temp), for the n logits l.
+// lse_t = log sum exp(l * inv_temp), for the n logits l. A NaN among them makes lse NaN.
 inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, float * entropy, float * lse_t) {
     const float low = -std::numeric_limits<float>::infinity();
     f32x8 top8 = splat(low);
@@ -72,6 +72,7 @@ inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, f
     }
 
     f32x8 z = {}, zl = {}, zt = {};
+    i32x8 bad = {}; // NaN compares unlike itself; max8 would swallow it
     for (i = 0; i < n; i += 8) {
         f32x8 d;
         if (i + 8 <= n) {
@@ -82,13 +83,19 @@ inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, f
                 d[j - i] = l[j] - top;
             }
         }
+        bad |= d != d;
         d = max8(d, splat(-1e30f)); // a masked token's -inf times its probability 0 would be NaN
         const f32x8 e = exp8(d);
         z += e;
         zl += e * d;
         zt += exp8(d * splat(inv_temp));
     }
-    const float sum = sum8(z);
+    float sum = sum8(z);
+    for (int j = 0; j < 8; j++) {
+        if (bad[j]) {
+            sum = std::numeric_limits<float>::quiet_NaN();
+        }
+    }
     *lse = top + std::log(sum);
     *entropy = std::log(sum) - sum8(zl) / sum;
     *lse_t = top * inv_temp + std::log(sum8(zt));

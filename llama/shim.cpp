@@ -1,12 +1,6 @@
 #include "shim.h"
 
-#ifdef IVO_SYSTEM_LLAMA
-#include <ggml-backend.h>
-#include <ggml-cpu.h>
-#include <llama.h>
-#else
 #include "abi.h"
-#endif
 
 #include <algorithm>
 #include <climits>
@@ -58,7 +52,8 @@ struct impl {
     std::vector<int32_t *> seq_ptr;
     std::vector<float> states, lse, entropy, lse_t, top_logit;
     std::vector<int32_t> top_id;
-    std::vector<int32_t> seen_tokens, seen_outputs; // by layer: consumed in this decode
+    int32_t n_tokens = 0, n_outputs = 0, n_ubatch = 0; // of the decode under way
+    std::vector<int32_t> seen_tokens, seen_outputs;    // by layer, in this decode; -1: the rows make no sense
     std::vector<float> rows;                        // scratch of one tapped tensor
 };
 
@@ -73,7 +68,7 @@ int32_t tapped_layer(const impl * s, const ggml_tensor * t) {
 
 // tap copies the output rows of a tapped layer out of the graph. A decode may run
 // as several micro-batches, in order: the rows append. Inner layers hold a row a
-// token; llama.cpp has already dropped the rows without output in the last layer.
+// token; most architectures drop the rows without output in the last layer.
 bool tap(ggml_tensor * t, bool ask, void * user_data) {
     auto * c = static_cast<ivo_context *>(user_data);
     auto * s = static_cast<impl *>(c->impl);
@@ -84,16 +79,36 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     if (layer < 0) {
         return true;
     }
-    const size_t width = s->n_embd, n_rows = t->ne[1];
+    const size_t width = s->n_embd;
+    const int32_t n_rows = t->ne[1];
+    int32_t & token = s->seen_tokens[layer];
+    int32_t & row = s->seen_outputs[layer];
+    if (size_t(t->ne[0]) != width || t->type != GGML_TYPE_F32 || row < 0) {
+        row = -1; // not a state as we know it: ivo_decode reports it
+        return true;
+    }
     s->rows.resize(n_rows * width);
     ggml_backend_tensor_get(t, s->rows.data(), 0, n_rows * width * sizeof(float));
-    const bool outputs_only = layer == s->n_layer - 1;
-    for (size_t r = 0; r < n_rows; r++) {
-        const bool output = outputs_only || c->output[s->seen_tokens[layer]++];
-        if (output) {
-            const size_t row = s->seen_outputs[layer]++;
-            memcpy(s->states.data() + (row * s->n_taps + s->layers[layer]) * width, s->rows.data() + r * width, width * sizeof(float));
+    // The micro-batch's tokens: as many as are left, at most n_ubatch. Where there are
+    // fewer rows, those without output are gone.
+    const int32_t n_tokens = std::min(s->n_tokens - token, s->n_ubatch);
+    const bool all = n_rows == n_tokens;
+    int32_t r = 0;
+    for (int32_t i = 0; i < n_tokens; i++, token++) {
+        if (!c->output[token]) {
+            r += all;
+            continue;
         }
+        if (r >= n_rows || row >= s->n_outputs) {
+            row = -1;
+            return true;
+        }
+        memcpy(s->states.data() + (size_t(row) * s->n_taps + s->layers[layer]) * width, s->rows.data() + size_t(r) * width, width * sizeof(float));
+        row++;
+        r++;
+    }
+    if (r != n_rows) {
+        row = -1;
     }
     return true;
 }
@@ -109,9 +124,6 @@ void ivo_init(void) {
     llama_log_set(log_line, nullptr);
     ggml_log_set(log_line, nullptr);
     guarded(0, [] {
-#ifdef IVO_SYSTEM_LLAMA
-        ggml_backend_load_all();
-#endif
         llama_backend_init();
         return 0;
     });
@@ -180,8 +192,6 @@ int32_t ivo_detokenize(const ivo_model * m, const int32_t * tokens, int32_t n, c
     return guarded<>(INT32_MIN, [&] { return llama_detokenize(vocab_of(m), tokens, n, buf, len, false, special); });
 }
 
-int32_t ivo_token_attr(const ivo_model * m, int32_t token) { return llama_vocab_get_attr(vocab_of(m), token); }
-
 bool ivo_is_eog(const ivo_model * m, int32_t token) { return llama_vocab_is_eog(vocab_of(m), token); }
 
 int32_t ivo_chat(const char * tmpl, const char ** roles, const char ** contents, size_t n, bool assistant, char * buf, int32_t len) {
@@ -242,6 +252,10 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         if (!s->ctx) {
             return false;
         }
+        if (!llama_get_memory(s->ctx)) {
+            log_text("the architecture has no memory of a sequence: it does not generate text token by token");
+            return false;
+        }
         // Without a pool of its own every graph starts its threads anew.
         ggml_threadpool_params tp;
         ggml_threadpool_params_init(&tp, p->n_threads);
@@ -254,6 +268,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
 
         c->n_ctx = llama_n_ctx(s->ctx);
         c->n_batch = llama_n_batch(s->ctx);
+        s->n_ubatch = llama_n_ubatch(s->ctx);
         c->top_n = std::min(p->top_n, s->n_vocab);
         const size_t n = c->n_batch;
         c->token = new int32_t[n];
@@ -311,6 +326,8 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         s->lse_t.resize(n_outputs);
         s->top_id.resize(size_t(n_outputs) * c->top_n);
         s->top_logit.resize(size_t(n_outputs) * c->top_n);
+        s->n_tokens = n_tokens;
+        s->n_outputs = n_outputs;
         std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), 0);
         std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
 
@@ -326,7 +343,11 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
             return status;
         }
 
-        c->n_outputs = n_outputs;
+        for (int32_t l = 0; l < s->n_layer; l++) {
+            if (s->layers[l] >= 0 && s->seen_outputs[l] != n_outputs) {
+                return int32_t(IVO_NO_STATES);
+            }
+        }
         c->logits = llama_get_logits(s->ctx);
         c->hidden = llama_get_embeddings(s->ctx);
         if (s->final_slot >= 0) {
@@ -349,6 +370,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         c->lse_t = s->lse_t.data();
         c->top_id = s->top_id.data();
         c->top_logit = s->top_logit.data();
+        c->n_outputs = n_outputs; // last: rows exist only when all of them are complete
         return int32_t(0);
     });
 }
@@ -401,8 +423,9 @@ bool ivo_cpu_feature(size_t i, const char ** name, const char ** value) {
     return false;
 }
 
-int32_t ivo_bench_loop(ivo_context * c, int32_t n_seq, int32_t pos0, int32_t n_steps) {
+int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps) {
     auto * s = static_cast<impl *>(c->impl);
+    c->n_outputs = 0; // what rows there were are gone
     return guarded<>(INT32_MIN, [&] {
         llama_batch batch = {};
         batch.n_tokens = n_seq;
@@ -413,7 +436,7 @@ int32_t ivo_bench_loop(ivo_context * c, int32_t n_seq, int32_t pos0, int32_t n_s
         batch.logits = c->output;
         for (int32_t step = 0; step < n_steps; step++) {
             for (int32_t i = 0; i < n_seq; i++) {
-                c->token[i] = 1;
+                c->token[i] = *tokens++;
                 c->pos[i] = pos0 + step;
                 c->seq[i] = i;
                 c->output[i] = 1;

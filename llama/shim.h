@@ -77,15 +77,17 @@ void ivo_model_describe(const ivo_model * m, bool weights, ivo_model_info * info
 int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse);
 int32_t ivo_piece(const ivo_model * m, int32_t token, char * buf, int32_t len, bool special);
 int32_t ivo_detokenize(const ivo_model * m, const int32_t * tokens, int32_t n, char * buf, int32_t len, bool special);
-int32_t ivo_token_attr(const ivo_model * m, int32_t token);
 bool ivo_is_eog(const ivo_model * m, int32_t token);
 int32_t ivo_chat(const char * tmpl, const char ** roles, const char ** contents, size_t n, bool assistant, char * buf, int32_t len);
 
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p);
 void ivo_context_free(ivo_context * c);
 // llama_decode's status (0 ok, 1 no room in the KV cache, 2 aborted, < 0 error), or
-// IVO_NOT_FINITE when a row of logits holds NaN or infinity.
+// IVO_NOT_FINITE when a row of logits holds NaN or infinity, or IVO_NO_STATES when the
+// architecture does not give a tapped layer's states row by row. In those two cases the
+// tokens are in the cache.
 #define IVO_NOT_FINITE (-100)
+#define IVO_NO_STATES (-101)
 int32_t ivo_decode(ivo_context * c, int32_t n_tokens);
 void ivo_clear(ivo_context * c);
 bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1);
@@ -102,9 +104,10 @@ void ivo_device_get(size_t i, ivo_device * d);
 // Feature i of the CPU backend as compiled in; false past the last one.
 bool ivo_cpu_feature(size_t i, const char ** name, const char ** value);
 
-// ivo_bench_loop decodes n_steps batches that each extend n_seq sequences by the
-// token 1 from position pos0, as the bare C loop that Go's speed is held against.
-int32_t ivo_bench_loop(ivo_context * c, int32_t n_seq, int32_t pos0, int32_t n_steps);
+// ivo_bench_loop decodes n_steps batches that each extend n_seq sequences by a token,
+// tokens[n_steps][n_seq], from position pos0 on: the bare C loop that Go's speed is
+// held against. Not for contexts with tapped layers.
+int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps);
 
 #ifdef __cplusplus
 }

@@ -12,7 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+	"regexp"
 	"syscall"
 )
 
@@ -122,16 +122,23 @@ func Replace(path string, make func(tmp string) error) (err error) {
 	return syncDir(dir)
 }
 
-// Clean removes the temporary files that killed processes left in dir and below. No
-// other process may be writing there.
+// temporary matches the names that Write and Replace give unfinished files.
+var temporary = regexp.MustCompile(`^\..+\.tmp[0-9]+$`)
+
+// Clean removes the unfinished files that killed processes left in dir, not those in
+// folders below it; a dir that does not exist is clean. No other process may be
+// writing there.
 func Clean(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		if name := d.Name(); strings.HasPrefix(name, ".") && strings.Contains(name, ".tmp") {
-			return os.Remove(path)
-		}
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
-	})
+	}
+	for _, e := range entries {
+		if e.Type().IsRegular() && temporary.MatchString(e.Name()) {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return err
 }

@@ -64,21 +64,19 @@ func TestWholeOrAsBefore(t *testing.T) {
 
 // Clean removes what a killed write left, and nothing else.
 func TestClean(t *testing.T) {
-	dir := t.TempDir()
-	sub := filepath.Join(dir, "sub")
-	if err := os.Mkdir(sub, 0o755); err != nil {
+	sub := t.TempDir()
+	if err := os.Mkdir(filepath.Join(sub, ".x.tmp1"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	keep := []string{filepath.Join(dir, "data.tmp"), filepath.Join(sub, ".lock"), filepath.Join(sub, "x")}
+	var keep []string
+	for _, name := range []string{"data.tmp1", ".lock", "x", ".settings.tmpl", ".x.tmp-keep", ".x.tmp", ".tmp1"} {
+		keep = append(keep, filepath.Join(sub, name))
+	}
 	// What a kill leaves is the temporary file of a write under way.
 	var left string
 	err := atomicfile.Replace(filepath.Join(sub, "shard"), func(tmp string) error {
 		left = tmp
-		data, err := os.ReadFile(tmp)
-		if err != nil {
-			return err
-		}
-		return os.WriteFile(tmp+"copy", data, 0o600)
+		return os.WriteFile(tmp+"0", nil, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -88,11 +86,14 @@ func TestClean(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := atomicfile.Clean(dir); err != nil {
+	if err := atomicfile.Clean(sub); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(left + "copy"); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(left + "0"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the temporary file is still there: %v", err)
+	}
+	if err := atomicfile.Clean(filepath.Join(sub, "no such folder")); err != nil {
+		t.Error(err)
 	}
 	for _, path := range append(keep, filepath.Join(sub, "shard")) {
 		if _, err := os.Stat(path); err != nil {

@@ -33,9 +33,8 @@ int main() {
     VALUE(LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_NONE);
     VALUE(LLAMA_ATTENTION_TYPE_UNSPECIFIED);
     VALUE(LLAMA_FLASH_ATTN_TYPE_AUTO); VALUE(LLAMA_FLASH_ATTN_TYPE_DISABLED); VALUE(LLAMA_FLASH_ATTN_TYPE_ENABLED);
-    VALUE(LLAMA_TOKEN_ATTR_UNDEFINED);
 
-    SIZE(ggml_type); SIZE(ggml_op); SIZE(llama_ftype); SIZE(llama_token_attr); SIZE(llama_pos); SIZE(llama_token); SIZE(llama_seq_id);
+    SIZE(ggml_type); SIZE(ggml_op); SIZE(llama_ftype); SIZE(llama_pos); SIZE(llama_token); SIZE(llama_seq_id);
 
     SIZE(ggml_tensor);
     FIELD(ggml_tensor, type); FIELD(ggml_tensor, buffer); FIELD(ggml_tensor, ne); FIELD(ggml_tensor, nb); FIELD(ggml_tensor, op);
@@ -88,7 +87,7 @@ int main() {
     FIELD(llama_chat_message, role); FIELD(llama_chat_message, content);
 
     FUNCTION(ggml_log_set); FUNCTION(ggml_threadpool_params_init); FUNCTION(ggml_threadpool_new); FUNCTION(ggml_threadpool_free);
-    FUNCTION(ggml_backend_tensor_get); FUNCTION(ggml_backend_load_all); FUNCTION(ggml_backend_dev_count); FUNCTION(ggml_backend_dev_get);
+    FUNCTION(ggml_backend_tensor_get); FUNCTION(ggml_backend_dev_count); FUNCTION(ggml_backend_dev_get);
     FUNCTION(ggml_backend_dev_name); FUNCTION(ggml_backend_dev_description); FUNCTION(ggml_backend_dev_memory);
     FUNCTION(ggml_backend_dev_backend_reg); FUNCTION(ggml_backend_reg_get_proc_address);
     FUNCTION(llama_backend_init); FUNCTION(llama_log_set); FUNCTION(llama_model_default_params); FUNCTION(llama_context_default_params);
@@ -97,11 +96,11 @@ int main() {
     FUNCTION(llama_model_n_ctx_train); FUNCTION(llama_model_n_embd); FUNCTION(llama_model_n_layer); FUNCTION(llama_model_n_head);
     FUNCTION(llama_model_n_head_kv); FUNCTION(llama_model_desc); FUNCTION(llama_model_size); FUNCTION(llama_model_n_params);
     FUNCTION(llama_model_chat_template); FUNCTION(llama_model_has_encoder); FUNCTION(llama_model_has_decoder);
-    FUNCTION(llama_model_is_recurrent); FUNCTION(llama_model_is_hybrid); FUNCTION(llama_vocab_n_tokens); FUNCTION(llama_vocab_get_attr);
+    FUNCTION(llama_model_is_recurrent); FUNCTION(llama_model_is_hybrid); FUNCTION(llama_vocab_n_tokens);
     FUNCTION(llama_vocab_is_eog); FUNCTION(llama_vocab_bos); FUNCTION(llama_vocab_eos);
     FUNCTION(llama_vocab_eot); FUNCTION(llama_vocab_get_add_bos); FUNCTION(llama_tokenize); FUNCTION(llama_token_to_piece);
     FUNCTION(llama_detokenize); FUNCTION(llama_chat_apply_template); FUNCTION(llama_init_from_model); FUNCTION(llama_free);
-    FUNCTION(llama_attach_threadpool); FUNCTION(llama_n_ctx); FUNCTION(llama_n_batch);
+    FUNCTION(llama_attach_threadpool); FUNCTION(llama_n_ctx); FUNCTION(llama_n_batch); FUNCTION(llama_n_ubatch);
     FUNCTION(llama_get_memory); FUNCTION(llama_decode); FUNCTION(llama_get_logits);
     FUNCTION(llama_get_embeddings); FUNCTION(llama_memory_clear); FUNCTION(llama_memory_seq_rm); FUNCTION(llama_memory_seq_cp);
     FUNCTION(llama_memory_seq_pos_max);

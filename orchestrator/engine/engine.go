@@ -44,7 +44,7 @@ func Threads(m *llama.Model) int {
 	if m.Info().Params < smallModel {
 		return 1
 	}
-	return runtime.NumCPU()
+	return runtime.GOMAXPROCS(0) // a container's CPU limit counts
 }
 
 // Engine owns a context. It serves one Run at a time.

@@ -20,7 +20,7 @@ func NewPool(m *llama.Model, p Params, n int) (*Pool, error) {
 		p.Threads = Threads(m)
 	}
 	if n == 0 {
-		n = max(1, runtime.NumCPU()/p.Threads)
+		n = max(1, runtime.GOMAXPROCS(0)/p.Threads)
 	}
 	pool := &Pool{}
 	for range n {

@@ -62,7 +62,8 @@ func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []reward.Prom
 			}
 			job, err := m.Strategy.Job(e, decode.Request{
 				Prompt: tokens, MaxTokens: m.MaxTokens, Sampling: m.Sampling, Stop: m.Stop, Head: m.Head,
-				Key: decode.Key(seed, 0, p.ID, 0),
+				// Best-of-n draws others than the base policy's answer, which it is compared with.
+				Key: decode.Key(seed, 0, string(m.Strategy.Method)+" "+p.ID, 0),
 			}, func(r decode.Response) {
 				part[i] = Answer{Prompt: p.ID, Response: r.Text, Emitted: len(r.Tokens), Decoded: r.Decoded}
 			})

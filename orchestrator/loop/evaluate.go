@@ -43,7 +43,7 @@ func (r *run) methods(heads []*valuehead.Head) []eval.Method {
 		method("base", sample, nil, t),
 		method(fmt.Sprintf("base-t%g", t/2), sample, nil, t/2),
 		method("greedy", sample, nil, 0),
-		method("best-of-4", decode.Strategy{Method: decode.MethodBestOfN, N: 4}, last, t),
+		method("best-of-4", r.o.bestOf(), last, t),
 		method("ivo*", beam, heads[0], t),
 	}
 	if len(heads) > 1 {

@@ -9,7 +9,9 @@ package loop
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -80,6 +82,12 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 	if r.schema, err = rollout.Schema(m, o.Layers); err != nil {
 		return err
 	}
+	if err := r.identify(); err != nil {
+		return err
+	}
+	if err := vacant(dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("%w (give --out a directory that can be made and written to)", err)
 	}
@@ -88,10 +96,10 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 		return err
 	}
 	defer unlock()
-	if err := o.store(dir); err != nil {
+	if err := r.o.store(dir); err != nil {
 		return err
 	}
-	if err := atomicfile.Clean(dir); err != nil {
+	if err := clean(dir); err != nil {
 		return err
 	}
 	if r.ledger, err = openLedger(dir); err != nil {
@@ -143,6 +151,60 @@ func disjoint(train, test []reward.Prompt) error {
 	return nil
 }
 
+// identify fills in what the run's inputs are.
+func (r *run) identify() error {
+	in := &r.o.Inputs
+	in.Backbone = r.schema.Backbone
+	for _, f := range []struct {
+		path string
+		hash *string
+	}{{r.o.Prompts, &in.Prompts}, {r.o.EvalPrompts, &in.EvalPrompts}} {
+		if f.path == "" {
+			continue
+		}
+		file, err := identify(f.path)
+		if err != nil {
+			return err
+		}
+		*f.hash = file.XXHash
+	}
+	return nil
+}
+
+// vacant refuses a folder that holds something else than a run.
+func vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%w (give another --out)", err)
+	}
+	known := func(e fs.DirEntry) bool { return e.Name() == optionsFile || e.Name() == lockFile }
+	if slices.ContainsFunc(entries, known) {
+		return nil
+	}
+	return fmt.Errorf("%s is not empty and holds no run (give another --out)", dir)
+}
+
+// clean removes what a killed process left half-written.
+func clean(dir string) error {
+	dirs, err := filepath.Glob(filepath.Join(dir, "iter-*", "*"))
+	if err != nil {
+		return err
+	}
+	rounds, err := filepath.Glob(filepath.Join(dir, "iter-*"))
+	if err != nil {
+		return err
+	}
+	for _, d := range slices.Concat([]string{dir, filepath.Join(dir, "eval")}, rounds, dirs) {
+		if err := atomicfile.Clean(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fit sees to it that every prompt fits the context with all that is decoded for it.
 func (r *run) fit() error {
 	for _, p := range slices.Concat(r.prompts, r.test) {
@@ -152,8 +214,8 @@ func (r *run) fit() error {
 		}
 		n, t := len(tokens), r.o.MaxTokens
 		need := n + r.o.Samples*t
-		for _, beam := range []decode.Beam{r.o.Collect, r.o.Search} {
-			need = max(need, decode.Strategy{Method: decode.MethodBlockBeam, Beam: beam}.Cells(n, t))
+		for _, s := range r.o.strategies() {
+			need = max(need, s.Cells(n, t))
 		}
 		if need > r.o.Ctx {
 			return fmt.Errorf("prompt %s has %d tokens; with all candidates of up to %d tokens it takes %d of context, there are %d (raise -c, lower -n or --beams, or shorten the prompt)", p.ID, n, t, need, r.o.Ctx)
@@ -182,7 +244,11 @@ func (r *run) round(ctx context.Context, round int, heads []*valuehead.Head) (*v
 	case err != nil:
 		return nil, err
 	case done:
-		return valuehead.Load(filepath.Join(r.dir, name))
+		head, err := valuehead.Load(filepath.Join(r.dir, name))
+		if err != nil {
+			return nil, err
+		}
+		return head, head.CheckBackbone(r.schema.Backbone)
 	}
 	head, report, err := r.train(ctx, round, heads)
 	if err != nil {

@@ -49,7 +49,7 @@ func ReadManifest(dir string) (*Manifest, error) {
 	}
 	var m Manifest
 	if err := json.Unmarshal(data, &m); err != nil {
-		return nil, fmt.Errorf("%s: damaged: %w (delete it: the run checks its files anew)", path, err)
+		return nil, fmt.Errorf("%s: damaged: %w (delete it and run the same command: the run makes its files again)", path, err)
 	}
 	if m.Version != manifestVersion {
 		return nil, fmt.Errorf("%s: version %d, this ivo reads %d (use another --out)", path, m.Version, manifestVersion)

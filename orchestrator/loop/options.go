@@ -41,9 +41,19 @@ type Options struct {
 	Layers []int `yaml:"layers"` // layers whose states the head reads
 	Head   Head  `yaml:"head"`
 
+	Inputs Inputs `yaml:"inputs"` // filled in by Run
+
 	Ctx      int `yaml:"ctx"`     // KV cells of one engine
 	Threads  int `yaml:"threads"` // of one engine; 0 chooses
 	Parallel int `yaml:"parallel"`
+}
+
+// Inputs identify what a run was started with: a path may come to mean another file,
+// and what was learned from the old one must not be taken for the new one's.
+type Inputs struct {
+	Backbone    string `yaml:"backbone"`               // fingerprint of the model
+	Prompts     string `yaml:"prompts"`                // xxhash64 of the file
+	EvalPrompts string `yaml:"eval_prompts,omitempty"` // xxhash64 of the file
 }
 
 // Head says how value functions are trained.
@@ -81,6 +91,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%d samples a prompt (give --samples 1 or more)", o.Samples)
 	case o.Samples > o.Parallel:
 		return fmt.Errorf("%d samples a prompt do not fit %d sequences (raise --parallel)", o.Samples, o.Parallel)
+	case o.RoundPrompts < 0:
+		return fmt.Errorf("%d prompts a round (give --round-prompts 0 for all, or a positive number)", o.RoundPrompts)
 	case o.ShardPrompts < 1:
 		return fmt.Errorf("shards of %d prompts (give --shard 1 or more)", o.ShardPrompts)
 	case o.MaxTokens < 1:
@@ -90,15 +102,38 @@ func (o *Options) Validate() error {
 	case len(o.Layers) == 0:
 		return errors.New("no layers for the head to read (give --layers)")
 	}
-	for _, b := range []decode.Beam{o.Collect, o.Search} {
-		if b.Beams < 1 || b.Block < 1 || b.Beams*b.Beams > o.Parallel {
-			return fmt.Errorf("%d beams with blocks of %d tokens need %d sequences of %d (lower --beams or raise --parallel)", b.Beams, b.Block, b.Beams*b.Beams, o.Parallel)
+	for _, s := range o.strategies() {
+		if s.Method == decode.MethodBlockBeam && (s.Beam.Beams < 1 || s.Beam.Block < 1) {
+			return fmt.Errorf("%d beams with blocks of %d tokens (give --beams and --block 1 or more)", s.Beam.Beams, s.Beam.Block)
+		}
+		if n := s.Sequences(); n > o.Parallel {
+			return fmt.Errorf("%s takes %d sequences at once, there are %d (lower --beams or --collect-beams, or raise --parallel)", s.Method, n, o.Parallel)
 		}
 	}
 	return nil
 }
 
-const optionsFile = "run.yaml"
+// strategies are those that the run will decode with, besides plain sampling.
+func (o *Options) strategies() []decode.Strategy {
+	var ss []decode.Strategy
+	if o.Rounds > 1 {
+		ss = append(ss, decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Collect})
+	}
+	if o.EvalPrompts != "" {
+		ss = append(ss, o.bestOf(), decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Search})
+	}
+	return ss
+}
+
+// bestOf is the best-of-n that guided search is compared with.
+func (o *Options) bestOf() decode.Strategy {
+	return decode.Strategy{Method: decode.MethodBestOfN, N: 4}
+}
+
+const (
+	optionsFile = "run.yaml"
+	lockFile    = ".lock"
+)
 
 // store writes the options of a new run, or compares them with those of the run that
 // is being continued.
@@ -116,7 +151,7 @@ func (o *Options) store(dir string) error {
 		return err
 	}
 	if changed := differences(reflect.ValueOf(*old), reflect.ValueOf(*o), ""); len(changed) > 0 {
-		return fmt.Errorf("%s was started with other options: %s (use the same ones to continue it, or another --out)", dir, strings.Join(changed, ", "))
+		return fmt.Errorf("%s was started with other options: %s (use the same ones to continue it, or another --out, or remove it to start anew)", dir, strings.Join(changed, ", "))
 	}
 	return nil
 }
@@ -133,6 +168,9 @@ func ReadOptions(dir string) (*Options, error) {
 	dec.KnownFields(true)
 	if err := dec.Decode(&o); err != nil {
 		return nil, fmt.Errorf("%s: %w (the run was written by another version of ivo: use another --out)", path, err)
+	}
+	if err := o.Validate(); err != nil {
+		return nil, fmt.Errorf("%s: damaged: %w", path, err)
 	}
 	return &o, nil
 }

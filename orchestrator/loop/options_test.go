@@ -30,7 +30,7 @@ func TestOptionsStore(t *testing.T) {
 		"search.beams 4 -> 2":    func(o *Options) { o.Search.Beams = 2 },
 		"head.warm_start":        func(o *Options) { o.Head.WarmStart = true },
 		"stop":                   func(o *Options) { o.Stop = o.Stop[:1] },
-		"layers [4 8] -> [8]":    func(o *Options) { o.Layers = []int{8} },
+		"layers [4 6] -> [8]":    func(o *Options) { o.Layers = []int{8} },
 	} {
 		changed := o
 		change(&changed)
@@ -48,15 +48,18 @@ func TestOptionsStore(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for want, change := range map[string]func(*Options){
-		"--rounds":  func(o *Options) { o.Rounds = 0 },
-		"--samples": func(o *Options) { o.Samples = 0 },
-		"--shard":   func(o *Options) { o.ShardPrompts = 0 },
-		"-n":        func(o *Options) { o.MaxTokens = 0 },
-		"--temp":    func(o *Options) { o.Sampling.Temp = 0 },
-		"--layers":  func(o *Options) { o.Layers = nil },
-		"--beams":   func(o *Options) { o.Search.Beams = 100 },
+		"--round-prompts": func(o *Options) { o.RoundPrompts = -1 },
+		"--parallel":      func(o *Options) { o.Samples, o.Rounds, o.Search.Beams, o.Parallel = 1, 1, 1, 2 }, // for best-of-4
+		"--rounds":        func(o *Options) { o.Rounds = 0 },
+		"--samples":       func(o *Options) { o.Samples = 0 },
+		"--shard":         func(o *Options) { o.ShardPrompts = 0 },
+		"-n":              func(o *Options) { o.MaxTokens = 0 },
+		"--temp":          func(o *Options) { o.Sampling.Temp = 0 },
+		"--layers":        func(o *Options) { o.Layers = nil },
+		"--beams":         func(o *Options) { o.Search.Beams = 100 },
 	} {
 		o := Defaults(8)
+		o.EvalPrompts = "e.jsonl"
 		if err := o.Validate(); err != nil {
 			t.Fatal(err)
 		}

@@ -102,11 +102,11 @@ func compare(ctx context.Context, m *llama.Model, layers []int, sequences, pairs
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
-		bare, err := bareLoop(c, sequences, prefix, steps)
+		guided, goSide, tokens, err := throughEngine(ctx, e, sequences, prefix, steps)
 		if err != nil {
 			return r, err
 		}
-		guided, goSide, err := throughEngine(ctx, e, sequences, prefix, steps)
+		bare, err := bareLoop(c, tokens, sequences, prefix)
 		if err != nil {
 			return r, err
 		}
@@ -118,8 +118,9 @@ func compare(ctx context.Context, m *llama.Model, layers []int, sequences, pairs
 	return r, nil
 }
 
-// bareLoop is the floor: llama_decode called from C, nothing done with the logits.
-func bareLoop(c *llama.Context, sequences, prefix, steps int) (time.Duration, error) {
+// bareLoop is the floor: llama_decode of the same tokens called from C, nothing done
+// with the logits.
+func bareLoop(c *llama.Context, tokens []int32, sequences, prefix int) (time.Duration, error) {
 	if err := c.Clear(); err != nil {
 		return 0, err
 	}
@@ -137,13 +138,13 @@ func bareLoop(c *llama.Context, sequences, prefix, steps int) (time.Duration, er
 		}
 	}
 	begin := time.Now()
-	err := c.BareLoop(sequences, prefix, steps)
+	err := c.BareLoop(tokens, sequences, prefix)
 	return time.Since(begin), err
 }
 
 // throughEngine decodes the same shape by sampling: every step draws a token a sequence
 // from its logits, which also cost the row's statistics and its sorted candidates.
-func throughEngine(ctx context.Context, e *engine.Engine, sequences, prefix, steps int) (total, goSide time.Duration, err error) {
+func throughEngine(ctx context.Context, e *engine.Engine, sequences, prefix, steps int) (total, goSide time.Duration, fed []int32, err error) {
 	const temp = 0.8
 	prompt := slices.Repeat([]int32{1}, prefix)
 	err = e.Run(ctx, []engine.Job{{Sequences: sequences, Cells: prefix + sequences*(steps+1), Run: func(s *engine.Session) error {
@@ -166,6 +167,7 @@ func throughEngine(ctx context.Context, e *engine.Engine, sequences, prefix, ste
 			for i, q := range seqs {
 				tokens[i] = sampler.Draw(q.Row(), nil, rng)
 			}
+			fed = append(fed, tokens...)
 			if err := s.Step(seqs, tokens); err != nil {
 				return err
 			}
@@ -174,7 +176,7 @@ func throughEngine(ctx context.Context, e *engine.Engine, sequences, prefix, ste
 		goSide = (total - (e.Stats().InC - before.InC)) / time.Duration(steps)
 		return nil
 	}}})
-	return total, goSide, err
+	return total, goSide, fed, err
 }
 
 // randomModel makes a Llama of 138 million random weights and 32,000 tokens, stored as

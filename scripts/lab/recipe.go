@@ -149,13 +149,11 @@ func (r recipe) train(ctx context.Context, cfg train.Config, vocab []gguf.KV, co
 		return nil
 	}
 	say("train %s: %d parameters, %d documents, %d tokens, %d steps", r.size, cfg.Params(), len(corpus), tokensOf(corpus), opts.Steps)
-	loss := 0.0
 	last := time.Now()
 	tokens, mean := 0, 0.0
 	opts.Progress = func(p train.Progress) {
 		tokens += batch
 		mean += p.Loss
-		loss = p.HeldOut
 		if since := time.Since(last); since > 5*time.Second || p.Step == p.Steps {
 			speed := float64(tokens) / since.Seconds()
 			left := time.Duration(float64((p.Steps-p.Step)*batch) / speed * float64(time.Second))
@@ -165,6 +163,10 @@ func (r recipe) train(ctx context.Context, cfg train.Config, vocab []gguf.KV, co
 		}
 	}
 	model, err := train.Run(ctx, cfg, opts, corpus, heldOut)
+	if err != nil {
+		return err
+	}
+	loss, err := model.Loss(ctx, heldOut, r.threads)
 	if err != nil {
 		return err
 	}
