@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -291,7 +292,8 @@ func TestContextParams(t *testing.T) {
 	for _, p := range []llama.ContextParams{
 		{Ctx: -1}, {Ctx: 1 << 30}, {Batch: -1}, {Sequences: -1}, {Sequences: 257}, {Threads: -1}, {Threads: 100000},
 		{Layers: []int{4}}, {Layers: []int{-1}}, {Layers: []int{1, 1}}, {Layers: []int{1}, Streams: true}, {Top: -1},
-		{CacheV: llama.CacheQ8_0, Flash: llama.FlashOff},
+		{CacheV: llama.CacheQ8_0, Flash: llama.FlashOff}, {CacheK: 99}, {CacheV: -7}, {Flash: 9}, {Flash: -1},
+		{CacheK: llama.CacheQ8_0, Flash: llama.FlashOff}, // heads of 16
 	} {
 		if c, err := m.NewContext(p); err == nil {
 			c.Close()
@@ -332,6 +334,51 @@ func TestBusy(t *testing.T) {
 			if _, err := c.Len(0); errors.Is(err, llama.ErrBusy) {
 				busy = true
 			}
+		}
+	}
+}
+
+// NaN anywhere among the logits is an error, leaves no rows, and does not spoil what
+// comes after. Here the NaN is in the output matrix, so one logit of each row has it.
+func TestNotFinite(t *testing.T) {
+	m := load(t, randomModel(t, "llama", 1, func(kvs []gguf.KV, ts []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+		i := slices.IndexFunc(ts, func(t gguf.Tensor) bool { return t.Name == "output.weight" })
+		ts[i].Data[9*testWidth] = float32(math.NaN())
+		return kvs, ts
+	}))
+	c := newContext(t, m, llama.ContextParams{Top: 10})
+	for i := range int32(3) {
+		if _, err := c.Add(1, i, 0, true, 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Decode(); !errors.Is(err, llama.ErrNotFinite) {
+			t.Errorf("got %v", err)
+		}
+		if _, err := c.Row(0); err == nil {
+			t.Error("a row of a failed decode")
+		}
+	}
+}
+
+func TestBareLoop(t *testing.T) {
+	m := load(t, randomModel(t, "llama", 1, nil))
+	c := newContext(t, m, llama.ContextParams{Sequences: 2})
+	feed(t, c, 0, 0, 1, 2)
+	if err := c.Fork(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.BareLoop([]int32{3, 4, 5, 6}, 2, 2); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := c.Len(1); n != 4 || c.Rows() != 0 {
+		t.Errorf("%d tokens, %d rows", n, c.Rows())
+	}
+	for _, err := range []error{
+		c.BareLoop([]int32{1, 2, 3}, 2, 4), c.BareLoop(nil, 1, 4), c.BareLoop([]int32{testVocab}, 1, 4), c.BareLoop([]int32{1, 1, 1}, 3, 4),
+		newContext(t, m, llama.ContextParams{Layers: []int{1}}).BareLoop([]int32{1}, 1, 0),
+	} {
+		if err == nil {
+			t.Error("a bad bare loop ran")
 		}
 	}
 }

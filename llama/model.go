@@ -81,10 +81,6 @@ func Load(path string, p ModelParams) (*Model, error) {
 		return nil, &Error{Op: "load", Path: path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}
 	}
 
-	if v := head.Str("tokenizer.ggml.model"); v == "" || v == "no_vocab" || v == "none" {
-		return nil, &Error{Op: "load", Path: path, Err: errors.New("the model has no tokenizer"), Hint: "convert it with its vocabulary"}
-	}
-
 	start()
 	takeErrors()
 	cp := C.ivo_model_params{
@@ -133,8 +129,10 @@ func (m *Model) describe(weights bool) {
 		ContextTrain: int(ci.n_ctx_train), Params: uint64(ci.n_params), Size: uint64(ci.size),
 		Recurrent: bool(ci.recurrent), HasDecoder: bool(ci.has_decoder), Encoder: bool(ci.has_encoder),
 	}
+	kind := m.head.Str("tokenizer.ggml.model")
 	m.tok = vocabulary{
-		bos: int32(ci.bos), eos: int32(ci.eos), eot: int32(ci.eot), addBOS: bool(ci.add_bos),
+		none: kind == "" || kind == "none" || kind == "no_vocab",
+		bos:  int32(ci.bos), eos: int32(ci.eos), eot: int32(ci.eot), addBOS: bool(ci.add_bos),
 		eog: make([]bool, ci.n_vocab), chatTemplate: C.GoString(ci.chat_template),
 	}
 	for i := range m.tok.eog {

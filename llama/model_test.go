@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -144,6 +145,25 @@ func TestLoadDescribes(t *testing.T) {
 		if info.Architecture != arch || info.Vocab != testVocab || info.Width != testWidth || info.Layers != testLayers || info.ContextTrain != 256 || !info.HasDecoder || info.Recurrent {
 			t.Errorf("%s: info %+v", arch, info)
 		}
+	}
+}
+
+// A model without a tokenizer decodes; what needs texts is an error.
+func TestNoTokenizer(t *testing.T) {
+	for _, kind := range []string{"none", "no_vocab"} {
+		m := load(t, randomModel(t, "llama", 1, func(kvs []gguf.KV, ts []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+			kvs = slices.DeleteFunc(kvs, func(kv gguf.KV) bool { return strings.HasPrefix(kv.Key, "tokenizer.") })
+			return append(kvs, gguf.KV{Key: "tokenizer.ggml.model", Value: kind}), ts
+		}))
+		_, err1 := m.Tokenize("a", false, false)
+		_, err2 := m.Piece(5, false)
+		_, err3 := m.Detokenize([]int32{5}, false)
+		for _, err := range []error{err1, err2, err3} {
+			if err == nil || !strings.Contains(err.Error(), "no tokenizer") {
+				t.Errorf("%s: got %v", kind, err)
+			}
+		}
+		feed(t, newContext(t, m, llama.ContextParams{}), 0, 0, 1, 2, 3)
 	}
 }
 

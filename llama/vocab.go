@@ -12,6 +12,7 @@ import (
 )
 
 type vocabulary struct {
+	none          bool // token ids without texts
 	bos, eos, eot int32
 	addBOS        bool
 	eog           []bool
@@ -40,8 +41,8 @@ func (m *Model) IsEOG(token int32) bool {
 // EOS token if the model is configured so; parse recognises special tokens written
 // out in the text, which untrusted text should not be allowed to do.
 func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
-	if m.c == nil {
-		return nil, &Error{Op: "tokenize", Err: ErrClosed}
+	if err := m.checkTexts("tokenize"); err != nil {
+		return nil, err
 	}
 	if len(text) > math.MaxInt32/4 {
 		return nil, failf("tokenize", "split the text", "a text of %d bytes is too long", len(text))
@@ -65,8 +66,8 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 // Piece is the text of one token (llama_token_to_piece): bytes that may be a part of
 // a UTF-8 character. special renders control tokens, which are otherwise empty.
 func (m *Model) Piece(token int32, special bool) ([]byte, error) {
-	if m.c == nil {
-		return nil, &Error{Op: "piece", Err: ErrClosed}
+	if err := m.checkTexts("piece"); err != nil {
+		return nil, err
 	}
 	if err := m.checkToken("piece", token); err != nil {
 		return nil, err
@@ -87,8 +88,8 @@ func (m *Model) Piece(token int32, special bool) ([]byte, error) {
 
 // Detokenize is the inverse of [Model.Tokenize] (llama_detokenize).
 func (m *Model) Detokenize(tokens []int32, special bool) (string, error) {
-	if m.c == nil {
-		return "", &Error{Op: "detokenize", Err: ErrClosed}
+	if err := m.checkTexts("detokenize"); err != nil {
+		return "", err
 	}
 	if len(tokens) == 0 {
 		return "", nil
@@ -110,6 +111,17 @@ func (m *Model) Detokenize(tokens []int32, special bool) (string, error) {
 		buf = make([]byte, -n)
 	}
 	return "", failf("detokenize", "", "llama.cpp gave no stable length")
+}
+
+// checkTexts refuses what a closed model, or one without a tokenizer, cannot do.
+func (m *Model) checkTexts(op string) error {
+	switch {
+	case m.c == nil:
+		return &Error{Op: op, Err: ErrClosed}
+	case m.tok.none:
+		return failf(op, "convert the model with its vocabulary", "the model has no tokenizer")
+	}
+	return nil
 }
 
 func (m *Model) checkToken(op string, token int32) error {

@@ -37,7 +37,7 @@ type Request struct {
 	// Record keeps the states and scalars of the response, for training.
 	Record bool
 	// Emit, if set, is called with text of the response as soon as no later step can
-	// take it back.
+	// take it back. A piece may end inside a UTF-8 character; the next one completes it.
 	Emit func(text []byte)
 }
 
@@ -300,11 +300,16 @@ func (r *Request) check(e *engine.Engine, needHead bool) error {
 		return fmt.Errorf("this method needs a value function (give one with --value-head, or learn one with ivo iterate)")
 	case r.Sampling.Temp < 0 || math.IsNaN(r.Sampling.Temp):
 		return fmt.Errorf("temperature %v (give 0 for greedy decoding, or a positive one)", r.Sampling.Temp)
+	case !(r.Sampling.TopP >= 0 && r.Sampling.TopP <= 1) || !(r.Sampling.MinP >= 0 && r.Sampling.MinP <= 1) || r.Sampling.TopK < 0:
+		return fmt.Errorf("top-k %d, top-p %v, min-p %v (top-k is 0 or more, the others lie from 0 to 1)", r.Sampling.TopK, r.Sampling.TopP, r.Sampling.MinP)
 	case len(r.Prompt)+r.MaxTokens > e.Params().Ctx:
 		return fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (raise -c, lower -n, or shorten the prompt)", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
 	}
 	if r.Head != nil && !slices.Equal(r.Head.Features().Schema().Layers, e.Params().Layers) {
 		return fmt.Errorf("the head reads layers %v, the engine taps %v (open the engine with the head's layers)", r.Head.Features().Schema().Layers, e.Params().Layers)
+	}
+	if r.Head != nil && !slices.Equal(r.Head.Features().Schema().Scalars, Scalars) {
+		return fmt.Errorf("the head reads the token features %q, this ivo makes %q (train a head with this version)", r.Head.Features().Schema().Scalars, Scalars)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 
 // Sample draws n responses to the request from the base policy,
 // y_t ~ pi_base(. | x, y_<t). The prompt is decoded once; the responses draw from
-// random streams of their own, so response i is the same whatever n is. done gets them
+// random streams of their own, so response i is the same whatever n is, up to rounding. done gets them
 // in order.
 func Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine.Job, error) {
 	if err := req.check(e, false); err != nil {

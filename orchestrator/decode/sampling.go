@@ -111,6 +111,9 @@ func (s *Sampler) Draw(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
 // they sufficed: whether no token outside them could have been kept.
 func (s *Sampler) candidates(row *llama.Row) bool {
 	n := len(row.Top)
+	if s.TopK > n && n < len(row.Logits) {
+		return false // top-p counts within the k kept, and not all of them are here
+	}
 	enough := n == len(row.Logits)
 	if s.TopK > 0 && s.TopK <= n {
 		n, enough = s.TopK, true

@@ -93,7 +93,7 @@ func TestDrawDistribution(t *testing.T) {
 	logits[7] = logits[3] // a tie
 	for _, s := range []Sampling{
 		{Temp: 1}, {Temp: 0.7}, {Temp: 2}, {Temp: 0.7, TopK: 5}, {Temp: 1, TopK: 30}, {Temp: 1, TopP: 0.5}, {Temp: 1, TopP: 0.99},
-		{Temp: 0.8, MinP: 0.2}, {Temp: 0.8, MinP: 0.001}, {Temp: 0.8, TopK: 20, TopP: 0.8, MinP: 0.1}, {Temp: 1, TopK: 500, TopP: 0.9},
+		{Temp: 0.8, MinP: 0.2}, {Temp: 0.8, MinP: 0.001}, {Temp: 0.8, TopK: 20, TopP: 0.8, MinP: 0.1}, {Temp: 1, TopK: 15, TopP: 0.6}, {Temp: 2, TopK: 12, TopP: 0.7}, {Temp: 1, TopK: 500, TopP: 0.9},
 		{Temp: 1, TopP: 1},
 	} {
 		for _, candidates := range []int{1, 10, 50} {

@@ -15,7 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -52,6 +54,7 @@ type Engine struct {
 	model *llama.Model
 	c     *llama.Context
 	stats Stats
+	busy  atomic.Bool
 }
 
 // Stats counts what an engine has done.
@@ -79,8 +82,8 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	if p.Batch == 0 {
 		p.Batch = min(2048, p.Ctx)
 	}
-	if p.Sequences > p.Batch {
-		return nil, fmt.Errorf("%d sequences do not fit a batch of %d tokens (raise -b)", p.Sequences, p.Batch)
+	if p.Sequences > min(p.Batch, p.Ctx) {
+		return nil, fmt.Errorf("%d sequences at once do not fit a batch of %d tokens (lower the number of sequences, or raise -b and -c)", p.Sequences, min(p.Batch, p.Ctx))
 	}
 	c, err := m.NewContext(llama.ContextParams{
 		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
@@ -92,8 +95,16 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	return &Engine{model: m, c: c}, nil
 }
 
-// Close frees the context.
-func (e *Engine) Close() error { return e.c.Close() }
+// Close frees the context. It fails while a Run is under way.
+func (e *Engine) Close() error {
+	if !e.busy.CompareAndSwap(false, true) {
+		return errBusy
+	}
+	defer e.busy.Store(false)
+	return e.c.Close()
+}
+
+var errBusy = fmt.Errorf("engine: %w (an engine serves one run at a time)", llama.ErrBusy)
 
 // Model is the model that is decoded with.
 func (e *Engine) Model() *llama.Model { return e.model }
@@ -115,6 +126,10 @@ type Job struct {
 // error, by the order of the jobs, ends the run. The context starts empty, so equal
 // jobs give equal results.
 func (e *Engine) Run(ctx context.Context, jobs []Job) (err error) {
+	if !e.busy.CompareAndSwap(false, true) {
+		return errBusy
+	}
+	defer e.busy.Store(false)
 	begin := time.Now()
 	defer func() { e.stats.Total += time.Since(begin) }()
 	p := e.c.Params()
@@ -173,6 +188,7 @@ type run struct {
 	freeCells int
 	events    chan *Session // a session that wants a decode or has finished
 	running   int           // sessions that are neither waiting nor finished
+	done      []*Session    // sessions that have finished and still hold their room
 	waiting   []*Session    // in the order in which they are served
 }
 
@@ -184,11 +200,20 @@ func (r *run) loop() {
 			s := <-r.events
 			r.running--
 			if s.finished {
-				r.finish(s)
-				r.admit()
-				continue
+				r.done = append(r.done, s)
+			} else {
+				r.waiting = append(r.waiting, s)
 			}
-			r.waiting = append(r.waiting, s)
+			if r.running == 0 && len(r.done) > 0 {
+				// All at once and in order, so that which sequences the next jobs get does
+				// not depend on who was first.
+				slices.SortFunc(r.done, func(a, b *Session) int { return a.job - b.job })
+				for _, s := range r.done {
+					r.finish(s)
+				}
+				r.done = r.done[:0]
+				r.admit()
+			}
 		}
 		// Those left over from the last batch keep their place; the others follow in
 		// the order of the jobs.
@@ -220,9 +245,16 @@ func (r *run) admit() {
 		r.freeCells -= j.Cells
 		r.running++
 		go func() {
-			err := j.Run(s)
-			s.finished, s.err = true, err
-			r.events <- s
+			s.err = errors.New("the job's goroutine ended before its function returned")
+			// In a defer, so that the run goes on to its end even when the job panics.
+			defer func() {
+				if p := recover(); p != nil {
+					s.err = fmt.Errorf("job %d panicked: %v\n%s", s.job, p, debug.Stack())
+				}
+				s.finished = true
+				r.events <- s
+			}()
+			s.err = j.Run(s)
 		}()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -239,8 +240,49 @@ func TestErrors(t *testing.T) {
 	}
 	run(t, e, [][]int32{prompt}, 5)
 
+	// A job that panics or leaves its goroutine ends the run with an error.
+	for name, f := range map[string]func(*engine.Session) error{
+		"panicked": func(*engine.Session) error { panic("at the disco") },
+		"ended":    func(*engine.Session) error { runtime.Goexit(); return nil },
+	} {
+		err := e.Run(context.Background(), []engine.Job{{Sequences: 1, Cells: 10, Run: f}})
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+
+	// One run at a time, and no Close under it.
+	err := e.Run(context.Background(), []engine.Job{{Sequences: 2, Cells: 100, Run: func(s *engine.Session) error {
+		if err := e.Run(context.Background(), nil); !errors.Is(err, llama.ErrBusy) {
+			t.Errorf("a run inside a run: %v", err)
+		}
+		if err := e.Close(); !errors.Is(err, llama.ErrBusy) {
+			t.Errorf("closed under a run: %v", err)
+		}
+		q, err := s.Prefill(prompt, 1)
+		if err != nil {
+			return err
+		}
+		s.Drop(q)
+		s.Drop(q)
+		if err := s.Step([]*engine.Seq{q}, []int32{5}); err == nil {
+			t.Error("a dropped sequence was stepped")
+		}
+		if _, err := s.Fork(q); err == nil {
+			t.Error("a dropped sequence was forked")
+		}
+		if _, _, err := greedy(s, prompt, 3); err != nil { // its room is free, once
+			return err
+		}
+		_, err = s.Prefill(prompt, 1)
+		return err
+	}}})
+	if err != nil {
+		t.Error(err)
+	}
+
 	// A job that takes more cells than it said fills the cache: an error, no crash.
-	err := e.Run(context.Background(), []engine.Job{{Sequences: 1, Cells: 10, Run: func(s *engine.Session) error {
+	err = e.Run(context.Background(), []engine.Job{{Sequences: 1, Cells: 10, Run: func(s *engine.Session) error {
 		_, _, err := greedy(s, prompt, 300)
 		return err
 	}}})

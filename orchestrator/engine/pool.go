@@ -19,7 +19,7 @@ func NewPool(m *llama.Model, p Params, n int) (*Pool, error) {
 	if p.Threads == 0 {
 		p.Threads = Threads(m)
 	}
-	if n == 0 {
+	if n <= 0 {
 		n = max(1, runtime.GOMAXPROCS(0)/p.Threads)
 	}
 	pool := &Pool{}

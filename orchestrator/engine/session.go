@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -52,6 +53,7 @@ type Seq struct {
 	temp float32
 	row  llama.Row
 	hot  bool // row is of this sequence's last token and still valid
+	dead bool // dropped
 }
 
 // Len is the number of tokens.
@@ -104,8 +106,14 @@ func (s *Session) Step(seqs []*Seq, tokens []int32) error {
 	if len(seqs) == 0 {
 		return nil
 	}
+	if n := s.run.e.c.Params().Batch; len(seqs) > n {
+		return fmt.Errorf("step: %d sequences, a batch holds %d tokens", len(seqs), n)
+	}
 	s.feed = s.feed[:0]
 	for i, q := range seqs {
+		if q.dead {
+			return errDropped
+		}
 		s.feed = append(s.feed, feed{tokens[i], int32(q.len), q.id, true, q.temp})
 		q.len++
 	}
@@ -123,6 +131,9 @@ func (s *Session) Step(seqs []*Seq, tokens []int32) error {
 
 // Fork makes a copy of a sequence, row included. It costs no decode.
 func (s *Session) Fork(src *Seq) (*Seq, error) {
+	if src.dead {
+		return nil, errDropped
+	}
 	q, err := s.take()
 	if err != nil {
 		return nil, err
@@ -132,8 +143,14 @@ func (s *Session) Fork(src *Seq) (*Seq, error) {
 	return q, nil
 }
 
-// Drop ends a sequence and frees its room.
+var errDropped = errors.New("the sequence was dropped")
+
+// Drop ends a sequence and frees its room. A second Drop does nothing.
 func (s *Session) Drop(q *Seq) {
+	if q.dead {
+		return
+	}
+	q.dead = true
 	s.ops = append(s.ops, op{kind: drop, dst: q.id})
 	s.free = append(s.free, q.id)
 	s.live = slices.DeleteFunc(s.live, func(o *Seq) bool { return o == q })
