@@ -126,9 +126,11 @@ func TestKilledRunContinues(t *testing.T) {
 func TestInterruptedRunContinues(t *testing.T) {
 	f := lab(t)
 	dir := filepath.Join(t.TempDir(), "run")
-	code, _, log := stopAt(t, f.iterate(dir, "-v"), `"round 1: collect" done=2`, os.Interrupt)
-	if code != 130 || !strings.Contains(log, "run the same command again") || strings.Contains(log, "goroutine ") {
-		t.Errorf("exit code %d: %s", code, log)
+	for _, at := range []string{`"round 1: collect" done=2`, `"round 1: train"`, `"evaluate greedy"`} {
+		code, _, log := stopAt(t, f.iterate(dir, "-v"), at, os.Interrupt)
+		if code != 130 || !strings.Contains(log, "run the same command again") || strings.Contains(log, "goroutine ") {
+			t.Errorf("at %s: exit code %d: %s", at, code, log)
+		}
 	}
 	if code, log := run(t, f.iterate(dir)); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)

@@ -82,6 +82,18 @@ func row(f *Features, tr *states.Trajectory, t int) (out []float64) {
 				}
 			}
 			out = append(out, mean...)
+		case HiddenMin, HiddenMax:
+			for j := range f.hidden {
+				var x []float64
+				for k := range t + 1 {
+					x = append(x, hidden(k)[j])
+				}
+				if b == HiddenMin {
+					out = append(out, slices.Min(x))
+				} else {
+					out = append(out, slices.Max(x))
+				}
+			}
 		case Scalar:
 			history(func(x []float64) float64 { return x[len(x)-1] })
 		case ScalarSum:

@@ -71,13 +71,13 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 			return err
 		}
 	}
+	if err := r.fit(); err != nil {
+		return err
+	}
 	if c, ok := r.reward.(reward.Checker); ok {
 		if err := c.Check(slices.Concat(r.prompts, r.test)); err != nil {
 			return err
 		}
-	}
-	if err := r.fit(); err != nil {
-		return err
 	}
 	if r.schema, err = rollout.Schema(m, o.Layers); err != nil {
 		return err

@@ -73,7 +73,7 @@ func measure(ctx context.Context, model, promptFile string) (figures, error) {
 		return figures{}, err
 	}
 	defer m.Close()
-	e, err := engine.New(m, engine.Params{})
+	e, err := engine.New(m, engine.Params{Sequences: 32})
 	if err != nil {
 		return figures{}, err
 	}
