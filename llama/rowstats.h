@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <limits>
+#include <vector>
 
 namespace {
 
@@ -101,28 +103,43 @@ inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, f
     *lse_t = top * inv_temp + std::log(sum8(zt));
 }
 
+// top_scratch is what row_top works in; it grows to the vocabulary's size.
+struct top_scratch {
+    std::vector<float> maxima;
+    std::vector<int32_t> ids;
+};
+
 // row_top writes the k largest of n logits by falling value; equal values by rising id.
-inline void row_top(const float * l, int32_t n, int32_t k, int32_t * id, float * logit) {
+// Of the maxima of groups of neighbours, k are at least their k-th largest, so the k
+// largest logits are all at least that: few are left to sort.
+inline void row_top(const float * l, int32_t n, int32_t k, int32_t * id, float * logit, top_scratch & scratch) {
     if (k <= 0) {
         return;
     }
-    const auto before = [l](int32_t a, int32_t b) { return l[a] > l[b] || (l[a] == l[b] && a < b); };
-    int32_t size = 0;
-    for (; size < k; size++) {
-        id[size] = size;
+    const int32_t group = std::max(1, n / (4 * k));
+    scratch.maxima.clear();
+    int32_t i = 0;
+    for (; i + group <= n; i += group) {
+        float top = l[i];
+        for (int32_t j = i + 1; j < i + group; j++) {
+            top = std::max(top, l[j]);
+        }
+        scratch.maxima.push_back(top);
     }
-    std::make_heap(id, id + k, before); // the worst kept one at the front
-    float worst = l[id[0]];
-    for (int32_t i = k; i < n; i++) {
-        if (l[i] > worst) {
-            std::pop_heap(id, id + k, before);
-            id[k - 1] = i;
-            std::push_heap(id, id + k, before);
-            worst = l[id[0]];
+    const auto kth = scratch.maxima.begin() + (k - 1); // there are at least k groups
+    std::nth_element(scratch.maxima.begin(), kth, scratch.maxima.end(), std::greater<float>());
+    const float least = *kth;
+
+    scratch.ids.clear();
+    for (i = 0; i < n; i++) {
+        if (l[i] >= least) {
+            scratch.ids.push_back(i);
         }
     }
-    std::sort_heap(id, id + k, before);
-    for (int32_t i = 0; i < k; i++) {
+    const auto before = [l](int32_t a, int32_t b) { return l[a] > l[b] || (l[a] == l[b] && a < b); };
+    std::partial_sort(scratch.ids.begin(), scratch.ids.begin() + k, scratch.ids.end(), before);
+    for (i = 0; i < k; i++) {
+        id[i] = scratch.ids[i];
         logit[i] = l[id[i]];
     }
 }

@@ -52,6 +52,7 @@ struct impl {
     std::vector<int32_t *> seq_ptr;
     std::vector<float> states, lse, entropy, lse_t, top_logit;
     std::vector<int32_t> top_id;
+    top_scratch top;
     int32_t n_tokens = 0, n_outputs = 0, n_ubatch = 0; // of the decode under way
     std::vector<int32_t> seen_tokens, seen_outputs;    // by layer, in this decode; -1: the rows make no sense
     std::vector<float> rows;                        // scratch of one tapped tensor
@@ -362,7 +363,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
             if (!std::isfinite(s->lse[r])) {
                 return int32_t(IVO_NOT_FINITE); // and row_top would not have an order to sort by
             }
-            row_top(l, s->n_vocab, c->top_n, s->top_id.data() + size_t(r) * c->top_n, s->top_logit.data() + size_t(r) * c->top_n);
+            row_top(l, s->n_vocab, c->top_n, s->top_id.data() + size_t(r) * c->top_n, s->top_logit.data() + size_t(r) * c->top_n, s->top);
         }
         c->states = s->states.data();
         c->lse = s->lse.data();
