@@ -1,9 +1,9 @@
 # make help lists the targets.
 
 # ggml's speed is decided by the compiler's flags: plain go build compiles it for the
-# oldest CPUs and is up to 30 times slower. The default runs on any x86-64 machine
-# since 2013 (AVX2, FMA, F16C); ARCH=native uses all that this machine has, and its
-# binary may not run on another. docs/decisions.md has the measurements.
+# oldest CPUs. The default is for x86-64 with AVX2, FMA and F16C, which nearly every
+# machine of the last ten years has; ARCH=native uses all that this machine has, and its
+# binary may not run on another. docs/log.md has the measurements.
 ARCH ?= portable
 MACHINE := $(shell uname -m)
 ifeq ($(ARCH),native)
