@@ -119,12 +119,18 @@ func generate(c *cli.Context) error {
 			}
 		}
 	}
+	meter := newMeter(c.App.ErrWriter)
+	if g.json || g.strategy.Method == decode.MethodBestOfN { // nothing else is seen until the end
+		most := g.strategy.Sequences() * g.predict
+		g.request.Progress = func(decoded int) { meter.show("decode", decoded, most, "tokens at most", "") }
+	}
 	var response decode.Response
 	job, err := g.strategy.Job(e, g.request, func(r decode.Response) { response = r })
 	if err != nil {
 		return err
 	}
 	err = e.Run(c.Context, []engine.Job{job})
+	meter.close()
 	if !endsLine {
 		fmt.Fprintln(c.App.Writer)
 	}

@@ -39,6 +39,8 @@ type Request struct {
 	// Emit, if set, is called with text of the response as soon as no later step can
 	// take it back. A piece may end inside a UTF-8 character; the next one completes it.
 	Emit func(text []byte)
+	// Progress, if set, is called after every step with the tokens decoded so far.
+	Progress func(decoded int)
 }
 
 // Finish says why a response ended.
@@ -188,6 +190,9 @@ func (d *decoder) advance(cs []*candidate) error {
 	}
 	if err := d.s.Step(d.seqs, d.tokens); err != nil {
 		return err
+	}
+	if d.req.Progress != nil {
+		d.req.Progress(d.s.Decoded())
 	}
 	for _, c := range d.feeding {
 		row := c.seq.Row()

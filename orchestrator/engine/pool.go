@@ -77,15 +77,3 @@ func (p *Pool) Each(ctx context.Context, n int, f func(ctx context.Context, e *E
 	wg.Wait()
 	return context.Cause(ctx)
 }
-
-// Stats adds up what the engines have done.
-func (p *Pool) Stats() Stats {
-	var s Stats
-	for _, e := range p.engines {
-		s.Decodes += e.stats.Decodes
-		s.Tokens += e.stats.Tokens
-		s.InC += e.stats.InC
-		s.Total += e.stats.Total
-	}
-	return s
-}
