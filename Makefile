@@ -2,8 +2,9 @@
 
 # ggml's speed is decided by the compiler's flags: plain go build compiles it for the
 # oldest CPUs. The default is for x86-64 with AVX2, FMA and F16C, which nearly every
-# machine of the last ten years has; ARCH=native uses all that this machine has, and its
-# binary may not run on another. docs/log.md has the measurements.
+# machine of the last ten years has; ARCH=native uses all that this machine has: faster
+# for quantized models, and its binary may not run elsewhere. docs/log.md has the
+# measurements.
 ARCH ?= portable
 MACHINE := $(shell uname -m)
 ifeq ($(ARCH),native)

@@ -125,7 +125,7 @@ func (s *survey) advice() (out []string) {
 	case slices.Contains(unused, "AVX2"):
 		out = append(out, "This build does not use AVX2: it is many times slower than it could be. Build with make, not with plain go build.")
 	case len(unused) > 0:
-		out = append(out, fmt.Sprintf("This machine has %s, which the build does not use. For speed here, build with make ARCH=native.", strings.Join(unused, ", ")))
+		out = append(out, fmt.Sprintf("This machine has %s, which the build does not use. For speed here with quantized models, build with make ARCH=native (F32 models may be slower so: measure).", strings.Join(unused, ", ")))
 	}
 	if s.limit < s.cpus {
 		out = append(out, fmt.Sprintf("The process may use %d of %d CPUs: give -t %d. More threads than CPUs are slower by far.", s.limit, s.cpus, s.limit))

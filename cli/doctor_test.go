@@ -23,7 +23,7 @@ func TestDoctor(t *testing.T) {
 		},
 		"portable on a newer CPU": {
 			survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: []cpuFeature{{"AVX2", true}, {"AVX512", true}}, devices: cpu, cpus: 2, limit: 2},
-			advice: []string{"AVX512, which the build does not use. For speed here, build with make ARCH=native"},
+			advice: []string{"AVX512, which the build does not use. For speed here with quantized models, build with make ARCH=native"},
 		},
 		"in a container": {
 			survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 8, limit: 2, available: 100 << 20},
