@@ -15,4 +15,4 @@ fi
 
 bin/ivo iterate -m $lab/summarize-s.gguf --reward gold \
     --prompts $lab/summarize-train.jsonl --eval-prompts $lab/summarize-test.jsonl \
-    --rounds 2 --samples 4 --round-prompts 800 -n 64 --out "$out"
+    --rounds 2 --samples 4 --round-prompts 600 -n 64 --parallel 16 --out "$out"

@@ -356,14 +356,18 @@ func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*v
 	if r.o.Head.LastRoundOnly {
 		first = round
 	}
+	event := Event{Stage: fmt.Sprintf("round %d: read states", round), Unit: "shards"}
+	for k := first; k <= round; k++ {
+		event.Total += len(r.shards(k))
+	}
 	var sum, squares float64
 	for k := first; k <= round; k++ {
-		n := len(r.shards(k))
-		for i := range n {
+		for i := range r.shards(k) {
 			if err := ctx.Err(); err != nil {
 				return nil, nil, err
 			}
-			r.notify(Event{Stage: fmt.Sprintf("round %d: read states", round), Done: (k-first)*n + i + 1, Total: (round - first + 1) * n, Unit: "shards"})
+			event.Done++
+			r.notify(event)
 			_, sf := shardFiles(k, i)
 			ts, err := states.Read(filepath.Join(r.dir, sf), r.schema)
 			if err != nil {
