@@ -1,0 +1,161 @@
+package llama
+
+/*
+#include "shim.h"
+*/
+import "C"
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+)
+
+// Add appends a token to the next batch: its id, its position in the sequence, and
+// whether its row is wanted. temp is the temperature of [Row.LSET]; 0 means 1. It returns the
+// index of the output row, -1 without output.
+func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int, err error) {
+	const op = "add to batch"
+	if c.c == nil {
+		return -1, &Error{Op: op, Err: ErrClosed}
+	}
+	switch {
+	case c.n >= c.params.Batch:
+		return -1, failf(op, "decode what is there first, or raise -b", "the batch holds %d tokens", c.params.Batch)
+	case seq < 0 || int(seq) >= c.params.Sequences:
+		return -1, failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
+	case pos < 0:
+		return -1, failf(op, "", "position %d", pos)
+	}
+	if err := c.model.checkToken(op, token); err != nil {
+		return -1, err
+	}
+	i := c.n
+	c.token[i], c.pos[i], c.seq[i], c.output[i] = token, pos, seq, 0
+	c.invTemp[i] = 1
+	if temp > 0 {
+		c.invTemp[i] = 1 / temp
+	}
+	row = -1
+	if output {
+		c.output[i] = 1
+		row = c.rows
+		c.rows++
+	}
+	c.n++
+	return row, nil
+}
+
+// Pending is the number of tokens in the batch.
+func (c *Context) Pending() int { return c.n }
+
+// Decode computes the batch (llama_decode) and empties it. Rows of earlier decodes
+// become invalid. On [ErrContextFull] the cache is as before; after any other error it
+// may hold a part of the batch: drop or clear the sequences.
+func (c *Context) Decode() error {
+	const op = "decode"
+	if err := c.enter(op); err != nil {
+		return err
+	}
+	defer c.leave()
+	n := c.n
+	c.n, c.rows = 0, 0
+	if n == 0 {
+		return failf(op, "", "the batch is empty")
+	}
+	switch status := C.ivo_decode(c.c, C.int32_t(n)); status {
+	case 0:
+		return nil
+	case 1:
+		return &Error{Op: op, Err: ErrContextFull, Hint: "raise -c, or run fewer sequences at once"}
+	case 2:
+		return &Error{Op: op, Err: ErrAborted}
+	case C.IVO_NO_STATES:
+		return &Error{Op: op, Err: ErrNoStates, Hint: fmt.Sprintf("choose layer %d, the state after the final norm", c.model.info.Layers)}
+	case C.IVO_NOT_FINITE:
+		return &Error{Op: op, Err: ErrNotFinite, Hint: "the model file may be damaged: load it with --check-tensors"}
+	case math.MinInt32:
+		return failf(op, "", "llama.cpp failed: %s", takeErrors())
+	default:
+		return failf(op, "", "llama.cpp returned %d: %s", status, takeErrors())
+	}
+}
+
+// Row is what a decode left for one output token. The slices are views into C
+// memory: valid until the context's next Decode or Close, not to be written to.
+type Row struct {
+	Logits    []float32 // [vocab]
+	Hidden    []float32 // [width], after the final norm; nil unless Embeddings or that layer was chosen
+	States    []float32 // [len(Layers)*width], nil without Layers
+	LSE       float32   // log sum exp of the logits: log p(y) = Logits[y] - LSE
+	Entropy   float32   // of the distribution at temperature 1, nats
+	LSET      float32   // log sum exp of logits/T, for the T given to Add
+	Top       []int32   // the likeliest tokens, by falling logit
+	TopLogits []float32 // their logits
+}
+
+// Rows is the number of output rows of the last decode.
+func (c *Context) Rows() int {
+	if c.c == nil {
+		return 0
+	}
+	return int(c.c.n_outputs)
+}
+
+// Row returns output row i of the last decode, counted in the order of Add
+// (llama_get_logits, llama_get_embeddings).
+func (c *Context) Row(i int) (Row, error) {
+	if i < 0 || i >= c.Rows() {
+		return Row{}, failf("row", "mark tokens as output when they are added", "row %d of %d", i, c.Rows())
+	}
+	cc, vocab, width := c.c, c.model.info.Vocab, c.model.info.Width
+	r := Row{
+		Logits:  view(cc.logits, i, vocab),
+		LSE:     view(cc.lse, i, 1)[0],
+		Entropy: view(cc.entropy, i, 1)[0],
+		LSET:    view(cc.lse_t, i, 1)[0],
+	}
+	if cc.hidden != nil {
+		r.Hidden = view(cc.hidden, i, width)
+	}
+	if n := len(c.params.Layers); n > 0 {
+		r.States = view(cc.states, i, n*width)
+	}
+	if n := c.params.Top; n > 0 {
+		r.Top = unsafe.Slice((*int32)(unsafe.Pointer(cc.top_id)), (i+1)*n)[i*n:]
+		r.TopLogits = view(cc.top_logit, i, n)
+	}
+	return r, nil
+}
+
+// view is row i of a C array of rows of n floats.
+func view(p *C.float, i, n int) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(p)), (i+1)*n)[i*n:]
+}
+
+// BareLoop decodes len(tokens)/n batches that each extend n sequences by one token,
+// tokens [steps][n], from position pos on, entirely in C: the floor that the Go side's
+// speed is measured against. The sequences must hold pos tokens each.
+func (c *Context) BareLoop(tokens []int32, n, pos int) error {
+	const op = "bare loop"
+	if n < 1 || n > c.params.Sequences || n > c.params.Batch || pos < 0 || len(tokens) == 0 || len(tokens)%n != 0 {
+		return failf(op, "", "%d tokens for %d sequences from position %d", len(tokens), n, pos)
+	}
+	if len(c.params.Layers) > 0 {
+		return failf(op, "make a context without them", "layers are tapped")
+	}
+	for _, t := range tokens {
+		if err := c.model.checkToken(op, t); err != nil {
+			return err
+		}
+	}
+	if err := c.enter(op); err != nil {
+		return err
+	}
+	defer c.leave()
+	c.n, c.rows = 0, 0
+	if status := C.ivo_bench_loop(c.c, (*C.int32_t)(unsafe.Pointer(&tokens[0])), C.int32_t(n), C.int32_t(pos), C.int32_t(len(tokens)/n)); status != 0 {
+		return failf(op, "", "llama.cpp returned %d", status)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package llama
+
+/*
+#include "shim.h"
+*/
+import "C"
+
+// Clear empties all sequences (llama_memory_clear).
+func (c *Context) Clear() error {
+	if err := c.enter("clear"); err != nil {
+		return err
+	}
+	defer c.leave()
+	C.ivo_clear(c.c)
+	c.n, c.rows = 0, 0
+	return nil
+}
+
+// Fork makes dst a copy of src (llama_memory_seq_cp). In the unified cache the cells
+// are shared and nothing is copied. What dst held before is dropped.
+func (c *Context) Fork(src, dst int32) error {
+	const op = "fork"
+	if err := c.checkSequence(op, src); err != nil {
+		return err
+	}
+	if err := c.checkSequence(op, dst); err != nil {
+		return err
+	}
+	if src == dst {
+		return nil
+	}
+	if err := c.enter(op); err != nil {
+		return err
+	}
+	defer c.leave()
+	// A copy onto a sequence that is not empty would merge with it.
+	if !C.ivo_seq_rm(c.c, C.int32_t(dst), -1, -1) {
+		return failf(op, "", "sequence %d cannot be emptied", dst)
+	}
+	C.ivo_seq_cp(c.c, C.int32_t(src), C.int32_t(dst), -1, -1)
+	return nil
+}
+
+// Trim drops the tokens of a sequence from position from on (llama_memory_seq_rm).
+func (c *Context) Trim(seq, from int32) error {
+	const op = "trim"
+	if err := c.checkSequence(op, seq); err != nil {
+		return err
+	}
+	if from < 0 {
+		return failf(op, "", "position %d", from)
+	}
+	if err := c.enter(op); err != nil {
+		return err
+	}
+	defer c.leave()
+	if !C.ivo_seq_rm(c.c, C.int32_t(seq), C.int32_t(from), -1) {
+		return failf(op, "drop the whole sequence instead", "the memory of a %s model cannot be cut at position %d", c.model.info.Architecture, from)
+	}
+	return nil
+}
+
+// Drop empties a sequence.
+func (c *Context) Drop(seq int32) error { return c.Trim(seq, 0) }
+
+// Len is the number of tokens of a sequence (llama_memory_seq_pos_max + 1).
+func (c *Context) Len(seq int32) (int, error) {
+	const op = "length"
+	if err := c.checkSequence(op, seq); err != nil {
+		return 0, err
+	}
+	if err := c.enter(op); err != nil {
+		return 0, err
+	}
+	defer c.leave()
+	return int(C.ivo_seq_pos_max(c.c, C.int32_t(seq))) + 1, nil
+}
+
+func (c *Context) checkSequence(op string, seq int32) error {
+	if seq < 0 || int(seq) >= c.params.Sequences {
+		return failf(op, "", "sequence %d is not one of %d", seq, c.params.Sequences)
+	}
+	return nil
+}
