@@ -15,7 +15,7 @@
 package llama
 
 /*
-#cgo CXXFLAGS: -std=c++17
+#cgo CXXFLAGS: -std=c++17 -Wno-psabi
 #include "shim.h"
 */
 import "C"
