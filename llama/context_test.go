@@ -153,8 +153,13 @@ func TestStates(t *testing.T) {
 
 func TestRowStatistics(t *testing.T) {
 	m := load(t, randomModel(t, "llama", 7, nil))
+	for _, top := range []int{1, 3, 20, 100, testVocab} { // groups of 16, of several, of one
+		testRowStatistics(t, newContext(t, m, llama.ContextParams{Top: top}), top)
+	}
+}
+
+func testRowStatistics(t *testing.T, c *llama.Context, top int) {
 	const temp = 0.7
-	c := newContext(t, m, llama.ContextParams{Top: 20})
 	for i, tok := range []int32{1, 9, 7} {
 		if _, err := c.Add(tok, int32(i), 0, i > 0, temp); err != nil {
 			t.Fatal(err)
@@ -198,8 +203,8 @@ func TestRowStatistics(t *testing.T) {
 			}
 			return 0
 		})
-		if !slices.Equal(r.Top, ids[:20]) {
-			t.Errorf("row %d: top %v, want %v", i, r.Top, ids[:20])
+		if !slices.Equal(r.Top, ids[:top]) {
+			t.Errorf("row %d: top %v, want %v", i, r.Top, ids[:top])
 		}
 		for k, id := range r.Top {
 			if r.TopLogits[k] != r.Logits[id] {

@@ -105,40 +105,52 @@ inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, f
 
 // top_scratch is what row_top works in; it grows to the vocabulary's size.
 struct top_scratch {
-    std::vector<float> maxima;
+    std::vector<float> maxima, ranked;
     std::vector<int32_t> ids;
 };
 
 // row_top writes the k largest of n logits by falling value; equal values by rising id.
 // Of the maxima of groups of neighbours, k are at least their k-th largest, so the k
-// largest logits are all at least that: few are left to sort.
+// largest logits are all at least that: few groups are left to look at, and few logits
+// in them to sort.
 inline void row_top(const float * l, int32_t n, int32_t k, int32_t * id, float * logit, top_scratch & scratch) {
     if (k <= 0) {
         return;
     }
-    const int32_t group = std::max(1, n / (4 * k));
-    scratch.maxima.clear();
-    int32_t i = 0;
-    for (; i + group <= n; i += group) {
-        float top = l[i];
-        for (int32_t j = i + 1; j < i + group; j++) {
-            top = std::max(top, l[j]);
+    const int32_t group = std::min(16, std::max(1, n / (4 * k)));
+    const int32_t groups = n / group; // at least k; what is left over joins the last
+    scratch.maxima.resize(groups);
+    for (int32_t g = 0; g < groups; g++) {
+        const float * p = l + g * group;
+        const int32_t size = g == groups - 1 ? n - g * group : group;
+        float top;
+        if (size == 16) {
+            const f32x8 m = max8(load8(p), load8(p + 8));
+            top = std::max(std::max(std::max(m[0], m[1]), std::max(m[2], m[3])), std::max(std::max(m[4], m[5]), std::max(m[6], m[7])));
+        } else {
+            top = *std::max_element(p, p + size);
         }
-        scratch.maxima.push_back(top);
+        scratch.maxima[g] = top;
     }
-    const auto kth = scratch.maxima.begin() + (k - 1); // there are at least k groups
-    std::nth_element(scratch.maxima.begin(), kth, scratch.maxima.end(), std::greater<float>());
-    const float least = *kth;
+    scratch.ranked = scratch.maxima;
+    std::nth_element(scratch.ranked.begin(), scratch.ranked.begin() + (k - 1), scratch.ranked.end(), std::greater<float>());
+    const float least = scratch.ranked[k - 1];
 
     scratch.ids.clear();
-    for (i = 0; i < n; i++) {
-        if (l[i] >= least) {
-            scratch.ids.push_back(i);
+    for (int32_t g = 0; g < groups; g++) {
+        if (scratch.maxima[g] < least) {
+            continue;
+        }
+        const int32_t end = g == groups - 1 ? n : (g + 1) * group;
+        for (int32_t i = g * group; i < end; i++) {
+            if (l[i] >= least) {
+                scratch.ids.push_back(i);
+            }
         }
     }
     const auto before = [l](int32_t a, int32_t b) { return l[a] > l[b] || (l[a] == l[b] && a < b); };
     std::partial_sort(scratch.ids.begin(), scratch.ids.begin() + k, scratch.ids.end(), before);
-    for (i = 0; i < k; i++) {
+    for (int32_t i = 0; i < k; i++) {
         id[i] = scratch.ids[i];
         logit[i] = l[id[i]];
     }

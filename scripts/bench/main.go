@@ -29,7 +29,7 @@ func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
 	lab := flag.String("lab", "testdata/lab/summarize-s.gguf", "the lab model")
 	cache := flag.String("cache", ".cache/bench", "folder of the random-weight model")
-	pairs := flag.Int("pairs", 7, "measured pairs of runs; the median ratio is reported")
+	pairs := flag.Int("pairs", 15, "measured pairs of runs; the median ratio is reported")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
