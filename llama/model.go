@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/cgo"
+	"slices"
 	"sync/atomic"
 	"unsafe"
 
@@ -114,6 +115,10 @@ func Load(path string, p ModelParams) (*Model, error) {
 	}
 	m := &Model{c: c, path: path, head: head}
 	m.describe(!p.VocabOnly)
+	if err := m.readPieces(); err != nil {
+		m.Close()
+		return nil, &Error{Op: "load", Path: path, Err: err, Hint: "the vocabulary may be damaged"}
+	}
 	return m, nil
 }
 
@@ -138,6 +143,21 @@ func (m *Model) describe(weights bool) {
 	for i := range m.tok.eog {
 		m.tok.eog[i] = bool(C.ivo_is_eog(m.c, C.int32_t(i)))
 	}
+}
+
+// readPieces keeps the texts of all tokens.
+func (m *Model) readPieces() (err error) {
+	if m.tok.none {
+		return nil
+	}
+	m.tok.pieces = make([][]byte, m.info.Vocab)
+	for i := range m.tok.pieces {
+		if m.tok.pieces[i], err = m.readPiece(int32(i), false); err != nil {
+			return err
+		}
+		m.tok.pieces[i] = slices.Clip(slices.Clone(m.tok.pieces[i]))
+	}
+	return nil
 }
 
 // Close frees the model (llama_model_free). Its contexts must be closed first. A

@@ -114,6 +114,19 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     return true;
 }
 
+// batch_of is the first n tokens of the context's arrays.
+llama_batch batch_of(ivo_context * c, int32_t n) {
+    auto * s = static_cast<impl *>(c->impl);
+    llama_batch batch = {};
+    batch.n_tokens = n;
+    batch.token = c->token;
+    batch.pos = c->pos;
+    batch.n_seq_id = s->n_seq_id.data();
+    batch.seq_id = s->seq_ptr.data();
+    batch.logits = c->output;
+    return batch;
+}
+
 bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0; }
 
 bool progress(float p, void * handle) { return ivoProgress(reinterpret_cast<uintptr_t>(handle), p); }
@@ -332,14 +345,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), 0);
         std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
 
-        llama_batch batch = {};
-        batch.n_tokens = n_tokens;
-        batch.token = c->token;
-        batch.pos = c->pos;
-        batch.n_seq_id = s->n_seq_id.data();
-        batch.seq_id = s->seq_ptr.data();
-        batch.logits = c->output;
-        const int32_t status = llama_decode(s->ctx, batch);
+        const int32_t status = llama_decode(s->ctx, batch_of(c, n_tokens));
         if (status != 0 || n_outputs == 0) {
             return status;
         }
@@ -428,13 +434,7 @@ int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, i
     auto * s = static_cast<impl *>(c->impl);
     c->n_outputs = 0; // what rows there were are gone
     return guarded<>(INT32_MIN, [&] {
-        llama_batch batch = {};
-        batch.n_tokens = n_seq;
-        batch.token = c->token;
-        batch.pos = c->pos;
-        batch.n_seq_id = s->n_seq_id.data();
-        batch.seq_id = s->seq_ptr.data();
-        batch.logits = c->output;
+        const llama_batch batch = batch_of(c, n_seq);
         for (int32_t step = 0; step < n_steps; step++) {
             for (int32_t i = 0; i < n_seq; i++) {
                 c->token[i] = *tokens++;

@@ -16,6 +16,7 @@ type vocabulary struct {
 	bos, eos, eot int32
 	addBOS        bool
 	eog           []bool
+	pieces        [][]byte // of each token, control tokens empty
 	chatTemplate  string
 }
 
@@ -64,7 +65,8 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 }
 
 // Piece is the text of one token (llama_token_to_piece): bytes that may be a part of
-// a UTF-8 character. special renders control tokens, which are otherwise empty.
+// a UTF-8 character, not to be written to. special renders control tokens, which are
+// otherwise empty.
 func (m *Model) Piece(token int32, special bool) ([]byte, error) {
 	if err := m.checkTexts("piece"); err != nil {
 		return nil, err
@@ -72,6 +74,14 @@ func (m *Model) Piece(token int32, special bool) ([]byte, error) {
 	if err := m.checkToken("piece", token); err != nil {
 		return nil, err
 	}
+	if !special {
+		return m.tok.pieces[token], nil // decoding asks for every token: no crossing to C
+	}
+	return m.readPiece(token, special)
+}
+
+// readPiece asks llama.cpp for the text of a token of the vocabulary.
+func (m *Model) readPiece(token int32, special bool) ([]byte, error) {
 	buf := make([]byte, 64)
 	for range 2 {
 		n := C.ivo_piece(m.c, C.int32_t(token), (*C.char)(unsafe.Pointer(&buf[0])), C.int32_t(len(buf)), C.bool(special))
