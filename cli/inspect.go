@@ -61,7 +61,7 @@ func examine(path string) (finding, error) {
 	case len(begin) == 0:
 		return nil, fmt.Errorf("inspect: %s is empty (a download may have failed: get the file again)", path)
 	case bytes.HasPrefix(begin, []byte("GGUF")):
-		file, err := gguf.Read(path)
+		file, err := gguf.ReadModel(path)
 		if err != nil {
 			return nil, fmt.Errorf("inspect: %w", err)
 		}

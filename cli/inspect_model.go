@@ -16,7 +16,8 @@ type modelFinding struct {
 	Name          string           `json:"name,omitempty"`
 	Architecture  string           `json:"architecture"`
 	Parameters    uint64           `json:"parameters"`
-	Bytes         int64            `json:"bytes"` // of the file
+	Files         int              `json:"files"` // that the model is split over
+	Bytes         int64            `json:"bytes"` // of the files
 	Layers        int64            `json:"layers"`
 	Width         int64            `json:"width"`
 	FeedForward   int64            `json:"feed_forward"`
@@ -51,7 +52,7 @@ func examineModel(f *gguf.File) (finding, error) {
 	}
 	vocabulary, _ := f.Value("tokenizer.ggml.tokens").([]string)
 	m := &modelFinding{
-		Kind: "model", Name: f.Str("general.name"), Architecture: arch, Bytes: f.FileSize,
+		Kind: "model", Name: f.Str("general.name"), Architecture: arch, Files: len(f.Parts()),
 		Layers: number("block_count"), Width: number("embedding_length"), FeedForward: number("feed_forward_length"),
 		Heads: number("attention.head_count"), KVHeads: number("attention.head_count_kv"), Context: number("context_length"),
 		Tokenizer: f.Str("tokenizer.ggml.model"), Vocabulary: max(len(vocabulary), int(number("vocab_size"))),
@@ -70,15 +71,18 @@ func examineModel(f *gguf.File) (finding, error) {
 			m.SpecialTokens[name] = t
 		}
 	}
-	for _, t := range f.Tensors {
-		m.Parameters += t.Elements()
-		i := slices.IndexFunc(m.Tensors, func(c tensorCount) bool { return c.Type == t.Type.String() })
-		if i < 0 {
-			i = len(m.Tensors)
-			m.Tensors = append(m.Tensors, tensorCount{Type: t.Type.String()})
+	for _, part := range f.Parts() {
+		m.Bytes += part.FileSize
+		for _, t := range part.Tensors {
+			m.Parameters += t.Elements()
+			i := slices.IndexFunc(m.Tensors, func(c tensorCount) bool { return c.Type == t.Type.String() })
+			if i < 0 {
+				i = len(m.Tensors)
+				m.Tensors = append(m.Tensors, tensorCount{Type: t.Type.String()})
+			}
+			m.Tensors[i].Count++
+			m.Tensors[i].Bytes += t.Size
 		}
-		m.Tensors[i].Count++
-		m.Tensors[i].Bytes += t.Size
 	}
 	slices.SortStableFunc(m.Tensors, func(a, b tensorCount) int { return int(b.Bytes) - int(a.Bytes) })
 	var err error
@@ -95,6 +99,10 @@ func (m *modelFinding) write(w io.Writer) error {
 		special = append(special, fmt.Sprintf("%s %d %q", name, t.ID, t.Text))
 	}
 	slices.Sort(special)
+	file := size(uint64(m.Bytes))
+	if m.Files > 1 {
+		file += fmt.Sprintf(" in %d files", m.Files)
+	}
 	template := "no"
 	if m.ChatTemplate {
 		template = "yes"
@@ -103,7 +111,7 @@ func (m *modelFinding) write(w io.Writer) error {
 		{"GGUF model", m.Name},
 		{"architecture", m.Architecture},
 		{"parameters", count(m.Parameters)},
-		{"file", size(uint64(m.Bytes))},
+		{"file", file},
 		{"layers", m.Layers},
 		{"width", fmt.Sprintf("%d, feed-forward %d", m.Width, m.FeedForward)},
 		{"heads", fmt.Sprintf("%d, keys and values %d", m.Heads, m.KVHeads)},

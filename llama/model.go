@@ -58,10 +58,11 @@ type ModelInfo struct {
 	Encoder      bool // it reads its prompt with an encoder
 }
 
-// Load reads the GGUF model at path (llama_model_load_from_file). The header is
-// checked in Go before llama.cpp sees it. Errors are [*Error] or [*gguf.Error].
+// Load reads the GGUF model at path (llama_model_load_from_file); of a split model,
+// path is the first file, and the others lie beside it. The headers are checked in Go
+// before llama.cpp sees them. Errors are [*Error] or [*gguf.Error].
 func Load(path string, p ModelParams) (*Model, error) {
-	head, err := gguf.Read(path)
+	head, err := gguf.ReadModel(path)
 	if err != nil {
 		hint := "check the path given with -m"
 		var bad *gguf.Error
@@ -180,7 +181,7 @@ func (m *Model) Info() ModelInfo { return m.info }
 // Path is the file the model was loaded from.
 func (m *Model) Path() string { return m.path }
 
-// Metadata is the file's GGUF header.
+// Metadata is the GGUF header of the file, or of the first file of a split model.
 func (m *Model) Metadata() *gguf.File { return m.head }
 
 // Fingerprint identifies the weights; see [Fingerprint].
@@ -203,7 +204,7 @@ func Quantize(in, out, fileType string, threads int) error {
 	if !ok {
 		return failf("quantize", "use one of llama-quantize's types, such as Q8_0 or Q4_K_M", "unknown type %q", fileType)
 	}
-	if _, err := gguf.Read(in); err != nil {
+	if _, err := gguf.ReadModel(in); err != nil {
 		return fmt.Errorf("quantize: %w", err)
 	}
 	start()

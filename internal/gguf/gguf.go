@@ -106,10 +106,12 @@ type File struct {
 	Path       string
 	Version    uint32
 	KVs        []KV
-	Tensors    []TensorInfo
+	Tensors    []TensorInfo // of this file; see [File.Parts]
 	Alignment  uint64
 	DataOffset int64 // of the data section, from the start of the file
 	FileSize   int64
+
+	parts []*File // of a split model, this one first
 }
 
 // Value returns the metadata value stored under key, or nil.
