@@ -8,6 +8,7 @@ import "C"
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -70,6 +71,64 @@ type ContextParams struct {
 	Layers []int
 	// Top is the number of likeliest tokens that [Row].Top gives; default 0.
 	Top int
+	// Rope changes the model's positional encoding, to stretch its context.
+	Rope RopeParams
+	// NoKVOffload keeps the KV cache off the GPU, and NoOpOffload the products of
+	// weights that are not offloaded.
+	NoKVOffload, NoOpOffload bool
+	// FullWindow keeps all cells of layers with sliding-window attention, so that their
+	// sequences can be trimmed and partly copied beyond the window.
+	FullWindow bool
+}
+
+// RopeScaling is the way in which rotary positions are stretched (enum
+// llama_rope_scaling_type).
+type RopeScaling int32
+
+const (
+	RopeModel    RopeScaling = 0 // what the model file says
+	RopeNone     RopeScaling = 1
+	RopeLinear   RopeScaling = 2
+	RopeYaRN     RopeScaling = 3
+	RopeLongRope RopeScaling = 4
+)
+
+// RopeParams are the options of rotary positions, by llama.cpp's names for its flags
+// (--rope-scaling, --rope-freq-base and so on). Zero values take the model's own.
+type RopeParams struct {
+	Scaling   RopeScaling
+	FreqBase  float32
+	FreqScale float32 // 0.5 stretches the context to twice its length
+	// YaRN (arXiv 2309.00071)
+	YaRNExtFactor  float32
+	YaRNAttnFactor float32
+	YaRNBetaFast   float32
+	YaRNBetaSlow   float32
+	YaRNOrigCtx    int // tokens of context before the stretching
+}
+
+func (r RopeParams) check() error {
+	const op = "new context"
+	if r.Scaling < RopeModel || r.Scaling > RopeLongRope {
+		return failf(op, "use the constants of this package", "rope scaling %d", r.Scaling)
+	}
+	for _, x := range []float32{r.FreqBase, r.FreqScale, r.YaRNExtFactor, r.YaRNAttnFactor, r.YaRNBetaFast, r.YaRNBetaSlow} {
+		if !(x >= 0) || math.IsInf(float64(x), 1) {
+			return failf(op, "give positive numbers, or 0 for the model's own", "rope parameters %+v", r)
+		}
+	}
+	if r.YaRNOrigCtx < 0 || r.YaRNOrigCtx > maxCtx {
+		return failf(op, "give a number of tokens, or 0 for the model's own", "an original context of %d tokens", r.YaRNOrigCtx)
+	}
+	return nil
+}
+
+// own is -1, llama.cpp's sign for the model's own value, where x is not set.
+func own(x float32) C.float {
+	if x == 0 {
+		return -1
+	}
+	return C.float(x)
 }
 
 // headWidth is the width of an attention head's keys or values.
@@ -79,6 +138,8 @@ func (m *Model) headWidth(what string) int {
 	}
 	return m.info.Width / max(m.info.Heads, 1)
 }
+
+const maxCtx = 1 << 28 // cells
 
 // MaxSequences is the highest number of sequences of one context.
 const MaxSequences = 256 // LLAMA_MAX_SEQ
@@ -127,7 +188,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		return nil, failf(op, "load it without VocabOnly", "only the vocabulary was loaded")
 	case !m.info.HasDecoder:
 		return nil, failf(op, "ivo steers models that generate text", "a %s model has no decoder", m.info.Architecture)
-	case p.Ctx < 0 || p.Ctx > 1<<28:
+	case p.Ctx < 0 || p.Ctx > maxCtx:
 		return nil, failf(op, "give -c a number of tokens, or 0 for the model's own", "context size %d", p.Ctx)
 	case p.Batch < 1 || p.UBatch < 1:
 		return nil, failf(op, "give -b and -ub positive numbers", "batch size %d, micro-batch size %d", p.Batch, p.UBatch)
@@ -152,6 +213,9 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	case p.Top < 0:
 		return nil, failf(op, "", "%d candidates a row", p.Top)
 	}
+	if err := p.Rope.check(); err != nil {
+		return nil, err
+	}
 	layers := make([]int32, len(p.Layers))
 	for i, l := range p.Layers {
 		if l < 0 || l > m.info.Layers || slices.Contains(p.Layers[:i], l) {
@@ -166,6 +230,10 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	cp.n_ctx, cp.n_batch, cp.n_ubatch = C.uint32_t(p.Ctx), C.uint32_t(p.Batch), C.uint32_t(p.UBatch)
 	cp.n_seq, cp.n_threads = C.uint32_t(p.Sequences), C.int32_t(p.Threads)
 	cp.flash_attn, cp.type_k, cp.type_v = p.Flash.ggml(), p.CacheK.ggml(), p.CacheV.ggml()
+	cp.offload_kqv, cp.op_offload, cp.swa_full = C.bool(!p.NoKVOffload), C.bool(!p.NoOpOffload), C.bool(p.FullWindow)
+	cp.rope_scaling, cp.rope_freq_base, cp.rope_freq_scale = C.int32_t(p.Rope.Scaling)-1, C.float(p.Rope.FreqBase), C.float(p.Rope.FreqScale)
+	cp.yarn_ext_factor, cp.yarn_attn_factor, cp.yarn_beta_fast = own(p.Rope.YaRNExtFactor), own(p.Rope.YaRNAttnFactor), own(p.Rope.YaRNBetaFast)
+	cp.yarn_beta_slow, cp.yarn_orig_ctx = own(p.Rope.YaRNBetaSlow), C.uint32_t(p.Rope.YaRNOrigCtx)
 	cp.kv_unified, cp.embeddings, cp.top_n = C.bool(!p.Streams), C.bool(p.Embeddings), C.int32_t(p.Top)
 	if len(layers) > 0 {
 		var pin runtime.Pinner

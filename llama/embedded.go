@@ -6,4 +6,6 @@ package llama
 // backend (and Metal on macOS) out of the Go module, so go build is the whole build.
 import _ "github.com/ollama/ollama/llama/llama.cpp/src"
 
-const build = "embedded llama.cpp ec98e2002 (module github.com/ollama/ollama v0.17.4)"
+func build() string {
+	return "embedded llama.cpp ec98e2002 (module github.com/ollama/ollama v0.17.4)"
+}

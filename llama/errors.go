@@ -11,6 +11,8 @@ var (
 	ErrContextFull = errors.New("the context is full")
 	// ErrAborted says that [Context.Abort] stopped a decode.
 	ErrAborted = errors.New("decoding was aborted")
+	// ErrCancelled says that a progress callback stopped a load or a quantization.
+	ErrCancelled = errors.New("cancelled")
 	// ErrClosed says that a model or context was used after Close.
 	ErrClosed = errors.New("used after Close")
 	// ErrBusy says that two goroutines used one context at the same time.

@@ -16,6 +16,7 @@ package llama
 
 /*
 #cgo CXXFLAGS: -std=c++17 -Wno-psabi
+#cgo linux LDFLAGS: -ldl
 #include "shim.h"
 */
 import "C"
@@ -26,10 +27,21 @@ import (
 
 var start = sync.OnceFunc(func() { C.ivo_init() })
 
+// DeviceType is the kind of a device (enum ggml_backend_dev_type).
+type DeviceType int32
+
+const (
+	DeviceCPU           DeviceType = 0
+	DeviceGPU           DeviceType = 1 // with memory of its own
+	DeviceIntegratedGPU DeviceType = 2 // that shares the CPU's memory
+	DeviceAccelerator   DeviceType = 3 // used together with the CPU, such as BLAS
+)
+
 // Device is a compute device that the linked backends offer.
 type Device struct {
 	Name        string
 	Description string
+	Type        DeviceType
 	Free, Total uint64 // bytes of memory
 }
 
@@ -40,7 +52,7 @@ func Devices() []Device {
 	for i := range C.ivo_device_count() {
 		var d C.ivo_device
 		C.ivo_device_get(C.size_t(i), &d)
-		out = append(out, Device{C.GoString(d.name), C.GoString(d.description), uint64(d.free), uint64(d.total)})
+		out = append(out, Device{C.GoString(d.name), C.GoString(d.description), DeviceType(d._type), uint64(d.free), uint64(d.total)})
 	}
 	return out
 }
@@ -57,5 +69,11 @@ func CPUFeatures() map[string]string {
 	return out
 }
 
+// SupportsGPU says whether llama.cpp can offload layers here (llama_supports_gpu_offload).
+func SupportsGPU() bool {
+	start()
+	return bool(C.ivo_supports_gpu_offload())
+}
+
 // Build says which llama.cpp is linked.
-func Build() string { return build }
+func Build() string { return build() }

@@ -9,23 +9,49 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"runtime"
 	"runtime/cgo"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"unsafe"
 
-	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/gguf"
 )
 
-// ModelParams are the options of [Load]. The zero value loads the whole model by mmap.
+// SplitMode says how a model is spread over several GPUs (enum llama_split_mode).
+type SplitMode int32
+
+const (
+	SplitLayer SplitMode = 0 // layers and their KV cells; the default
+	SplitNone  SplitMode = 1 // one GPU
+	SplitRow   SplitMode = 2 // rows of the matrices
+)
+
+func (s SplitMode) ggml() C.int32_t {
+	switch s {
+	case SplitNone:
+		return 0
+	case SplitRow:
+		return 2
+	}
+	return 1
+}
+
+// ModelParams are the options of [Load] (llama_model_params). The zero value maps the
+// file into memory and computes on the CPU.
 type ModelParams struct {
-	GPULayers    int  // layers to offload, -1 for all
-	VocabOnly    bool // tokenizer only, no weights
-	NoMmap       bool
-	Mlock        bool
-	CheckTensors bool // refuse NaN and infinite weights; reads the whole file
+	GPULayers    int       // layers to offload to the GPUs, -1 for all
+	Devices      []string  // names of [Devices] to offload to; nil for all
+	Split        SplitMode // over several GPUs
+	MainGPU      int       // index of the GPU that SplitNone uses
+	TensorSplit  []float32 // share of each GPU, in the order of the devices; nil by free memory
+	VocabOnly    bool      // tokenizer only, no weights
+	NoMmap       bool      // read the file into memory instead
+	Mlock        bool      // keep the weights from being swapped out
+	CheckTensors bool      // refuse NaN and infinite weights; reads the whole file
 	// Progress, if set, is called with values from 0 to 1 and cancels by returning false.
 	Progress func(float32) bool
 }
@@ -51,6 +77,7 @@ type ModelInfo struct {
 	Heads        int
 	KVHeads      int
 	ContextTrain int // tokens of context the model was trained with
+	Window       int // tokens of sliding-window attention, 0 without
 	Params       uint64
 	Size         uint64 // bytes of weights
 	Recurrent    bool   // its memory cannot be trimmed or partly copied
@@ -92,6 +119,11 @@ func Load(path string, p ModelParams) (*Model, error) {
 	if p.GPULayers < 0 {
 		cp.n_gpu_layers = 1 << 20
 	}
+	var pin runtime.Pinner
+	defer pin.Unpin()
+	if err := p.placeOn(&cp, Devices(), &pin); err != nil {
+		return nil, err
+	}
 	cancelled := false
 	if p.Progress != nil {
 		h := cgo.NewHandle(func(x float32) bool {
@@ -108,7 +140,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 		why := errors.New("llama.cpp could not load it")
 		switch msg := takeErrors(); {
 		case cancelled:
-			why = errors.New("loading was cancelled")
+			why = ErrCancelled
 		case msg != "":
 			why = errors.New(msg)
 		}
@@ -123,6 +155,57 @@ func Load(path string, p ModelParams) (*Model, error) {
 	return m, nil
 }
 
+// placeOn turns the choice of devices into llama.cpp's terms.
+func (p *ModelParams) placeOn(cp *C.ivo_model_params, devices []Device, pin *runtime.Pinner) error {
+	const op = "load"
+	var names []string
+	for _, d := range devices {
+		names = append(names, d.Name)
+	}
+	available := "this build has " + strings.Join(names, ", ")
+	switch {
+	case p.Split < SplitLayer || p.Split > SplitRow:
+		return failf(op, "use the constants of this package", "split mode %d", p.Split)
+	case p.MainGPU < 0 || (p.MainGPU > 0 && p.MainGPU >= len(devices)):
+		return failf(op, available, "main GPU %d", p.MainGPU)
+	case len(p.TensorSplit) > len(devices):
+		return failf(op, available, "a tensor split of %d values", len(p.TensorSplit))
+	}
+	cp.split_mode, cp.main_gpu = p.Split.ggml(), C.int32_t(p.MainGPU)
+	if len(p.TensorSplit) > 0 {
+		shares, sum := make([]float32, len(devices)), float32(0)
+		for i, x := range p.TensorSplit {
+			if !(x >= 0) || math.IsInf(float64(x), 1) {
+				return failf(op, "give shares such as 3,1", "a tensor split of %v", p.TensorSplit)
+			}
+			shares[i] = x
+			sum += x
+		}
+		if sum == 0 {
+			return failf(op, "give shares such as 3,1", "a tensor split of %v", p.TensorSplit)
+		}
+		pin.Pin(&shares[0])
+		cp.tensor_split = (*C.float)(unsafe.Pointer(&shares[0]))
+	}
+	if len(p.Devices) > 0 {
+		index := make([]int32, len(p.Devices))
+		for i, name := range p.Devices {
+			j := slices.Index(names, name)
+			if j < 0 || slices.Contains(index[:i], int32(j)) {
+				return failf(op, available, "device %q", name)
+			}
+			if devices[j].Type == DeviceCPU {
+				// llama.cpp always has the CPU as well; named as a device to offload to it fails.
+				return failf(op, "leave the devices out and offload no layers to compute on the CPU", "device %q is the CPU", name)
+			}
+			index[i] = int32(j)
+		}
+		pin.Pin(&index[0])
+		cp.devices, cp.n_devices = (*C.int32_t)(unsafe.Pointer(&index[0])), C.int32_t(len(index))
+	}
+	return nil
+}
+
 func (m *Model) describe(weights bool) {
 	var ci C.ivo_model_info
 	desc := make([]byte, 256)
@@ -132,14 +215,17 @@ func (m *Model) describe(weights bool) {
 		Architecture: m.head.Str("general.architecture"),
 		Name:         m.head.Str("general.name"),
 		Vocab:        int(ci.n_vocab), Width: int(ci.n_embd), Layers: int(ci.n_layer), Heads: int(ci.n_head), KVHeads: int(ci.n_head_kv),
-		ContextTrain: int(ci.n_ctx_train), Params: uint64(ci.n_params), Size: uint64(ci.size),
+		ContextTrain: int(ci.n_ctx_train), Window: int(ci.n_swa), Params: uint64(ci.n_params), Size: uint64(ci.size),
 		Recurrent: bool(ci.recurrent), HasDecoder: bool(ci.has_decoder), Encoder: bool(ci.has_encoder),
 	}
 	kind := m.head.Str("tokenizer.ggml.model")
 	m.tok = vocabulary{
 		none: kind == "" || kind == "none" || kind == "no_vocab",
-		bos:  int32(ci.bos), eos: int32(ci.eos), eot: int32(ci.eot), addBOS: bool(ci.add_bos),
-		eog: make([]bool, ci.n_vocab), chatTemplate: C.GoString(ci.chat_template),
+		special: SpecialTokens{
+			BOS: int32(ci.bos), EOS: int32(ci.eos), EOT: int32(ci.eot), Newline: int32(ci.nl), Pad: int32(ci.pad), Separator: int32(ci.sep),
+			Mask: int32(ci.mask), FIMPrefix: int32(ci.fim_pre), FIMSuffix: int32(ci.fim_suf), FIMMiddle: int32(ci.fim_mid),
+		},
+		kind: VocabType(ci.vocab_type), addBOS: bool(ci.add_bos), eog: make([]bool, ci.n_vocab), chatTemplate: C.GoString(ci.chat_template),
 	}
 	for i := range m.tok.eog {
 		m.tok.eog[i] = bool(C.ivo_is_eog(m.c, C.int32_t(i)))
@@ -186,36 +272,3 @@ func (m *Model) Metadata() *gguf.File { return m.head }
 
 // Fingerprint identifies the weights; see [Fingerprint].
 func (m *Model) Fingerprint() (string, error) { return Fingerprint(m.head) }
-
-// FileType is llama.cpp's number of a quantization mix (enum llama_ftype).
-type FileType int32
-
-// The quantization mixes that llama.cpp's llama-quantize knows best.
-var FileTypes = map[string]FileType{
-	"F32": 0, "F16": 1, "BF16": 32, "Q4_0": 2, "Q4_1": 3, "Q5_0": 8, "Q5_1": 9, "Q8_0": 7,
-	"Q2_K": 10, "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16, "Q5_K_M": 17, "Q6_K": 18,
-}
-
-// Quantize writes the model at in to out in another storage format
-// (llama_model_quantize) with the given number of threads. The output appears whole
-// or not at all.
-func Quantize(in, out, fileType string, threads int) error {
-	ft, ok := FileTypes[fileType]
-	if !ok {
-		return failf("quantize", "use one of llama-quantize's types, such as Q8_0 or Q4_K_M", "unknown type %q", fileType)
-	}
-	if _, err := gguf.ReadModel(in); err != nil {
-		return fmt.Errorf("quantize: %w", err)
-	}
-	start()
-	takeErrors()
-	return atomicfile.Replace(out, func(tmp string) error {
-		cin, cout := C.CString(in), C.CString(tmp)
-		defer C.free(unsafe.Pointer(cin))
-		defer C.free(unsafe.Pointer(cout))
-		if C.ivo_quantize(cin, cout, C.int32_t(ft), C.int32_t(threads)) != 0 {
-			return &Error{Op: "quantize", Path: in, Err: errors.New(takeErrors()), Hint: "start from an F32, F16 or BF16 model"}
-		}
-		return nil
-	})
-}

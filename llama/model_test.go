@@ -266,14 +266,14 @@ func TestChatTemplate(t *testing.T) {
 func TestQuantize(t *testing.T) {
 	in := randomModel(t, "llama", 1, nil)
 	out := filepath.Join(t.TempDir(), "q8.gguf")
-	if err := llama.Quantize(in, out, "Q8_0", 1); err != nil {
+	if err := llama.Quantize(in, out, llama.QuantizeParams{Type: "Q8_0", Threads: 1}); err != nil {
 		t.Fatal(err)
 	}
 	m := load(t, out)
 	if info := m.Info(); info.Size >= load(t, in).Info().Size/3 {
 		t.Errorf("Q8_0 takes %d bytes", info.Size)
 	}
-	if err := llama.Quantize(in, filepath.Join(t.TempDir(), "x"), "Q9_9", 1); err == nil {
+	if err := llama.Quantize(in, filepath.Join(t.TempDir(), "x"), llama.QuantizeParams{Type: "Q9_9"}); err == nil {
 		t.Error("an unknown type was accepted")
 	}
 }

@@ -13,9 +13,16 @@ extern "C" {
 #endif
 
 typedef struct llama_model ivo_model;
+typedef struct llama_adapter_lora ivo_lora;
+typedef struct llama_sampler ivo_grammar;
 
 typedef struct {
     int32_t n_gpu_layers;
+    int32_t split_mode;
+    int32_t main_gpu;
+    const float * tensor_split; // of as many values as there are devices, NULL for the default
+    const int32_t * devices;    // indices of ivo_device_get, NULL for all
+    int32_t n_devices;
     bool vocab_only, use_mmap, use_mlock, check_tensors;
     uintptr_t progress; // handle of a Go callback, 0 for none
 } ivo_model_params;
@@ -25,7 +32,11 @@ typedef struct {
     int32_t n_threads;
     int32_t flash_attn; // -1 auto, 0 off, 1 on
     int32_t type_k, type_v;
-    bool kv_unified, embeddings;
+    bool kv_unified, embeddings, offload_kqv, op_offload, swa_full;
+    int32_t rope_scaling; // -1 the model's own
+    float rope_freq_base, rope_freq_scale; // 0 the model's own
+    float yarn_ext_factor, yarn_attn_factor, yarn_beta_fast, yarn_beta_slow; // negative the model's own
+    uint32_t yarn_orig_ctx; // 0 the model's own
     int32_t n_layers;
     const int32_t * layers; // tapped layers; n_layer of the model means the final norm
     int32_t top_n;          // candidates kept per output row, sorted
@@ -58,14 +69,26 @@ typedef struct {
 } ivo_context;
 
 void ivo_init(void);
+// The file that llama.cpp was loaded from, as far as the system says.
+const char * ivo_library(void);
+// The most devices that a model can be split over.
+size_t ivo_max_devices(void);
+bool ivo_supports_gpu_offload(void);
 
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p);
 void ivo_model_free(ivo_model * m);
-uint32_t ivo_quantize(const char * in, const char * out, int32_t ftype, int32_t n_threads);
+typedef struct {
+    int32_t ftype, n_threads;
+    bool allow_requantize, quantize_output, pure, only_copy;
+    uintptr_t progress; // handle of a Go callback, 0 for none
+} ivo_quantize_params;
+uint32_t ivo_quantize(const char * in, const char * out, const ivo_quantize_params * p);
 
 typedef struct {
     int32_t n_vocab, n_ctx_train, n_embd, n_layer, n_head, n_head_kv;
-    int32_t bos, eos, eot;
+    int32_t n_swa;
+    int32_t bos, eos, eot, nl, pad, sep, mask, fim_pre, fim_suf, fim_mid;
+    int32_t vocab_type;
     uint64_t n_params, size;
     bool add_bos, has_encoder, has_decoder, recurrent;
     const char * chat_template; // owned by the model, may be NULL
@@ -78,6 +101,12 @@ int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_
 int32_t ivo_piece(const ivo_model * m, int32_t token, char * buf, int32_t len, bool special);
 int32_t ivo_detokenize(const ivo_model * m, const int32_t * tokens, int32_t n, char * buf, int32_t len, bool special);
 bool ivo_is_eog(const ivo_model * m, int32_t token);
+typedef struct {
+    const char * text; // owned by the model
+    float score;
+    int32_t attr;
+} ivo_token;
+void ivo_token_get(const ivo_model * m, int32_t token, ivo_token * t);
 int32_t ivo_chat(const char * tmpl, const char ** roles, const char ** contents, size_t n, bool assistant, char * buf, int32_t len);
 
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p);
@@ -93,12 +122,38 @@ void ivo_clear(ivo_context * c);
 bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1);
 void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p1);
 int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq);
+// Sizes in bytes, 0 when it failed.
+size_t ivo_seq_state_size(ivo_context * c, int32_t seq);
+size_t ivo_seq_state_get(ivo_context * c, int32_t seq, uint8_t * data, size_t size);
+size_t ivo_seq_state_set(ivo_context * c, int32_t seq, const uint8_t * data, size_t size);
+
+typedef struct {
+    double prompt_ms, decode_ms;
+    int32_t n_prompt, n_decode, n_reused;
+} ivo_perf;
+void ivo_perf_get(ivo_context * c, ivo_perf * p);
+void ivo_perf_reset(ivo_context * c);
+
+ivo_lora * ivo_lora_load(ivo_model * m, const char * path);
+int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n);
+// data[len] holds width values a layer, from layer 1 on; NULL for none.
+int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to);
+
+// NULL when the grammar does not parse; GBNF and root have been checked in Go.
+ivo_grammar * ivo_grammar_new(const ivo_model * m, const char * gbnf, const char * root);
+ivo_grammar * ivo_grammar_clone(const ivo_grammar * g);
+void ivo_grammar_free(ivo_grammar * g);
+// allowed[n] says which of the tokens may come next. False when llama.cpp threw.
+bool ivo_grammar_mask(ivo_grammar * g, const int32_t * tokens, int32_t n, bool * allowed);
+// The token must be allowed. False when llama.cpp threw.
+bool ivo_grammar_accept(ivo_grammar * g, int32_t token);
 
 size_t ivo_device_count(void);
 typedef struct {
     const char * name;
     const char * description;
     size_t free, total;
+    int32_t type; // enum ggml_backend_dev_type
 } ivo_device;
 void ivo_device_get(size_t i, ivo_device * d);
 // Feature i of the CPU backend as compiled in; false past the last one.

@@ -124,7 +124,7 @@ func TestSplitRefused(t *testing.T) {
 func TestQuantizeSplit(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "q.gguf")
 	whole := randomModel(t, "llama", 1, nil)
-	if err := llama.Quantize(split(t, whole, 10), out, "F16", 1); err != nil {
+	if err := llama.Quantize(split(t, whole, 10), out, llama.QuantizeParams{Type: "F16", Threads: 1}); err != nil {
 		t.Fatal(err)
 	}
 	f, err := gguf.ReadModel(out)

@@ -12,28 +12,100 @@ import (
 )
 
 type vocabulary struct {
-	none          bool // token ids without texts
-	bos, eos, eot int32
-	addBOS        bool
-	eog           []bool
-	pieces        [][]byte // of each token, control tokens empty
-	chatTemplate  string
+	none         bool // token ids without texts
+	kind         VocabType
+	special      SpecialTokens
+	addBOS       bool
+	eog          []bool
+	pieces       [][]byte // of each token, control tokens empty
+	chatTemplate string
 }
 
-// BOS, EOS and EOT are the special tokens of the vocabulary, -1 where it has none.
-func (m *Model) BOS() int32 { return m.tok.bos }
+// VocabType is the kind of a tokenizer (enum llama_vocab_type).
+type VocabType int32
+
+const (
+	VocabNone          VocabType = 0
+	VocabSentencePiece VocabType = 1 // byte fallback, as Llama's
+	VocabBPE           VocabType = 2 // byte-level BPE, as GPT-2's
+	VocabWordPiece     VocabType = 3 // as BERT's
+	VocabUnigram       VocabType = 4 // as T5's
+	VocabRWKV          VocabType = 5
+	VocabPLaMo2        VocabType = 6
+)
+
+// SpecialTokens are the ids of tokens with a meaning, -1 where the vocabulary has none.
+type SpecialTokens struct {
+	BOS       int32 // begin of sequence (llama_vocab_bos)
+	EOS       int32 // end of sequence (llama_vocab_eos)
+	EOT       int32 // end of turn (llama_vocab_eot)
+	Newline   int32 // llama_vocab_nl
+	Pad       int32 // llama_vocab_pad
+	Separator int32 // llama_vocab_sep
+	Mask      int32 // llama_vocab_mask
+	// Fill in the middle: the text before, the text after, the text to write
+	// (llama_vocab_fim_pre, llama_vocab_fim_suf, llama_vocab_fim_mid).
+	FIMPrefix, FIMSuffix, FIMMiddle int32
+}
+
+// TokenAttr says what a token is (enum llama_token_attr): a set of bits.
+type TokenAttr int32
+
+const (
+	AttrUnknown     TokenAttr = 1 << iota // stands for what the vocabulary cannot write
+	AttrUnused                            // a placeholder
+	AttrNormal                            // text
+	AttrControl                           // steers the model, prints nothing
+	AttrUserDefined                       // added text that is never split
+	AttrByte                              // one byte
+	AttrNormalized
+	AttrLStrip // takes the white space before it
+	AttrRStrip // takes the white space after it
+	AttrSingleWord
+)
+
+// Token is an entry of the vocabulary.
+type Token struct {
+	Text  string // as stored: with the tokenizer's marks for spaces and bytes
+	Score float32
+	Attr  TokenAttr
+}
+
+// Special are the special tokens of the vocabulary.
+func (m *Model) Special() SpecialTokens { return m.tok.special }
+
+// VocabType is the kind of the model's tokenizer (llama_vocab_type).
+func (m *Model) VocabType() VocabType { return m.tok.kind }
+
+// Token is an entry of the vocabulary (llama_vocab_get_text, llama_vocab_get_score,
+// llama_vocab_get_attr). Its text as it appears in a response is [Model.Piece].
+func (m *Model) Token(token int32) (Token, error) {
+	if err := m.checkTexts("token"); err != nil {
+		return Token{}, err
+	}
+	if err := m.checkToken("token", token); err != nil {
+		return Token{}, err
+	}
+	var t C.ivo_token
+	C.ivo_token_get(m.c, C.int32_t(token), &t)
+	return Token{C.GoString(t.text), float32(t.score), TokenAttr(t.attr)}, nil
+}
+
+// BOS is the begin-of-sequence token, -1 if there is none.
+func (m *Model) BOS() int32 { return m.tok.special.BOS }
 
 // EOS is the end-of-sequence token, -1 if there is none.
-func (m *Model) EOS() int32 { return m.tok.eos }
+func (m *Model) EOS() int32 { return m.tok.special.EOS }
 
 // EOT is the end-of-turn token, -1 if there is none.
-func (m *Model) EOT() int32 { return m.tok.eot }
+func (m *Model) EOT() int32 { return m.tok.special.EOT }
 
-// AddBOS says whether the model wants its BOS token before a prompt.
+// AddBOS says whether the model wants its BOS token before a prompt
+// (llama_vocab_get_add_bos).
 func (m *Model) AddBOS() bool { return m.tok.addBOS }
 
-// IsEOG says whether the token ends a generation (EOS, EOT and their like). An id
-// outside the vocabulary does not.
+// IsEOG says whether the token ends a generation (EOS, EOT and their like;
+// llama_vocab_is_eog). An id outside the vocabulary does not.
 func (m *Model) IsEOG(token int32) bool {
 	return token >= 0 && int(token) < len(m.tok.eog) && m.tok.eog[token]
 }

@@ -30,7 +30,15 @@ int main() {
     VALUE(GGML_MAX_DIMS); VALUE(GGML_MAX_SRC); VALUE(GGML_MAX_N_THREADS); VALUE(GGML_MAX_OP_PARAMS); VALUE(GGML_MAX_NAME);
     VALUE(LLAMA_SPLIT_MODE_NONE); VALUE(LLAMA_SPLIT_MODE_LAYER); VALUE(LLAMA_SPLIT_MODE_ROW);
     VALUE(LLAMA_FTYPE_ALL_F32); VALUE(LLAMA_FTYPE_MOSTLY_F16); VALUE(LLAMA_FTYPE_GUESSED);
-    VALUE(LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_NONE);
+    VALUE(LLAMA_ROPE_SCALING_TYPE_UNSPECIFIED); VALUE(LLAMA_ROPE_SCALING_TYPE_NONE); VALUE(LLAMA_ROPE_SCALING_TYPE_LINEAR);
+    VALUE(LLAMA_ROPE_SCALING_TYPE_YARN); VALUE(LLAMA_ROPE_SCALING_TYPE_LONGROPE);
+    VALUE(GGML_BACKEND_DEVICE_TYPE_CPU); VALUE(GGML_BACKEND_DEVICE_TYPE_GPU); VALUE(GGML_BACKEND_DEVICE_TYPE_IGPU); VALUE(GGML_BACKEND_DEVICE_TYPE_ACCEL);
+    VALUE(LLAMA_VOCAB_TYPE_NONE); VALUE(LLAMA_VOCAB_TYPE_SPM); VALUE(LLAMA_VOCAB_TYPE_BPE); VALUE(LLAMA_VOCAB_TYPE_WPM);
+    VALUE(LLAMA_VOCAB_TYPE_UGM); VALUE(LLAMA_VOCAB_TYPE_RWKV); VALUE(LLAMA_VOCAB_TYPE_PLAMO2);
+    VALUE(LLAMA_TOKEN_ATTR_UNDEFINED); VALUE(LLAMA_TOKEN_ATTR_UNKNOWN); VALUE(LLAMA_TOKEN_ATTR_UNUSED); VALUE(LLAMA_TOKEN_ATTR_NORMAL);
+    VALUE(LLAMA_TOKEN_ATTR_CONTROL); VALUE(LLAMA_TOKEN_ATTR_USER_DEFINED); VALUE(LLAMA_TOKEN_ATTR_BYTE); VALUE(LLAMA_TOKEN_ATTR_NORMALIZED);
+    VALUE(LLAMA_TOKEN_ATTR_LSTRIP); VALUE(LLAMA_TOKEN_ATTR_RSTRIP); VALUE(LLAMA_TOKEN_ATTR_SINGLE_WORD);
+    VALUE(LLAMA_POOLING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_NONE);
     VALUE(LLAMA_ATTENTION_TYPE_UNSPECIFIED);
     VALUE(LLAMA_FLASH_ATTN_TYPE_AUTO); VALUE(LLAMA_FLASH_ATTN_TYPE_DISABLED); VALUE(LLAMA_FLASH_ATTN_TYPE_ENABLED);
 
@@ -86,7 +94,25 @@ int main() {
     SIZE(llama_chat_message);
     FIELD(llama_chat_message, role); FIELD(llama_chat_message, content);
 
-    FUNCTION(ggml_log_set); FUNCTION(ggml_threadpool_params_init); FUNCTION(ggml_threadpool_new); FUNCTION(ggml_threadpool_free);
+    SIZE(llama_token_data);
+    FIELD(llama_token_data, id); FIELD(llama_token_data, logit); FIELD(llama_token_data, p);
+    SIZE(llama_token_data_array);
+    FIELD(llama_token_data_array, data); FIELD(llama_token_data_array, size); FIELD(llama_token_data_array, selected); FIELD(llama_token_data_array, sorted);
+    SIZE(llama_perf_context_data);
+    FIELD(llama_perf_context_data, t_start_ms); FIELD(llama_perf_context_data, t_load_ms); FIELD(llama_perf_context_data, t_p_eval_ms);
+    FIELD(llama_perf_context_data, t_eval_ms); FIELD(llama_perf_context_data, n_p_eval); FIELD(llama_perf_context_data, n_eval);
+    FIELD(llama_perf_context_data, n_reused);
+
+    FUNCTION(ggml_backend_buffer_is_host); FUNCTION(ggml_backend_dev_by_type); FUNCTION(ggml_backend_dev_type);
+    FUNCTION(llama_supports_gpu_offload); FUNCTION(llama_max_devices); FUNCTION(llama_model_n_swa);
+    FUNCTION(llama_vocab_nl); FUNCTION(llama_vocab_pad); FUNCTION(llama_vocab_sep); FUNCTION(llama_vocab_mask); FUNCTION(llama_vocab_fim_pre);
+    FUNCTION(llama_vocab_fim_suf); FUNCTION(llama_vocab_fim_mid); FUNCTION(llama_vocab_type); FUNCTION(llama_vocab_get_text);
+    FUNCTION(llama_vocab_get_score); FUNCTION(llama_vocab_get_attr);
+    FUNCTION(llama_sampler_init_grammar); FUNCTION(llama_sampler_apply); FUNCTION(llama_sampler_accept); FUNCTION(llama_sampler_clone);
+    FUNCTION(llama_sampler_free); FUNCTION(llama_adapter_lora_init); FUNCTION(llama_set_adapter_lora); FUNCTION(llama_clear_adapter_lora);
+    FUNCTION(llama_apply_adapter_cvec); FUNCTION(llama_get_logits_ith); FUNCTION(llama_set_embeddings); FUNCTION(llama_perf_context);
+    FUNCTION(llama_perf_context_reset); FUNCTION(llama_state_seq_get_size); FUNCTION(llama_state_seq_get_data); FUNCTION(llama_state_seq_set_data);
+    FUNCTION(ggml_log_set); FUNCTION(ggml_threadpool_params_init);
     FUNCTION(ggml_backend_tensor_get); FUNCTION(ggml_backend_dev_count); FUNCTION(ggml_backend_dev_get);
     FUNCTION(ggml_backend_dev_name); FUNCTION(ggml_backend_dev_description); FUNCTION(ggml_backend_dev_memory);
     FUNCTION(ggml_backend_dev_backend_reg); FUNCTION(ggml_backend_reg_get_proc_address);

@@ -14,7 +14,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 
@@ -213,5 +212,5 @@ func randomModel(cache string) (string, error) {
 	}); err != nil {
 		return "", err
 	}
-	return path, llama.Quantize(full, path, "Q8_0", runtime.NumCPU())
+	return path, llama.Quantize(full, path, llama.QuantizeParams{Type: "Q8_0"})
 }

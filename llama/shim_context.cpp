@@ -1,0 +1,450 @@
+// Contexts: decoding, taps, sequences and what is applied to them.
+#include "shim_impl.h"
+
+#include "compat.h"
+#include "rowstats.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+#include <vector>
+
+namespace {
+
+// While a context gives embeddings, llama.cpp computes the output of every token of a
+// batch, wanted or not, and the logits with it: prefill would cost a vocabulary's width
+// a token. (The embedded copy has this patched out.)
+#ifdef IVO_SYSTEM
+constexpr bool outputs_all = true;
+#else
+constexpr bool outputs_all = false;
+#endif
+
+// impl is what ivo_context hides from Go.
+struct impl {
+    llama_context * ctx = nullptr;
+    ggml_threadpool_t pool = nullptr;
+    int32_t n_embd = 0, n_layer = 0, n_vocab = 0;
+    bool embeddings = false;
+    std::vector<int32_t> layers; // layer -> slot in a row of states, -1 when not tapped
+    int32_t n_taps = 0;
+    int32_t final_slot = -1;
+    std::vector<int32_t> n_seq_id;
+    std::vector<int32_t *> seq_ptr;
+    std::vector<float> states, lse, entropy, lse_t, top_logit;
+    std::vector<int32_t> top_id;
+    top_scratch top;
+    // of the llama_decode under way: its tokens are [first, end) of the context's arrays
+    int32_t first = 0, end = 0, n_outputs = 0, n_ubatch = 0;
+    std::vector<int32_t> seen_tokens, seen_outputs; // by layer; seen_outputs -1: the rows make no sense
+    std::vector<float> rows;                        // a tapped tensor fetched from a device
+};
+
+impl * of(ivo_context * c) { return static_cast<impl *>(c->impl); }
+
+llama_memory_t memory_of(ivo_context * c) { return llama_get_memory(of(c)->ctx); }
+
+// tapped_layer returns N for a tensor called "l_out-N" that is tapped, else -1.
+int32_t tapped_layer(const impl * s, const ggml_tensor * t) {
+    if (strncmp(t->name, "l_out-", 6) != 0) {
+        return -1;
+    }
+    const int32_t layer = atoi(t->name + 6);
+    return layer >= 0 && layer < s->n_layer && s->layers[layer] >= 0 ? layer : -1;
+}
+
+// tap copies the output rows of a tapped layer out of the graph. A decode may run
+// as several micro-batches, in order: the rows append. Inner layers hold a row a
+// token; most architectures drop the rows without output in the last layer.
+bool tap(ggml_tensor * t, bool ask, void * user_data) {
+    auto * c = static_cast<ivo_context *>(user_data);
+    auto * s = of(c);
+    const int32_t layer = tapped_layer(s, t);
+    if (ask) {
+        return layer >= 0 && s->n_outputs > 0;
+    }
+    if (layer < 0) {
+        return true;
+    }
+    const size_t width = s->n_embd;
+    const int32_t n_rows = t->ne[1];
+    int32_t & token = s->seen_tokens[layer];
+    int32_t & row = s->seen_outputs[layer];
+    if (size_t(t->ne[0]) != width || t->type != GGML_TYPE_F32 || row < 0) {
+        row = -1; // not a state as we know it: ivo_decode reports it
+        return true;
+    }
+    const float * rows = static_cast<const float *>(t->data);
+    size_t stride = t->nb[1] / sizeof(float);
+    if (!t->buffer || !ggml_backend_buffer_is_host(t->buffer)) {
+        s->rows.resize(n_rows * width);
+        ggml_backend_tensor_get(t, s->rows.data(), 0, n_rows * width * sizeof(float));
+        rows = s->rows.data();
+        stride = width;
+    }
+    // The micro-batch's tokens: as many as are left, at most n_ubatch. Where there are
+    // fewer rows, those without output are gone.
+    const int32_t n_tokens = std::min(s->end - token, s->n_ubatch);
+    const bool all = n_rows == n_tokens;
+    int32_t r = 0;
+    for (int32_t i = 0; i < n_tokens; i++, token++) {
+        if (!c->output[token]) {
+            r += all;
+            continue;
+        }
+        if (r >= n_rows || row >= s->n_outputs) {
+            row = -1;
+            return true;
+        }
+        memcpy(s->states.data() + (size_t(row) * s->n_taps + s->layers[layer]) * width, rows + r * stride, width * sizeof(float));
+        row++;
+        r++;
+    }
+    if (r != n_rows) {
+        row = -1;
+    }
+    return true;
+}
+
+bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0; }
+
+// decode_range runs llama_decode over tokens [first, end) of the context's arrays, of
+// which n_outputs have output.
+int32_t decode_range(ivo_context * c, int32_t first, int32_t end, int32_t n_outputs) {
+    auto * s = of(c);
+    s->first = first;
+    s->end = end;
+    s->n_outputs = n_outputs;
+    std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), first);
+    std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
+    llama_batch batch = {};
+    batch.n_tokens = end - first;
+    batch.token = c->token + first;
+    batch.pos = c->pos + first;
+    batch.n_seq_id = s->n_seq_id.data() + first;
+    batch.seq_id = s->seq_ptr.data() + first;
+    batch.logits = c->output + first;
+    return llama_decode(s->ctx, batch);
+}
+
+// silent_first moves the tokens without output that precede their sequence's first token
+// with output to the front, all else keeping its order, and returns how many they are.
+int32_t silent_first(ivo_context * c, int32_t n) {
+    std::vector<bool> heard(256, false); // LLAMA_MAX_SEQ
+    std::vector<int32_t> order, rest;
+    order.reserve(n);
+    for (int32_t i = 0; i < n; i++) {
+        if (c->output[i]) {
+            heard[c->seq[i]] = true;
+        }
+        (c->output[i] || heard[c->seq[i]] ? rest : order).push_back(i);
+    }
+    const auto silent = int32_t(order.size());
+    if (silent == 0 || silent == n) {
+        return silent;
+    }
+    order.insert(order.end(), rest.begin(), rest.end());
+    std::vector<int32_t> token(n), pos(n), seq(n);
+    std::vector<int8_t> output(n);
+    for (int32_t i = 0; i < n; i++) {
+        token[i] = c->token[order[i]];
+        pos[i] = c->pos[order[i]];
+        seq[i] = c->seq[order[i]];
+        output[i] = c->output[order[i]];
+    }
+    memcpy(c->token, token.data(), n * sizeof(int32_t));
+    memcpy(c->pos, pos.data(), n * sizeof(int32_t));
+    memcpy(c->seq, seq.data(), n * sizeof(int32_t));
+    memcpy(c->output, output.data(), n);
+    return silent;
+}
+
+// decode_quietly is a decode where embeddings make llama.cpp give every token an output:
+// the silent tokens go first, with embeddings off.
+int32_t decode_quietly(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
+    auto * s = of(c);
+    const int32_t silent = silent_first(c, n_tokens);
+    if (silent > 0) {
+        llama_set_embeddings(s->ctx, false);
+        const int32_t status = decode_range(c, 0, silent, 0);
+        llama_set_embeddings(s->ctx, true);
+        if (status != 0 || silent == n_tokens) {
+            return status;
+        }
+    }
+    const int32_t status = decode_range(c, silent, n_tokens, n_outputs);
+    if (status == 1) { // no room: the cache is to be as it was
+        for (int32_t i = silent - 1; i >= 0; i--) {
+            llama_memory_seq_rm(memory_of(c), c->seq[i], c->pos[i], -1);
+        }
+    }
+    if (status != 0) {
+        return status;
+    }
+    // Rows that nobody asked for may lie between the others.
+    float * logits = llama_get_logits(s->ctx);
+    float * hidden = llama_get_embeddings(s->ctx);
+    for (int32_t i = silent, r = 0; i < n_tokens; i++) {
+        if (c->output[i]) {
+            const auto from = (llama_get_logits_ith(s->ctx, i - silent) - logits) / s->n_vocab;
+            if (from != r) {
+                memmove(logits + size_t(r) * s->n_vocab, logits + from * s->n_vocab, s->n_vocab * sizeof(float));
+                memmove(hidden + size_t(r) * s->n_embd, hidden + from * s->n_embd, s->n_embd * sizeof(float));
+            }
+            r++;
+        }
+    }
+    return 0;
+}
+
+} // namespace
+
+ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
+    auto * c = new (std::nothrow) ivo_context();
+    if (!c) {
+        return nullptr;
+    }
+    const bool ok = guarded<>(false, [&] {
+        auto * s = new impl();
+        c->impl = s;
+        s->n_embd = llama_model_n_embd(m);
+        s->n_layer = llama_model_n_layer(m);
+        s->n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(m));
+        s->layers.assign(s->n_layer, -1);
+        s->seen_tokens.assign(s->n_layer, 0);
+        s->seen_outputs.assign(s->n_layer, 0);
+        s->n_taps = p->n_layers;
+        bool inner = false;
+        for (int32_t i = 0; i < p->n_layers; i++) {
+            if (p->layers[i] == s->n_layer) {
+                s->final_slot = i;
+            } else {
+                s->layers[p->layers[i]] = i;
+                inner = true;
+            }
+        }
+        s->embeddings = p->embeddings || s->final_slot >= 0;
+
+        llama_context_params cp = llama_context_default_params();
+        cp.n_ctx = p->n_ctx;
+        cp.n_batch = p->n_batch;
+        cp.n_ubatch = p->n_ubatch;
+        cp.n_seq_max = p->n_seq;
+        cp.n_threads = cp.n_threads_batch = p->n_threads;
+        cp.pooling_type = LLAMA_POOLING_TYPE_NONE;
+        cp.flash_attn_type = static_cast<enum llama_flash_attn_type>(p->flash_attn);
+        cp.type_k = static_cast<enum ggml_type>(p->type_k);
+        cp.type_v = static_cast<enum ggml_type>(p->type_v);
+        cp.kv_unified = p->kv_unified;
+        cp.embeddings = s->embeddings;
+        cp.offload_kqv = p->offload_kqv;
+        cp.op_offload = p->op_offload;
+        cp.swa_full = p->swa_full;
+        cp.rope_scaling_type = static_cast<enum llama_rope_scaling_type>(p->rope_scaling);
+        cp.rope_freq_base = p->rope_freq_base;
+        cp.rope_freq_scale = p->rope_freq_scale;
+        if (p->yarn_ext_factor >= 0) {
+            cp.yarn_ext_factor = p->yarn_ext_factor;
+        }
+        if (p->yarn_attn_factor >= 0) {
+            cp.yarn_attn_factor = p->yarn_attn_factor;
+        }
+        if (p->yarn_beta_fast >= 0) {
+            cp.yarn_beta_fast = p->yarn_beta_fast;
+        }
+        if (p->yarn_beta_slow >= 0) {
+            cp.yarn_beta_slow = p->yarn_beta_slow;
+        }
+        cp.yarn_orig_ctx = p->yarn_orig_ctx;
+        cp.no_perf = false;
+        cp.abort_callback = aborted;
+        cp.abort_callback_data = c;
+        if (inner) {
+            cp.cb_eval = tap;
+            cp.cb_eval_user_data = c;
+        }
+        s->ctx = llama_init_from_model(m, cp);
+        if (!s->ctx) {
+            return false;
+        }
+        if (!llama_get_memory(s->ctx)) {
+            log_text("the architecture has no memory of a sequence: it does not generate text token by token");
+            return false;
+        }
+        // Without a pool of its own every graph starts its threads anew.
+        auto * pool_new = cpu_proc<decltype(s->pool) (*)(ggml_threadpool_params *)>("ggml_threadpool_new");
+        if (!pool_new) {
+            log_text("the CPU backend offers no thread pool");
+            return false;
+        }
+        ggml_threadpool_params tp;
+        ggml_threadpool_params_init(&tp, p->n_threads);
+        tp.poll = 0; // waiting threads sleep: spinning ones starve the neighbours
+        s->pool = pool_new(&tp);
+        if (!s->pool) {
+            return false;
+        }
+        llama_attach_threadpool(s->ctx, s->pool, s->pool);
+
+        c->n_ctx = llama_n_ctx(s->ctx);
+        c->n_batch = llama_n_batch(s->ctx);
+        s->n_ubatch = llama_n_ubatch(s->ctx);
+        c->top_n = std::min(p->top_n, s->n_vocab);
+        const size_t n = c->n_batch;
+        c->token = new int32_t[n];
+        c->pos = new int32_t[n];
+        c->seq = new int32_t[n];
+        c->output = new int8_t[n];
+        c->inv_temp = new float[n];
+        s->n_seq_id.assign(n, 1);
+        s->seq_ptr.resize(n);
+        for (size_t i = 0; i < n; i++) {
+            s->seq_ptr[i] = c->seq + i;
+        }
+        return true;
+    });
+    if (!ok) {
+        ivo_context_free(c);
+        return nullptr;
+    }
+    return c;
+}
+
+void ivo_context_free(ivo_context * c) {
+    auto * s = of(c);
+    if (s) {
+        if (s->ctx) {
+            llama_free(s->ctx);
+        }
+        if (s->pool) {
+            cpu_proc<void (*)(ggml_threadpool_t)>("ggml_threadpool_free")(s->pool);
+        }
+        delete s;
+    }
+    delete[] c->token;
+    delete[] c->pos;
+    delete[] c->seq;
+    delete[] c->output;
+    delete[] c->inv_temp;
+    delete c;
+}
+
+int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
+    auto * s = of(c);
+    return guarded<>(INT32_MIN, [&] {
+        int32_t n_outputs = 0;
+        for (int32_t i = 0; i < n_tokens; i++) {
+            if (c->output[i]) {
+                c->inv_temp[n_outputs] = c->inv_temp[i]; // by output row from here on
+                n_outputs++;
+            }
+        }
+        c->n_outputs = 0;
+        s->states.resize(size_t(n_outputs) * s->n_taps * s->n_embd);
+        s->lse.resize(n_outputs);
+        s->entropy.resize(n_outputs);
+        s->lse_t.resize(n_outputs);
+        s->top_id.resize(size_t(n_outputs) * c->top_n);
+        s->top_logit.resize(size_t(n_outputs) * c->top_n);
+
+        const int32_t status = outputs_all && s->embeddings ? decode_quietly(c, n_tokens, n_outputs) : decode_range(c, 0, n_tokens, n_outputs);
+        if (status != 0 || n_outputs == 0) {
+            return status;
+        }
+
+        for (int32_t l = 0; l < s->n_layer; l++) {
+            if (s->layers[l] >= 0 && s->seen_outputs[l] != n_outputs) {
+                return int32_t(IVO_NO_STATES);
+            }
+        }
+        c->logits = llama_get_logits(s->ctx);
+        c->hidden = llama_get_embeddings(s->ctx);
+        if (s->final_slot >= 0) {
+            for (int32_t r = 0; r < n_outputs; r++) {
+                memcpy(s->states.data() + (size_t(r) * s->n_taps + s->final_slot) * s->n_embd, c->hidden + size_t(r) * s->n_embd,
+                       s->n_embd * sizeof(float));
+            }
+        }
+        for (int32_t r = 0; r < n_outputs; r++) {
+            const float * l = c->logits + size_t(r) * s->n_vocab;
+            row_stats(l, s->n_vocab, c->inv_temp[r], &s->lse[r], &s->entropy[r], &s->lse_t[r]);
+            if (!std::isfinite(s->lse[r])) {
+                return int32_t(IVO_NOT_FINITE); // and row_top would not have an order to sort by
+            }
+            row_top(l, s->n_vocab, c->top_n, s->top_id.data() + size_t(r) * c->top_n, s->top_logit.data() + size_t(r) * c->top_n, s->top);
+        }
+        c->states = s->states.data();
+        c->lse = s->lse.data();
+        c->entropy = s->entropy.data();
+        c->lse_t = s->lse_t.data();
+        c->top_id = s->top_id.data();
+        c->top_logit = s->top_logit.data();
+        c->n_outputs = n_outputs; // last: rows exist only when all of them are complete
+        return int32_t(0);
+    });
+}
+
+void ivo_clear(ivo_context * c) {
+    guarded(0, [&] { llama_memory_clear(memory_of(c), true); return 0; });
+}
+
+bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1) {
+    return guarded(false, [&] { return llama_memory_seq_rm(memory_of(c), seq, p0, p1); });
+}
+
+void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p1) {
+    guarded(0, [&] { llama_memory_seq_cp(memory_of(c), src, dst, p0, p1); return 0; });
+}
+
+int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq) {
+    return guarded<>(INT32_MIN, [&] { return llama_memory_seq_pos_max(memory_of(c), seq); });
+}
+
+size_t ivo_seq_state_size(ivo_context * c, int32_t seq) {
+    return guarded(size_t(0), [&] { return llama_state_seq_get_size(of(c)->ctx, seq); });
+}
+
+size_t ivo_seq_state_get(ivo_context * c, int32_t seq, uint8_t * data, size_t size) {
+    return guarded(size_t(0), [&] { return llama_state_seq_get_data(of(c)->ctx, data, size, seq); });
+}
+
+size_t ivo_seq_state_set(ivo_context * c, int32_t seq, const uint8_t * data, size_t size) {
+    return guarded(size_t(0), [&] { return llama_state_seq_set_data(of(c)->ctx, data, size, seq); });
+}
+
+void ivo_perf_get(ivo_context * c, ivo_perf * p) {
+    const llama_perf_context_data d = llama_perf_context(of(c)->ctx);
+    *p = {d.t_p_eval_ms, d.t_eval_ms, d.n_p_eval, d.n_eval, d.n_reused};
+}
+
+void ivo_perf_reset(ivo_context * c) { llama_perf_context_reset(of(c)->ctx); }
+
+int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n) {
+    return guarded<>(INT32_MIN, [&] { return set_loras(of(c)->ctx, adapters, scales, n, 0); });
+}
+
+int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to) {
+    return guarded<>(INT32_MIN, [&] { return set_cvec(of(c)->ctx, data, len, width, from, to, 0); });
+}
+
+int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps) {
+    auto * s = of(c);
+    c->n_outputs = 0; // what rows there were are gone
+    return guarded<>(INT32_MIN, [&] {
+        for (int32_t step = 0; step < n_steps; step++) {
+            for (int32_t i = 0; i < n_seq; i++) {
+                c->token[i] = *tokens++;
+                c->pos[i] = pos0 + step;
+                c->seq[i] = i;
+                c->output[i] = 1;
+            }
+            if (const int32_t status = decode_range(c, 0, n_seq, n_seq)) {
+                return status;
+            }
+            llama_get_logits(s->ctx); // waits for the result, as every user does
+        }
+        return 0;
+    });
+}

@@ -1,0 +1,44 @@
+// What the C++ files of the shim share; Go does not see it.
+#ifndef IVO_SHIM_IMPL_H
+#define IVO_SHIM_IMPL_H
+
+#include "shim.h"
+
+// One source for two llama.cpp: the embedded one, whose headers our declarations stand
+// for, and the system's (-tags llama_system). Where they differ, compat.h chooses by
+// what the headers offer.
+#ifdef IVO_SYSTEM
+#include <llama.h>
+#else
+#include "abi.h"
+#endif
+
+#include <climits>
+#include <exception>
+
+// Go callbacks (callback.go).
+extern "C" void ivoLog(int32_t level, char * text);
+extern "C" bool ivoProgress(uintptr_t handle, float progress);
+
+inline void log_text(const char * what) { ivoLog(GGML_LOG_LEVEL_ERROR, const_cast<char *>(what)); }
+
+// guarded runs f and turns an exception into a logged error and the value fallback.
+template <class F, class T> T guarded(T fallback, F f) {
+    try {
+        return f();
+    } catch (const std::exception & e) {
+        log_text(e.what());
+    } catch (...) {
+        log_text("unknown C++ exception");
+    }
+    return fallback;
+}
+
+// cpu_proc is a function that the CPU backend offers by name, nullptr if there is none.
+// A system's CPU backend is loaded at run time, so its functions cannot be linked.
+template <class F> F cpu_proc(const char * name) {
+    ggml_backend_dev_t cpu = ggml_backend_dev_by_type(GGML_BACKEND_DEVICE_TYPE_CPU);
+    return cpu ? reinterpret_cast<F>(ggml_backend_reg_get_proc_address(ggml_backend_dev_backend_reg(cpu), name)) : nullptr;
+}
+
+#endif
