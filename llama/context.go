@@ -151,6 +151,7 @@ type Context struct {
 	c      *C.ivo_context
 	model  *Model
 	params ContextParams
+	loras  int // adapters of the model when the context was made
 	inUse  atomic.Bool
 
 	// the C arrays of a batch, [Batch] each
@@ -241,7 +242,10 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		defer pin.Unpin()
 		cp.n_layers, cp.layers = C.int32_t(len(layers)), (*C.int32_t)(unsafe.Pointer(&layers[0]))
 	}
+	m.adapters.Lock()
+	loras := m.loras
 	c := C.ivo_context_new(m.c, cp)
+	m.adapters.Unlock()
 	if c == nil {
 		why := takeErrors()
 		if why == "" {
@@ -252,7 +256,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	p.Ctx, p.Batch, p.Top = int(c.n_ctx), int(c.n_batch), int(c.top_n)
 	m.refs.Add(1)
 	return &Context{
-		c: c, model: m, params: p,
+		c: c, model: m, params: p, loras: loras,
 		token:   unsafe.Slice((*int32)(unsafe.Pointer(c.token)), p.Batch),
 		pos:     unsafe.Slice((*int32)(unsafe.Pointer(c.pos)), p.Batch),
 		seq:     unsafe.Slice((*int32)(unsafe.Pointer(c.seq)), p.Batch),

@@ -15,6 +15,7 @@ import (
 	"runtime/cgo"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 
@@ -63,7 +64,12 @@ type Model struct {
 	head *gguf.File
 	info ModelInfo
 	refs atomic.Int64 // open contexts
-	tok  vocabulary
+
+	print func() (string, error)
+
+	adapters sync.Mutex // held while an adapter loads
+	loras    int        // adapters loaded
+	tok      vocabulary
 }
 
 // ModelInfo describes a model.
@@ -146,7 +152,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 		}
 		return nil, &Error{Op: "load", Path: path, Err: why, Hint: "run ivo inspect on the file; it may be damaged or of an architecture this llama.cpp does not know"}
 	}
-	m := &Model{c: c, path: path, head: head}
+	m := &Model{c: c, path: path, head: head, print: sync.OnceValues(func() (string, error) { return Fingerprint(head) })}
 	m.describe(!p.VocabOnly)
 	if err := m.readPieces(); err != nil {
 		m.Close()
@@ -271,4 +277,4 @@ func (m *Model) Path() string { return m.path }
 func (m *Model) Metadata() *gguf.File { return m.head }
 
 // Fingerprint identifies the weights; see [Fingerprint].
-func (m *Model) Fingerprint() (string, error) { return Fingerprint(m.head) }
+func (m *Model) Fingerprint() (string, error) { return m.print() }

@@ -135,9 +135,11 @@ void ivo_perf_get(ivo_context * c, ivo_perf * p);
 void ivo_perf_reset(ivo_context * c);
 
 ivo_lora * ivo_lora_load(ivo_model * m, const char * path);
-int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n);
+// These two decode and drop a token; 1 says that the cache has no cell for it. n_seq is
+// the context's number of sequences.
+int32_t ivo_set_loras(ivo_context * c, int32_t n_seq, ivo_lora ** adapters, float * scales, size_t n);
 // data[len] holds width values a layer, from layer 1 on; NULL for none.
-int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to);
+int32_t ivo_set_cvec(ivo_context * c, int32_t n_seq, const float * data, size_t len, int32_t width, int32_t from, int32_t to);
 
 // NULL when the grammar does not parse; GBNF and root have been checked in Go.
 ivo_grammar * ivo_grammar_new(const ivo_model * m, const char * gbnf, const char * root);

@@ -421,12 +421,44 @@ void ivo_perf_get(ivo_context * c, ivo_perf * p) {
 
 void ivo_perf_reset(ivo_context * c) { llama_perf_context_reset(of(c)->ctx); }
 
-int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n) {
-    return guarded<>(INT32_MIN, [&] { return set_loras(of(c)->ctx, adapters, scales, n, 0); });
+namespace {
+
+// forget_graph makes the next decode build its graph anew. llama.cpp takes over the graph
+// of the decode before when the shapes agree, and the embedded one does so even when
+// adapters have come or gone since. A decode without causal attention leaves a graph that
+// no other takes over; its token is dropped.
+int32_t forget_graph(ivo_context * c, int32_t n_seq) {
+    auto * s = of(c);
+    const llama_memory_t memory = memory_of(c);
+    int32_t seq = 0;
+    while (seq < n_seq - 1 && llama_memory_seq_pos_max(memory, seq) >= 0) {
+        seq++;
+    }
+    c->token[0] = 0;
+    c->seq[0] = seq;
+    c->pos[0] = llama_memory_seq_pos_max(memory, seq) + 1;
+    c->output[0] = 0;
+    llama_set_causal_attn(s->ctx, false);
+    const int32_t status = decode_range(c, 0, 1, 0);
+    llama_set_causal_attn(s->ctx, true);
+    llama_memory_seq_rm(memory, seq, c->pos[0], -1);
+    return status;
 }
 
-int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to) {
-    return guarded<>(INT32_MIN, [&] { return set_cvec(of(c)->ctx, data, len, width, from, to, 0); });
+} // namespace
+
+int32_t ivo_set_loras(ivo_context * c, int32_t n_seq, ivo_lora ** adapters, float * scales, size_t n) {
+    return guarded<>(INT32_MIN, [&] {
+        const int32_t status = forget_graph(c, n_seq);
+        return status ? status : set_loras(of(c)->ctx, adapters, scales, n, 0);
+    });
+}
+
+int32_t ivo_set_cvec(ivo_context * c, int32_t n_seq, const float * data, size_t len, int32_t width, int32_t from, int32_t to) {
+    return guarded<>(INT32_MIN, [&] {
+        const int32_t status = forget_graph(c, n_seq);
+        return status ? status : set_cvec(of(c)->ctx, data, len, width, from, to, 0);
+    });
 }
 
 int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps) {

@@ -1,0 +1,175 @@
+package jinja
+
+import (
+	"strings"
+	"time"
+)
+
+// interp is one run of a template.
+type interp struct {
+	out    *strings.Builder
+	scope  *scope
+	now    time.Time
+	line   int // of what runs now
+	depth  int // of evaluations
+	steps  int // left
+	budget int // bytes that may still be made
+	loops  int // that run now, for loop.depth
+}
+
+// scope holds the variables of the template, of a macro call or of one pass of a loop.
+type scope struct {
+	vars   map[string]any
+	parent *scope
+}
+
+func (s *scope) lookup(name string) (any, bool) {
+	for ; s != nil; s = s.parent {
+		if v, ok := s.vars[name]; ok {
+			return v, true
+		}
+	}
+	return nil, false
+}
+
+func newInterp(p Params) *interp {
+	in := &interp{out: &strings.Builder{}, now: p.Now, steps: maxSteps, budget: maxBytes}
+	if in.now.IsZero() {
+		in.now = time.Now()
+	}
+	vars := make(map[string]any, len(p.Extra)+8)
+	for name, v := range p.Extra {
+		vars[name] = in.input(v, 0)
+	}
+	messages := make([]any, len(p.Messages))
+	for i, m := range p.Messages {
+		in.budget += maxShare * (len(m.Role) + len(m.Content) + 200)
+		d := newDict(2)
+		in.put(d, "role", m.Role)
+		in.put(d, "content", m.Content)
+		messages[i] = d
+	}
+	vars["messages"] = in.newList(messages, false)
+	vars["add_generation_prompt"] = p.AddGenerationPrompt
+	vars["bos_token"], vars["eos_token"] = p.BOS, p.EOS
+	in.scope = &scope{vars, &scope{vars: globals}}
+	return in
+}
+
+// input is a value that a caller gave as one of ours.
+func (in *interp) input(v any, depth int) any {
+	in.nested(depth)
+	in.budget += maxShare * 32
+	switch v := v.(type) {
+	case nil, bool, int64, float64:
+		return v
+	case int:
+		return int64(v)
+	case int32:
+		return int64(v)
+	case float32:
+		return float64(v)
+	case string:
+		in.budget += maxShare * len(v)
+		return v
+	case []string:
+		items := make([]any, len(v))
+		for i, s := range v {
+			items[i] = in.input(s, depth+1)
+		}
+		return in.newList(items, false)
+	case []any:
+		items := make([]any, len(v))
+		for i, item := range v {
+			items[i] = in.input(item, depth+1)
+		}
+		return in.newList(items, false)
+	case map[string]any:
+		d := newDict(len(v))
+		for _, key := range sortedKeys(v) {
+			in.put(d, key, in.input(v[key], depth+1))
+		}
+		return d
+	}
+	panic(&Error{Msg: "a variable has a Go type that templates do not know", Hint: "pass what encoding/json decodes into any"})
+}
+
+// fail ends the run, see [Render].
+func (in *interp) fail(format string, args ...any) {
+	panic(errorAt(in.line, format, args...))
+}
+
+// work takes steps off what is left.
+func (in *interp) work(steps int) {
+	if in.steps -= steps; in.steps < 0 {
+		in.fail("it takes more than %d steps", int(maxSteps))
+	}
+}
+
+// scan accounts for going through a text once, which is fast.
+func (in *interp) scan(s string) { in.work(len(s) / 64) }
+
+// made accounts for a string or list before or right after it is made.
+func (in *interp) made(bytes int) {
+	in.work(bytes / 64)
+	if in.budget -= bytes; in.budget < 0 {
+		in.fail("it makes more than %d MiB of text and lists", maxBytes>>20)
+	}
+}
+
+// text is a new string, accounted for.
+func (in *interp) text(s string) string {
+	in.made(len(s) + 16)
+	return s
+}
+
+// nested bounds the recursion over a value.
+func (in *interp) nested(depth int) {
+	if depth > maxNesting {
+		in.fail("a value is nested more than %d levels deep", maxNesting)
+	}
+}
+
+func (in *interp) write(s string) {
+	in.made(len(s))
+	in.out.WriteString(s)
+}
+
+// eval is the value of an expression.
+func (in *interp) eval(e expr) any {
+	in.work(1)
+	if in.depth++; in.depth > maxDepth {
+		in.fail("evaluations nest more than %d levels deep: a macro calls itself without end", maxDepth)
+	}
+	v := e.eval(in)
+	in.depth--
+	return v
+}
+
+func (in *interp) run(body []stmt) control {
+	for _, s := range body {
+		in.work(1)
+		if c := s.exec(in); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+// capture is what body writes.
+func (in *interp) capture(body []stmt) (string, control) {
+	out := in.out
+	in.out = &strings.Builder{}
+	c := in.run(body)
+	text := in.out.String()
+	in.out = out
+	return text, c
+}
+
+// within runs f in a scope of its own.
+func (in *interp) within(s *scope, f func()) {
+	outer := in.scope
+	in.scope = s
+	f()
+	in.scope = outer
+}
