@@ -178,6 +178,9 @@ func (p *ModelParams) placeOn(cp *C.ivo_model_params, devices []Device, pin *run
 		return failf(op, available, "a tensor split of %d values", len(p.TensorSplit))
 	}
 	cp.split_mode, cp.main_gpu = p.Split.ggml(), C.int32_t(p.MainGPU)
+	if !slices.ContainsFunc(devices, func(d Device) bool { return d.Type == DeviceGPU || d.Type == DeviceIntegratedGPU }) {
+		cp.main_gpu = -1 // llama.cpp refuses 0 where there is none
+	}
 	if len(p.TensorSplit) > 0 {
 		shares, sum := make([]float32, len(devices)), float32(0)
 		for i, x := range p.TensorSplit {

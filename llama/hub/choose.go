@@ -17,7 +17,7 @@ var repoID = regexp.MustCompile(`^\w+([.-]\w+)*/\w+([.-]\w+)*$`)
 func parseRepo(s string) (id, tag string, err error) {
 	id, tag, _ = strings.Cut(s, ":")
 	if !repoID.MatchString(id) || len(id) > 256 {
-		return "", "", &Error{Op: "hub", What: fmt.Sprintf("%q", s), Err: errors.New("not a repository"), Hint: "write user/repo or user/repo:quant, such as ggml-org/gemma-3-1b-it-GGUF:Q8_0"}
+		return "", "", &Error{Op: "find", What: fmt.Sprintf("%q", s), Err: errors.New("not a repository"), Hint: "write user/repo or user/repo:quant, such as ggml-org/gemma-3-1b-it-GGUF:Q8_0"}
 	}
 	return id, tag, nil
 }
@@ -82,7 +82,7 @@ func choose(id string, paths []string, tag, file string) ([]string, error) {
 	var parts []string
 	for i := 1; i <= s.count; i++ {
 		if !slices.Contains(paths, s.name(i)) {
-			return nil, &Error{Op: "hub", What: id, Err: fmt.Errorf("%w: %s, file %d of the model's %d", errIncomplete, s.name(i), i, s.count), Hint: "choose another quantization, or tell who uploaded it"}
+			return nil, &Error{Op: "find", What: id, Err: fmt.Errorf("%w: %s, file %d of the model's %d", errIncomplete, s.name(i), i, s.count), Hint: "choose another quantization, or tell who uploaded it"}
 		}
 		parts = append(parts, s.name(i))
 	}
@@ -119,7 +119,7 @@ var quantName = regexp.MustCompile(`[-.]([A-Za-z0-9_]+)(-\d{5}-of-\d{5})?\.gguf$
 
 // nothing is the error of a repository that has no such file, and says what it has.
 func nothing(id string, paths []string, tag, file string) error {
-	e := &Error{Op: "hub", What: id, Err: errNoModel}
+	e := &Error{Op: "find", What: id, Err: errNoModel}
 	var has []string
 	for _, p := range paths {
 		if !isModel(p) {

@@ -84,7 +84,7 @@ func (s *session) refresh(ctx context.Context, u *url.URL, dest string) error {
 	case err == nil && st.IsDir():
 		return &Error{Op: "download", What: dest, Err: errFolder, Hint: "name the file, not the folder it goes to"}
 	case s.Offline && err != nil:
-		return &Error{Op: "hub", What: show(u), Err: fmt.Errorf("%w (%s)", ErrNotCached, dest), Hint: "run it once without --offline; LLAMA_CACHE says where the cache is"}
+		return &Error{Op: "find", What: show(u), Err: fmt.Errorf("%w (%s)", ErrNotCached, dest), Hint: "run it once without --offline; LLAMA_CACHE says where the cache is"}
 	case s.Offline:
 		return nil
 	case err == nil:

@@ -101,7 +101,7 @@ func open(o Options) (*session, error) {
 	address := first(o.Endpoint, os.Getenv("MODEL_ENDPOINT"), os.Getenv("HF_ENDPOINT"), "https://huggingface.co")
 	u, err := parseURL(address)
 	if err != nil {
-		return nil, &Error{Op: "hub", What: address, Err: err, Hint: "set HF_ENDPOINT to an address such as https://huggingface.co, or to nothing"}
+		return nil, &Error{Op: "find", What: address, Err: err, Hint: "set HF_ENDPOINT to an address such as https://huggingface.co, or to nothing"}
 	}
 	s.endpoint = u.JoinPath("/")
 	s.client = stripping(o.Client)

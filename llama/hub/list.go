@@ -50,7 +50,7 @@ func (s *session) list(ctx context.Context, id string, tries int) (*listing, err
 		}
 	}
 	if l.commit == "" {
-		return nil, &Error{Op: "hub", What: id, Err: errors.New("the hub names no branch of it"), Hint: "check the name, or give the address of a file with -mu"}
+		return nil, &Error{Op: "find", What: id, Err: errors.New("the hub names no branch of it"), Hint: "check the name, or give the address of a file with -mu"}
 	}
 
 	next := api.JoinPath("tree", l.commit)
@@ -93,19 +93,19 @@ func (s *session) get(ctx context.Context, id string, u *url.URL, v any, tries i
 	err = s.again(ctx, tries, func() (bool, error) {
 		r, stop, err := s.do(ctx, http.MethodGet, u, http.Header{"Accept": {"application/json"}})
 		if err != nil {
-			return false, s.lost(ctx, "hub", id, err)
+			return false, s.lost(ctx, "find", id, err)
 		}
 		defer stop()
 		defer r.Body.Close()
 		if r.StatusCode != http.StatusOK {
-			return false, later(r, s.refused("hub", id, r))
+			return false, later(r, s.refused("find", id, r))
 		}
 		body, err := io.ReadAll(io.LimitReader(r.Body, maxListing))
 		if err != nil {
-			return false, s.lost(ctx, "hub", id, err)
+			return false, s.lost(ctx, "find", id, err)
 		}
 		if err := json.Unmarshal(body, v); err != nil {
-			return false, &Error{Op: "hub", What: id, Err: fmt.Errorf("%s does not answer as the hub does: %w", u.Host, err), Hint: "check HF_ENDPOINT; a proxy may have answered instead"}
+			return false, &Error{Op: "find", What: id, Err: fmt.Errorf("%s does not answer as the hub does: %w", u.Host, err), Hint: "check HF_ENDPOINT; a proxy may have answered instead"}
 		}
 		if m := nextPage.FindStringSubmatch(r.Header.Get("Link")); m != nil {
 			if next, err = u.Parse(m[1]); err != nil {
@@ -115,7 +115,7 @@ func (s *session) get(ctx context.Context, id string, u *url.URL, v any, tries i
 		return false, nil
 	})
 	if err != nil {
-		return nil, s.failed(ctx, "hub", id, err)
+		return nil, s.failed(ctx, "find", id, err)
 	}
 	return next, nil
 }

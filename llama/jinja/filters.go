@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // filters are the filters by name: v | name(a).
@@ -70,15 +71,11 @@ func stringFilter(f func(string) string) func(*interp, any, args) any {
 
 // capitalize is Python's str.capitalize.
 func capitalize(s string) string {
-	for i, r := range s {
-		if i > 0 {
-			return string(unicode.ToTitle([]rune(s)[0])) + strings.ToLower(s[i:])
-		}
-		if len(string(r)) == len(s) {
-			return string(unicode.ToTitle(r))
-		}
+	r, n := utf8.DecodeRuneInString(s)
+	if n == 0 {
+		return s
 	}
-	return s
+	return string(unicode.ToTitle(r)) + strings.ToLower(s[n:])
 }
 
 // titleWords is Jinja's title: a capital after white space, a dash or an opening bracket.
@@ -308,7 +305,7 @@ func filterIndent(in *interp, v any, a args) any {
 }
 
 func filterInt(in *interp, v any, a args) any {
-	p := a.take(in, "int", "default?", "base?")
+	p := a.take(in, "int", "default?")
 	switch n := v.(type) {
 	case bool:
 		return number(n)
@@ -320,7 +317,7 @@ func filterInt(in *interp, v any, a args) any {
 		}
 	case string:
 		n = strings.TrimSpace(n)
-		if i, err := strconv.ParseInt(n, int(min(max(in.intOf(p[1], 10), 2), 36)), 64); err == nil {
+		if i, err := strconv.ParseInt(n, 10, 64); err == nil {
 			return i
 		}
 		if f, err := strconv.ParseFloat(n, 64); err == nil && math.Abs(f) < 1<<63 {

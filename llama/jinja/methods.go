@@ -107,8 +107,9 @@ var stringMethods = map[string]func(in *interp, s string, a args) any{
 	},
 	"splitlines": func(in *interp, s string, a args) any {
 		a.take(in, "splitlines")
-		in.made(32 * (1 + strings.Count(s, "\n")))
+		in.made(2 * len(s))
 		s = strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\r", "\n")
+		in.made(32 * (1 + strings.Count(s, "\n")))
 		var lines []any
 		for line := range strings.Lines(s) {
 			lines = append(lines, strings.TrimSuffix(line, "\n"))
@@ -191,58 +192,57 @@ func finder(index func(s, part string) int) func(*interp, string, args) any {
 	}
 }
 
-// split is str.split and str.rsplit.
+// split is str.split and, from the right, str.rsplit.
 func (in *interp) split(s string, a args, right bool) any {
 	p := a.take(in, "split", "sep?", "maxsplit?")
-	limit := in.intOf(p[1], -1)
-	separator, given := p[0].(string)
-	if given && separator == "" {
-		in.fail("split needs a separator")
-	}
-	var parts []any
-	// cut finds the next separator from the left or the right.
-	cut := func() (part, rest string, ok bool) {
-		start, end := strings.Index(s, separator), 0
-		if right {
-			start = strings.LastIndex(s, separator)
+	limit := int(min(max(in.intOf(p[1], -1), -1), int64(len(s))))
+	in.scan(s)
+	var parts []string
+	switch sep := given(p[0], nil).(type) {
+	case nil:
+		if right && limit >= 0 {
+			in.fail("rsplit with a limit needs a separator")
 		}
-		end = start + len(separator)
-		if !given {
-			s = strings.TrimFunc(s, isSpace)
-			if right {
-				end = strings.LastIndexFunc(s, isSpace) + 1
-				start = len(strings.TrimRightFunc(s[:end], isSpace))
-				start -= b2i(end == 0)
-			} else {
-				start = strings.IndexFunc(s, isSpace)
-				if start >= 0 {
-					end = len(s) - len(strings.TrimLeftFunc(s[start:], isSpace))
-				}
+		for limit != 0 {
+			s = strings.TrimLeftFunc(s, isSpace)
+			i := strings.IndexFunc(s, isSpace)
+			if i < 0 {
+				break
 			}
+			in.made(32)
+			parts, s = append(parts, s[:i]), s[i:]
+			limit--
 		}
-		if start < 0 || limit == 0 {
-			return s, "", false
+		if s = strings.TrimLeftFunc(s, isSpace); s != "" {
+			parts = append(parts, s)
 		}
-		limit--
-		if right {
-			return s[end:], s[:start], true
+	case string:
+		if sep == "" {
+			in.fail("split needs a separator that is not empty")
 		}
-		return s[:start], s[end:], true
-	}
-	for {
-		part, rest, more := cut()
-		in.made(32)
-		in.scan(part)
-		if !more {
-			if given || part != "" {
-				parts = append(parts, part)
+		in.made(32 * (1 + strings.Count(s, sep)))
+		if !right || limit < 0 {
+			if limit >= 0 {
+				limit++ // Go counts the parts
 			}
+			parts = strings.SplitN(s, sep, limit)
 			break
 		}
-		parts, s = append(parts, part), rest
-	}
-	if right {
+		for ; limit > 0; limit-- {
+			i := strings.LastIndex(s, sep)
+			if i < 0 {
+				break
+			}
+			parts, s = append(parts, s[i+len(sep):]), s[:i]
+		}
+		parts = append(parts, s)
 		slices.Reverse(parts)
+	default:
+		in.fail("split needs a string, not %s", typeName(sep))
 	}
-	return in.newList(parts, false)
+	items := make([]any, len(parts))
+	for i, part := range parts {
+		items[i] = part
+	}
+	return in.newList(items, false)
 }
