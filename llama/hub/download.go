@@ -155,28 +155,28 @@ var errRange = errors.New("the server sent another part of the file than it was 
 // accept takes what an answer says of the file, and sets the partial file to where the
 // answer's body goes on.
 func (p *partial) accept(r *http.Response) error {
-	sum, total := linked(r)
+	sum, size := linked(r)
+	var total int64
 	switch r.StatusCode {
 	case http.StatusOK:
 		// Whole: there are no ranges, or it is another version.
 		if err := p.restart(); err != nil {
 			return err
 		}
-		p.total, p.sum = p.size, first(p.oid, sum)
-		total = max(total, r.ContentLength)
+		p.sum, p.total = first(p.oid, sum), max(p.size, size)
+		total = r.ContentLength
 	case http.StatusPartialContent:
-		start, all := contentRange(r.Header.Get("Content-Range"))
+		var start int64
+		start, total = contentRange(r.Header.Get("Content-Range"))
 		if start != p.n || (sum != "" && p.sum != "" && sum != p.sum) {
 			return p.afresh(errRange)
 		}
 		p.sum, p.resumed = first(p.sum, sum), true
-		total = max(total, all)
 	case http.StatusRequestedRangeNotSatisfiable:
-		_, all := contentRange(r.Header.Get("Content-Range"))
-		if all != p.n || p.n == 0 {
+		_, total = contentRange(r.Header.Get("Content-Range"))
+		if total != p.n || p.n == 0 {
 			return p.afresh(errRange)
 		}
-		total = all
 		r.Body = http.NoBody // it holds the server's words, not the file's
 	default:
 		return later(r, p.refused("download", p.name, r))
@@ -185,7 +185,7 @@ func (p *partial) accept(r *http.Response) error {
 		return p.wrong(fmt.Errorf("%d bytes at the server, but it should be %d", total, p.total))
 	}
 	p.total = max(p.total, total)
-	p.version = r.Header.Get("ETag")
+	p.version = first(r.Header.Get("ETag"), p.etag)
 	if p.sum == "" && p.n == 0 {
 		return p.remember(p.version)
 	}

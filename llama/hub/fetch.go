@@ -48,7 +48,7 @@ func (s *session) fetch(ctx context.Context, l *listing, tag, file string) (stri
 			blob = filepath.Join(repo, "blobs", f.oid)
 		}
 		if !isFile(blob, f.size) {
-			u := s.endpoint.JoinPath(l.id, "resolve", l.commit, f.path)
+			u := s.endpoint.JoinPath(l.id, "resolve", l.commit, (&url.URL{Path: f.path}).EscapedPath())
 			if err := s.download(ctx, job{url: u, dest: blob, name: path.Base(f.path), size: f.size, oid: f.oid}); err != nil {
 				return "", err
 			}

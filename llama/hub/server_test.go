@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +21,8 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama/hub"
 )
+
+func init() { slog.SetLogLoggerLevel(slog.LevelError) }
 
 const commit = "0123456789abcdef0123456789abcdef01234567"
 
@@ -92,7 +96,7 @@ func (s *server) serveHub(w http.ResponseWriter, r *http.Request) {
 	if path, ok := strings.CutPrefix(r.URL.Path, "/u/m/resolve/"+commit+"/"); ok {
 		w.Header().Set("X-Linked-Etag", `"`+s.oid(path)+`"`)
 		w.Header().Set("X-Linked-Size", fmt.Sprint(len(s.content[path])))
-		http.Redirect(w, r, s.files.URL+"/"+path, http.StatusFound)
+		http.Redirect(w, r, s.files.URL+(&url.URL{Path: "/" + path}).EscapedPath(), http.StatusFound)
 		return
 	}
 	type m = map[string]any
