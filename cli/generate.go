@@ -25,6 +25,7 @@ func generateCommand() *cli.Command {
 		Name: "generate", Usage: "answer a prompt, guided by a value function or not",
 		Description: "Examples:\n\n" +
 			"  ivo generate -m model.gguf -p 'Once upon a time' -n 100\n" +
+			"  ivo generate -hf ggml-org/gemma-3-1b-it-GGUF:Q8_0 -p 'Once upon a time' -n 100\n" +
 			"  ivo generate -m model.gguf -f prompt.txt --method block-beam --value-head runs/first/iter-02/head.gguf",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: prompt},

@@ -19,8 +19,9 @@ func inspectCommand() *cli.Command {
 		ArgsUsage: "FILE|DIRECTORY",
 		Description: "Examples:\n\n" +
 			"  ivo inspect model.gguf\n" +
-			"  ivo inspect --json runs/first",
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
+			"  ivo inspect --json runs/first\n" +
+			"  ivo inspect -hf ggml-org/gemma-3-1b-it-GGUF",
+		Flags:  append(remoteFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON"}),
 		Action: inspect,
 	}
 }
@@ -31,8 +32,20 @@ type finding interface{ write(w io.Writer) error }
 
 func inspect(c *cli.Context) error {
 	path := c.Args().First()
-	if path == "" {
-		return usagef(c, "nothing to inspect (name a file or a run directory)")
+	var err error
+	switch remote := c.IsSet("hf-repo") || c.IsSet("hf-file") || c.IsSet("model-url"); {
+	case remote && path != "":
+		return usagef(c, "two things to inspect (name a file, or a model with -hf or -mu)")
+	case remote:
+		var from source
+		if from, err = readSource(c); err == nil {
+			path, err = from.find(c)
+		}
+	case path == "":
+		return usagef(c, "nothing to inspect (name a file or a run directory, or a model with -hf or -mu)")
+	}
+	if err != nil {
+		return err
 	}
 	f, err := examine(path)
 	if err != nil {

@@ -219,3 +219,26 @@ func TestInterruptedGenerate(t *testing.T) {
 		t.Errorf("exit code %d, %q: %s", code, text.String(), stderr.String())
 	}
 }
+
+// A download that is interrupted goes on when the same command runs again.
+func TestInterruptedDownload(t *testing.T) {
+	f := lab(t)
+	half := make(chan struct{})
+	serveModel(t, f.model, func() { close(half) })
+	args := []string{"generate", "-hf", "user/repo", "-p", "i found", "-n", "4"}
+	cmd := exec.Command("ivo", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-half
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(stderr.String(), "run the same command again") {
+		t.Errorf("exit code %d: %s", code, stderr.String())
+	}
+	ivo(t, args...) // the server has no second half for one who starts anew
+}

@@ -108,8 +108,12 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 			return nil, usagef(c, "--%s is missing", name)
 		}
 	}
+	model, err := readSource(c)
+	if err != nil {
+		return nil, err
+	}
 	o := loop.Defaults(0)
-	o.Model, o.Prompts, o.EvalPrompts, o.Reward = c.String("model"), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
+	o.Model, o.Prompts, o.EvalPrompts, o.Reward = model.String(), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
 	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
 	o.MaxTokens, o.Seed, o.Stop = c.Int("predict"), c.Uint64("seed"), c.StringSlice("reverse-prompt")
 	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
@@ -119,7 +123,6 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 		WarmStart: c.Bool("warm-start"), LastRoundOnly: c.Bool("last-round-only"),
 	}
 	o.Ctx, o.Threads, o.Parallel = c.Int("ctx-size"), max(0, c.Int("threads")), c.Int("parallel")
-	var err error
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}

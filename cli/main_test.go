@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -143,7 +144,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HEAD", f.head)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "qwen2": qwen2},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "qwen2": qwen2, "halve": halve},
 	})
 }
 
@@ -175,4 +176,18 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 // qwen2 FROM TO writes a Llama model as one of another architecture.
 func qwen2(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(remake(ts.MkAbs(args[0]), ts.MkAbs(args[1]), asQwen2))
+}
+
+// halve FROM TO writes a model as two files, as llama-gguf-split does.
+func halve(ts *testscript.TestScript, _ bool, args []string) {
+	for i := range 2 {
+		ts.Check(remake(ts.MkAbs(args[0]), ts.MkAbs(fmt.Sprintf("%s-%05d-of-00002.gguf", args[1], i+1)), func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+			half, all := len(tensors)/2, len(tensors)
+			tensors = [][]gguf.Tensor{tensors[:half], tensors[half:]}[i]
+			if i > 0 {
+				kvs = nil
+			}
+			return append(kvs, gguf.KV{Key: "split.no", Value: uint16(i)}, gguf.KV{Key: "split.count", Value: uint16(2)}, gguf.KV{Key: "split.tensors.count", Value: int32(all)}), tensors
+		}))
+	}
 }

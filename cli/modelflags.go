@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -18,20 +20,88 @@ const modelCategory = "Model"
 
 // loadFlags say which model is loaded, and how.
 func loadFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`", Category: modelCategory, TakesFile: true},
+	return slices.Concat([]cli.Flag{
+		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`, of a split model the first", Category: modelCategory, TakesFile: true},
+	}, remoteFlags(), []cli.Flag{
 		&cli.IntFlag{Name: "n-gpu-layers", Aliases: []string{"ngl", "gpu-layers"}, Usage: "layers to offload to the GPU, where there is one; -1 for all", Value: -1, Category: modelCategory},
 		&cli.BoolFlag{Name: "no-mmap", Usage: "read the whole model into memory instead of mapping the file", Category: modelCategory},
 		&cli.BoolFlag{Name: "mlock", Usage: "keep the model from being swapped out", Category: modelCategory},
 		&cli.BoolFlag{Name: "check-tensors", Usage: "refuse weights that are not finite; reads the whole file", Category: modelCategory},
+	})
+}
+
+// remoteFlags say which model is downloaded, unless it is in llama.cpp's cache.
+func remoteFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "hf-repo", Aliases: []string{"hf", "hfr"}, Usage: "model of Hugging Face, `USER/REPO[:QUANT]`, downloaded once; without QUANT Q4_K_M, or what there is", Category: modelCategory},
+		&cli.StringFlag{Name: "hf-file", Aliases: []string{"hff"}, Usage: "`FILE` of the repository, instead of a QUANT", Category: modelCategory},
+		&cli.StringFlag{Name: "hf-token", Aliases: []string{"hft"}, Usage: "access `TOKEN` for private and gated models; without it $HF_TOKEN", Category: modelCategory},
+		&cli.StringFlag{Name: "model-url", Aliases: []string{"mu"}, Usage: "model at `URL`, downloaded once, to -m FILE if that is given", Category: modelCategory},
+		&cli.BoolFlag{Name: "offline", Usage: "use downloaded models only, and no network", Category: modelCategory},
 	}
+}
+
+// source is where a model comes from.
+type source struct{ path, repo, file, url string }
+
+// readSource reads the flags for it, or llama.cpp's environment variables where none of
+// the flags is given.
+func readSource(c *cli.Context) (source, error) {
+	s := source{c.String("model"), c.String("hf-repo"), c.String("hf-file"), c.String("model-url")}
+	if s == (source{}) {
+		s = source{os.Getenv("LLAMA_ARG_MODEL"), os.Getenv("LLAMA_ARG_HF_REPO"), os.Getenv("LLAMA_ARG_HF_FILE"), os.Getenv("LLAMA_ARG_MODEL_URL")}
+	}
+	switch {
+	case s.repo != "" && (s.path != "" || s.url != ""):
+		return s, usagef(c, "more than one model (give -m FILE, -hf USER/REPO or -mu URL; a file of the repository is named with -hff)")
+	case s.file != "" && s.repo == "":
+		return s, usagef(c, "-hff without a repository (give it with -hf)")
+	case s == (source{}):
+		return s, usagef(c, "no model (give a GGUF file with -m, or a repository of Hugging Face with -hf)")
+	}
+	return s, nil
+}
+
+// String names the source as the flags do.
+func (s source) String() string {
+	switch {
+	case s.path != "":
+		return s.path
+	case s.url != "":
+		return s.url
+	case s.file != "":
+		return s.repo + " " + s.file
+	}
+	return s.repo
+}
+
+// find is the path of the model, which is downloaded first if need be.
+func (s source) find(c *cli.Context) (string, error) {
+	meter := newMeter(c.App.ErrWriter)
+	defer meter.close()
+	o := hub.Options{Token: c.String("hf-token"), Offline: c.Bool("offline"), Progress: func(file string, done, total int64) {
+		if kib := func(n int64) int { return int((n + 1023) / 1024) }; total > 0 {
+			meter.show("download "+file, kib(done), kib(total), "KiB", "")
+		}
+	}}
+	switch {
+	case s.repo != "":
+		return hub.Repo(c.Context, s.repo, s.file, o)
+	case s.url != "":
+		return hub.URL(c.Context, s.url, s.path, o)
+	}
+	return s.path, nil
 }
 
 // load loads the model of loadFlags.
 func load(c *cli.Context) (*llama.Model, error) {
-	path := c.String("model")
-	if path == "" {
-		return nil, usagef(c, "no model (give a GGUF file with -m)")
+	from, err := readSource(c)
+	if err != nil {
+		return nil, err
+	}
+	path, err := from.find(c)
+	if err != nil {
+		return nil, err
 	}
 	ctx, begin := c.Context, time.Now()
 	meter := newMeter(c.App.ErrWriter)
