@@ -153,7 +153,7 @@ func Repo(ctx context.Context, repo, file string, o Options) (string, error) {
 	if s.Offline {
 		return cached, missing
 	}
-	tries := maxTries
+	tries := listTries
 	if missing == nil {
 		tries = 1
 	}

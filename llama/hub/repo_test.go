@@ -184,8 +184,8 @@ func TestRepoRefused(t *testing.T) {
 		"bad token":          {repo: "u/m", token: "t", status: 401, hint: "valid"},
 		"gated":              {repo: "u/m", status: 403, header: "GatedRepo", hint: "ask for access"},
 		"gated, with token":  {repo: "u/m", token: "t", status: 403, header: "GatedRepo", hint: "account"},
-		"too many requests":  {repo: "u/m", status: 429, hint: "wait", waits: 4},
-		"broken":             {repo: "u/m", status: 500, hint: "later", waits: 4},
+		"too many requests":  {repo: "u/m", status: 429, hint: "wait", waits: 2},
+		"broken":             {repo: "u/m", status: 500, hint: "later", waits: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.api = nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/url"
@@ -108,7 +109,8 @@ func (w *watched) Read(b []byte) (int, error) {
 
 // Tries and waits, when a server is busy or a connection is cut.
 const (
-	maxTries  = 5 // in a row without progress
+	maxTries  = 5 // of a file, in a row without progress
+	listTries = 3 // of a listing
 	firstWait = time.Second
 	mostWait  = 2 * time.Minute
 )
@@ -162,7 +164,9 @@ func (s *session) again(ctx context.Context, tries int, try func() (progress boo
 		if n >= tries {
 			return b.err
 		}
-		if err := s.Wait(ctx, min(max(firstWait<<(n-1), b.after), mostWait)); err != nil {
+		wait := min(max(firstWait<<(n-1), b.after), mostWait)
+		slog.Warn("a download is tried again", "after", wait, "error", b.err)
+		if err := s.Wait(ctx, wait); err != nil {
 			return err
 		}
 	}
