@@ -258,6 +258,9 @@ func (p *partial) copy(ctx context.Context, body io.Reader) error {
 	told := p.n
 	p.tell()
 	for {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		n, err := body.Read(buf)
 		if p.total > 0 && p.n+int64(n) > p.total {
 			return p.wrong(fmt.Errorf("more than the %d bytes that the server announced", p.total))

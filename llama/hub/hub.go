@@ -28,6 +28,7 @@
 // Repositories are downloaded into the newer layout, addresses into the flat one, so
 // that llama.cpp finds them; whatever llama.cpp has downloaded in either layout is used
 // where it lies. (llama.cpp itself moves files of the older layout into the newer.)
+// Downloads of llama.cpp 0.7.0 and of this package were found by each other.
 //
 // # Which file of a repository
 //

@@ -27,8 +27,11 @@ type object struct {
 	size int64  // 0 when the hub does not say
 }
 
-// maxListing bounds an answer of the hub's API, far above any real one.
-const maxListing = 64 << 20
+// Bounds of what the hub's API answers, far above what it really does.
+const (
+	maxListing = 64 << 20 // bytes
+	maxPages   = 1000
+)
 
 // list asks the hub for the newest commit of main, or of another branch where there is
 // no main, and for its files.
@@ -55,7 +58,7 @@ func (s *session) list(ctx context.Context, id string, tries int) (*listing, err
 
 	next := api.JoinPath("tree", l.commit)
 	next.RawQuery = "recursive=true"
-	for next != nil {
+	for pages := 0; next != nil && pages < maxPages; pages++ {
 		var page []struct {
 			Type string `json:"type"`
 			Path string `json:"path"`
