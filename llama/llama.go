@@ -1,17 +1,3 @@
-// Package llama binds llama.cpp: models, contexts, batches, sequences and the
-// hidden states that guided decoding feeds on.
-//
-// A [Model] holds weights and vocabulary; it may be shared by goroutines. A
-// [Context] holds the KV cache of many sequences and belongs to one goroutine at a
-// time. One call of [Context.Decode] crosses to C once and leaves behind, for every
-// token marked as output, a row of logits, the hidden states of the tapped layers
-// and the row's statistics, all as views into C memory.
-//
-// llama.cpp ends the process when it is used wrongly. Everything it would assert
-// on (ids, rows, sizes, a file's header) is checked here first and comes back as an
-// error that says what to do.
-//
-// The package is mechanism: it knows nothing of prompts, rewards or search.
 package llama
 
 /*
@@ -21,9 +7,7 @@ package llama
 */
 import "C"
 
-import (
-	"sync"
-)
+import "sync"
 
 var start = sync.OnceFunc(func() { C.ivo_init() })
 

@@ -157,9 +157,9 @@ func (l *loop) attr(in *interp, name string) (any, bool) {
 	case "length":
 		return int64(n), true
 	case "depth":
-		return int64(l.depth), true
+		return int64(1), true // only recursive loops nest deeper
 	case "depth0":
-		return int64(l.depth - 1), true
+		return int64(0), true
 	case "previtem":
 		return element(l.i - 1), true
 	case "nextitem":

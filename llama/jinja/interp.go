@@ -1,6 +1,7 @@
 package jinja
 
 import (
+	"encoding/json"
 	"strings"
 	"time"
 )
@@ -14,7 +15,6 @@ type interp struct {
 	depth  int // of evaluations
 	steps  int // left
 	budget int // bytes that may still be made
-	loops  int // that run now, for loop.depth
 }
 
 // scope holds the variables of the template, of a macro call or of one pass of a loop.
@@ -69,6 +69,15 @@ func (in *interp) input(v any, depth int) any {
 		return int64(v)
 	case float32:
 		return float64(v)
+	case json.Number:
+		if n, err := v.Int64(); err == nil {
+			return n
+		}
+		f, err := v.Float64()
+		if err != nil {
+			panic(&Error{Msg: "a variable is no number: " + v.String(), Hint: "pass what encoding/json decodes into any"})
+		}
+		return f
 	case string:
 		in.budget += maxShare * len(v)
 		return v

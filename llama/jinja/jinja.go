@@ -35,8 +35,8 @@ type Params struct {
 	BOS, EOS            string    // texts of the special tokens
 	Now                 time.Time // what strftime_now formats; the zero value is the current time
 	// Extra holds further variables, enable_thinking for example: nil, booleans,
-	// integers, floats, strings, and []any, []string and map[string]any of these. The keys of
-	// a map come in alphabetical order. The names above win over entries of Extra.
+	// integers, floats, strings, json.Number, and []any, []string and map[string]any of these.
+	// The keys of a map come in alphabetical order. The names above win over Extra's.
 	Extra map[string]any
 }
 

@@ -53,7 +53,10 @@ func (s textStmt) exec(in *interp) control {
 
 func (s controlStmt) exec(*interp) control { return control(s) }
 
-func (s bodyStmt) exec(in *interp) control { return in.run(s) }
+func (s bodyStmt) exec(in *interp) (c control) {
+	in.within(&scope{map[string]any{}, in.scope}, func() { c = in.run(s) })
+	return c
+}
 
 func (s *outputStmt) exec(in *interp) control {
 	in.line = s.line
@@ -91,9 +94,7 @@ func (s *forStmt) exec(in *interp) (c control) {
 		in.within(&scope{map[string]any{}, in.scope}, func() { c = in.run(s.orElse) })
 		return c
 	}
-	in.loops++
-	defer func() { in.loops-- }()
-	l := &loop{items: items, depth: in.loops, last: undefined{}}
+	l := &loop{items: items, last: undefined{}}
 	for i, item := range items {
 		l.i = i
 		in.work(1)
@@ -134,7 +135,7 @@ func (s *macroStmt) exec(in *interp) control {
 				vars[s.params[i]] = *v
 			}
 		}
-		line, loops := in.line, in.loops
+		line := in.line
 		var text string
 		in.within(&scope{vars, home}, func() {
 			for i, name := range s.params {
@@ -146,10 +147,9 @@ func (s *macroStmt) exec(in *interp) control {
 					vars[name] = in.eval(s.defaults[i])
 				}
 			}
-			in.loops = 0
 			text, _ = in.capture(s.body)
 		})
-		in.line, in.loops = line, loops
+		in.line = line
 		return text
 	}}
 	return 0

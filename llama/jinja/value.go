@@ -40,7 +40,6 @@ type function struct {
 type loop struct {
 	items []any
 	i     int
-	depth int
 	last  any // of changed()
 }
 

@@ -1,0 +1,284 @@
+package llama
+
+import (
+	"iter"
+	"math"
+	"slices"
+	"strings"
+)
+
+// After each character llama.cpp expands the rules that may come next until it has all
+// the terminals that the text may go on with: by plain recursion, into a stack of open
+// rules for each. What bounds that work:
+const (
+	maxExpansion  = 1 << 14 // steps, and so the stacks that are open at once
+	maxExpansions = 1 << 24 // steps for all rules, each once: llama.cpp's search for left recursion
+	maxRecursion  = 12000   // depth
+	minText       = 256     // bytes that any grammar must be good for
+	saturated     = 1 << 30
+)
+
+// expansion is the work of expanding a sequence of elements down to its first terminals.
+type expansion struct {
+	steps int // calls of llama_grammar_advance_stack
+	empty int // ways in which the sequence can stand for the empty text
+	depth int // of the recursion
+}
+
+// then is the expansion of a sequence that goes on with next.
+func (e expansion) then(next expansion) expansion {
+	if e.empty == 0 {
+		return e
+	}
+	return expansion{
+		steps: min(e.steps+e.empty*next.steps, saturated),
+		empty: min(e.empty*next.empty, saturated),
+		depth: min(e.depth+next.depth, saturated),
+	}
+}
+
+// or is the worst of two expansions.
+func (e expansion) or(f expansion) expansion {
+	return expansion{max(e.steps, f.steps), max(e.empty, f.empty), max(e.depth, f.depth)}
+}
+
+// expander finds the work that the rules of a grammar make.
+type expander struct {
+	*gbnf
+	rule  []expansion // of each rule
+	state []int8      // 0 not visited, 1 on the path, 2 done
+	path  []int32
+	steps int // of all rules
+}
+
+// bound refuses a grammar that llama.cpp cannot expand within bounds, and finds the
+// longest text that it can follow.
+func (g *gbnf) bound() error {
+	x := expander{gbnf: g, rule: make([]expansion, len(g.rules)), state: make([]int8, len(g.rules))}
+	for i := range g.rules {
+		if x.state[i] == 0 {
+			if err := x.visit(int32(i)); err != nil {
+				return err
+			}
+		}
+	}
+	return x.follow()
+}
+
+func (r *gbnfRule) alternatives() iter.Seq[[]int32] {
+	return func(yield func([]int32) bool) {
+		for body := r.body; ; {
+			i := slices.Index(body, gbnfAlternative)
+			if i < 0 {
+				yield(body)
+				return
+			}
+			if !yield(body[:i]) {
+				return
+			}
+			body = body[i+1:]
+		}
+	}
+}
+
+// element is the expansion of a rule or terminal.
+func (x *expander) element(id int32) expansion {
+	if id == gbnfTerminal {
+		return expansion{steps: 1, depth: 1}
+	}
+	r := x.rule[id]
+	return expansion{steps: min(1+r.steps, saturated), empty: r.empty, depth: 1 + r.depth}
+}
+
+// visit finds the expansion of a rule. It needs those of the rules that the rule can
+// begin with, and refuses one that is still on the path: left recursion.
+func (x *expander) visit(id int32) error {
+	x.state[id] = 1
+	x.path = append(x.path, id)
+	if len(x.path) > maxRecursion {
+		return x.tooMuch(id)
+	}
+	r := &x.rules[id]
+	var sum expansion
+	for seq := range r.alternatives() {
+		n := 0
+		for n < len(seq) {
+			first := seq[n]
+			n++
+			if first == gbnfTerminal {
+				break
+			}
+			if x.state[first] == 1 {
+				return x.leftRecursion(first)
+			}
+			if x.state[first] == 0 {
+				if err := x.visit(first); err != nil {
+					return err
+				}
+			}
+			if x.rule[first].empty == 0 {
+				break
+			}
+		}
+		e := expansion{empty: 1}
+		for _, first := range slices.Backward(seq[:n]) {
+			e = x.element(first).then(e)
+		}
+		sum = expansion{sum.steps + e.steps, sum.empty + e.empty, max(sum.depth, e.depth)}
+		if sum.steps > maxExpansion || sum.empty > maxExpansion || sum.depth > maxRecursion {
+			return x.tooMuch(id)
+		}
+	}
+	if x.steps += sum.steps; x.steps > maxExpansions {
+		return x.tooMuch(id)
+	}
+	x.rule[id], x.state[id] = sum, 2
+	x.path = x.path[:len(x.path)-1]
+	return nil
+}
+
+func (x *expander) tooMuch(id int32) error {
+	r := x.rules[id]
+	return x.errorf(r.at, "use fewer alternatives and fewer parts that may be empty", "rule %s takes too many steps to expand", r.name)
+}
+
+// leftRecursion is the error for a rule on the path that a rule at its end begins with.
+func (x *expander) leftRecursion(id int32) error {
+	var names []string
+	at := x.rules[id].at
+	for _, i := range x.path[slices.Index(x.path, id):] {
+		if r := x.rules[i]; r.named {
+			if names = append(names, r.name); len(names) == 1 {
+				at = r.at
+			}
+		}
+	}
+	switch len(names) {
+	case 0:
+		return x.errorf(at, "leave the empty alternative out of it", "what is repeated here may be empty")
+	case 1:
+		return x.errorf(at, "put what it begins with first, and repeat the rest with *", "rule %s can begin with itself", names[0])
+	}
+	return x.errorf(at, "put what they begin with first, and repeat the rest with *", "rule %s can begin with itself, by way of %s", names[0], strings.Join(names[1:], ", "))
+}
+
+// site is a place where a rule stands in another, with the work of what follows it there.
+type site struct {
+	rule int32
+	rest expansion
+}
+
+// sites are the places where rules stand in rule id.
+func (x *expander) sites(id int32) iter.Seq[site] {
+	return func(yield func(site) bool) {
+		for seq := range x.rules[id].alternatives() {
+			rest := expansion{empty: 1}
+			for _, e := range slices.Backward(seq) {
+				if e != gbnfTerminal && !yield(site{e, rest}) {
+					return
+				}
+				rest = x.element(e).then(rest)
+			}
+		}
+	}
+}
+
+// follow adds to the work of a rule that of what may follow it. Where that may be
+// empty, what follows the rules around it comes into it as well, and where rules stand
+// in each other in a circle it grows with the text: every round leaves something on the
+// stack.
+func (x *expander) follow() error {
+	comps, comp := x.components()
+	after := make([]expansion, len(comps))
+	for i := range after {
+		after[i] = expansion{steps: 1, empty: 1, depth: 1} // the end of the text
+	}
+	for p := range x.rules {
+		for s := range x.sites(int32(p)) {
+			if s.rest.empty == 0 {
+				after[comp[s.rule]] = after[comp[s.rule]].or(s.rest)
+			}
+		}
+	}
+	var most, round expansion // at any place, and what a round adds to it
+	for c, rules := range slices.Backward(comps) {
+		var loop expansion
+		for _, p := range rules {
+			worst := x.element(p)
+			for s := range x.sites(p) {
+				worst = worst.or(x.element(s.rule).then(s.rest))
+				switch {
+				case s.rest.empty == 0:
+				case comp[s.rule] != int32(c):
+					after[comp[s.rule]] = after[comp[s.rule]].or(s.rest.then(after[c]))
+				case s.rest.empty > 1:
+					r := x.rules[p]
+					return x.errorf(r.at, "make it empty in one way only",
+						"rule %s stands in itself before something that can be empty in more than one way", r.name)
+				default:
+					loop.steps += s.rest.steps
+					loop.depth += s.rest.depth
+				}
+			}
+			worst = worst.then(after[c])
+			if worst.steps > maxExpansion || worst.depth > maxRecursion {
+				return x.tooMuch(p)
+			}
+			most = most.or(worst)
+		}
+		round = round.or(loop)
+	}
+	x.maxText = math.MaxInt
+	if round.depth > 0 {
+		x.maxText = min((maxRecursion-most.depth)/round.depth, (maxExpansion-most.steps)/round.steps)
+	}
+	if x.maxText < minText {
+		return failf("grammar", "make less of what follows them optional", "rules that stand in themselves are followed by too much that may be empty")
+	}
+	return nil
+}
+
+// components are the sets of rules that stand in each other in a circle with nothing
+// after them that could not be empty: the strongly connected components by Tarjan's
+// algorithm, each after all those that stand in it. comp is the component of each rule.
+func (x *expander) components() (comps [][]int32, comp []int32) {
+	n := len(x.rules)
+	comp = make([]int32, n)
+	index, low := make([]int, n), make([]int, n)
+	var stack []int32
+	next := 0
+	var visit func(int32)
+	visit = func(v int32) {
+		next++
+		index[v], low[v] = next, next
+		stack = append(stack, v)
+		for s := range x.sites(v) {
+			switch w := s.rule; {
+			case s.rest.empty == 0:
+			case index[w] == 0:
+				visit(w)
+				low[v] = min(low[v], low[w])
+			case comp[w] < 0:
+				low[v] = min(low[v], index[w])
+			}
+		}
+		if low[v] == index[v] {
+			i := len(stack)
+			for comp[v] < 0 {
+				i--
+				comp[stack[i]] = int32(len(comps))
+			}
+			comps = append(comps, slices.Clone(stack[i:]))
+			stack = stack[:i]
+		}
+	}
+	for i := range comp {
+		comp[i] = -1
+	}
+	for v := range n {
+		if index[v] == 0 {
+			visit(int32(v))
+		}
+	}
+	return comps, comp
+}
