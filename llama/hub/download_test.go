@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -98,9 +99,9 @@ func TestTries(t *testing.T) {
 		t.Errorf("waits %v", *waits)
 	}
 
-	served := 0
+	var served atomic.Int32
 	s.before = func(w http.ResponseWriter, r *http.Request, path string) bool {
-		served++
+		served.Add(1)
 		from := 0
 		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-", &from)
 		w.Header().Set("Content-Length", fmt.Sprint(100-from))
@@ -115,17 +116,17 @@ func TestTries(t *testing.T) {
 		}
 		return true
 	}
-	if path, err := hub.Repo(t.Context(), "u/m", "", o); err != nil || read(t, path) != text(100) || served != 10 {
-		t.Errorf("%d requests, %v", served, err)
+	if path, err := hub.Repo(t.Context(), "u/m", "", o); err != nil || read(t, path) != text(100) || served.Load() != 10 {
+		t.Errorf("%d requests, %v", served.Load(), err)
 	}
 }
 
 // A busy server is asked again when it says.
 func TestRetryAfter(t *testing.T) {
 	s := newServer(t, "m.gguf", text(100))
-	n := 0
+	var asked atomic.Int32
 	s.before = func(w http.ResponseWriter, _ *http.Request, _ string) bool {
-		n++
+		n := asked.Add(1)
 		if n > 2 {
 			return false
 		}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -51,11 +52,10 @@ func TestChoose(t *testing.T) {
 
 // A server that stalls in the middle is asked again.
 func TestStall(t *testing.T) {
-	stalled := false
+	var stalled atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1"`)
-		if !stalled {
-			stalled = true
+		if !stalled.Swap(true) {
 			w.Header().Set("Content-Length", "10")
 			w.Write([]byte("01234"))
 			w.(http.Flusher).Flush()

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ivo-decoding/ivo/llama/hub"
 )
@@ -68,20 +69,26 @@ func TestURLResume(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, "m.gguf", text(big))
+			want := s.content["m.gguf"]
+			if tc.change {
+				want = text(20000)
+			}
 			s.cutAt(1000, 1)
 			cut := s.before
 			s.before = func(w http.ResponseWriter, r *http.Request, path string) bool {
 				if tc.etag == "" {
 					w = noETag{w}
 				}
-				if tc.change {
-					defer func() { s.content[path] = strings.ToUpper(strings.Repeat("abcde", 5000)) }()
+				if cut(w, r, path) || !tc.change {
+					return false
 				}
-				return cut(w, r, path)
+				w.Header().Set("ETag", `"2"`)
+				http.ServeContent(w, r, "", time.Time{}, strings.NewReader(want))
+				return true
 			}
 			o, _ := s.options(t)
 			path, err := hub.URL(t.Context(), s.files.URL+"/m.gguf", "", o)
-			if err != nil || read(t, path) != s.content["m.gguf"] {
+			if err != nil || read(t, path) != want {
 				t.Errorf("wrong content, %v", err)
 			}
 			same(t, "requests", s.requests(), "m.gguf", tc.want)
