@@ -1,0 +1,106 @@
+package llama
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+// Memory is what a model takes while it decodes, in bytes.
+type Memory struct {
+	Weights uint64 // of the file, mapped or read
+	Cache   uint64 // keys and values of all cells
+	Compute uint64 // activations and logits of a micro-batch, roughly
+}
+
+// Total is the sum.
+func (m Memory) Total() uint64 { return m.Weights + m.Cache + m.Compute }
+
+// EstimateMemory says from a model's header alone what a context with these parameters
+// will take. The cache is exact for models whose layers attend to all tokens, and too
+// large for those with a sliding window; the recurrent state of models that have one
+// is left out, it is small. Compute is within a factor of two where a model's layers are
+// like Llama's.
+func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
+	const op = "estimate memory"
+	arch := f.Str("general.architecture")
+	number := func(key string) uint64 {
+		n, _ := f.Int(arch + "." + key)
+		return uint64(max(n, 0))
+	}
+	layers, width, heads := number("block_count"), number("embedding_length"), number("attention.head_count")
+	if layers == 0 || width == 0 || layers > maxLayers || width > 1<<20 {
+		return Memory{}, &Error{Op: op, Path: f.Path, Err: fmt.Errorf("%d layers of width %d", layers, width), Hint: "it is not a language model"}
+	}
+	if p.Ctx == 0 {
+		p.Ctx = int(min(number("context_length"), maxCtx))
+	}
+	if p.Ctx < 0 || p.Ctx > maxCtx {
+		return Memory{}, failf(op, "give -c a number of tokens, or 0 for the model's own", "context size %d", p.Ctx)
+	}
+	if p.UBatch <= 0 {
+		p.UBatch = 512
+	}
+	ubatch := uint64(min(p.UBatch, max(p.Ctx, 1)))
+	var m Memory
+	for _, t := range f.Tensors {
+		m.Weights += t.Size
+	}
+
+	head := func(what string) uint64 {
+		if n := number("attention." + what + "_length"); n > 0 {
+			return n
+		}
+		return width / max(heads, 1)
+	}
+	cells := (uint64(p.Ctx) + 255) / 256 * 256 // llama.cpp's padding
+	kvHeads := perLayer(f, arch+".attention.head_count_kv", layers, heads)
+	for _, n := range kvHeads {
+		m.Cache += cells * (p.CacheK.bytes(n*head("key")) + p.CacheV.bytes(n*head("value")))
+	}
+
+	vocabulary, _ := f.Value("tokenizer.ggml.tokens").([]string)
+	vocab := max(uint64(len(vocabulary)), number("vocab_size"))
+	ff := slices.Max(perLayer(f, arch+".feed_forward_length", layers, 4*width))
+	activations := 4 * ubatch * (4*width + 2*ff)
+	if p.Flash == FlashOff {
+		activations += 2 * 4 * ubatch * cells * max(heads, 1) // scores and their softmax
+	}
+	m.Compute = max(activations, 4*ubatch*(vocab+width)) + 4*ubatch*cells // the mask
+	return m, nil
+}
+
+// bytes is the size of n values of a cache.
+func (t CacheType) bytes(n uint64) uint64 {
+	switch t {
+	case CacheF32:
+		return 4 * n
+	case CacheQ8_0:
+		return n / 32 * 34
+	}
+	return 2 * n
+}
+
+// perLayer is a hyperparameter that is either one number or an array of one a layer;
+// otherwise is its default.
+func perLayer(f *gguf.File, key string, layers, otherwise uint64) []uint64 {
+	out := slices.Repeat([]uint64{otherwise}, int(layers))
+	switch v := f.Value(key).(type) {
+	case []int32:
+		for i := range min(len(v), len(out)) {
+			out[i] = uint64(max(v[i], 0))
+		}
+	case []uint32:
+		for i := range min(len(v), len(out)) {
+			out[i] = uint64(v[i])
+		}
+	default:
+		if n, ok := f.Int(key); ok && n >= 0 {
+			for i := range out {
+				out[i] = uint64(n)
+			}
+		}
+	}
+	return out
+}
