@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -19,9 +20,10 @@ func inspectCommand() *cli.Command {
 		ArgsUsage: "FILE|DIRECTORY",
 		Description: "Examples:\n\n" +
 			"  ivo inspect model.gguf\n" +
+			"  ivo inspect -c 32768 -ctk q8_0 model.gguf\n" +
 			"  ivo inspect --json runs/first\n" +
 			"  ivo inspect -hf ggml-org/gemma-3-1b-it-GGUF",
-		Flags:  append(remoteFlags(), &cli.BoolFlag{Name: "json", Usage: "print JSON"}),
+		Flags:  slices.Concat(remoteFlags(), contextFlags(), []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}}),
 		Action: inspect,
 	}
 }
@@ -47,7 +49,7 @@ func inspect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := examine(path)
+	f, err := examine(c, path)
 	if err != nil {
 		return err
 	}
@@ -58,7 +60,7 @@ func inspect(c *cli.Context) error {
 }
 
 // examine finds out what lies at path.
-func examine(path string) (finding, error) {
+func examine(c *cli.Context, path string) (finding, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w (check the path)", err)
@@ -81,7 +83,7 @@ func examine(path string) (finding, error) {
 		if file.Str("general.type") == valuehead.FileType {
 			return examineHead(path)
 		}
-		return examineModel(file)
+		return examineModel(c, file)
 	case bytes.HasPrefix(begin, []byte("IVO")):
 		return examineStates(path)
 	}

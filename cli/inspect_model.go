@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
 )
@@ -28,8 +30,19 @@ type modelFinding struct {
 	Vocabulary    int              `json:"vocabulary"`
 	SpecialTokens map[string]token `json:"special_tokens"`
 	ChatTemplate  bool             `json:"chat_template"`
+	Template      string           `json:"template,omitempty"` // its text
+	Quantization  string           `json:"quantization"`       // by the file's own word
+	Memory        memory           `json:"memory"`
 	Tensors       []tensorCount    `json:"tensors"`
 	Fingerprint   string           `json:"fingerprint"`
+}
+
+// memory is [llama.Memory] of a context of some size, estimated.
+type memory struct {
+	Context int    `json:"context"` // tokens
+	Weights uint64 `json:"weights"` // bytes, as the others
+	Cache   uint64 `json:"cache"`
+	Compute uint64 `json:"compute"`
 }
 
 type token struct {
@@ -44,7 +57,7 @@ type tensorCount struct {
 	Bytes uint64 `json:"bytes"`
 }
 
-func examineModel(f *gguf.File) (finding, error) {
+func examineModel(c *cli.Context, f *gguf.File) (finding, error) {
 	arch := f.Str("general.architecture")
 	number := func(key string) int64 {
 		n, _ := f.Int(arch + "." + key)
@@ -56,8 +69,9 @@ func examineModel(f *gguf.File) (finding, error) {
 		Layers: number("block_count"), Width: number("embedding_length"), FeedForward: number("feed_forward_length"),
 		Heads: number("attention.head_count"), KVHeads: number("attention.head_count_kv"), Context: number("context_length"),
 		Tokenizer: f.Str("tokenizer.ggml.model"), Vocabulary: max(len(vocabulary), int(number("vocab_size"))),
-		SpecialTokens: map[string]token{}, ChatTemplate: f.Str("tokenizer.chat_template") != "",
+		SpecialTokens: map[string]token{}, Template: f.Str("tokenizer.chat_template"), Quantization: llama.FileTypeOf(f),
 	}
+	m.ChatTemplate = m.Template != ""
 	if m.KVHeads == 0 {
 		m.KVHeads = m.Heads
 	}
@@ -86,8 +100,33 @@ func examineModel(f *gguf.File) (finding, error) {
 	}
 	slices.SortStableFunc(m.Tensors, func(a, b tensorCount) int { return int(b.Bytes) - int(a.Bytes) })
 	var err error
+	if m.Memory, err = estimate(c, f, m.Context); err != nil {
+		return nil, err
+	}
 	m.Fingerprint, err = llama.Fingerprint(f)
 	return m, err
+}
+
+// estimate is the memory for the context that the flags choose, or else for the one that
+// decoding would take.
+func estimate(c *cli.Context, f *gguf.File, trained int64) (memory, error) {
+	if c.Int("ctx-size") < 0 {
+		return memory{}, usagef(c, "-c %d: give a number of tokens", c.Int("ctx-size"))
+	}
+	p := llama.ContextParams{Ctx: c.Int("ctx-size"), UBatch: c.Int("ubatch-size")}
+	if p.Ctx == 0 {
+		p.Ctx = defaultContext
+		if trained > 0 {
+			p.Ctx = int(min(int64(p.Ctx), trained))
+		}
+	}
+	e, err := contextParams(c)
+	if err != nil {
+		return memory{}, err
+	}
+	p.CacheK, p.CacheV, p.Flash = e.CacheK, e.CacheV, e.Flash
+	m, err := llama.EstimateMemory(f, p)
+	return memory{p.Ctx, m.Weights, m.Cache, m.Compute}, err
 }
 
 func (m *modelFinding) write(w io.Writer) error {
@@ -105,8 +144,9 @@ func (m *modelFinding) write(w io.Writer) error {
 	}
 	template := "no"
 	if m.ChatTemplate {
-		template = "yes"
+		template = fmt.Sprintf("yes, %d characters (--json prints it)", len([]rune(m.Template)))
 	}
+	mem := m.Memory
 	return sheet{
 		{"GGUF model", m.Name},
 		{"architecture", m.Architecture},
@@ -119,7 +159,10 @@ func (m *modelFinding) write(w io.Writer) error {
 		{"vocabulary", fmt.Sprintf("%d tokens (%s)", m.Vocabulary, m.Tokenizer)},
 		{"special tokens", strings.Join(special, ", ")},
 		{"chat template", template},
+		{"quantization", m.Quantization},
 		{"tensors", strings.Join(tensors, ", ")},
+		{"memory", fmt.Sprintf("%s for %d tokens of context (-c): weights %s, cache %s, computing about %s",
+			size(mem.Weights+mem.Cache+mem.Compute), mem.Context, size(mem.Weights), size(mem.Cache), size(mem.Compute))},
 		{"fingerprint", m.Fingerprint},
 	}.write(w)
 }

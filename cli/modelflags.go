@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +25,10 @@ func loadFlags() []cli.Flag {
 		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`, of a split model the first", Category: modelCategory, TakesFile: true},
 	}, remoteFlags(), []cli.Flag{
 		&cli.IntFlag{Name: "n-gpu-layers", Aliases: []string{"ngl", "gpu-layers"}, Usage: "layers to offload to the GPU, where there is one; -1 for all", Value: -1, Category: modelCategory},
+		&cli.StringFlag{Name: "device", Aliases: []string{"dev"}, Usage: "offload to these `DEVICES`, by ivo doctor's names, with commas between; all without it", Category: modelCategory},
+		&cli.StringFlag{Name: "split-mode", Aliases: []string{"sm"}, Usage: "spread over several GPUs by `MODE`: layer, row or none", Value: "layer", Category: modelCategory},
+		&cli.StringFlag{Name: "tensor-split", Aliases: []string{"ts"}, Usage: "`SHARES` of the model a GPU takes, such as 3,1; by free memory without it", Category: modelCategory},
+		&cli.IntFlag{Name: "main-gpu", Aliases: []string{"mg"}, Usage: "`INDEX` of the GPU that --split-mode none uses", Category: modelCategory},
 		&cli.BoolFlag{Name: "no-mmap", Usage: "read the whole model into memory instead of mapping the file", Category: modelCategory},
 		&cli.BoolFlag{Name: "mlock", Usage: "keep the model from being swapped out", Category: modelCategory},
 		&cli.BoolFlag{Name: "check-tensors", Usage: "refuse weights that are not finite; reads the whole file", Category: modelCategory},
@@ -93,9 +98,39 @@ func (s source) find(c *cli.Context) (string, error) {
 	return s.path, nil
 }
 
+var splitModes = map[string]llama.SplitMode{"layer": llama.SplitLayer, "row": llama.SplitRow, "none": llama.SplitNone}
+
+// modelParams reads how the model is to be loaded.
+func modelParams(c *cli.Context) (p llama.ModelParams, err error) {
+	p = llama.ModelParams{
+		GPULayers: c.Int("n-gpu-layers"), MainGPU: c.Int("main-gpu"),
+		NoMmap: c.Bool("no-mmap"), Mlock: c.Bool("mlock"), CheckTensors: c.Bool("check-tensors"),
+	}
+	if p.Split, err = choice(c, "split-mode", splitModes); err != nil {
+		return p, err
+	}
+	if s := c.String("device"); s != "" {
+		p.Devices = strings.Split(s, ",")
+	}
+	if s := c.String("tensor-split"); s != "" {
+		for _, share := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == '/' }) {
+			x, err := strconv.ParseFloat(share, 32)
+			if err != nil || x < 0 {
+				return p, usagef(c, "--tensor-split %q (give shares such as 3,1)", s)
+			}
+			p.TensorSplit = append(p.TensorSplit, float32(x))
+		}
+	}
+	return p, nil
+}
+
 // load loads the model of loadFlags.
 func load(c *cli.Context) (*llama.Model, error) {
 	from, err := readSource(c)
+	if err != nil {
+		return nil, err
+	}
+	params, err := modelParams(c)
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +141,13 @@ func load(c *cli.Context) (*llama.Model, error) {
 	ctx, begin := c.Context, time.Now()
 	meter := newMeter(c.App.ErrWriter)
 	defer meter.close()
-	m, err := llama.Load(path, llama.ModelParams{
-		GPULayers: c.Int("n-gpu-layers"), NoMmap: c.Bool("no-mmap"), Mlock: c.Bool("mlock"), CheckTensors: c.Bool("check-tensors"),
-		Progress: func(done float32) bool {
-			if time.Since(begin) > 2*time.Second {
-				meter.show("load", int(100*done), 100, "%", "")
-			}
-			return ctx.Err() == nil
-		},
-	})
+	params.Progress = func(done float32) bool {
+		if time.Since(begin) > 2*time.Second {
+			meter.show("load", int(100*done), 100, "%", "")
+		}
+		return ctx.Err() == nil
+	}
+	m, err := llama.Load(path, params)
 	if ctx.Err() != nil {
 		if m != nil {
 			m.Close()

@@ -29,6 +29,21 @@ var fileTypes = map[string]int32{
 // FileTypes are the names that [Quantize] takes, sorted.
 func FileTypes() []string { return slices.Sorted(maps.Keys(fileTypes)) }
 
+// FileTypeOf is the name of a model's quantization mix by its header's own word
+// (general.file_type): one of [FileTypes], or its number.
+func FileTypeOf(f *gguf.File) string {
+	n, ok := f.Int("general.file_type")
+	if !ok {
+		return "not stated"
+	}
+	for name, t := range fileTypes {
+		if int64(t) == n {
+			return name
+		}
+	}
+	return fmt.Sprintf("type %d", n)
+}
+
 // QuantizeParams are the options of [Quantize] (llama_model_quantize_params).
 type QuantizeParams struct {
 	Type       string // one of [FileTypes], such as Q8_0 or Q4_K_M
