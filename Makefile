@@ -22,11 +22,11 @@ export CGO_CXXFLAGS := $(CGO_CFLAGS)
 GO ?= go
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo test lint bench lab clean
+.PHONY: help build demo test test-system race lint bench lab clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 	@echo 'ARCH=native builds for this machine alone.'
 
 build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
@@ -39,6 +39,12 @@ demo: build ## learn a value function on the lab model and steer with it, end to
 test: ## run all tests
 	$(GO) vet ./...
 	$(GO) test -timeout 40m ./...
+
+test-system: ## run the tests on the system's llama.cpp, or on Debian sid's in a throw-away root
+	scripts/test-system.sh
+
+race: ## run the tests of llama and the engine under the race detector (compiles llama.cpp again)
+	$(GO) test -race -timeout 60m ./internal/... ./llama/... ./orchestrator/engine
 
 lint: ## check formatting and run the linters
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }

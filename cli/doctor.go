@@ -22,6 +22,7 @@ func doctorCommand() *cli.Command {
 			s := survey{
 				compiled: llama.CPUFeatures(), machine: machineFeatures(), devices: llama.Devices(),
 				cpus: runtime.NumCPU(), limit: runtime.GOMAXPROCS(0), available: availableMemory(),
+				gpu: llama.SupportsGPU(),
 			}
 			if err := s.write(c.App.Writer); err != nil {
 				return err
@@ -36,6 +37,7 @@ type survey struct {
 	compiled  map[string]string // features that ggml was compiled for
 	machine   []cpuFeature      // features that ggml can use, and whether the CPU has them
 	devices   []llama.Device
+	gpu       bool
 	cpus      int
 	limit     int    // CPUs that a container leaves to the process
 	available uint64 // bytes of memory; 0 where the system does not say
@@ -58,6 +60,7 @@ func (s *survey) write(w io.Writer) error {
 		}
 		rows = append(rows, property{"device", fmt.Sprintf("%s: %s, %s", d.Name, d.Description, memory)})
 	}
+	rows = append(rows, property{"GPU offload", yes(s.gpu)})
 	if s.available > 0 {
 		rows = append(rows, property{"memory free", size(s.available)})
 	}
