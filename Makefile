@@ -20,6 +20,8 @@ export CGO_CFLAGS := $(strip -O3 $(MARCH))
 export CGO_CXXFLAGS := $(CGO_CFLAGS)
 
 GO ?= go
+# TAGS=llama_system links the llama.cpp that pkg-config finds instead of the embedded one.
+TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
 .PHONY: help build demo test test-system race lint bench lab clean
@@ -31,7 +33,7 @@ help: ## list the targets
 
 build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
 	@mkdir -p bin
-	$(GO) build -o bin/ivo ./cli/ivo
+	$(GO) build -tags "$(TAGS)" -o bin/ivo ./cli/ivo
 
 demo: build ## learn a value function on the lab model and steer with it, end to end
 	scripts/demo.sh
