@@ -31,7 +31,7 @@ func (p *pass) backward(w, g weights) {
 		clear(g.embd)
 	}
 	clear(g.norm)
-	linearBack(n, c.Width, c.Vocab, p.normed, w.out, p.logits, d.normed, g.out)
+	linearBack(n, c.Width, c.Outputs, p.normed, w.out, p.logits, d.normed, g.out)
 	clear(d.x[:n*c.Width])
 	rmsNormBack(n, c.Width, p.x, w.norm, p.inv, d.normed, d.x, g.norm)
 	for l := len(p.layers) - 1; l >= 0; l-- {

@@ -26,10 +26,14 @@ const (
 func fingerprint(cfg Config, o Options, docs []Doc) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%+v %d %d %v %d %v %v %d %d\n", cfg, o.Steps, o.BatchTokens, o.LR, o.WarmUp, o.WeightDecay, o.Clip, o.Seed, o.Shards)
+	if o.From != nil {
+		binary.Write(h, binary.LittleEndian, o.From.params)
+	}
 	for _, d := range docs {
-		binary.Write(h, binary.LittleEndian, []int64{int64(len(d.Tokens)), int64(len(d.Weights))})
+		binary.Write(h, binary.LittleEndian, []int64{int64(len(d.Tokens)), int64(len(d.Weights)), int64(len(d.Classes))})
 		binary.Write(h, binary.LittleEndian, d.Tokens)
 		binary.Write(h, binary.LittleEndian, d.Weights)
+		binary.Write(h, binary.LittleEndian, d.Classes)
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
 }

@@ -12,16 +12,38 @@ type Doc struct {
 	// Weights[i] is the weight of predicting Tokens[i] from those before it (so
 	// Weights[0] counts for nothing); nil means 1 each.
 	Weights []float32
+	// Classes, if set, is what to predict instead of the next token: Classes[i] from
+	// Tokens[0..i], with weight Weights[i]; one a token.
+	Classes []Class
+}
+
+// Class is a target: output A with probability 1 - ShareB and output B with ShareB.
+type Class struct {
+	A, B   int32
+	ShareB float32
 }
 
 // rows is the number of predictions, the unit in which training counts tokens.
-func (d Doc) rows() int { return len(d.Tokens) - 1 }
+func (d Doc) rows() int {
+	if d.Classes != nil {
+		return len(d.Classes)
+	}
+	return len(d.Tokens) - 1
+}
+
+// class is the target of row i, weight its weight.
+func (d Doc) class(i int) Class {
+	if d.Classes != nil {
+		return d.Classes[i]
+	}
+	return Class{A: d.Tokens[i+1], B: d.Tokens[i+1]}
+}
 
 func (d Doc) weight(i int) float32 {
 	if d.Weights == nil {
 		return 1
 	}
-	return d.Weights[i]
+	return d.Weights[i+len(d.Tokens)-d.rows()]
 }
 
 func checkDocs(what string, docs []Doc, c Config) error {
@@ -30,7 +52,9 @@ func checkDocs(what string, docs []Doc, c Config) error {
 	}
 	for i, d := range docs {
 		switch {
-		case len(d.Tokens) < 2:
+		case d.Classes != nil && len(d.Classes) != len(d.Tokens):
+			return fmt.Errorf("train: %s document %d has %d classes for %d tokens: give one a token, or none", what, i, len(d.Classes), len(d.Tokens))
+		case d.rows() < 1:
 			return fmt.Errorf("train: %s document %d has %d tokens: leave out what is shorter than 2", what, i, len(d.Tokens))
 		case d.rows() > c.Context:
 			return fmt.Errorf("train: %s document %d has %d tokens, %d fit the context: split it or raise the context", what, i, len(d.Tokens), c.Context+1)
@@ -40,6 +64,11 @@ func checkDocs(what string, docs []Doc, c Config) error {
 		for _, t := range d.Tokens {
 			if t < 0 || int(t) >= c.Vocab {
 				return fmt.Errorf("train: %s document %d holds token %d, the vocabulary ends at %d: encode it with the model's tokenizer", what, i, t, c.Vocab-1)
+			}
+		}
+		for r := range d.rows() {
+			if k := d.class(r); min(k.A, k.B) < 0 || int(max(k.A, k.B)) >= c.Outputs || !(k.ShareB >= 0 && k.ShareB <= 1) {
+				return fmt.Errorf("train: %s document %d asks for %+v of %d outputs", what, i, k, c.Outputs)
 			}
 		}
 		for _, w := range d.Weights {
@@ -55,7 +84,7 @@ func size(docs []Doc) (rows int, weight float64) {
 	for _, d := range docs {
 		rows += d.rows()
 		for i := range d.rows() {
-			weight += float64(d.weight(i + 1))
+			weight += float64(d.weight(i))
 		}
 	}
 	return rows, weight

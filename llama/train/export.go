@@ -1,6 +1,12 @@
 package train
 
-import "github.com/ivo-decoding/ivo/internal/gguf"
+import (
+	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+const tokenizerKey = "tokenizer.ggml.model"
 
 // WriteGGUF saves the model at path as an F32 GGUF file that llama.cpp loads.
 // tokenizer is metadata to add: the tokenizer.* keys and what else describes the
@@ -22,19 +28,24 @@ func (m *Model) WriteGGUF(path string, tokenizer []gguf.KV) error {
 		{Key: "llama.rope.dimension_count", Value: uint32(c.Width / c.Heads)},
 		{Key: "llama.rope.freq_base", Value: c.Theta},
 	}
-	if len(tokenizer) == 0 {
-		tokenizer = []gguf.KV{{Key: "tokenizer.ggml.model", Value: "none"}}
+	if !slices.ContainsFunc(tokenizer, func(kv gguf.KV) bool { return kv.Key == tokenizerKey }) {
+		kvs = append(kvs, gguf.KV{Key: tokenizerKey, Value: "none"})
 	}
 	var tensors []gguf.Tensor
 	rest := m.params
 	for _, t := range c.tensors() {
 		n := t.rows * t.cols
-		shape := []uint64{uint64(t.cols), uint64(t.rows)}
-		if t.gain() {
-			shape = shape[:1]
-		}
-		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: shape, Data: rest[:n]})
+		data := rest[:n:n]
 		rest = rest[n:]
+		shape := []uint64{uint64(t.cols), uint64(t.rows)}
+		switch {
+		case t.gain():
+			shape = shape[:1]
+		case t.name == outputName && c.Outputs < c.Vocab: // llama.cpp wants a row a token
+			shape[1] = uint64(c.Vocab)
+			data = append(data, make([]float32, (c.Vocab-c.Outputs)*c.Width)...)
+		}
+		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: shape, Data: data})
 	}
 	return gguf.Write(path, append(kvs, tokenizer...), tensors)
 }

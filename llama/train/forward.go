@@ -15,7 +15,9 @@ type pass struct {
 	n      int // rows in use
 	docs   []span
 	token  []int32 // input of each row
-	target []int32 // token to predict
+	target []int32 // class to predict: a token, or with share > 0 a mixture with other
+	other  []int32
+	share  []float32
 	pos    []int32 // position in the document
 	weight []float32
 
@@ -23,7 +25,7 @@ type pass struct {
 	x      []float32 // [n][Width], the residual stream after the last layer
 	inv    []float32 // [n], of the last norm
 	normed []float32 // [n][Width]
-	logits []float32 // [n][Vocab], turned into their gradient by the loss
+	logits []float32 // [n][Outputs], turned into their gradient by the loss
 	table  []float32 // [Context][head size], cosine and sine of each rotary pair
 	grad   *gradients
 }
@@ -47,7 +49,7 @@ func newPass(cfg Config, rows int, gradient bool) *pass {
 	c := cfg
 	hd := c.Width / c.Heads
 	p := &pass{cfg: c, table: rotaryTable(c.Context, hd, float64(c.Theta)),
-		token: make([]int32, rows), target: make([]int32, rows), pos: make([]int32, rows), weight: make([]float32, rows)}
+		token: make([]int32, rows), target: make([]int32, rows), other: make([]int32, rows), share: make([]float32, rows), pos: make([]int32, rows), weight: make([]float32, rows)}
 	alloc := func(cols int) []float32 { return make([]float32, rows*cols) }
 	for range c.Layers {
 		p.layers = append(p.layers, activations{
@@ -56,7 +58,7 @@ func newPass(cfg Config, rows int, gradient bool) *pass {
 			heads: alloc(c.Width), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
 		})
 	}
-	p.x, p.inv, p.normed, p.logits = alloc(c.Width), alloc(1), alloc(c.Width), alloc(c.Vocab)
+	p.x, p.inv, p.normed, p.logits = alloc(c.Width), alloc(1), alloc(c.Width), alloc(c.Outputs)
 	if gradient {
 		p.grad = newGradients(c, rows)
 	}
@@ -81,8 +83,9 @@ func (p *pass) load(docs []Doc) {
 	for _, d := range docs {
 		p.docs = append(p.docs, span{p.n, d.rows()})
 		for i := range d.rows() {
-			p.token[p.n], p.target[p.n] = d.Tokens[i], d.Tokens[i+1]
-			p.pos[p.n], p.weight[p.n] = int32(i), d.weight(i+1)
+			c := d.class(i)
+			p.token[p.n], p.target[p.n], p.other[p.n], p.share[p.n] = d.Tokens[i], c.A, c.B, c.ShareB
+			p.pos[p.n], p.weight[p.n] = int32(i), d.weight(i)
 			p.n++
 		}
 	}
@@ -115,8 +118,8 @@ func (p *pass) forward(w weights, scale float32) float64 {
 		linear(n, c.FF, c.Width, a.ff, lw.down, next, true)
 	}
 	rmsNorm(n, c.Width, p.x, w.norm, c.Eps, p.normed, p.inv)
-	linear(n, c.Width, c.Vocab, p.normed, w.out, p.logits, false)
-	return crossEntropy(n, c.Vocab, p.logits, p.target, p.weight, scale)
+	linear(n, c.Width, c.Outputs, p.normed, w.out, p.logits, false)
+	return crossEntropy(n, c.Outputs, p.logits, p.target, p.other, p.share, p.weight, scale)
 }
 
 // queryBlock rows of queries are attended to at once: no product reaches past the

@@ -163,15 +163,16 @@ void swiglu_back(long n, long d, const float *restrict x, const float *restrict 
 		}
 }
 
-double cross_entropy(long n, long d, float *x, const int *target, const float *weight, float scale) {
+double cross_entropy(long n, long d, float *x, const int *target, const int *other, const float *share, const float *weight, float scale) {
 	double loss = 0;
 	for (long t = 0; t < n; t++, x += d) {
-		float chosen = x[target[t]];
+		float chosen = (1 - share[t]) * x[target[t]] + share[t] * x[other[t]];
 		loss += (double)weight[t] * (softmax(x, d) - chosen);
 		if (scale == 0) continue;
 		float w = weight[t] * scale;
 		for (long i = 0; i < d; i++) x[i] *= w;
-		x[target[t]] -= w;
+		x[target[t]] -= w * (1 - share[t]);
+		x[other[t]] -= w * share[t];
 	}
 	return loss;
 }

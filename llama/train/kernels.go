@@ -72,8 +72,8 @@ func swigluBack(n, d int, x, dy, dx []float32) {
 	C.swiglu_back(C.long(n), C.long(d), floats(x), floats(dy), floats(dx))
 }
 
-func crossEntropy(n, d int, x []float32, target []int32, weight []float32, scale float32) float64 {
-	return float64(C.cross_entropy(C.long(n), C.long(d), floats(x), ints(target), floats(weight), C.float(scale)))
+func crossEntropy(n, d int, x []float32, target, other []int32, share, weight []float32, scale float32) float64 {
+	return float64(C.cross_entropy(C.long(n), C.long(d), floats(x), ints(target), ints(other), floats(share), floats(weight), C.float(scale)))
 }
 
 func gather(n, d int, table []float32, row []int32, out []float32) {

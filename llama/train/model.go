@@ -25,6 +25,7 @@ type Config struct {
 	FF      int     // width of the feed-forward layer
 	Context int     // most positions a document may take
 	Tied    bool    // the output matrix is the token embedding
+	Outputs int     // classes that the output matrix tells apart; 0 means the tokens
 	Theta   float32 // base of the rotary frequencies; 0 means 10000
 	Eps     float32 // of the RMS norms; 0 means 1e-5
 }
@@ -36,6 +37,9 @@ func (c Config) withDefaults() Config {
 	if c.Eps == 0 {
 		c.Eps = 1e-5
 	}
+	if c.Outputs == 0 {
+		c.Outputs = c.Vocab
+	}
 	return c
 }
 
@@ -45,6 +49,8 @@ func (c Config) check() error {
 		return fmt.Errorf("train: %+v: set vocab, width, layers, heads, ff and context to at least 1", c)
 	case c.Width%(2*c.Heads) != 0:
 		return fmt.Errorf("train: width %d does not split into %d heads of even size: choose a multiple of %d", c.Width, c.Heads, 2*c.Heads)
+	case c.Outputs < 0 || c.Outputs > c.Vocab || (c.Tied && c.Outputs != c.Vocab):
+		return fmt.Errorf("train: %d outputs for %d tokens: choose at most as many, and an output matrix of its own for fewer", c.Outputs, c.Vocab)
 	case !(c.Theta > 0 && c.Eps > 0):
 		return fmt.Errorf("train: rope base %v and norm epsilon %v must be positive", c.Theta, c.Eps)
 	}
@@ -59,6 +65,8 @@ func (c Config) Params() int {
 	}
 	return n
 }
+
+const outputName = "output.weight"
 
 // tensor is one parameter: a matrix [rows][cols], or the gain of a norm (rows 1).
 // name is llama.cpp's.
@@ -98,7 +106,7 @@ func (c Config) tensors() []tensor {
 	}
 	out = append(out, tensor{"output_norm.weight", 1, c.Width, 0})
 	if !c.Tied {
-		out = append(out, tensor{"output.weight", c.Vocab, c.Width, std})
+		out = append(out, tensor{outputName, c.Outputs, c.Width, std})
 	}
 	return out
 }
@@ -107,7 +115,7 @@ func (c Config) tensors() []tensor {
 type weights struct {
 	embd      []float32 // [Vocab][Width]
 	layers    []layer
-	norm, out []float32 // [Width]; [Vocab][Width], the same as embd when tied
+	norm, out []float32 // [Width]; [Outputs][Width], the same as embd when tied
 }
 
 type layer struct {
@@ -137,7 +145,7 @@ func (c Config) view(flat []float32) weights {
 	}
 	w.norm, w.out = cut(c.Width), w.embd
 	if !c.Tied {
-		w.out = cut(c.Vocab * c.Width)
+		w.out = cut(c.Outputs * c.Width)
 	}
 	return w
 }

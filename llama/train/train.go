@@ -19,6 +19,7 @@ type Options struct {
 	WeightDecay float64 // of matrices, 0.01; negative for none
 	Clip        float64 // largest norm of the gradient, 1
 	Seed        uint64  // of the initial weights and the order of documents
+	From        *Model  // start from this model's weights where the shapes agree, instead of random ones
 
 	// Shards is into how many parts each minibatch is split, 8. It bounds the
 	// useful number of workers and, through rounding, is part of what makes a run.
@@ -78,6 +79,11 @@ func Run(ctx context.Context, cfg Config, opts Options, docs, heldOut []Doc) (*M
 		return nil, err
 	}
 	cfg = model.Config
+	if opts.From != nil {
+		if err := model.copyFrom(opts.From); err != nil {
+			return nil, err
+		}
+	}
 	if opts.Steps <= 0 {
 		return nil, fmt.Errorf("train: %d steps: ask for at least 1", opts.Steps)
 	}

@@ -33,10 +33,12 @@ func randomDocs(n int, c Config, seed uint64) []Doc {
 }
 
 func TestGradientByFiniteDifferences(t *testing.T) {
-	for _, tied := range []bool{false, true} {
-		t.Run(fmt.Sprintf("tied=%t", tied), func(t *testing.T) {
-			cfg := tiny
-			cfg.Tied = tied
+	for name, cfg := range map[string]Config{
+		"untied":  tiny,
+		"tied":    {Vocab: 11, Width: 16, Layers: 2, Heads: 2, FF: 20, Context: 70, Tied: true},
+		"classes": {Vocab: 11, Width: 16, Layers: 2, Heads: 2, FF: 20, Context: 71, Outputs: 5},
+	} {
+		t.Run(name, func(t *testing.T) {
 			m, err := New(cfg, 3)
 			if err != nil {
 				t.Fatal(err)
@@ -46,6 +48,14 @@ func TestGradientByFiniteDifferences(t *testing.T) {
 				m.params[i] += .6 * (r.Float32() - .5)
 			}
 			docs := randomDocs(4, cfg, 1)
+			if cfg.Outputs > 0 {
+				for i := range docs {
+					docs[i].Tokens, docs[i].Weights = docs[i].Tokens[1:], docs[i].Weights[1:]
+					for range docs[i].Tokens {
+						docs[i].Classes = append(docs[i].Classes, Class{int32(r.IntN(5)), int32(r.IntN(5)), r.Float32()})
+					}
+				}
+			}
 			rows, total := size(docs)
 			p := newPass(m.Config, rows, true)
 			p.load(docs)

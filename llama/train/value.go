@@ -1,0 +1,135 @@
+package train
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"runtime"
+	"sort"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+// ValueDoc is a response whose states have one return: the prompt's and the response's
+// tokens, of which those from From on are the response.
+type ValueDoc struct {
+	Tokens []int32
+	From   int
+	Return float32
+}
+
+// Metadata of a value model: the returns that its first logits stand for.
+const AtomsKey = "ivo.value.atoms"
+
+// ValueModel is a network that was fine-tuned as a value function: the softmax of its first
+// outputs is the distribution of the return over Atoms. As a GGUF it is an ordinary model
+// of the same vocabulary, whose logits beyond the atoms mean nothing.
+type ValueModel struct {
+	*Model
+	Atoms []float32 // rising
+}
+
+// Atoms spreads n atoms evenly over the range of the documents' returns.
+func Atoms(docs []ValueDoc, n int) []float32 {
+	lo, hi := float32(math.Inf(1)), float32(math.Inf(-1))
+	for _, d := range docs {
+		lo, hi = min(lo, d.Return), max(hi, d.Return)
+	}
+	out := make([]float32, n)
+	for i := range out {
+		out[i] = lo + (hi-lo)*float32(i)/float32(max(n-1, 1))
+	}
+	return out
+}
+
+// TrainValue fine-tunes the whole of base on the returns of its own responses, by the
+// cross-entropy between the softmax over the atoms and the two-hot return, summed over the
+// response's states (Monte Carlo value estimation of arXiv 2503.02368, with the categorical
+// loss of arXiv 2403.03950).
+func TrainValue(ctx context.Context, base *Model, atoms []float32, opts Options, docs, heldOut []ValueDoc) (*ValueModel, error) {
+	if len(atoms) < 2 || len(atoms) > base.Config.Vocab || !sort.SliceIsSorted(atoms, func(i, j int) bool { return atoms[i] < atoms[j] }) {
+		return nil, fmt.Errorf("train: %d atoms: choose 2 or more, rising, and at most one a token", len(atoms))
+	}
+	cfg := base.Config
+	cfg.Tied, cfg.Outputs = false, len(atoms)
+	opts.From = base
+	classes := func(docs []ValueDoc) (out []Doc, err error) {
+		for i, d := range docs {
+			if d.From < 1 || d.From >= len(d.Tokens) || d.Return-d.Return != 0 {
+				return nil, fmt.Errorf("train: value document %d: a response from token %d of %d with return %v", i, d.From, len(d.Tokens), d.Return)
+			}
+			doc := Doc{Tokens: d.Tokens, Weights: make([]float32, len(d.Tokens)), Classes: make([]Class, len(d.Tokens))}
+			c := twoHot(atoms, d.Return)
+			for t := range doc.Classes {
+				if doc.Classes[t] = c; t >= d.From {
+					doc.Weights[t] = 1
+				}
+			}
+			out = append(out, doc)
+		}
+		return out, nil
+	}
+	train, err := classes(docs)
+	if err != nil {
+		return nil, err
+	}
+	held, err := classes(heldOut)
+	if err != nil {
+		return nil, err
+	}
+	m, err := Run(ctx, cfg, opts, train, held)
+	if err != nil {
+		return nil, err
+	}
+	return &ValueModel{m, atoms}, nil
+}
+
+// twoHot splits a return between the two atoms around it, so that its mean is kept.
+func twoHot(atoms []float32, r float32) Class {
+	i := sort.Search(len(atoms), func(i int) bool { return atoms[i] > r })
+	switch {
+	case i == 0:
+		return Class{}
+	case i == len(atoms):
+		return Class{A: int32(i - 1), B: int32(i - 1)}
+	}
+	return Class{int32(i - 1), int32(i), (r - atoms[i-1]) / (atoms[i] - atoms[i-1])}
+}
+
+// Values are the mean returns of the documents' response states, by document.
+func (m *ValueModel) Values(ctx context.Context, docs []ValueDoc) ([][]float32, error) {
+	out := make([][]float32, len(docs))
+	passes := make([]*pass, runtime.GOMAXPROCS(0))
+	w := m.Config.view(m.params)
+	for _, d := range docs {
+		if len(d.Tokens) > m.Config.Context || d.From < 0 || d.From > len(d.Tokens) {
+			return nil, fmt.Errorf("train: a document of %d tokens, the response from %d on: %d fit the context", len(d.Tokens), d.From, m.Config.Context)
+		}
+	}
+	parallel(len(passes), len(docs), func(worker, i int) {
+		d := docs[i]
+		if ctx.Err() != nil || len(d.Tokens) == 0 {
+			return
+		}
+		if passes[worker] == nil {
+			passes[worker] = newPass(m.Config, m.Config.Context, false)
+		}
+		p := passes[worker]
+		p.load([]Doc{{Tokens: d.Tokens, Classes: make([]Class, len(d.Tokens))}})
+		p.forward(w, 0) // leaves the probabilities
+		for t := d.From; t < len(d.Tokens); t++ {
+			v := float32(0)
+			for a, prob := range p.logits[t*m.Config.Outputs : (t+1)*m.Config.Outputs] {
+				v += prob * m.Atoms[a]
+			}
+			out[i] = append(out[i], v)
+		}
+	})
+	return out, ctx.Err()
+}
+
+// WriteGGUF saves the value model with the tokenizer's metadata of the model it was made
+// from.
+func (m *ValueModel) WriteGGUF(path string, tokenizer []gguf.KV) error {
+	return m.Model.WriteGGUF(path, append(tokenizer[:len(tokenizer):len(tokenizer)], gguf.KV{Key: AtomsKey, Value: m.Atoms}))
+}
