@@ -62,6 +62,21 @@ func (a *Accumulator) CopyFrom(b *Accumulator) {
 	copy(a.memory, b.memory)
 }
 
+// begin empties the response and makes the state after the prompt's last token that
+// before the first: a row of chosen layers, or nil for zeros.
+func (a *Accumulator) begin(hidden []float32) {
+	a.Reset()
+	copy(a.hidden, hidden)
+}
+
+// ahead takes the next token before it is fed: its state is left zero.
+func (a *Accumulator) ahead(scalars []float32) {
+	a.t++
+	copy(a.before, a.hidden)
+	clear(a.hidden)
+	a.pushScalars(scalars)
+}
+
 // Push takes the next response token: the raw hidden row after it was fed,
 // [Schema.Width], and its scalar features, [len(Schema.Scalars)].
 func (a *Accumulator) Push(hidden, scalars []float32) error {
@@ -84,7 +99,12 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 			a.low[i], a.high[i] = min(a.low[i], v), max(a.high[i], v)
 		}
 	}
-	for i, from := range f.scalars {
+	a.pushScalars(scalars)
+	return nil
+}
+
+func (a *Accumulator) pushScalars(scalars []float32) {
+	for i, from := range a.f.scalars {
 		v := scalars[from]
 		a.scalars[i] = v
 		a.sum[i] += v
@@ -94,7 +114,6 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 			a.least[i], a.most[i] = min(a.least[i], v), max(a.most[i], v)
 		}
 	}
-	return nil
 }
 
 // AppendRow appends the input row of the current state, [Features.Width], to dst. It is

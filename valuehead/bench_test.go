@@ -33,12 +33,12 @@ func BenchmarkEpoch(b *testing.B) {
 func BenchmarkPredict(b *testing.B) {
 	d := synthetic(b, 8, 1)
 	d.features = mustFeatures(b, states.Schema{Backbone: "m", Layers: []int{2, 4}, Width: 192, Scalars: []string{"logp", "entropy", "rank"}}, FeatureOptions{})
-	h, err := newHead(MLP, 192, d.features)
+	h, err := newHead(MLP, Shape{Hidden: 192}, d.features)
 	if err != nil {
 		b.Fatal(err)
 	}
 	w := d.features.Width()
-	h.mean, h.inverse = make([]float32, w), make([]float32, w)
+	h.input = scaling{make([]float32, w), make([]float32, w)}
 	rows, out := make([]float32, 16*w), make([]float32, 16)
 	for b.Loop() {
 		if err := h.Predict(rows, 16, out); err != nil {

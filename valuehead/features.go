@@ -3,6 +3,7 @@ package valuehead
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -129,4 +130,43 @@ func (f *Features) equal(g *Features) bool {
 	return f.schema.Match(g.schema) == nil && slices.Equal(f.options.Layers, g.options.Layers) &&
 		slices.Equal(f.options.Scalars, g.options.Scalars) && f.width == g.width &&
 		!slices.ContainsFunc(f.options.Blocks, func(b Block) bool { return !g.on[b] })
+}
+
+// FeaturesOf are the features that suit a kind of head: Recall keeps its own memory, so
+// it is shown the token alone.
+func FeaturesOf(kind Kind) FeatureOptions {
+	if kind == Recall {
+		return FeatureOptions{Blocks: []Block{Hidden, Previous, Scalar, Length}}
+	}
+	return FeatureOptions{}
+}
+
+// CandidateFeatures are those of a head of kind [Recall] that scores tokens before they
+// are fed: the state before the token and the scalars known by then.
+func CandidateFeatures(schema states.Schema) FeatureOptions {
+	known := slices.DeleteFunc(slices.Clone(schema.Scalars), func(name string) bool { return strings.HasPrefix(name, nextPrefix) })
+	return FeatureOptions{Scalars: known, Blocks: []Block{Previous, Scalar, Length}}
+}
+
+// nextPrefix begins the names of scalars that are known only after the token was fed.
+const nextPrefix = "next-"
+
+// ahead reports whether rows can be made before their token is fed.
+func (f *Features) ahead() bool {
+	for _, b := range []Block{Hidden, HiddenMean, HiddenMin, HiddenMax} {
+		if f.on[b] {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(f.options.Scalars, func(name string) bool { return strings.HasPrefix(name, nextPrefix) })
+}
+
+// appendPrompt appends the chosen layers of a prompt's states to dst.
+func (f *Features) appendPrompt(dst []float32, p *Prompt) []float32 {
+	for at := 0; at < len(p.Hidden); at += f.schema.Width {
+		for _, l := range f.layers {
+			dst = append(dst, p.Hidden[at+l[0]:at+l[1]]...)
+		}
+	}
+	return dst
 }

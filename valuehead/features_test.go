@@ -111,6 +111,17 @@ func row(f *Features, tr *states.Trajectory, t int) (out []float64) {
 	return out
 }
 
+// trainingRows are the rows that training makes of a trajectory.
+func trainingRows(t *testing.T, f *Features, tr *states.Trajectory) []float32 {
+	t.Helper()
+	h := &Head{features: f}
+	rows, err := h.rows(nil, f.NewAccumulator(), Example{Trajectory: tr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
+}
+
 func TestRows(t *testing.T) {
 	for name, o := range map[string]FeatureOptions{
 		"default":    {},
@@ -122,12 +133,9 @@ func TestRows(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := mustFeatures(t, testSchema, o)
 			tr := randomTrajectory(rand.New(rand.NewPCG(1, 2)), testSchema, 9)
-			d := NewDataset(f)
-			if err := d.Add(tr); err != nil {
-				t.Fatal(err)
-			}
+			rows := trainingRows(t, f, tr)
 			for k := range tr.Tokens {
-				got, want := d.trajectories[0].rows[k*f.Width():(k+1)*f.Width()], row(f, tr, k)
+				got, want := rows[k*f.Width():(k+1)*f.Width()], row(f, tr, k)
 				if len(want) != len(got) {
 					t.Fatalf("%d columns, want %d", len(got), len(want))
 				}
@@ -146,10 +154,7 @@ func TestDecodingSeesWhatTrainingSees(t *testing.T) {
 	f := mustFeatures(t, testSchema, FeatureOptions{Blocks: blockOrder})
 	rng := rand.New(rand.NewPCG(3, 4))
 	tr, other := randomTrajectory(rng, testSchema, 12), randomTrajectory(rng, testSchema, 12)
-	d := NewDataset(f)
-	if err := d.Add(tr); err != nil {
-		t.Fatal(err)
-	}
+	trained := trainingRows(t, f, tr)
 	beam, spare := f.NewAccumulator(), f.NewAccumulator()
 	var rows []float32
 	push := func(a *Accumulator, tr *states.Trajectory, k int) {
@@ -166,12 +171,12 @@ func TestDecodingSeesWhatTrainingSees(t *testing.T) {
 		push(beam, other, k)
 		beam, spare = spare, beam
 	}
-	if !slices.Equal(rows, d.trajectories[0].rows) {
+	if !slices.Equal(rows, trained) {
 		t.Error("decoding and training made different rows of the same tokens")
 	}
 	beam.Reset()
 	push(beam, tr, 0)
-	if first := beam.AppendRow(nil); !slices.Equal(first, d.trajectories[0].rows[:f.Width()]) {
+	if first := beam.AppendRow(nil); !slices.Equal(first, trained[:f.Width()]) {
 		t.Error("a response after Reset differs from a first one")
 	}
 }
@@ -219,7 +224,7 @@ func TestDatasetRefuses(t *testing.T) {
 		if err := d.Add(tr); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one about %q", err, want)
 		}
-		if d.Trajectories() != 0 {
+		if d.Len() != 0 {
 			t.Error("a refused trajectory was kept")
 		}
 	}

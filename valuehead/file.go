@@ -17,7 +17,7 @@ import (
 const FileType = "ivo.valuehead"
 
 const (
-	fileVersion = 1
+	fileVersion = 2
 	prefix      = "ivo.valuehead."
 	keyType     = "general.type"
 	keyChecksum = prefix + "checksum"
@@ -32,7 +32,7 @@ func (h *Head) Save(path string) error {
 		{Key: "general.architecture", Value: "ivo-valuehead"},
 		{Key: prefix + "version", Value: uint32(fileVersion)},
 		{Key: prefix + "kind", Value: string(h.kind)},
-		{Key: prefix + "hidden", Value: uint32(h.hidden)},
+		{Key: prefix + "spread", Value: string(h.spread)},
 		{Key: prefix + "backbone", Value: s.Backbone},
 		{Key: prefix + "layers", Value: int32s(s.Layers)},
 		{Key: prefix + "width", Value: uint32(s.Width)},
@@ -46,6 +46,7 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "train.prompts", Value: uint32(h.summary.Prompts)},
 		{Key: prefix + "train.states", Value: uint64(h.summary.States)},
 		{Key: prefix + "train.held_out", Value: uint32(h.summary.HeldOut)},
+		{Key: prefix + "train.target", Value: string(h.summary.Target)},
 		{Key: prefix + "train.epochs", Value: uint32(h.summary.Epochs)},
 		{Key: prefix + "train.seed", Value: h.summary.Seed},
 		{Key: prefix + "train.warm_start", Value: h.summary.WarmStart},
@@ -53,14 +54,17 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "train.r2_last", Value: h.summary.R2Last},
 		{Key: prefix + "train.spearman", Value: h.summary.Spearman},
 	}
-	width := uint64(h.features.width)
-	tensors := []gguf.Tensor{
-		{Name: "input.mean", Shape: []uint64{width}, Data: h.mean},
-		{Name: "input.inverse_scale", Shape: []uint64{width}, Data: h.inverse},
+	for _, n := range h.shape.sizes() {
+		kvs = append(kvs, gguf.KV{Key: prefix + "shape." + n.name, Value: uint32(*n.v)})
 	}
-	for i, part := range parts(h.model, h.params) {
-		t := h.model.tensors()[i]
-		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: []uint64{uint64(t.cols), uint64(t.rows)}, Data: part})
+	kvs = append(kvs, gguf.KV{Key: prefix + "shape.advantages", Value: h.shape.Advantages})
+	var tensors []gguf.Tensor
+	for _, t := range h.named() {
+		shape := []uint64{uint64(t.cols), uint64(t.rows)}
+		if t.rows == 1 {
+			shape = shape[:1]
+		}
+		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: shape, Data: t.data})
 	}
 	sum := newChecksum()
 	for _, kv := range kvs {
@@ -101,7 +105,11 @@ func Load(path string) (*Head, error) {
 // decode builds the head from a file of the right type and version.
 func decode(f *gguf.File) (*Head, error) {
 	m := metadata{f: f}
-	kind, hidden := Kind(value[string](&m, "kind")), int(value[uint32](&m, "hidden"))
+	kind, spread := Kind(value[string](&m, "kind")), Spread(value[string](&m, "spread"))
+	shape := Shape{Advantages: value[bool](&m, "shape.advantages")}
+	for _, n := range shape.sizes() {
+		*n.v = int(value[uint32](&m, "shape."+n.name))
+	}
 	schema := states.Schema{
 		Backbone: value[string](&m, "backbone"), Layers: ints(value[[]int32](&m, "layers")),
 		Width: int(value[uint32](&m, "width")), Scalars: value[[]string](&m, "scalars"),
@@ -119,7 +127,7 @@ func decode(f *gguf.File) (*Head, error) {
 		Trajectories: int(value[uint32](&m, "train.trajectories")), Prompts: int(value[uint32](&m, "train.prompts")),
 		States: int(value[uint64](&m, "train.states")), HeldOut: int(value[uint32](&m, "train.held_out")),
 		Epochs: int(value[uint32](&m, "train.epochs")), Seed: value[uint64](&m, "train.seed"),
-		WarmStart: value[bool](&m, "train.warm_start"), R2: value[float64](&m, "train.r2"),
+		Target: Target(value[string](&m, "train.target")), WarmStart: value[bool](&m, "train.warm_start"), R2: value[float64](&m, "train.r2"),
 		R2Last: value[float64](&m, "train.r2_last"), Spearman: value[float64](&m, "train.spearman"),
 	}
 	checksum := value[uint64](&m, "checksum")
@@ -150,23 +158,61 @@ func decode(f *gguf.File) (*Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Before newHead allocates: no damaged width or hidden size asks for more than is there.
-	if n := len(data["input.mean"]); n != features.width || len(data["input.inverse_scale"]) != n || hidden > len(data["hidden.bias"]) {
-		return nil, errors.New("its tensors do not fit its features")
+	// Before newHead allocates: no damaged width or size asks for more than is there.
+	if err := shape.validate(); err != nil {
+		return nil, err
 	}
-	h, err := newHead(kind, hidden, features)
+	floats := 0
+	for _, x := range data {
+		floats += len(x)
+	}
+	if len(data["input.mean"]) != features.width || shape.Hidden > floats || shape.Atoms > floats || shape.Embedding*shape.Vocabulary > floats {
+		return nil, errors.New("its tensors do not fit its features and shape")
+	}
+	h, err := newHead(kind, shape, features)
 	if err != nil {
 		return nil, err
 	}
-	h.mean, h.inverse = data["input.mean"], data["input.inverse_scale"]
-	h.rewardMean, h.rewardScale, h.summary = rewardMean, rewardScale, summary
-	for i, part := range parts(h.model, h.params) {
-		t := h.model.tensors()[i]
-		if copy(part, data[t.name]) != len(data[t.name]) || len(data[t.name]) != len(part) {
-			return nil, fmt.Errorf("tensor %q holds %d values, want %d", t.name, len(data[t.name]), len(part))
+	h.spread, h.rewardMean, h.rewardScale, h.summary = spread, rewardMean, rewardScale, summary
+	h.input = scaling{make([]float32, features.width), make([]float32, features.width)}
+	h.prompt = scaling{make([]float32, h.promptWidth()), make([]float32, h.promptWidth())}
+	h.atoms = make([]float32, shape.Atoms)
+	for _, t := range h.named() {
+		if copy(t.data, data[t.name]) != len(data[t.name]) || len(data[t.name]) != len(t.data) {
+			return nil, fmt.Errorf("tensor %q holds %d values, want %d", t.name, len(data[t.name]), len(t.data))
 		}
 	}
+	if shape.Atoms == 0 {
+		h.atoms = nil
+	}
 	return h, nil
+}
+
+// namedTensor is a tensor of a head's file, [rows][cols].
+type namedTensor struct {
+	name       string
+	rows, cols int
+	data       []float32
+}
+
+// named are all tensors of the head: scales, atoms and parameters.
+func (h *Head) named() []namedTensor {
+	var out []namedTensor
+	vector := func(name string, data []float32) {
+		if len(data) > 0 {
+			out = append(out, namedTensor{name, 1, len(data), data})
+		}
+	}
+	vector("input.mean", h.input.mean)
+	vector("input.inverse_scale", h.input.inverse)
+	vector("prompt.mean", h.prompt.mean)
+	vector("prompt.inverse_scale", h.prompt.inverse)
+	vector("atoms", h.atoms)
+	for i, part := range parts(h.model, h.params) {
+		t := h.model.tensors()[i]
+		out = append(out, namedTensor{t.name, t.rows, t.cols, part})
+	}
+	return out
 }
 
 // metadata reads typed values under the head's prefix and remembers the first error.

@@ -16,27 +16,40 @@ import (
 
 func smallHead(t *testing.T, kind Kind) *Head {
 	t.Helper()
-	h, _ := mustTrain(t, synthetic(t, 20, 1), TrainOptions{Kind: kind, Hidden: 3, Epochs: 1, Seed: 1 << 63})
+	o := TrainOptions{Kind: kind, Hidden: 3, Epochs: 1, Seed: 1 << 63}
+	if kind == Recall {
+		o.Shape = Shape{Atoms: 12, Channels: 2, Keys: 2, Values: 2, Products: 2, Scan: 2, Embedding: 2}
+		h, _ := mustTrain(t, copies(t, 20, FeaturesOf(kind)), o)
+		return h
+	}
+	h, _ := mustTrain(t, synthetic(t, 20, 1), o)
 	return h
 }
 
-// values are a head's predictions for fixed rows.
-func values(t *testing.T, h *Head) []float32 {
+// values are what a head says of a fixed response, token by token.
+func values(t *testing.T, h *Head) (out []float32) {
 	t.Helper()
-	const n = 200 // more than one slice
-	rng := rand.New(rand.NewPCG(8, 8))
-	rows, out := make([]float32, n*h.Features().Width()), make([]float32, n)
-	for i := range rows {
-		rows[i] = float32(rng.NormFloat64())
-	}
-	if err := h.Predict(rows, n, out); err != nil {
+	s := h.Features().Schema()
+	prompt, tr := randomExample(rand.New(rand.NewPCG(8, 8)), s)
+	m, err := h.Begin(prompt)
+	if err != nil {
 		t.Fatal(err)
+	}
+	for i, token := range tr.Tokens {
+		if err := m.Push(token, tr.Hidden[i*s.Width:(i+1)*s.Width], tr.Scalars[i*len(s.Scalars):(i+1)*len(s.Scalars)]); err != nil {
+			t.Fatal(err)
+		}
+		v := make([]float32, 1)
+		if err := h.Values([]*Memory{m}, Reading{}, v); err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, v...)
 	}
 	return out
 }
 
 func TestSaveLoad(t *testing.T) {
-	for _, kind := range []Kind{Linear, MLP} {
+	for _, kind := range Kinds {
 		h := smallHead(t, kind)
 		path := filepath.Join(t.TempDir(), "head.gguf")
 		if err := h.Save(path); err != nil {
@@ -49,7 +62,7 @@ func TestSaveLoad(t *testing.T) {
 		if !slices.Equal(values(t, got), values(t, h)) {
 			t.Error("the loaded head gives other values")
 		}
-		if got.Kind() != kind || got.Summary() != h.Summary() || got.Parameters() != h.Parameters() ||
+		if got.Kind() != kind || got.Summary() != h.Summary() || got.Parameters() != h.Parameters() || got.Shape() != h.Shape() ||
 			!reflect.DeepEqual(got.Features().Schema(), testSchema) || !reflect.DeepEqual(got.Features().Options(), h.Features().Options()) {
 			t.Errorf("loaded %+v, saved %+v", got.Summary(), h.Summary())
 		}
@@ -66,15 +79,8 @@ func TestSaveLoad(t *testing.T) {
 func TestSaveLoadEmptyLists(t *testing.T) {
 	d := synthetic(t, 20, 1)
 	f := mustFeatures(t, testSchema, FeatureOptions{Layers: []int{}, Scalars: []string{}, Blocks: []Block{Hidden, Length}})
-	h, err := newHead(Linear, 0, f)
-	if err != nil {
-		t.Fatal(err)
-	}
 	d.features = f
-	for i := range d.trajectories {
-		d.trajectories[i].rows = d.trajectories[i].rows[:2*syntheticLength]
-	}
-	h.fitScales(d)
+	h, _ := mustTrain(t, d, TrainOptions{Kind: Linear, Epochs: 1})
 	path := filepath.Join(t.TempDir(), "head.gguf")
 	if err := h.Save(path); err != nil {
 		t.Fatal(err)
@@ -91,7 +97,7 @@ func TestSaveLoadEmptyLists(t *testing.T) {
 // A file with any one bit flipped, or cut anywhere, either fails to load with an error
 // that names it or is the head that was saved (padding means nothing).
 func TestDamagedFile(t *testing.T) {
-	h := smallHead(t, MLP)
+	h := smallHead(t, Recall)
 	path := filepath.Join(t.TempDir(), "head.gguf")
 	if err := h.Save(path); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package valuehead
 
 import (
+	"context"
 	"fmt"
 	"sync"
 )
@@ -8,12 +9,14 @@ import (
 // Head is a trained value function. It is read-only and safe for concurrent use.
 type Head struct {
 	kind     Kind
-	hidden   int // units of the MLP's hidden layer, else 0
+	shape    Shape // resolved: no defaults
 	features *Features
-	// A column of a row is standardised as (x - mean) * inverse, the inverse of its
-	// standard deviation; a value is rewardMean + rewardScale * the model's output.
-	mean, inverse           []float32
+	input    scaling // of rows
+	prompt   scaling // of prompts' rows, of a head that looks at them
+	// A value is rewardMean + rewardScale * the model's output, unless there are atoms.
 	rewardMean, rewardScale float32
+	atoms                   []float32 // returns, of a categorical head
+	spread                  Spread
 	model                   model
 	params                  []float32
 	summary                 Summary
@@ -28,30 +31,57 @@ type Summary struct {
 	HeldOut      int // prompts held out
 	Epochs       int // until the best held-out loss
 	Seed         uint64
+	Target       Target
 	WarmStart    bool    // training began from an earlier head
 	R2           float64 // on held-out prompts, all states
 	R2Last       float64 // on held-out prompts, last state of each response
 	Spearman     float64 // on held-out prompts, all states
 }
 
-func newHead(kind Kind, hidden int, features *Features) (*Head, error) {
-	if kind == Linear {
-		hidden = 0
-	}
-	m, err := newModel(kind, features.width, hidden)
-	if err != nil {
+func newHead(kind Kind, shape Shape, features *Features) (*Head, error) {
+	h := &Head{kind: kind, shape: shape, features: features, spread: HLGauss}
+	var err error
+	if h.model, err = newModel(kind, shape, features.width, h.promptWidth()); err != nil {
 		return nil, err
 	}
-	h := &Head{kind: kind, hidden: hidden, features: features, model: m, params: make([]float32, count(m))}
-	h.scratch.New = func() any { return newScratch(features.width, hidden) }
+	h.params = make([]float32, count(h.model))
+	h.scratch.New = func() any { return &scratch{} }
 	return h, nil
 }
 
-// Kind is the shape of the head.
+// twin is a copy of the head with parameters of its own.
+func (h *Head) twin() *Head {
+	t := &Head{
+		kind: h.kind, shape: h.shape, features: h.features, input: h.input, prompt: h.prompt,
+		rewardMean: h.rewardMean, rewardScale: h.rewardScale, atoms: h.atoms, spread: h.spread,
+		model: h.model, params: append([]float32(nil), h.params...), summary: h.summary,
+	}
+	t.scratch.New = h.scratch.New
+	return t
+}
+
+// promptWidth is the width of a prompt's rows, 0 when the head does not look at them.
+func (h *Head) promptWidth() int {
+	if h.kind == Recall && h.shape.looks() {
+		return h.features.hidden
+	}
+	return 0
+}
+
+// Kind is the kind of the head.
 func (h *Head) Kind() Kind { return h.kind }
+
+// Shape is the size of the head, every default filled in.
+func (h *Head) Shape() Shape { return h.shape }
+
+// Atoms are the returns of a categorical head, nil of one that gives the mean alone.
+func (h *Head) Atoms() []float32 { return append([]float32(nil), h.atoms...) }
 
 // Features lays out the rows that Predict takes.
 func (h *Head) Features() *Features { return h.features }
+
+// NeedsPrompt reports whether the head looks back at the prompt's own states.
+func (h *Head) NeedsPrompt() bool { return h.promptWidth() > 0 }
 
 // Parameters is the number of trained parameters.
 func (h *Head) Parameters() int { return len(h.params) }
@@ -74,32 +104,151 @@ func (h *Head) CheckBackbone(fingerprint string) error {
 }
 
 // Predict writes the values of n states, in units of reward, to out. rows is
-// [n][Features.Width] as [Accumulator.AppendRow] gives them.
+// [n][Features.Width] as [Accumulator.AppendRow] gives them. A head of kind [Recall] needs
+// more than a row: use [Head.Begin] and [Head.Values], which serve all kinds.
 func (h *Head) Predict(rows []float32, n int, out []float32) error {
 	w := h.features.width
+	if h.kind == Recall {
+		return fmt.Errorf("valuehead: a %s head has no value for a row alone (begin a memory with Head.Begin, push the tokens and ask Head.Values)", h.kind)
+	}
 	if n < 0 || len(rows) < n*w || len(out) < n {
 		return fmt.Errorf("valuehead: %d floats are no %d rows of %d, or %d values do not hold them (make the rows with the head's own features)", len(rows), n, w, len(out))
 	}
 	s := h.scratch.Get().(*scratch)
 	defer h.scratch.Put(s)
+	k := h.shape.outputs()
 	for from := 0; from < n; from += sliceRows {
-		part := min(sliceRows, n-from)
-		for i := range part {
-			at := (from + i) * w
-			h.standardise(s.x[i*w:], rows[at:at+w])
-		}
-		h.model.forward(h.params, s, part)
-		for i, v := range s.out[:part] {
-			out[from+i] = h.rewardMean + h.rewardScale*v
+		s.rewind()
+		s.reset()
+		s.n = min(sliceRows, n-from)
+		s.x = h.input.appendTo(s.x, rows[from*w:(from+s.n)*w])
+		s.out = s.floats(s.n * k)
+		h.model.forward(h.params, s)
+		for i := range s.n {
+			out[from+i] = h.value(s.out[i*k:(i+1)*k], Reading{})
 		}
 	}
 	return nil
 }
 
-func (h *Head) standardise(dst, row []float32) {
-	mean, inverse := h.mean[:len(row)], h.inverse[:len(row)]
-	dst = dst[:len(row)]
-	for j, v := range row {
-		dst[j] = (v - mean[j]) * inverse[j]
+// rows appends the rows of an example's states to dst. memory is scratch.
+func (h *Head) rows(dst []float32, memory *Accumulator, e Example) ([]float32, error) {
+	if h.promptWidth() > 0 && e.Prompt == nil {
+		return nil, fmt.Errorf("valuehead: prompt %q: its own states are missing (collect them: the head looks back at them)", e.Trajectory.Prompt)
 	}
+	memory.begin(h.lastOfPrompt(e.Prompt))
+	s, t := h.features.schema, e.Trajectory
+	for i := range t.Tokens {
+		if err := memory.Push(t.Hidden[i*s.Width:(i+1)*s.Width], t.Scalars[i*len(s.Scalars):(i+1)*len(s.Scalars)]); err != nil {
+			return nil, err
+		}
+		dst = memory.AppendRow(dst)
+	}
+	return dst, nil
+}
+
+// lastOfPrompt is the row of chosen layers after the prompt's last token, nil for a head
+// that does not look at it.
+func (h *Head) lastOfPrompt(p *Prompt) []float32 {
+	if h.promptWidth() == 0 || p == nil {
+		return nil
+	}
+	last := Prompt{Hidden: p.Hidden[len(p.Hidden)-h.features.schema.Width:]}
+	return h.features.appendPrompt(nil, &last)
+}
+
+// load fills the scratch's batch with examples, in standardised rows, and makes room for
+// outputs. memory is scratch.
+func (h *Head) load(s *scratch, memory *Accumulator, examples []Example) error {
+	s.rewind()
+	s.reset()
+	for _, e := range examples {
+		n := len(e.Trajectory.Tokens)
+		rows, err := h.rows(s.floats(n * h.features.width)[:0], memory, e)
+		if err != nil {
+			return err
+		}
+		s.x = h.input.appendTo(s.x, rows)
+		s.n += n
+		s.starts = append(s.starts, s.n)
+		s.tokens = append(s.tokens, e.Trajectory.Tokens...)
+		if h.promptWidth() > 0 {
+			s.promptIDs = append(s.promptIDs, e.Prompt.Tokens)
+			raw := h.features.appendPrompt(s.floats(len(e.Prompt.Tokens) * h.promptWidth())[:0], e.Prompt)
+			s.p = h.prompt.appendTo(s.p, raw)
+			s.pstarts = append(s.pstarts, len(s.p)/h.promptWidth())
+		}
+	}
+	k := h.shape.outputs()
+	s.out, s.dout = s.floats(s.n*k), s.floats(s.n*k)
+	return nil
+}
+
+// sliceRows is about how many rows go through a model at once. It is fixed, so that sums
+// over the slices of a minibatch do not depend on the number of workers.
+const sliceRows = 128
+
+// slicesOf cuts examples into slices of whole responses with at least sliceRows states,
+// but for the last.
+func slicesOf(examples []Example) (out [][]Example) {
+	from, n := 0, 0
+	for i, e := range examples {
+		if n += len(e.Trajectory.Tokens); n >= sliceRows || i == len(examples)-1 {
+			out = append(out, examples[from:i+1])
+			from, n = i+1, 0
+		}
+	}
+	return out
+}
+
+// each runs all states of entries through the model and calls visit with the outputs of
+// every example, [T][outputs], in order.
+func (h *Head) each(ctx context.Context, src Source, entries []entry, workers int, visit func(e Example, out []float32)) error {
+	memories := make([]*Accumulator, workers)
+	scratches := make([]*scratch, workers)
+	for i := range workers {
+		memories[i], scratches[i] = h.features.NewAccumulator(), h.scratch.Get().(*scratch)
+		defer h.scratch.Put(scratches[i])
+	}
+	var some []Example
+	n := 0
+	flush := func() error {
+		parts := slicesOf(some)
+		for len(parts) > 0 {
+			now := parts[:min(workers, len(parts))]
+			parts = parts[len(now):]
+			errs := make([]error, len(now))
+			parallel(workers, len(now), func(i int) {
+				if errs[i] = h.load(scratches[i], memories[i], now[i]); errs[i] == nil {
+					h.model.forward(h.params, scratches[i])
+				}
+			})
+			for i, part := range now {
+				if errs[i] != nil {
+					return errs[i]
+				}
+				at := 0
+				for _, e := range part {
+					size := len(e.Trajectory.Tokens) * h.shape.outputs()
+					visit(e, scratches[i].out[at:at+size])
+					at += size
+				}
+			}
+		}
+		some, n = some[:0], 0
+		return ctx.Err()
+	}
+	for _, e := range entries {
+		ex, err := src.At(e.index)
+		if err != nil {
+			return err
+		}
+		some = append(some, ex)
+		if n += e.tokens; n >= workers*sliceRows {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
 }

@@ -2,31 +2,20 @@ package valuehead
 
 import "math/rand/v2"
 
-// linear is w [1][in] and b [1].
-type linear struct{ in int }
+// linear is w [outs][in] and b [outs].
+type linear struct{ in, outs int }
 
 func (l linear) tensors() []tensor {
-	return []tensor{{"out.weight", 1, l.in, true}, {"out.bias", 1, 1, false}}
+	return []tensor{{"out.weight", l.outs, l.in, true}, {"out.bias", 1, l.outs, false}}
 }
 
 func (l linear) init(params []float32, _ *rand.Rand) { clear(params) }
 
-func (l linear) forward(params []float32, s *scratch, n int) {
-	w, b := params[:l.in], params[l.in]
-	gemm(false, true, n, 1, l.in, 1, s.x, l.in, w, l.in, 0, s.out, 1)
-	for i := range s.out[:n] {
-		s.out[i] += b
-	}
+func (l linear) forward(params []float32, s *scratch) {
+	fully(s.n, l.outs, l.in, s.x, params, params[l.outs*l.in:], s.out)
 }
 
-func (l linear) backward(_ []float32, s *scratch, n int, dout, grad []float32) {
-	gemm(false, false, 1, l.in, n, 1, dout, n, s.x, l.in, 0, grad, l.in)
-	grad[l.in] = sum(dout[:n])
-}
-
-func sum(x []float32) (total float32) {
-	for _, v := range x {
-		total += v
-	}
-	return total
+func (l linear) backward(_ []float32, s *scratch, grad []float32) {
+	gemm(true, false, l.outs, l.in, s.n, 1, s.dout, l.outs, s.x, l.in, 0, grad, l.in)
+	sumRows(s.n, s.dout, grad[l.outs*l.in:])
 }

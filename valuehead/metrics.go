@@ -17,56 +17,61 @@ type Score struct {
 	// returns do not vary.
 	Spearman float64 `json:"spearman"`
 	MSE      float64 `json:"mse"` // in squared units of reward
+	// ECE is the expected calibration error in units of reward: over bins of equally
+	// many states by value, the mean distance of a bin's mean value from its mean return.
+	ECE float64 `json:"ece"`
 }
 
 // Metrics is the quality of a head on a dataset.
 type Metrics struct {
-	All    Score    `json:"all"`
-	Fifths [5]Score `json:"fifths"` // by relative position in the response
-	Last   Score    `json:"last"`   // the last state of each response
+	All         Score    `json:"all"`
+	Fifths      [5]Score `json:"fifths"` // by relative position in the response
+	Quarters    [4]Score `json:"quarters"`
+	Last        Score    `json:"last"`        // the last state of each response
+	Reliability []Bin    `json:"reliability"` // of all states
 }
 
-// Evaluate scores the head on all states of d, which must have the head's features, on
+// Evaluate scores the head on all states of src, which must have the head's features, on
 // up to workers goroutines.
-func (h *Head) Evaluate(ctx context.Context, d *Dataset, workers int) (Metrics, error) {
-	values, err := h.values(ctx, d, workers)
+func (h *Head) Evaluate(ctx context.Context, src Source, workers int) (Metrics, error) {
+	if !src.Features().equal(h.features) {
+		return Metrics{}, errFeatures
+	}
+	all, _, err := survey(ctx, src)
 	if err != nil {
 		return Metrics{}, err
 	}
-	var m Metrics
+	return h.evaluate(ctx, src, all, workers)
+}
+
+func (h *Head) evaluate(ctx context.Context, src Source, entries []entry, workers int) (Metrics, error) {
 	var all, last pairs
 	var fifths [5]pairs
-	for i, t := range d.trajectories {
-		n := len(t.targets)
-		for k, r := range t.targets {
-			v := values[i][k]
+	var quarters [4]pairs
+	k := h.shape.outputs()
+	err := h.each(ctx, src, entries, workers, func(e Example, out []float32) {
+		n, r := len(e.Trajectory.Tokens), e.Trajectory.Reward
+		for i := range n {
+			v := h.value(out[i*k:(i+1)*k], Reading{})
 			all.add(v, r)
-			fifths[5*k/n].add(v, r)
+			fifths[5*i/n].add(v, r)
+			quarters[4*i/n].add(v, r)
+			if i == n-1 {
+				last.add(v, r)
+			}
 		}
-		last.add(values[i][n-1], t.targets[n-1])
+	})
+	if err != nil {
+		return Metrics{}, err
 	}
-	m.All, m.Last = all.score(), last.score()
+	m := Metrics{All: all.score(), Last: last.score(), Reliability: reliability(&all)}
 	for i := range fifths {
 		m.Fifths[i] = fifths[i].score()
 	}
-	return m, nil
-}
-
-// values predicts every state, one slice a trajectory.
-func (h *Head) values(ctx context.Context, d *Dataset, workers int) ([][]float32, error) {
-	if !d.features.equal(h.features) {
-		return nil, errFeatures
+	for i := range quarters {
+		m.Quarters[i] = quarters[i].score()
 	}
-	out := make([][]float32, len(d.trajectories))
-	errs := make([]error, len(d.trajectories))
-	parallel(workers, len(out), func(i int) {
-		t := &d.trajectories[i]
-		out[i] = make([]float32, len(t.targets))
-		if errs[i] = ctx.Err(); errs[i] == nil {
-			errs[i] = h.Predict(t.rows, len(t.targets), out[i])
-		}
-	})
-	return out, cmp.Or(errs...)
+	return m, nil
 }
 
 // pairs collects values and returns of the same states.
@@ -82,22 +87,38 @@ func (p *pairs) score() Score {
 	if n == 0 {
 		return Score{}
 	}
-	mean := 0.0
+	r2, residual := p.explained()
+	s := Score{States: len(p.values), R2: r2, MSE: residual / n, Spearman: correlation(ranks(p.values), ranks(p.returns))}
+	for _, b := range reliability(p) {
+		s.ECE += float64(b.States) / n * math.Abs(b.Value-b.Return)
+	}
+	return s
+}
+
+// r2 is the share of the returns' variance that the values explain, 0 where they do not
+// vary.
+func (p *pairs) r2() float64 {
+	r2, _ := p.explained()
+	return r2
+}
+
+// explained also returns the sum of squared errors.
+func (p *pairs) explained() (r2, residual float64) {
+	mean, n := 0.0, float64(len(p.returns))
 	for _, r := range p.returns {
 		mean += float64(r)
 	}
 	mean /= n
-	var residual, total float64
+	total := 0.0
 	for i, r := range p.returns {
 		e, d := float64(r)-float64(p.values[i]), float64(r)-mean
 		residual += e * e
 		total += d * d
 	}
-	s := Score{States: len(p.values), MSE: residual / n, Spearman: correlation(ranks(p.values), ranks(p.returns))}
 	if total > 0 {
-		s.R2 = 1 - residual/total
+		r2 = 1 - residual/total
 	}
-	return s
+	return r2, residual
 }
 
 // ranks are the positions in sorted order, ties at the mean of theirs.

@@ -6,13 +6,13 @@ import (
 )
 
 // mlp has one hidden layer with the SiLU activation, z sigmoid(z):
-// W1 [hidden][in], b1 [hidden], w2 [1][hidden], b2 [1].
-type mlp struct{ in, hidden int }
+// W1 [hidden][in], b1 [hidden], W2 [outs][hidden], b2 [outs].
+type mlp struct{ in, hidden, outs int }
 
 func (m mlp) tensors() []tensor {
 	return []tensor{
 		{"hidden.weight", m.hidden, m.in, true}, {"hidden.bias", 1, m.hidden, false},
-		{"out.weight", 1, m.hidden, true}, {"out.bias", 1, 1, false},
+		{"out.weight", m.outs, m.hidden, true}, {"out.bias", 1, m.outs, false},
 	}
 }
 
@@ -22,63 +22,33 @@ func (m mlp) init(params []float32, rng *rand.Rand) {
 		t := m.tensors()[i]
 		clear(part)
 		if t.decay {
-			scale := 1 / math.Sqrt(float64(t.cols))
-			for k := range part {
-				part[k] = float32(rng.NormFloat64() * scale)
-			}
+			normal(part, rng, 1/math.Sqrt(float64(t.cols)))
 		}
 	}
 }
 
-func (m mlp) forward(params []float32, s *scratch, n int) {
-	h := m.hidden
-	w1, rest := params[:h*m.in], params[h*m.in:]
-	b1, w2, b2 := rest[:h], rest[h:2*h], rest[2*h]
-	gemm(false, true, n, h, m.in, 1, s.x, m.in, w1, m.in, 0, s.z, h)
-	for i := range n {
-		z, sig, act := s.z[i*h:(i+1)*h], s.sig[i*h:(i+1)*h], s.act[i*h:(i+1)*h]
-		for j, b := range b1 {
-			z[j] += b
-			sig[j] = sigmoid(z[j])
-			act[j] = z[j] * sig[j]
-		}
-		if s.keep != nil {
-			for j, k := range s.keep[i*h : (i+1)*h] {
-				act[j] *= k
-			}
-		}
-		out := b2
-		for j, w := range w2 {
-			out += w * act[j]
-		}
-		s.out[i] = out
-	}
+// mlpTape is what the hidden layer leaves for backward, [n][hidden] each.
+type mlpTape struct{ z, sig, act, keep []float32 }
+
+func (m mlp) forward(params []float32, s *scratch) {
+	p := parts(m, params)
+	size := s.n * m.hidden
+	t := mlpTape{s.floats(size), s.floats(size), s.floats(size), s.mask(size)}
+	fully(s.n, m.hidden, m.in, s.x, p[0], p[1], t.z)
+	silu(t.z, t.sig, t.act, t.keep)
+	fully(s.n, m.outs, m.hidden, t.act, p[2], p[3], s.out)
+	s.tape = t
 }
 
-func (m mlp) backward(params []float32, s *scratch, n int, dout, grad []float32) {
-	h := m.hidden
-	w2 := params[h*m.in+h : h*m.in+2*h]
-	gw1, rest := grad[:h*m.in], grad[h*m.in:]
-	gb1, gw2 := rest[:h], rest[h:2*h]
-	clear(rest)
-	rest[2*h] = sum(dout[:n])
-	for i, d := range dout[:n] {
-		z, sig, dz := s.z[i*h:(i+1)*h], s.sig[i*h:(i+1)*h], s.dz[i*h:(i+1)*h]
-		act := s.act[i*h : (i+1)*h]
-		for j, w := range w2 {
-			gw2[j] += d * act[j]
-			dz[j] = d * w * sig[j] * (1 + z[j]*(1-sig[j]))
-		}
-		if s.keep != nil {
-			for j, k := range s.keep[i*h : (i+1)*h] {
-				dz[j] *= k
-			}
-		}
-		for j, v := range dz {
-			gb1[j] += v
-		}
-	}
-	gemm(true, false, h, m.in, n, 1, s.dz, h, s.x, m.in, 0, gw1, m.in)
+func (m mlp) backward(params []float32, s *scratch, grad []float32) {
+	p, g, t := parts(m, params), parts(m, grad), s.tape.(mlpTape)
+	gemm(true, false, m.outs, m.hidden, s.n, 1, s.dout, m.outs, t.act, m.hidden, 0, g[2], m.hidden)
+	sumRows(s.n, s.dout, g[3])
+	d := s.floats(s.n * m.hidden)
+	gemm(false, false, s.n, m.hidden, m.outs, 1, s.dout, m.outs, p[2], m.hidden, 0, d, m.hidden)
+	siluBack(t.z, t.sig, t.keep, d)
+	gemm(true, false, m.hidden, m.in, s.n, 1, d, m.hidden, s.x, m.in, 0, g[0], m.in)
+	sumRows(s.n, d, g[1])
 }
 
 // dropout fills keep with 0 with probability p and with 1/(1-p) otherwise. p is rounded

@@ -11,18 +11,24 @@ type Kind string
 const (
 	Linear Kind = "linear" // V = w x + b
 	MLP    Kind = "mlp"    // V = w2 silu(W1 x + b1) + b2
+	// Recall carries a learned memory along the response and looks back at the prompt's
+	// own states; see [Shape].
+	Recall Kind = "recall"
 )
 
-// model maps standardised rows to standardised values. Its parameters are one vector,
-// so that the optimiser and the sum over slices of a minibatch are plain loops.
+// Kinds are all shapes of heads.
+var Kinds = []Kind{Linear, MLP, Recall}
+
+// model maps the standardised rows of responses to outputs. Its parameters are one
+// vector, so that the optimiser and the sum over slices of a minibatch are plain loops.
 type model interface {
 	tensors() []tensor
 	init(params []float32, rng *rand.Rand)
-	// forward computes s.out from the first n rows of s.x.
-	forward(params []float32, s *scratch, n int)
-	// backward sets grad to the gradient of sum_i dout_i out_i, after a forward of
-	// the same rows.
-	backward(params []float32, s *scratch, n int, dout, grad []float32)
+	// forward computes s.out [n][outputs] from the rows of s.batch.
+	forward(params []float32, s *scratch)
+	// backward sets grad to the gradient of sum dout out, s.dout being [n][outputs],
+	// after a forward of the same batch with the same parameters.
+	backward(params []float32, s *scratch, grad []float32)
 }
 
 // tensor is a named part of the parameter vector, [rows][cols], row-major.
@@ -32,17 +38,21 @@ type tensor struct {
 	decay      bool // weights decay, biases do not
 }
 
-// newModel returns the model of a kind for rows of width floats.
-func newModel(kind Kind, width, hidden int) (model, error) {
-	switch {
-	case kind == Linear:
-		return linear{width}, nil
-	case kind == MLP && hidden > 0:
-		return mlp{width, hidden}, nil
-	case kind == MLP:
-		return nil, fmt.Errorf("%d hidden units (choose at least 1)", hidden)
+// newModel returns the model of a shape for rows of width floats, and prompts' rows of
+// promptWidth.
+func newModel(kind Kind, shape Shape, width, promptWidth int) (model, error) {
+	if shape.Hidden < 1 && kind != Linear {
+		return nil, fmt.Errorf("%d hidden units (choose at least 1)", shape.Hidden)
 	}
-	return nil, fmt.Errorf("unknown kind %q (choose %s or %s)", kind, Linear, MLP)
+	switch kind {
+	case Linear:
+		return linear{width, shape.outputs()}, nil
+	case MLP:
+		return mlp{width, shape.Hidden, shape.outputs()}, nil
+	case Recall:
+		return newRecallNet(shape, width, promptWidth)
+	}
+	return nil, fmt.Errorf("unknown kind %q (choose from %q)", kind, Kinds)
 }
 
 // count is the number of parameters.
@@ -65,21 +75,123 @@ func parts(m model, params []float32) [][]float32 {
 	return out
 }
 
-// sliceRows is how many rows go through a model at once. It is fixed, so that sums over
-// the slices of a minibatch do not depend on the number of workers.
-const sliceRows = 128
+// batch is a slice of a minibatch: the rows of whole responses, one response after the
+// other, and their prompts.
+type batch struct {
+	n         int
+	x         []float32 // [n][width], standardised
+	starts    []int     // first row of each response, and n
+	tokens    []int32   // [n]
+	promptIDs [][]int32 // tokens of the prompt of each response
+	p         []float32 // [all prompts' tokens][prompt width], standardised
+	pstarts   []int     // first row of each prompt in p, and their end
+}
+
+// reset empties the batch.
+func (b *batch) reset() {
+	b.n, b.x, b.tokens, b.promptIDs, b.p = 0, b.x[:0], b.tokens[:0], b.promptIDs[:0], b.p[:0]
+	b.starts, b.pstarts = append(b.starts[:0], 0), append(b.pstarts[:0], 0)
+}
 
 // scratch is the working memory of one slice.
 type scratch struct {
-	x       []float32 // [sliceRows][width], standardised
-	z, sig  []float32 // [sliceRows][hidden]: before the activation, and its sigmoid
-	act, dz []float32 // [sliceRows][hidden]
-	keep    []float32 // [sliceRows][hidden] factors of dropout; nil for none
-	out     []float32 // [sliceRows]
-	dout    []float32
+	batch
+	out, dout []float32 // [n][outputs]
+	// Dropout, while training: rng is nil otherwise.
+	drop float32
+	rng  *rand.PCG
+	tape any // what forward leaves for backward
+	pool []float32
+	used int
 }
 
-func newScratch(width, hidden int) *scratch {
-	rows := func(cols int) []float32 { return make([]float32, sliceRows*cols) }
-	return &scratch{x: rows(width), z: rows(hidden), sig: rows(hidden), act: rows(hidden), dz: rows(hidden), out: rows(1), dout: rows(1)}
+// rows returns n floats of the scratch's own memory, valid until rewind. They are not
+// cleared.
+func (s *scratch) floats(n int) []float32 {
+	if s.used+n > len(s.pool) {
+		s.pool = make([]float32, max(2*len(s.pool), n, 1<<12)) // slices of the old pool stay valid
+		s.used = 0
+	}
+	x := s.pool[s.used : s.used+n : s.used+n]
+	s.used += n
+	return x
+}
+
+func (s *scratch) zeros(n int) []float32 {
+	x := s.floats(n)
+	clear(x)
+	return x
+}
+
+// rewind frees what floats gave.
+func (s *scratch) rewind() { s.used = 0 }
+
+// mask returns n factors of dropout, or nil outside training.
+func (s *scratch) mask(n int) []float32 {
+	if s.rng == nil || s.drop <= 0 {
+		return nil
+	}
+	keep := s.floats(n)
+	dropout(keep, s.drop, s.rng)
+	return keep
+}
+
+// fully is a layer y = x W^T + b of n rows, W being [outs][ins].
+func fully(n, outs, ins int, x, w, b, y []float32) {
+	gemm(false, true, n, outs, ins, 1, x, ins, w, ins, 0, y, outs)
+	if b != nil {
+		addRows(n, y, b)
+	}
+}
+
+// addRows adds b to each of the n rows of y.
+func addRows(n int, y, b []float32) {
+	for i := range n {
+		row := y[i*len(b):][:len(b)]
+		for j, v := range b {
+			row[j] += v
+		}
+	}
+}
+
+// sumRows sets g to the sum of the n rows of y.
+func sumRows(n int, y, g []float32) {
+	clear(g)
+	for i := range n {
+		row := y[i*len(g):][:len(g)]
+		for j, v := range row {
+			g[j] += v
+		}
+	}
+}
+
+// silu computes act = z sigmoid(z), times keep where there is one, and leaves the
+// sigmoid in sig.
+func silu(z, sig, act, keep []float32) {
+	sig, act = sig[:len(z)], act[:len(z)]
+	for i, v := range z {
+		sig[i] = sigmoid(v)
+		act[i] = v * sig[i]
+	}
+	for i, k := range keep {
+		act[i] *= k
+	}
+}
+
+// siluBack turns d, the gradient of act, into that of z.
+func siluBack(z, sig, keep, d []float32) {
+	for i, k := range keep {
+		d[i] *= k
+	}
+	z, sig = z[:len(d)], sig[:len(d)]
+	for i := range d {
+		d[i] *= sig[i] * (1 + z[i]*(1-sig[i]))
+	}
+}
+
+// normal fills w with normal numbers of the given deviation.
+func normal(w []float32, rng *rand.Rand, deviation float64) {
+	for i := range w {
+		w[i] = float32(rng.NormFloat64() * deviation)
+	}
 }

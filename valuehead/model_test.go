@@ -92,50 +92,141 @@ func TestDropout(t *testing.T) {
 	}
 }
 
+// randomBatch fills a scratch with responses of the given lengths to prompts of their
+// own, which share tokens with them.
+func randomBatch(rng *rand.Rand, width, promptWidth, outs int, lengths, prompts []int) *scratch {
+	s := &scratch{}
+	s.reset()
+	random := func(n int) []float32 {
+		x := make([]float32, n)
+		normal(x, rng, 1)
+		return x
+	}
+	ids := func(n int) []int32 {
+		x := make([]int32, n)
+		for i := range x {
+			x[i] = int32(rng.IntN(3))
+		}
+		return x
+	}
+	for i, n := range lengths {
+		s.n += n
+		s.starts = append(s.starts, s.n)
+		s.tokens = append(s.tokens, ids(n)...)
+		s.promptIDs = append(s.promptIDs, ids(prompts[i]))
+		s.pstarts = append(s.pstarts, s.pstarts[i]+prompts[i])
+	}
+	s.x, s.p = random(s.n*width), random(s.pstarts[len(lengths)]*promptWidth)
+	s.out, s.dout = make([]float32, s.n*outs), random(s.n*outs)
+	return s
+}
+
 // Every parameter's gradient against a central difference of the loss.
 func TestGradient(t *testing.T) {
-	const in, hidden, n = 5, 4, 7
+	const in, pw = 5, 3
+	recall := func(s Shape) model {
+		m, err := newRecallNet(s, in, pw*min(s.Values, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	full := Shape{Hidden: 4, Channels: 3, Keys: 2, Values: 3, Products: 2, Scan: 2, Embedding: 2, Vocabulary: 3}
+	atoms, sums, plain, blind, still := full, full, full, full, full
+	still.Scan = 0
+	atoms.Atoms = 3
+	sums.Advantages = true
+	plain.Embedding = 0
+	blind.Keys, blind.Values, blind.Products = 0, 0, 0
 	for name, test := range map[string]struct {
 		m    model
+		outs int
 		drop bool
 	}{
-		"linear": {linear{in}, false}, "mlp": {mlp{in, hidden}, false}, "mlp with dropout": {mlp{in, hidden}, true},
+		"linear":            {linear{in, 1}, 1, false},
+		"linear with atoms": {linear{in, 3}, 3, false},
+		"mlp":               {mlp{in, 4, 1}, 1, false},
+		"mlp with dropout":  {mlp{in, 4, 2}, 2, true},
+		"recall":            {recall(full), 1, false},
+		"recall with atoms": {recall(atoms), 3, true},
+		"sum of advantages": {recall(sums), 1, false},
+		"without embedding": {recall(plain), 1, false},
+		"without attention": {recall(blind), 1, false},
+		"without scans":     {recall(still), 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 6))
 			params, grad := make([]float32, count(test.m)), make([]float32, count(test.m))
-			s := newScratch(in, hidden)
-			dout := make([]float32, n)
-			for _, x := range [][]float32{params, s.x[:n*in], dout} {
-				for i := range x {
-					x[i] = float32(rng.NormFloat64())
-				}
-			}
+			s := randomBatch(rng, in, pw, test.outs, []int{4, 1, 3}, []int{5, 2, 3})
+			normal(params, rng, 0.5)
+			normal(grad, rng, 1) // must be overwritten
 			if test.drop {
-				s.keep = make([]float32, len(s.act))
-				dropout(s.keep, 0.5, rand.NewPCG(1, 1))
+				s.drop, s.rng = 0.5, rand.NewPCG(1, 1)
 			}
 			loss := func() (sum float64) {
-				test.m.forward(params, s, n)
-				for i, d := range dout {
+				s.rewind()
+				if test.drop {
+					s.rng.Seed(1, 1)
+				}
+				test.m.forward(params, s)
+				for i, d := range s.dout {
 					sum += float64(d) * float64(s.out[i])
 				}
 				return sum
 			}
 			loss()
-			test.m.backward(params, s, n, dout, grad)
-			const step = 1.0 / 128 // float32 sums near 1 leave an error of about 1e-5
-			for i, p := range params {
-				params[i] = p + step
-				up := loss()
-				params[i] = p - step
-				down := loss()
-				params[i] = p
-				if want := (up - down) / (2 * step); math.Abs(float64(grad[i])-want) > 1e-3*math.Max(1, math.Abs(want)) {
-					t.Errorf("parameter %d: gradient %g, difference %g", i, grad[i], want)
+			test.m.backward(params, s, grad)
+			names := parts(test.m, make([]float32, len(params)))
+			const step = 1.0 / 64 // float32 sums near 1 leave an error of about 1e-5
+			i := 0
+			for k, part := range names {
+				for range part {
+					p := params[i]
+					difference := func(step float32) float64 {
+						params[i] = p + step
+						up := loss()
+						params[i] = p - step
+						down := loss()
+						params[i] = p
+						return (up - down) / (2 * float64(step))
+					}
+					// Richardson's extrapolation cancels the error in step^2.
+					want := (4*difference(step/2) - difference(step)) / 3
+					if math.Abs(float64(grad[i])-want) > 2e-3*math.Max(1, math.Abs(want)) {
+						t.Errorf("%s: parameter %d: gradient %g, difference %g", test.m.tensors()[k].name, i, grad[i], want)
+					}
+					i++
 				}
 			}
 		})
+	}
+}
+
+// The length of a match against its definition.
+func TestMatcher(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	random := func(n int) []int32 {
+		x := make([]int32, n)
+		for i := range x {
+			x[i] = int32(rng.IntN(2))
+		}
+		return x
+	}
+	for range 50 {
+		prompt, response := random(12), random(9)
+		m := newMatcher(prompt)
+		for k, token := range response {
+			m.push(token)
+			for j := range prompt {
+				want := 0
+				for want < matchLevels-1 && want <= j && want <= k && prompt[j-want] == response[k-want] {
+					want++
+				}
+				if int(m.at[j]) != want {
+					t.Fatalf("prompt %v, response %v: %d tokens match at %d, want %d", prompt, response[:k+1], m.at[j], j, want)
+				}
+			}
+		}
 	}
 }
 

@@ -2,37 +2,37 @@ package valuehead
 
 import "math"
 
-// fitScales sets the head's mean and inverse deviation of every column, and those of
-// the rewards, to the dataset's. A column that does not vary is only centred.
-func (h *Head) fitScales(d *Dataset) {
-	width := h.features.width
-	h.mean, h.inverse = make([]float32, width), make([]float32, width)
-	// Sums of differences from the first row, so that a large mean costs no digits.
-	first := d.trajectories[0].rows[:width]
-	total, squares := make([]float64, width), make([]float64, width)
-	var rewards, rewardSquares float64
-	origin := float64(d.trajectories[0].targets[0])
-	for _, t := range d.trajectories {
-		for at := 0; at < len(t.rows); at += width {
-			for j, v := range t.rows[at : at+width] {
-				diff := float64(v - first[j])
-				total[j] += diff
-				squares[j] += diff * diff
-			}
-		}
-		for _, r := range t.targets {
-			diff := float64(r) - origin
-			rewards += diff
-			rewardSquares += diff * diff
-		}
+// scaler collects the mean and the deviation of every column of rows.
+type scaler struct {
+	first          []float32 // sums are of differences from it, so that a large mean costs no digits
+	total, squares []float64
+	n              float64
+}
+
+func (c *scaler) add(rows []float32, width int) {
+	if c.first == nil && len(rows) > 0 {
+		c.first = append(c.first, rows[:width]...)
+		c.total, c.squares = make([]float64, width), make([]float64, width)
 	}
-	n := float64(d.states)
-	for j := range width {
-		mean, deviation := moments(float64(first[j]), total[j], squares[j], n)
-		h.mean[j], h.inverse[j] = float32(mean), float32(1/deviation)
+	for at := 0; at < len(rows); at += width {
+		for j, v := range rows[at : at+width] {
+			diff := float64(v - c.first[j])
+			c.total[j] += diff
+			c.squares[j] += diff * diff
+		}
+		c.n++
 	}
-	mean, deviation := moments(origin, rewards, rewardSquares, n)
-	h.rewardMean, h.rewardScale = float32(mean), float32(deviation)
+}
+
+// scales returns the means and the inverse deviations. A column that does not vary is
+// only centred.
+func (c *scaler) scales() (mean, inverse []float32) {
+	mean, inverse = make([]float32, len(c.first)), make([]float32, len(c.first))
+	for j := range c.first {
+		m, d := moments(float64(c.first[j]), c.total[j], c.squares[j], c.n)
+		mean[j], inverse[j] = float32(m), float32(1/d)
+	}
+	return mean, inverse
 }
 
 // moments returns the mean and the standard deviation of n numbers from the sums of
@@ -45,4 +45,60 @@ func moments(origin, total, squares, n float64) (mean, deviation float64) {
 		deviation = 1
 	}
 	return mean, deviation
+}
+
+// scaling standardises rows: (x - mean) * inverse, the inverse of the deviation.
+type scaling struct{ mean, inverse []float32 }
+
+// appendTo appends the standardised rows to dst.
+func (c scaling) appendTo(dst, rows []float32) []float32 {
+	w := len(c.mean)
+	at := len(dst)
+	dst = append(dst, rows...)
+	for ; at < len(dst); at += w {
+		row := dst[at : at+w]
+		mean, inverse := c.mean[:len(row)], c.inverse[:len(row)]
+		for j, v := range row {
+			row[j] = (v - mean[j]) * inverse[j]
+		}
+	}
+	return dst
+}
+
+// fitScales sets the scales of the head's inputs and returns, and its atoms, to the
+// examples that entries name.
+func (h *Head) fitScales(src Source, entries []entry) error {
+	var rows, prompts, returns scaler
+	memory := h.features.NewAccumulator()
+	var buf []float32
+	seen := make(map[string]bool)
+	low, high := float32(math.Inf(1)), float32(math.Inf(-1))
+	for _, e := range entries {
+		ex, err := src.At(e.index)
+		if err != nil {
+			return err
+		}
+		if buf, err = h.rows(buf[:0], memory, ex); err != nil {
+			return err
+		}
+		rows.add(buf, h.features.width)
+		r := ex.Trajectory.Reward
+		for range ex.Trajectory.Tokens {
+			returns.add([]float32{r}, 1)
+		}
+		low, high = min(low, r), max(high, r)
+		if h.promptWidth() > 0 && !seen[e.prompt] {
+			seen[e.prompt] = true
+			buf = h.features.appendPrompt(buf[:0], ex.Prompt)
+			prompts.add(buf, h.promptWidth())
+		}
+	}
+	h.input.mean, h.input.inverse = rows.scales()
+	h.prompt.mean, h.prompt.inverse = prompts.scales()
+	mean, inverse := returns.scales()
+	h.rewardMean, h.rewardScale = mean[0], 1/inverse[0]
+	if h.shape.Atoms > 0 {
+		h.atoms = atomsFor(h.shape.Atoms, low, high, h.spread)
+	}
+	return nil
 }

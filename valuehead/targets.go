@@ -1,11 +1,25 @@
 package valuehead
 
-// MonteCarlo fills in the regression targets of a trajectory's T states: each gets the
-// reward of the whole response, so that the loss is 1/2 sum_t (V(s_t) - R(x,y))^2
-// (Monte Carlo value estimation, arXiv 2503.02368). With one trajectory a prompt and no
-// further round this is FUDGE's regression on the outcome (arXiv 2104.05218).
-func MonteCarlo(targets []float32, reward float32) {
-	for t := range targets {
-		targets[t] = reward
+import "fmt"
+
+// Target names what a head's values are fitted to.
+type Target string
+
+const (
+	MonteCarloReturn Target = "monte-carlo" // [MonteCarlo]
+	FUDGE            Target = "fudge"       // [OutcomeOfFirst]
+	TDLambda         Target = "td"          // [LambdaReturns]
+	CDQ              Target = "cd-q"        // [NextValues]
+)
+
+// Targets are all of them.
+var Targets = []Target{MonteCarloReturn, FUDGE, TDLambda, CDQ}
+
+func (t Target) validate() error {
+	for _, known := range Targets {
+		if t == known {
+			return nil
+		}
 	}
+	return fmt.Errorf("valuehead: unknown target %q (choose from %q)", t, Targets)
 }

@@ -13,12 +13,16 @@ import (
 // "off" is possible, a negative value is it.
 type TrainOptions struct {
 	Kind        Kind    // default MLP
-	Hidden      int     // units of the MLP's hidden layer; default 192
-	Dropout     float64 // of the MLP's hidden layer; default 0.3
-	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon
-	Batch       int     // states in a minibatch; default 1024
+	Shape       Shape   // of the head
+	Hidden      int     // shorthand for Shape.Hidden
+	Spread      Spread  // of a categorical head's targets; default HLGauss
+	Target      Target  // default MonteCarloReturn
+	Lambda      float64 // of TDLambda; default 0.95
+	Dropout     float64 // of hidden layers; default 0.3, of Recall 0.1
+	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 8
+	Batch       int     // states in a minibatch, at least; default 1024
 	Rate        float64 // peak learning rate of AdamW; default 0.002
-	WeightDecay float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1
+	WeightDecay float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1, of Recall 0.1
 	Warmup      float64 // share of the steps over which the rate rises; default 0.05
 	Patience    int     // epochs without a better held-out loss before stopping; default 3
 	HeldOut     float64 // share of the prompts held out; default 0.1
@@ -32,19 +36,22 @@ type TrainOptions struct {
 	Progress func(Progress)
 }
 
-// Progress is how far training has come. Losses are 1/2 (V - R)^2 a state, in units of
-// the reward's variance: 0.5 is what the mean reward gives.
+// Progress is how far training has come. Losses are those of a state: 1/2 (V - R)^2 in
+// units of the reward's variance, so that 0.5 is what the mean reward gives; of a
+// categorical head the divergence of its distribution from the target's, in nats.
 type Progress struct {
 	Step, Steps   int // minibatches, over all epochs
 	Epoch, Epochs int // finished
 	TrainLoss     float64
 	HeldOutLoss   float64 // after the last epoch; before that, of the head at the start
+	HeldOutR2     float64 // after the last epoch
 }
 
 // Epoch is one line of the learning curve, losses as in [Progress].
 type Epoch struct {
 	TrainLoss   float64 `json:"train_loss"`
 	HeldOutLoss float64 `json:"held_out_loss"`
+	HeldOutR2   float64 `json:"held_out_r2"`
 }
 
 // Report tells how training went.
@@ -67,25 +74,41 @@ func (o *TrainOptions) defaults() {
 		}
 		*v = max(*v, 0)
 	}
-	set(&o.Dropout, 0.3)
-	set(&o.WeightDecay, 1)
+	if o.Kind == "" {
+		o.Kind = MLP
+	}
+	dropout, decay, epochs := 0.3, 1.0, 4
+	if o.Kind == Recall {
+		dropout, decay, epochs = 0.1, 0.1, 8
+	}
+	set(&o.Dropout, dropout)
+	set(&o.WeightDecay, decay)
 	set(&o.Warmup, 0.05)
+	if o.Lambda == 0 {
+		o.Lambda = 0.95
+	}
 	if o.HeldOut == 0 {
 		o.HeldOut = 0.1
 	}
 	if o.Rate == 0 {
 		o.Rate = 0.002
 	}
+	if o.Shape.Hidden == 0 {
+		o.Shape.Hidden = o.Hidden
+	}
 	for _, n := range []struct {
 		v  *int
 		to int
-	}{{&o.Hidden, 192}, {&o.Epochs, 4}, {&o.Batch, 1024}, {&o.Patience, 3}, {&o.Workers, runtime.GOMAXPROCS(0)}} {
+	}{{&o.Epochs, epochs}, {&o.Batch, 1024}, {&o.Patience, 3}, {&o.Workers, runtime.GOMAXPROCS(0)}} {
 		if *n.v == 0 {
 			*n.v = n.to
 		}
 	}
-	if o.Kind == "" {
-		o.Kind = MLP
+	if o.Target == "" {
+		o.Target = MonteCarloReturn
+	}
+	if o.Spread == "" {
+		o.Spread = HLGauss
 	}
 }
 
@@ -97,64 +120,115 @@ func (o *TrainOptions) validate() error {
 		return fmt.Errorf("valuehead: learning rate %v (choose a positive one, such as 0.002)", o.Rate)
 	case !(o.Dropout < 1):
 		return fmt.Errorf("valuehead: dropout %v (choose one below 1)", o.Dropout)
+	case !(o.Lambda >= 0 && o.Lambda <= 1):
+		return fmt.Errorf("valuehead: lambda %v (choose one from 0 to 1, such as 0.95)", o.Lambda)
+	case o.Spread != HLGauss && o.Spread != TwoHot:
+		return fmt.Errorf("valuehead: unknown spread %q (choose %s or %s)", o.Spread, HLGauss, TwoHot)
 	}
-	return nil
+	return o.Target.validate()
 }
 
-// Train fits a head to the dataset by minimising 1/2 (V(s) - target)^2 over the states
-// of its training prompts, and keeps the parameters that were best on the held-out ones
-// (see [Dataset.Split]). The same data, options and seed give the same head, whatever
-// the number of workers. A cancelled context ends training with its error.
-func Train(ctx context.Context, d *Dataset, options TrainOptions) (*Head, *Report, error) {
+// Train fits a head to the states of the source's training prompts, and keeps the
+// parameters that were best on the held-out ones: a prompt is held out or not by a hash
+// of its name, so it stays so in later rounds and for other seeds. The same data, options
+// and seed give the same head, whatever the number of workers. A cancelled context ends
+// training with its error.
+func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Report, error) {
 	o := options
 	o.defaults()
 	if err := o.validate(); err != nil {
 		return nil, nil, err
 	}
-	train, held, err := d.Split(o.HeldOut)
+	all, vocabulary, err := survey(ctx, src)
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := begin(train, o)
+	train, held, err := split(all, o.HeldOut)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := newTrainer(h, train, o)
+	if o.Shape.Embedding > 0 {
+		o.Shape.Vocabulary = min(vocabulary, maxVocabulary)
+	}
+	h, err := begin(src, train, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	t := newTrainer(h, src, train, o)
+	if len(t.train) == 0 {
+		return nil, nil, errors.New("valuehead: no first sample of a prompt to learn from (collect again, or choose the target monte-carlo)")
+	}
 	report, err := t.run(ctx, held)
 	if err != nil {
 		return nil, nil, err
 	}
-	if report.HeldOut, err = h.Evaluate(ctx, held, o.Workers); err != nil {
+	if report.HeldOut, err = h.evaluate(ctx, src, held, o.Workers); err != nil {
 		return nil, nil, err
 	}
 	m := report.HeldOut
 	h.summary = Summary{
-		Trajectories: train.Trajectories(), Prompts: train.prompts(), States: train.states,
-		HeldOut: held.prompts(), Epochs: report.Best, Seed: o.Seed, WarmStart: o.From != nil,
+		Trajectories: len(t.train), Prompts: prompts(t.train), States: tokens(t.train),
+		HeldOut: prompts(held), Epochs: report.Best, Seed: o.Seed, Target: o.Target, WarmStart: o.From != nil,
 		R2: m.All.R2, R2Last: m.Last.R2, Spearman: m.All.Spearman,
 	}
 	return h, report, nil
 }
 
+// survey reads the source once, checks every example and notes what training must know
+// in advance: its entries, empty responses left out, and one more than its largest token.
+func survey(ctx context.Context, src Source) (all []entry, vocabulary int, err error) {
+	for i := range src.Len() {
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
+		ex, err := src.At(i)
+		if err != nil {
+			return nil, 0, err
+		}
+		if err := checkExample(src.Features(), ex); err != nil {
+			return nil, 0, err
+		}
+		t := ex.Trajectory
+		if len(t.Tokens) == 0 {
+			continue
+		}
+		all = append(all, entry{i, t.Prompt, t.Sample, len(t.Tokens)})
+		for _, token := range t.Tokens {
+			vocabulary = max(vocabulary, int(token)+1)
+		}
+	}
+	return all, vocabulary, nil
+}
+
 // begin makes the head that training starts from.
-func begin(train *Dataset, o TrainOptions) (*Head, error) {
-	h, err := newHead(o.Kind, o.Hidden, train.features)
+func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
+	shape, from := o.Shape, o.From
+	shape.defaults(o.Kind)
+	if err := shape.validate(); err != nil {
+		return nil, err
+	}
+	if from != nil {
+		shape.Vocabulary = from.shape.Vocabulary
+	}
+	h, err := newHead(o.Kind, shape, src.Features())
 	if err != nil {
 		return nil, fmt.Errorf("valuehead: %w", err)
 	}
-	from := o.From
+	h.spread = o.Spread
 	if from == nil {
-		h.fitScales(train)
+		if err := h.fitScales(src, train); err != nil {
+			return nil, err
+		}
 		h.model.init(h.params, rand.New(rand.NewPCG(o.Seed, 0)))
 		return h, nil
 	}
 	if !from.features.equal(h.features) {
 		return nil, errFeatures
 	}
-	if from.kind != h.kind || from.hidden != h.hidden {
-		return nil, fmt.Errorf("valuehead: the head to begin from is %s with %d hidden units, %s with %d is to be trained (choose the same, or train afresh)", from.kind, from.hidden, h.kind, h.hidden)
+	if from.kind != h.kind || from.shape != h.shape {
+		return nil, fmt.Errorf("valuehead: the head to begin from is %s with %d hidden units, %s with %d is to be trained, or their shapes differ otherwise (choose the same, or train afresh)", from.kind, from.shape.Hidden, h.kind, h.shape.Hidden)
 	}
-	h.mean, h.inverse = from.mean, from.inverse
+	h.input, h.prompt, h.atoms = from.input, from.prompt, from.atoms
 	h.rewardMean, h.rewardScale = from.rewardMean, from.rewardScale
 	copy(h.params, from.params)
 	return h, nil

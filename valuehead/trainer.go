@@ -11,45 +11,45 @@ import (
 type trainer struct {
 	head      *Head
 	options   TrainOptions
-	data      *Dataset
-	order     []stateAt // all states, shuffled anew for every epoch
+	src       Source
+	train     []entry
 	optimiser *adamW
 	slices    []*gradient // of a minibatch
+	slow      *Head       // lags behind head, for targets that it makes itself; else nil
 }
-
-// stateAt finds a state of a dataset.
-type stateAt struct{ trajectory, t int32 }
 
 // gradient is the share that one slice of a minibatch has in its gradient.
 type gradient struct {
-	scratch *scratch
+	scratch scratch
+	memory  *Accumulator
 	grad    []float32
+	targets []float32
+	q       []float32 // [atoms]
 	loss    float64
+	states  int
+	err     error
 	rng     rand.PCG
 }
 
-func newTrainer(h *Head, data *Dataset, o TrainOptions) *trainer {
-	t := &trainer{head: h, options: o, data: data, optimiser: newAdamW(h.model)}
-	for i := range data.trajectories {
-		for k := range data.trajectories[i].targets {
-			t.order = append(t.order, stateAt{int32(i), int32(k)})
-		}
+// slowness is the share of the difference by which the slow head follows at a step.
+const slowness = 0.02
+
+func newTrainer(h *Head, src Source, train []entry, o TrainOptions) *trainer {
+	t := &trainer{head: h, options: o, src: src, train: train, optimiser: newAdamW(h.model)}
+	if o.Target == FUDGE {
+		t.train = slices.DeleteFunc(slices.Clone(train), func(e entry) bool { return e.sample != 0 })
 	}
-	for range (min(o.Batch, len(t.order)) + sliceRows - 1) / sliceRows {
-		g := &gradient{scratch: newScratch(h.features.width, h.hidden), grad: make([]float32, len(h.params))}
-		if o.Dropout > 0 {
-			g.scratch.keep = make([]float32, len(g.scratch.act))
-		}
-		t.slices = append(t.slices, g)
+	if o.Target == TDLambda || o.Target == CDQ {
+		t.slow = h.twin()
 	}
 	return t
 }
 
 // run trains until the last epoch or until the held-out loss has stopped falling, and
 // leaves the best parameters in the head.
-func (t *trainer) run(ctx context.Context, held *Dataset) (*Report, error) {
+func (t *trainer) run(ctx context.Context, held []entry) (*Report, error) {
 	o := &t.options
-	start, err := t.heldOutLoss(ctx, held)
+	start, _, err := t.heldOut(ctx, held)
 	if err != nil {
 		return nil, err
 	}
@@ -58,37 +58,58 @@ func (t *trainer) run(ctx context.Context, held *Dataset) (*Report, error) {
 	if o.From == nil {
 		bestLoss = math.Inf(1) // a random head is never the one to keep
 	}
-	perEpoch := (len(t.order) + o.Batch - 1) / o.Batch
+	states := tokens(t.train)
+	perEpoch := (states + o.Batch - 1) / o.Batch
 	p := Progress{Steps: perEpoch * o.Epochs, Epochs: o.Epochs, HeldOutLoss: start}
 	tell := func() {
 		if o.Progress != nil {
 			o.Progress(p)
 		}
 	}
+	var batch []Example
 	for epoch := range o.Epochs {
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(epoch)+1))
-		rng.Shuffle(len(t.order), func(i, j int) { t.order[i], t.order[j] = t.order[j], t.order[i] })
-		total := 0.0
-		for b := range perEpoch {
+		total, seen, b := 0.0, 0, 0
+		update := func() error {
 			if err := ctx.Err(); err != nil {
+				return err
+			}
+			rate := learningRate(o.Rate, p.Step, int(o.Warmup*float64(p.Steps)), p.Steps)
+			loss, err := t.step(batch, rate)
+			if err != nil {
+				return err
+			}
+			batch = batch[:0]
+			total += loss
+			b++
+			p.Step++
+			p.TrainLoss = total / float64(b)
+			tell()
+			return nil
+		}
+		for ex, err := range stream(t.src, t.train, rng, windowBytes) {
+			if err != nil {
 				return nil, err
 			}
-			batch := t.order[len(t.order)*b/perEpoch : len(t.order)*(b+1)/perEpoch]
-			rate := learningRate(o.Rate, p.Step, int(o.Warmup*float64(p.Steps)), p.Steps)
-			loss := t.step(batch, rate)
-			total += loss
-			p.Step++
-			p.TrainLoss = total / float64(b+1)
-			tell()
+			batch = append(batch, ex)
+			seen += len(ex.Trajectory.Tokens)
+			// Long responses may fill several minibatches' worth of states at once.
+			if at := epochShare(seen, states, perEpoch); at > b {
+				if err := update(); err != nil {
+					return nil, err
+				}
+				p.Step += at - b
+				b = at
+			}
 		}
 		p.Epoch++
-		if p.HeldOutLoss, err = t.heldOutLoss(ctx, held); err != nil {
+		if p.HeldOutLoss, p.HeldOutR2, err = t.heldOut(ctx, held); err != nil {
 			return nil, err
 		}
 		if bad := p.TrainLoss + p.HeldOutLoss; bad-bad != 0 {
 			return nil, errDiverged
 		}
-		report.Epochs = append(report.Epochs, Epoch{p.TrainLoss, p.HeldOutLoss})
+		report.Epochs = append(report.Epochs, Epoch{p.TrainLoss, p.HeldOutLoss, p.HeldOutR2})
 		tell()
 		if p.HeldOutLoss < bestLoss {
 			bestLoss, report.Best = p.HeldOutLoss, p.Epoch
@@ -101,71 +122,124 @@ func (t *trainer) run(ctx context.Context, held *Dataset) (*Report, error) {
 	return report, nil
 }
 
+// epochShare is how many of an epoch's minibatches seen of its states fill.
+func epochShare(seen, states, minibatches int) int {
+	return int(int64(seen) * int64(minibatches) / int64(states))
+}
+
 // step makes one update from a minibatch and returns its mean loss before it.
-func (t *trainer) step(batch []stateAt, rate float64) float64 {
+func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 	o, h := &t.options, t.head
 	t.optimiser.step++
-	n := (len(batch) + sliceRows - 1) / sliceRows
-	parallel(o.Workers, n, func(i int) {
-		part := batch[i*sliceRows : min((i+1)*sliceRows, len(batch))]
+	parts := slicesOf(batch)
+	states := 0
+	for _, e := range batch {
+		states += len(e.Trajectory.Tokens)
+	}
+	for len(t.slices) < len(parts) {
+		t.slices = append(t.slices, &gradient{memory: h.features.NewAccumulator(), grad: make([]float32, len(h.params)), q: make([]float32, len(h.atoms))})
+	}
+	parallel(o.Workers, len(parts), func(i int) {
 		g := t.slices[i]
-		if g.scratch.keep != nil {
-			g.rng.Seed(o.Seed, uint64(t.optimiser.step)<<32|uint64(i))
-			dropout(g.scratch.keep, float32(o.Dropout), &g.rng)
-		}
-		t.gradient(g, part, 1/float32(len(batch)))
+		g.rng.Seed(o.Seed, uint64(t.optimiser.step)<<32|uint64(i))
+		g.err = t.gradient(g, parts[i], 1/float32(states))
 	})
+	loss := 0.0
+	for _, g := range t.slices[:len(parts)] {
+		if g.err != nil {
+			return 0, g.err
+		}
+		loss += g.loss
+	}
 	// The sum over slices and the update go parameter by parameter, so any range of
 	// parameters can be done apart.
-	const chunk = 1 << 14
-	parallel(o.Workers, (len(h.params)+chunk-1)/chunk, func(i int) {
-		from, to := i*chunk, min((i+1)*chunk, len(h.params))
+	const part = 1 << 14
+	parallel(o.Workers, (len(h.params)+part-1)/part, func(i int) {
+		from, to := i*part, min((i+1)*part, len(h.params))
 		sum := t.slices[0].grad[from:to]
-		for _, g := range t.slices[1:n] {
+		for _, g := range t.slices[1:len(parts)] {
 			for j, v := range g.grad[from:to] {
 				sum[j] += v
 			}
 		}
 		t.optimiser.update(h.params, from, to, sum, rate, o.WeightDecay)
+		if t.slow != nil {
+			slow := t.slow.params[from:to]
+			for j, v := range h.params[from:to] {
+				slow[j] += slowness * (v - slow[j])
+			}
+		}
 	})
-	loss := 0.0
-	for _, g := range t.slices[:n] {
-		loss += g.loss
-	}
-	return loss / float64(len(batch))
+	return loss / float64(states), nil
 }
 
-// gradient computes the gradient of weight * sum 1/2 (V - target)^2 over a slice, and
-// its loss without the weight, both in standardised units.
-func (t *trainer) gradient(g *gradient, part []stateAt, weight float32) {
-	h, s := t.head, g.scratch
-	w := h.features.width
-	for i, at := range part {
-		h.standardise(s.x[i*w:], t.data.trajectories[at.trajectory].rows[int(at.t)*w:(int(at.t)+1)*w])
+// gradient computes the gradient of weight times the loss summed over a slice, and that
+// loss without the weight.
+func (t *trainer) gradient(g *gradient, part []Example, weight float32) error {
+	h, s := t.head, &g.scratch
+	s.drop, s.rng = float32(t.options.Dropout), nil
+	if err := h.load(s, g.memory, part); err != nil {
+		return err
 	}
-	h.model.forward(h.params, s, len(part))
+	if err := t.targets(g, part); err != nil {
+		return err
+	}
+	s.rng = &g.rng
+	h.model.forward(h.params, s)
+	k := h.shape.outputs()
 	g.loss = 0
-	for i, at := range part {
-		target := (t.data.trajectories[at.trajectory].targets[at.t] - h.rewardMean) / h.rewardScale
-		e := s.out[i] - target
-		g.loss += 0.5 * float64(e) * float64(e)
-		s.dout[i] = weight * e
+	for i, target := range g.targets {
+		g.loss += h.loss(s.out[i*k:(i+1)*k], target, weight, s.dout[i*k:(i+1)*k], g.q)
 	}
-	h.model.backward(h.params, s, len(part), s.dout, g.grad)
+	h.model.backward(h.params, s, g.grad)
+	return nil
 }
 
-// heldOutLoss is the mean of 1/2 (V - R)^2 over the states of d, in standardised units.
-func (t *trainer) heldOutLoss(ctx context.Context, d *Dataset) (float64, error) {
-	values, err := t.head.values(ctx, d, t.options.Workers)
-	if err != nil {
-		return 0, err
-	}
-	total := 0.0
-	for i, tr := range d.trajectories {
-		for k, r := range tr.targets {
-			e := float64(values[i][k]-r) / float64(t.head.rewardScale)
-			total += 0.5 * e * e
+// targets fills in the targets of the slice's states.
+func (t *trainer) targets(g *gradient, part []Example) error {
+	h, s := t.head, &g.scratch
+	g.targets = slices.Grow(g.targets[:0], s.n)[:s.n]
+	if t.options.Target == TDLambda {
+		h.model.forward(t.slow.params, s)
+		k := h.shape.outputs()
+		for i := range g.targets {
+			g.targets[i] = h.value(s.out[i*k:(i+1)*k], Reading{})
 		}
 	}
-	return total / float64(d.states), nil
+	for i, e := range part {
+		own := g.targets[s.starts[i]:s.starts[i+1]]
+		switch t.options.Target {
+		case TDLambda:
+			LambdaReturns(own, own, e.Trajectory.Reward, t.options.Lambda)
+		case CDQ:
+			if err := t.nextValues(own, e); err != nil {
+				return err
+			}
+		case FUDGE:
+			OutcomeOfFirst(own, e.Trajectory)
+		default:
+			MonteCarlo(own, e.Trajectory.Reward)
+		}
+	}
+	return nil
+}
+
+// heldOut is the mean loss of the held-out states against their Monte Carlo returns,
+// whatever the target is, and the share of the returns' variance that is explained.
+func (t *trainer) heldOut(ctx context.Context, held []entry) (loss, r2 float64, err error) {
+	h := t.head
+	k, q := h.shape.outputs(), make([]float32, len(h.atoms))
+	var p pairs
+	err = h.each(ctx, t.src, held, t.options.Workers, func(e Example, out []float32) {
+		for i := range e.Trajectory.Tokens {
+			o := out[i*k : (i+1)*k]
+			loss += h.loss(o, e.Trajectory.Reward, 0, nil, q)
+			if h.atoms == nil {
+				p.add(h.value(o, Reading{}), e.Trajectory.Reward)
+			} else { // loss has turned o into probabilities
+				p.add(Distribution{h.atoms, o}.Mean(), e.Trajectory.Reward)
+			}
+		}
+	})
+	return loss / float64(max(len(p.values), 1)), p.r2(), err
 }

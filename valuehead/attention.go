@@ -1,0 +1,200 @@
+package valuehead
+
+import "math"
+
+// look is attention of each response token over its prompt's tokens and a null slot, for
+// when nothing there is worth finding. Prompt token j scores
+//
+//	q_t k_j / sqrt(keys) + bias[L],   q = Wq x, k = Wk e
+//
+// L being the number of tokens for which response and prompt agree up to t and j (see
+// matcher). What is read is r_t = sum alpha v_j with v = Wv e; m_t holds the weight that
+// fell on matches of each length, and on nothing.
+func (m *recallNet) look(p [][]float32, s *scratch, t *recallTape) {
+	sh, n := m.shape, s.n
+	dk, dv := sh.Keys, sh.Values
+	t.query = s.floats(n * dk)
+	m.digest(p, s, t)
+	fully(n, dk, m.in, t.x, p[tQuery], nil, t.query)
+	t.alpha, t.levels = t.alpha[:0], t.levels[:0]
+	read := s.floats(n * dv)
+	for i := range len(s.starts) - 1 {
+		from, T := s.starts[i], s.starts[i+1]-s.starts[i]
+		pf, P := s.pstarts[i], s.pstarts[i+1]-s.pstarts[i]
+		levels, alpha := make([]uint8, T*P), s.floats(T*(P+1))
+		match := newMatcher(s.promptIDs[i])
+		m.attend(p, T, P, t.query[from*dk:], t.key[pf*dk:], t.val[pf*dv:], alpha, read[from*dv:], t.z[from*m.z:], func(k int) []uint8 {
+			match.push(s.tokens[from+k])
+			copy(levels[k*P:], match.at)
+			return match.at
+		})
+		t.alpha, t.levels = append(t.alpha, alpha), append(t.levels, levels)
+	}
+	m.products(p, s, t, read)
+}
+
+// attend fills alpha [n][P+1] and read [n][values] for n queries over one prompt, and the
+// weights by length in the rows of z. levels gives the lengths of the matches of each
+// query, in order.
+func (m *recallNet) attend(p [][]float32, n, P int, query, key, val, alpha, read, z []float32, levels func(k int) []uint8) {
+	dk, dv := m.shape.Keys, m.shape.Values
+	gemm(false, true, n, P, dk, m.temper(), query, dk, key, dk, 0, alpha, P+1)
+	for k := range n {
+		weigh(alpha[k*(P+1):(k+1)*(P+1)], levels(k), p[tBias], z[k*m.z+m.atM:][:matchLevels+1])
+	}
+	gemm(false, false, n, dv, P, 1, alpha, P+1, val, dv, 0, read, dv)
+	for k := range n {
+		nothing, row := alpha[k*(P+1)+P], read[k*dv:(k+1)*dv]
+		for j, v := range p[tNull] {
+			row[j] += nothing * v
+		}
+	}
+}
+
+// products puts what was read, and its products with what was said, into the rows of z.
+func (m *recallNet) products(p [][]float32, s *scratch, t *recallTape, read []float32) {
+	n, g, dv := s.n, m.shape.Products, m.shape.Values
+	t.saidHere, t.foundNow = s.floats(n*g), s.floats(n*g)
+	fully(n, g, m.in, t.x, p[tSaid], nil, t.saidHere)
+	fully(n, g, dv, read, p[tFound], nil, t.foundNow)
+	for i := range n {
+		row := t.z[i*m.z:]
+		copy(row[m.atRead:], read[i*dv:(i+1)*dv])
+		multiply(row[m.atG:m.atG+g], t.saidHere[i*g:], t.foundNow[i*g:])
+	}
+}
+
+// digest computes the keys and values of the prompts.
+func (m *recallNet) digest(p [][]float32, s *scratch, t *recallTape) {
+	total, k := s.pstarts[len(s.pstarts)-1], m.shape.Scan
+	t.e = s.p
+	if k > 0 {
+		t.forth = m.forth.forward(p[m.scans+scanTensors:], s, s.pstarts, s.p)
+		t.back = m.back.forward(p[m.scans+2*scanTensors:], s, s.pstarts, s.p)
+		t.e = s.floats(total * m.found)
+		for i := range total {
+			row := t.e[i*m.found:]
+			copy(row, s.p[i*m.promptRow:(i+1)*m.promptRow])
+			copy(row[m.promptRow:], m.forth.row(t.forth.s, i))
+			copy(row[m.promptRow+k:], m.back.row(t.back.s, i))
+		}
+	}
+	t.key, t.val = s.floats(total*m.shape.Keys), s.floats(total*m.shape.Values)
+	fully(total, m.shape.Keys, m.found, t.e, p[tKey], nil, t.key)
+	fully(total, m.shape.Values, m.found, t.e, p[tValue], nil, t.val)
+}
+
+// digestBack is the backward pass of digest.
+func (m *recallNet) digestBack(p, g [][]float32, s *scratch, t *recallTape, dkey, dval []float32) {
+	total, k, dk, dv := s.pstarts[len(s.pstarts)-1], m.shape.Scan, m.shape.Keys, m.shape.Values
+	gemm(true, false, dk, m.found, total, 1, dkey, dk, t.e, m.found, 0, g[tKey], m.found)
+	gemm(true, false, dv, m.found, total, 1, dval, dv, t.e, m.found, 0, g[tValue], m.found)
+	if k == 0 {
+		return
+	}
+	for i, c := range []scan{m.forth, m.back} {
+		d, at := s.floats(total*k), m.promptRow+i*k
+		gemm(false, false, total, k, dk, 1, dkey, dk, p[tKey][at:], m.found, 0, d, k)
+		gemm(false, false, total, k, dv, 1, dval, dv, p[tValue][at:], m.found, 1, d, k)
+		tape := []scanTape{t.forth, t.back}[i]
+		from := m.scans + (i+1)*scanTensors
+		c.backward(p[from:], g[from:], s, s.pstarts, s.p, tape, d, m.promptRow, nil)
+	}
+}
+
+// temper is the factor of the scores of attention.
+func (m *recallNet) temper() float32 { return float32(1 / math.Sqrt(float64(m.shape.Keys))) }
+
+func multiply(dst, a, b []float32) {
+	for j := range dst {
+		dst[j] = a[j] * b[j]
+	}
+}
+
+// weigh turns the scores q k of one token, [P] and room for the null slot, into weights
+// of attention, and sums them by the length of the match.
+func weigh(scores []float32, levels []uint8, bias, byLevel []float32) {
+	P := len(levels)
+	top := bias[matchLevels]
+	scores[P] = top
+	for j, l := range levels {
+		scores[j] += bias[l]
+		top = max(top, scores[j])
+	}
+	total := float32(0)
+	for j, v := range scores {
+		scores[j] = exp(v - top)
+		total += scores[j]
+	}
+	clear(byLevel)
+	for j := range scores {
+		scores[j] /= total
+		if j < P {
+			byLevel[levels[j]] += scores[j]
+		}
+	}
+	byLevel[matchLevels] = scores[P]
+}
+
+// lookBack takes dz, the gradient of [r m g] for each row, and adds to dx, that of the
+// columns of x from width on.
+func (m *recallNet) lookBack(p, g [][]float32, s *scratch, t *recallTape, dz, dx []float32) {
+	sh, n, cols := m.shape, s.n, m.z-m.atRead
+	dk, dv, dg := sh.Keys, sh.Values, sh.Products
+	read := s.floats(n * dv)
+	dread, dsaid, dfound := s.floats(n*dv), s.floats(n*dg), s.floats(n*dg)
+	for i := range n {
+		copy(read[i*dv:], t.z[i*m.z+m.atRead:][:dv])
+		row := dz[i*cols:]
+		copy(dread[i*dv:], row[:dv])
+		d := row[m.atG-m.atRead:][:dg]
+		multiply(dsaid[i*dg:(i+1)*dg], d, t.foundNow[i*dg:])
+		multiply(dfound[i*dg:(i+1)*dg], d, t.saidHere[i*dg:])
+	}
+	gemm(true, false, dg, m.in, n, 1, dsaid, dg, t.x, m.in, 0, g[tSaid], m.in)
+	gemm(true, false, dg, dv, n, 1, dfound, dg, read, dv, 0, g[tFound], dv)
+	gemm(false, false, n, dv, dg, 1, dfound, dg, p[tFound], dv, 1, dread, dv)
+
+	total := s.pstarts[len(s.pstarts)-1]
+	dkey, dval, dquery := s.zeros(total*dk), s.zeros(total*dv), s.zeros(n*dk)
+	clear(g[tBias])
+	clear(g[tNull])
+	for i, alpha := range t.alpha {
+		from, T := s.starts[i], s.starts[i+1]-s.starts[i]
+		pf, P := s.pstarts[i], s.pstarts[i+1]-s.pstarts[i]
+		d := s.floats(T * (P + 1)) // of alpha, then of the scores
+		gemm(false, true, T, P, dv, 1, dread[from*dv:], dv, t.val[pf*dv:], dv, 0, d, P+1)
+		gemm(true, false, P, dv, T, 1, alpha, P+1, dread[from*dv:], dv, 1, dval[pf*dv:], dv)
+		for k := range T {
+			a, da := alpha[k*(P+1):(k+1)*(P+1)], d[k*(P+1):(k+1)*(P+1)]
+			byLevel := dz[(from+k)*cols+m.atM-m.atRead:][:matchLevels+1]
+			dr := dread[(from+k)*dv : (from+k+1)*dv]
+			da[P] = byLevel[matchLevels]
+			for j, v := range p[tNull] {
+				da[P] += dr[j] * v
+				g[tNull][j] += dr[j] * a[P]
+			}
+			levels := t.levels[i][k*P : (k+1)*P]
+			mean := a[P] * da[P]
+			for j, l := range levels {
+				da[j] += byLevel[l]
+				mean += a[j] * da[j]
+			}
+			for j, v := range a {
+				da[j] = v * (da[j] - mean)
+			}
+			for j, l := range levels {
+				g[tBias][l] += da[j]
+			}
+			g[tBias][matchLevels] += da[P]
+		}
+		gemm(false, false, T, dk, P, m.temper(), d, P+1, t.key[pf*dk:], dk, 0, dquery[from*dk:], dk)
+		gemm(true, false, P, dk, T, m.temper(), d, P+1, t.query[from*dk:], dk, 1, dkey[pf*dk:], dk)
+	}
+	gemm(true, false, dk, m.in, n, 1, dquery, dk, t.x, m.in, 0, g[tQuery], m.in)
+	m.digestBack(p, g, s, t, dkey, dval)
+	if tail := m.in - m.width; tail > 0 {
+		gemm(false, false, n, tail, dk, 1, dquery, dk, p[tQuery][m.width:], m.in, 1, dx, tail)
+		gemm(false, false, n, tail, dg, 1, dsaid, dg, p[tSaid][m.width:], m.in, 1, dx, tail)
+	}
+}

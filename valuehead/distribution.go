@@ -1,0 +1,177 @@
+package valuehead
+
+import (
+	"fmt"
+	"math"
+)
+
+// Distribution is what a categorical head believes of the return R of a state: the
+// probability of each of its atoms, in rising order of returns.
+type Distribution struct {
+	Atoms []float32 // [K] returns, equally spaced
+	P     []float32 // [K], sum 1
+}
+
+// Mean is E[R].
+func (d Distribution) Mean() float32 {
+	sum := 0.0
+	for i, p := range d.P {
+		sum += float64(p) * float64(d.Atoms[i])
+	}
+	return float32(sum)
+}
+
+// Soft is V_beta = 1/beta log E[exp(beta R)], the value whose tilt is optimal for reward
+// minus KL/beta (the soft value of KL-regularised control, arXiv 2310.17022). It is the mean at
+// beta 0, the largest return at +Inf and the least at -Inf: a negative beta is averse to risk.
+func (d Distribution) Soft(beta float64) float32 {
+	if beta == 0 {
+		return d.Mean()
+	}
+	if math.IsInf(beta, 0) {
+		return d.Quantile(max(0, math.Copysign(1, beta)))
+	}
+	top := math.Inf(-1)
+	for i, p := range d.P {
+		if p > 0 {
+			top = max(top, beta*float64(d.Atoms[i]))
+		}
+	}
+	sum := 0.0
+	for i, p := range d.P {
+		sum += float64(p) * math.Exp(beta*float64(d.Atoms[i])-top)
+	}
+	return float32((top + math.Log(sum)) / beta)
+}
+
+// Quantile is the least atom r with P(R <= r) >= q, for q from 0 to 1.
+func (d Distribution) Quantile(q float64) float32 {
+	const rounding = 1e-6 // of probabilities in single precision
+	sum, last := 0.0, float32(math.NaN())
+	for i, p := range d.P {
+		if p <= rounding {
+			continue
+		}
+		sum, last = sum+float64(p), d.Atoms[i]
+		if sum >= q-rounding {
+			break
+		}
+	}
+	return last
+}
+
+// Pessimistic is the mean of the worst share of the returns, 0 < share <= 1 (conditional
+// value at risk); with share 1 it is the mean.
+func (d Distribution) Pessimistic(share float64) float32 {
+	sum, left := 0.0, share
+	for i, p := range d.P {
+		w := min(float64(p), left)
+		sum += w * float64(d.Atoms[i])
+		if left -= w; left <= 0 {
+			break
+		}
+	}
+	return float32(sum / (share - max(left, 0)))
+}
+
+// Reading says which number of the distribution a value is. The zero value is the mean,
+// which is all that a head without atoms can give.
+type Reading struct {
+	Beta        float64 // V_beta; 0 for none
+	Pessimistic float64 // share of the worst returns; 0 for none
+}
+
+func (r Reading) validate() error {
+	switch {
+	case r.Beta != 0 && r.Pessimistic != 0:
+		return fmt.Errorf("valuehead: a value that is soft and pessimistic at once (choose one; a negative beta is averse to risk)")
+	case math.IsNaN(r.Beta) || !(r.Pessimistic >= 0 && r.Pessimistic <= 1):
+		return fmt.Errorf("valuehead: beta %v, pessimistic share %v (the share lies between 0 and 1)", r.Beta, r.Pessimistic)
+	}
+	return nil
+}
+
+func (d Distribution) read(r Reading) float32 {
+	switch {
+	case r.Beta != 0:
+		return d.Soft(r.Beta)
+	case r.Pessimistic != 0:
+		return d.Pessimistic(r.Pessimistic)
+	}
+	return d.Mean()
+}
+
+// Spread says how a categorical head's target, one return, becomes a distribution.
+type Spread string
+
+const (
+	// HLGauss integrates a normal distribution around the return, of deviation 0.75
+	// atoms, over each atom's interval (arXiv 2403.03950, section 3.1).
+	HLGauss Spread = "hl-gauss"
+	// TwoHot shares the weight between the two atoms on either side, so that the mean is
+	// the return (the same, section 3.1; arXiv 1707.06887 projects so).
+	TwoHot Spread = "two-hot"
+)
+
+// hlGaussDeviation is in atoms.
+const hlGaussDeviation = 0.75
+
+// atomsFor places k atoms over the returns from low to high, with room for the tails of
+// HL-Gauss on either side.
+func atomsFor(k int, low, high float32, s Spread) []float32 {
+	if high-low < 1e-3 {
+		low, high = low-0.5e-3, high+0.5e-3
+	}
+	margin := 0
+	if s == HLGauss && k > 9 {
+		margin = 2
+	}
+	step := (float64(high) - float64(low)) / float64(k-1-2*margin)
+	atoms := make([]float32, k)
+	for i := range atoms {
+		atoms[i] = float32(float64(low) + step*float64(i-margin))
+	}
+	return atoms
+}
+
+// spread fills q with the distribution that stands for a return. Returns beyond the
+// atoms count as the nearest one.
+func spread(s Spread, atoms, q []float32, ret float32) {
+	clear(q)
+	last := len(atoms) - 1
+	step := float64(atoms[last]-atoms[0]) / float64(last)
+	at := min(max(float64(ret-atoms[0])/step, 0), float64(last))
+	if s == TwoHot {
+		i := min(int(at), last-1)
+		f := float32(at - float64(i))
+		q[i], q[i+1] = 1-f, f
+		return
+	}
+	below := func(edge float64) float64 { // P(N(at, deviation) < edge)
+		return 0.5 * math.Erfc((at-edge)/(hlGaussDeviation*math.Sqrt2))
+	}
+	first, end := below(-0.5), below(float64(last)+0.5)
+	prev := first
+	for i := range q {
+		next := below(float64(i) + 0.5)
+		q[i] = float32((next - prev) / (end - first))
+		prev = next
+	}
+}
+
+// softmax turns logits into probabilities in place and returns the log of their sum.
+func softmax(logits []float32) float64 {
+	top := logits[0]
+	for _, v := range logits {
+		top = max(top, v)
+	}
+	sum := float32(0)
+	for i, v := range logits {
+		logits[i] = exp(v - top)
+		sum += logits[i]
+	}
+	for i := range logits {
+		logits[i] /= sum
+	}
+	return float64(top) + math.Log(float64(sum))
+}

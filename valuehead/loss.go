@@ -1,0 +1,41 @@
+package valuehead
+
+import "math"
+
+// loss is the loss of one state whose outputs are out and whose target is a return. It
+// writes weight times its gradient to dout unless that is nil. out is overwritten.
+//
+//	without atoms  1/2 (V - R)^2 in units of the reward's variance
+//	with atoms     sum_i q_i log(q_i / p_i), q standing for R (see Spread)
+func (h *Head) loss(out []float32, ret, weight float32, dout, q []float32) float64 {
+	if h.atoms == nil {
+		e := out[0] - (ret-h.rewardMean)/h.rewardScale
+		if dout != nil {
+			dout[0] = weight * e
+		}
+		return 0.5 * float64(e) * float64(e)
+	}
+	spread(h.spread, h.atoms, q, ret)
+	total := 0.0
+	for i, v := range q {
+		if v > 0 {
+			total += float64(v) * (math.Log(float64(v)) - float64(out[i]))
+		}
+	}
+	total += softmax(out)
+	if dout != nil {
+		for i, p := range out {
+			dout[i] = weight * (p - q[i])
+		}
+	}
+	return total
+}
+
+// value turns a state's outputs into one number. out is overwritten.
+func (h *Head) value(out []float32, r Reading) float32 {
+	if h.atoms == nil {
+		return h.rewardMean + h.rewardScale*out[0]
+	}
+	softmax(out)
+	return Distribution{h.atoms, out}.read(r)
+}

@@ -1,0 +1,216 @@
+package valuehead
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Memory is what a head knows of one response that is being decoded. It takes the tokens
+// one at a time; a forked beam takes a copy. It is not safe for concurrent use.
+type Memory struct {
+	head *Head
+	acc  *Accumulator
+	// Of a Recall head:
+	past *past
+	at   []uint8   // matches with the prompt, see matcher
+	c    []float32 // [channels]
+	s    []float32 // [scan]
+}
+
+// past is a prompt as a Recall head sees it, shared by all responses to it.
+type past struct {
+	tokens   []int32
+	key, val []float32 // [P][keys], [P][values]
+	last     []float32 // row of chosen layers after the last token
+	c        []float32 // memory of an empty response
+}
+
+// Begin returns the memory of an empty response. prompt may be nil unless
+// [Head.NeedsPrompt]; its keys and values are computed here once.
+func (h *Head) Begin(prompt *Prompt) (*Memory, error) {
+	m := &Memory{head: h, acc: h.features.NewAccumulator()}
+	r, ok := h.model.(*recallNet)
+	if !ok {
+		return m, nil
+	}
+	m.past = &past{c: make([]float32, h.shape.Channels)}
+	p := parts(r, h.params)
+	if h.NeedsPrompt() {
+		if prompt == nil {
+			return nil, fmt.Errorf("valuehead: the head looks back at the prompt, and its states are missing (make every token of the prompt an output row and pass their states)")
+		}
+		if err := prompt.check(h.features.schema.Width); err != nil {
+			return nil, err
+		}
+		rows := h.prompt.appendTo(nil, h.features.appendPrompt(nil, prompt))
+		n, w := len(prompt.Tokens), h.promptWidth()
+		a := m.past
+		a.tokens, a.last = prompt.Tokens, h.lastOfPrompt(prompt)
+		var work scratch
+		work.reset()
+		work.p, work.pstarts = rows, append(work.pstarts, n)
+		var t recallTape
+		r.digest(p, &work, &t)
+		a.key, a.val = slices.Clone(t.key), slices.Clone(t.val)
+		r.begin(p, rows[(n-1)*w:], a.c)
+	} else {
+		r.begin(p, nil, m.past.c)
+	}
+	m.at, m.c, m.s = make([]uint8, len(m.past.tokens)), make([]float32, h.shape.Channels), make([]float32, h.shape.Scan)
+	m.Reset()
+	return m, nil
+}
+
+// Reset empties the response; the prompt stays.
+func (m *Memory) Reset() {
+	m.acc.Reset()
+	if m.past != nil {
+		m.acc.begin(m.past.last)
+		clear(m.at)
+		clear(m.s)
+		copy(m.c, m.past.c)
+	}
+}
+
+// Clone returns an independent copy.
+func (m *Memory) Clone() *Memory {
+	c := &Memory{head: m.head, acc: m.acc.Clone(), past: m.past}
+	c.at, c.c, c.s = slices.Clone(m.at), slices.Clone(m.c), slices.Clone(m.s)
+	return c
+}
+
+// CopyFrom makes m the response that o is. It allocates nothing when both are of one
+// head and of prompts of one length.
+func (m *Memory) CopyFrom(o *Memory) {
+	m.head, m.past = o.head, o.past
+	m.acc.CopyFrom(o.acc)
+	m.at, m.c, m.s = append(m.at[:0], o.at...), append(m.c[:0], o.c...), append(m.s[:0], o.s...)
+}
+
+// Push takes the next response token, the raw hidden row after it was fed, [Schema.Width],
+// and its scalar features, [len(Schema.Scalars)].
+func (m *Memory) Push(token int32, hidden, scalars []float32) error {
+	if err := m.acc.Push(hidden, scalars); err != nil {
+		return err
+	}
+	r, ok := m.head.model.(*recallNet)
+	if !ok {
+		return nil
+	}
+	h := m.head
+	s := h.scratch.Get().(*scratch)
+	defer h.scratch.Put(s)
+	s.rewind()
+	s.reset()
+	raw := m.acc.AppendRow(s.floats(h.features.width)[:0])
+	s.x, s.tokens, s.n = h.input.appendTo(s.x, raw), append(s.tokens, token), 1
+	match := matcher{m.past.tokens, m.at}
+	match.push(token)
+	c, said := r.step(h.params, s, m.past, m.c, m.s, m.at)
+	copy(m.c, c)
+	copy(m.s, said)
+	return nil
+}
+
+// Values writes the value of each memory's response so far to out, in units of reward. A
+// head without atoms knows the mean alone: any other reading of it is an error.
+func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
+	if err := h.check(memories, r, len(out)); err != nil {
+		return err
+	}
+	s := h.scratch.Get().(*scratch)
+	defer h.scratch.Put(s)
+	s.rewind()
+	s.reset()
+	s.n = len(memories)
+	k := h.shape.outputs()
+	s.out = s.floats(s.n * k)
+	if net, ok := h.model.(*recallNet); ok {
+		c := s.floats(s.n * h.shape.Channels)
+		for i, m := range memories {
+			copy(c[i*h.shape.Channels:], m.c)
+		}
+		net.read(parts(net, h.params), s, c, &mlpTape{})
+	} else {
+		for _, m := range memories {
+			raw := m.acc.AppendRow(s.floats(h.features.width)[:0])
+			s.x = h.input.appendTo(s.x, raw)
+		}
+		h.model.forward(h.params, s)
+	}
+	for i := range memories {
+		out[i] = h.value(s.out[i*k:(i+1)*k], r)
+	}
+	return nil
+}
+
+func (h *Head) check(memories []*Memory, r Reading, room int) error {
+	if err := r.validate(); err != nil {
+		return err
+	}
+	if r != (Reading{}) && h.atoms == nil {
+		return fmt.Errorf("valuehead: the head knows the mean of the return alone, not its distribution (train a categorical one, or ask for the mean)")
+	}
+	if room < len(memories) {
+		return fmt.Errorf("valuehead: room for %d values of %d", room, len(memories))
+	}
+	for _, m := range memories {
+		if m.head != h {
+			return fmt.Errorf("valuehead: a memory of another head (begin it with the head that is asked)")
+		}
+	}
+	return nil
+}
+
+// CanScoreCandidates reports whether the head values tokens before they are fed; see
+// [CandidateFeatures].
+func (h *Head) CanScoreCandidates() bool { return h.kind == Recall && h.features.ahead() }
+
+// Candidates writes to out the value Q(s_t, a) of the response in m continued by each of
+// the tokens, without feeding any: from one state, all k of them in one small product.
+// scalars is [k][len(Schema.Scalars)], of which those whose names begin with "next-" are
+// not read.
+func (h *Head) Candidates(m *Memory, tokens []int32, scalars []float32, r Reading, out []float32) error {
+	ns := len(h.features.schema.Scalars)
+	if err := h.check([]*Memory{m}, r, len(out)); err != nil {
+		return err
+	}
+	switch {
+	case !h.CanScoreCandidates():
+		return fmt.Errorf("valuehead: the head needs the state after a token to value it (train one with the features of CandidateFeatures)")
+	case len(scalars) != len(tokens)*ns || len(out) < len(tokens):
+		return fmt.Errorf("valuehead: %d scalars and room for %d values of %d candidates of %d scalars each", len(scalars), len(out), len(tokens), ns)
+	}
+	s := h.scratch.Get().(*scratch)
+	defer h.scratch.Put(s)
+	h.candidates(s, m, tokens, scalars)
+	k := h.shape.outputs()
+	for i := range tokens {
+		out[i] = h.value(s.out[i*k:(i+1)*k], r)
+	}
+	return nil
+}
+
+// candidates leaves the outputs of the candidates in s.out.
+func (h *Head) candidates(s *scratch, m *Memory, tokens []int32, scalars []float32) {
+	net, ns := h.model.(*recallNet), len(h.features.schema.Scalars)
+	s.rewind()
+	s.reset()
+	s.n = len(tokens)
+	next := m.acc.Clone()
+	for i := range tokens {
+		next.CopyFrom(m.acc)
+		next.ahead(scalars[i*ns : (i+1)*ns])
+		s.x = h.input.appendTo(s.x, next.AppendRow(s.floats(h.features.width)[:0]))
+	}
+	s.tokens = append(s.tokens, tokens...)
+	p := len(m.past.tokens)
+	at := make([]uint8, len(tokens)*p)
+	match := matcher{m.past.tokens, m.at}
+	for i, token := range tokens {
+		match.after(token, at[i*p:(i+1)*p])
+	}
+	c, _ := net.step(h.params, s, m.past, m.c, m.s, at)
+	s.out = s.floats(s.n * h.shape.outputs())
+	net.read(parts(net, h.params), s, c, &mlpTape{})
+}

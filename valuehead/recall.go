@@ -1,0 +1,452 @@
+package valuehead
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+)
+
+// recallNet is the model of [Recall]. The prompt's rows p_j are read once:
+//
+//	e_j = [p_j f_j b_j]                         f, b: scans of p from either end
+//
+// For response token t with row x_t, joined by the embedding of the token if there is one
+// and by s_t, a scan of these that remembers the last few tokens:
+//
+//	r_t, m_t = look(x_t, e)                     what attention finds in the prompt, and how
+//	g_t = (A x_t) (B r_t)                       elementwise
+//	u_t = tanh(W2 silu(W1 [x_t r_t m_t g_t] + b1) + b2)
+//	c_t = d c_{t-1} + u_t                       0 < d < 1, a learned decay for each channel
+//	out = W4 silu(W3 c_t + b3) + b4
+//
+// c_0 = W0 p + b0 reads the state p after the prompt's last token. With Advantages, u has
+// no tanh, d is 1 and out = W4 c_t + b4: a sum over the tokens.
+type recallNet struct {
+	shape     Shape
+	width     int // of a row
+	joined    int // of a row with the embedding
+	in        int // and with s
+	promptRow int // of p_j
+	found     int // of e_j
+	z         int // inputs of W1
+	atRead    int // columns of its parts
+	atM, atG  int
+	list      []tensor
+	// indices into list
+	attention, embedding, hidden, decay, start, top int
+	said                                            scan // of the response; its tensors are last
+	forth, back                                     scan // of the prompt; the same
+	scans                                           int
+}
+
+// indices of the tensors of attention, from recallNet.attention on
+const (
+	tKey = iota
+	tValue
+	tQuery
+	tBias
+	tNull
+	tSaid
+	tFound
+)
+
+func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
+	switch {
+	case shape.Channels < 1:
+		return nil, fmt.Errorf("a memory of %d channels (choose at least 1)", shape.Channels)
+	case shape.Embedding > 0 && shape.Vocabulary < 1:
+		return nil, fmt.Errorf("an embedding of %d tokens (name the size of the vocabulary)", shape.Vocabulary)
+	case shape.looks() && (shape.Keys < 1 || shape.Products < 1):
+		return nil, fmt.Errorf("attention with keys of %d and %d products (choose at least 1)", shape.Keys, shape.Products)
+	case shape.looks() && promptRow == 0:
+		return nil, fmt.Errorf("attention over prompts without states (choose some layers)")
+	}
+	m := &recallNet{shape: shape, width: width, joined: width + shape.Embedding, promptRow: promptRow}
+	m.in = m.joined + shape.Scan
+	m.found = promptRow + 2*shape.Scan
+	m.z = m.in
+	if shape.looks() {
+		m.atRead, m.atM = m.in, m.in+shape.Values
+		m.atG = m.atM + matchLevels + 1
+		m.z = m.atG + shape.Products
+		m.list = append(m.list,
+			tensor{"key.weight", shape.Keys, m.found, true}, tensor{"value.weight", shape.Values, m.found, true},
+			tensor{"query.weight", shape.Keys, m.in, true}, tensor{"match.bias", 1, matchLevels + 1, false}, tensor{"null.value", 1, shape.Values, false},
+			tensor{"product.said.weight", shape.Products, m.in, true}, tensor{"product.found.weight", shape.Products, shape.Values, true})
+	}
+	m.embedding = len(m.list)
+	if shape.Embedding > 0 {
+		m.list = append(m.list, tensor{"token.embedding", shape.Vocabulary, shape.Embedding, true})
+	}
+	m.hidden = len(m.list)
+	m.decay = m.hidden + 4
+	m.list = append(m.list,
+		tensor{"hidden.weight", shape.Hidden, m.z, true}, tensor{"hidden.bias", 1, shape.Hidden, false},
+		tensor{"write.weight", shape.Channels, shape.Hidden, true}, tensor{"write.bias", 1, shape.Channels, false},
+		tensor{"decay", 1, shape.Channels, false})
+	m.start = len(m.list)
+	m.list = append(m.list, tensor{"start.bias", 1, shape.Channels, false})
+	if promptRow > 0 {
+		m.list = append(m.list, tensor{"start.weight", shape.Channels, promptRow, true})
+	}
+	m.top = len(m.list)
+	outs := shape.outputs()
+	if shape.Advantages {
+		m.list = append(m.list, tensor{"out.weight", outs, shape.Channels, true}, tensor{"out.bias", 1, outs, false})
+	} else {
+		m.list = append(m.list,
+			tensor{"top.weight", shape.Hidden, shape.Channels, true}, tensor{"top.bias", 1, shape.Hidden, false},
+			tensor{"out.weight", outs, shape.Hidden, true}, tensor{"out.bias", 1, outs, false})
+	}
+	m.scans = len(m.list)
+	if shape.Scan > 0 {
+		m.said = scan{"said", m.joined, shape.Scan, false}
+		m.list = append(m.list, m.said.tensors()...)
+		if shape.looks() {
+			m.forth, m.back = scan{"forth", promptRow, shape.Scan, false}, scan{"back", promptRow, shape.Scan, true}
+			m.list = append(append(m.list, m.forth.tensors()...), m.back.tensors()...)
+		}
+	}
+	return m, nil
+}
+
+func (m *recallNet) tensors() []tensor { return m.list }
+
+// init starts attention as a search for the tokens of the response: a token of the prompt
+// attracts by the length of its match, and nothing is found where nothing matches.
+func (m *recallNet) init(params []float32, rng *rand.Rand) {
+	p := parts(m, params)
+	for i, part := range p {
+		t := m.list[i]
+		clear(part)
+		if t.decay {
+			normal(part, rng, 1/math.Sqrt(float64(t.cols)))
+		}
+	}
+	if m.shape.looks() {
+		copy(p[tBias], []float32{0, 5, 8, 10, 11, 5}) // the last is that of finding nothing
+		for _, i := range []int{tKey, tQuery} {
+			scale(p[i], 0.5)
+		}
+		scale(p[m.start+1], 0.3)
+	}
+	if m.shape.Embedding > 0 {
+		normal(p[m.embedding], rng, 1)
+	}
+	for i := range p[m.decay] { // from forgetting at once to keeping for a hundred tokens
+		p[m.decay][i] = -1 + 6*(float32(i)+0.5)/float32(m.shape.Channels)
+	}
+	if m.shape.Advantages {
+		scale(p[m.top], 0.1)
+	} else {
+		scale(p[m.top], 0.5) // the memory of a slow channel is large
+	}
+	for i := m.scans; i < len(p); i += scanTensors {
+		scan{in: m.list[i].cols, channels: m.shape.Scan}.init(p[i:], rng)
+	}
+}
+
+func scale(x []float32, by float32) {
+	for i := range x {
+		x[i] *= by
+	}
+}
+
+// recallTape is what forward leaves for backward. All are [n][...].
+type recallTape struct {
+	joined             []float32 // [n][joined]
+	x                  []float32 // [n][in]
+	said, forth, back  scanTape
+	e                  []float32 // [prompts' tokens][found]
+	key, val           []float32 // of all prompts' tokens
+	query              []float32
+	alpha              [][]float32 // of each response [T][P+1], the last column being the null slot
+	levels             [][]uint8   // of each response [T][P]
+	saidHere, foundNow []float32   // A x and B r
+	z                  []float32   // [n][z]
+	h                  mlpTape     // of W1
+	u                  []float32   // [n][channels]
+	decay              []float32   // [channels]
+	start              []float32   // [responses][channels]
+	c                  []float32   // [n][channels]
+	t                  mlpTape     // of W3
+}
+
+func (m *recallNet) forward(params []float32, s *scratch) {
+	p := parts(m, params)
+	t := &recallTape{}
+	s.tape = t
+	m.join(p, s, t)
+	if m.shape.Scan > 0 {
+		t.said = m.said.forward(p[m.scans:], s, s.starts, t.joined)
+	}
+	m.inputs(s, t, t.said.s)
+	if m.shape.looks() {
+		m.look(p, s, t)
+	}
+	m.write(p, s, t)
+	m.accumulate(p, s, t)
+	m.read(p, s, t.c, &t.t)
+}
+
+// join puts the embeddings beside the rows.
+func (m *recallNet) join(p [][]float32, s *scratch, t *recallTape) {
+	e := m.shape.Embedding
+	if e == 0 {
+		t.joined = s.x
+		return
+	}
+	t.joined = s.floats(s.n * m.joined)
+	for i := range s.n {
+		row := t.joined[i*m.joined:]
+		copy(row, s.x[i*m.width:(i+1)*m.width])
+		copy(row[m.width:], p[m.embedding][m.bucket(s.tokens[i])*e:][:e])
+	}
+}
+
+// bucket is the row of the embedding of a token.
+func (m *recallNet) bucket(token int32) int { return int(uint32(token)) % m.shape.Vocabulary }
+
+// inputs puts the scan beside the joined rows, and both into z.
+func (m *recallNet) inputs(s *scratch, t *recallTape, said []float32) {
+	t.x, t.z = t.joined, s.floats(s.n*m.z)
+	if k := m.shape.Scan; k > 0 {
+		t.x = s.floats(s.n * m.in)
+		for i := range s.n {
+			row := t.x[i*m.in:]
+			copy(row, t.joined[i*m.joined:(i+1)*m.joined])
+			copy(row[m.joined:], said[i*k:(i+1)*k])
+		}
+	}
+	for i := range s.n {
+		copy(t.z[i*m.z:], t.x[i*m.in:(i+1)*m.in])
+	}
+}
+
+// write computes u from the inputs z.
+func (m *recallNet) write(p [][]float32, s *scratch, t *recallTape) {
+	sh, n := m.shape, s.n
+	size := n * sh.Hidden
+	t.h = mlpTape{s.floats(size), s.floats(size), s.floats(size), s.mask(size)}
+	fully(n, sh.Hidden, m.z, t.z, p[m.hidden], p[m.hidden+1], t.h.z)
+	silu(t.h.z, t.h.sig, t.h.act, t.h.keep)
+	t.u = s.floats(n * sh.Channels)
+	fully(n, sh.Channels, sh.Hidden, t.h.act, p[m.hidden+2], p[m.hidden+3], t.u)
+	if !sh.Advantages {
+		tanh(t.u)
+	}
+}
+
+// accumulate runs the memory along each response.
+func (m *recallNet) accumulate(p [][]float32, s *scratch, t *recallTape) {
+	ch := m.shape.Channels
+	t.decay = m.decays(s.floats(ch), p[m.decay])
+	t.c = s.floats(s.n * ch)
+	responses := len(s.starts) - 1
+	t.start = s.floats(responses * ch)
+	for i := range responses {
+		c := t.start[i*ch : (i+1)*ch]
+		m.begin(p, m.lastOfPrompt(s, i), c)
+		for k := s.starts[i]; k < s.starts[i+1]; k++ {
+			u, next := t.u[k*ch:(k+1)*ch], t.c[k*ch:(k+1)*ch]
+			for j, d := range t.decay {
+				next[j] = d*c[j] + u[j]
+			}
+			c = next
+		}
+	}
+}
+
+// decays fills d with the decay of each channel.
+func (m *recallNet) decays(d, logits []float32) []float32 {
+	for j, l := range logits {
+		d[j] = 1
+		if !m.shape.Advantages {
+			d[j] = sigmoid(l)
+		}
+	}
+	return d
+}
+
+// lastOfPrompt is the last row of the prompt of response i, nil for a head that does not
+// look at it.
+func (m *recallNet) lastOfPrompt(s *scratch, i int) []float32 {
+	if m.promptRow == 0 {
+		return nil
+	}
+	end := s.pstarts[i+1] * m.promptRow
+	return s.p[end-m.promptRow : end]
+}
+
+// begin sets c to the memory of an empty response.
+func (m *recallNet) begin(p [][]float32, last, c []float32) {
+	copy(c, p[m.start])
+	if last != nil {
+		gemm(false, true, 1, len(c), m.promptRow, 1, last, m.promptRow, p[m.start+1], m.promptRow, 1, c, len(c))
+	}
+}
+
+// read computes s.out from n memories c.
+func (m *recallNet) read(p [][]float32, s *scratch, c []float32, t *mlpTape) {
+	sh, n := m.shape, s.n
+	if sh.Advantages {
+		fully(n, sh.outputs(), sh.Channels, c, p[m.top], p[m.top+1], s.out)
+		return
+	}
+	size := n * sh.Hidden
+	*t = mlpTape{s.floats(size), s.floats(size), s.floats(size), s.mask(size)}
+	fully(n, sh.Hidden, sh.Channels, c, p[m.top], p[m.top+1], t.z)
+	silu(t.z, t.sig, t.act, t.keep)
+	fully(n, sh.outputs(), sh.Hidden, t.act, p[m.top+2], p[m.top+3], s.out)
+}
+
+// step is forward for the next token of one response, or for each of n candidates for it:
+// it leaves the memory after each in c [n][channels] and s [n][scan]. past is the prompt,
+// c0 and s0 the memory before, and at, [n][P], the matches after each token.
+func (m *recallNet) step(params []float32, s *scratch, past *past, c0, s0 []float32, at []uint8) (c, said []float32) {
+	p, sh, n := parts(m, params), m.shape, s.n
+	t := &recallTape{}
+	m.join(p, s, t)
+	if k := sh.Scan; k > 0 {
+		in := m.said.inputs(p[m.scans:], s, n, t.joined)
+		said = s.floats(n * k)
+		for i := range n {
+			m.said.next(m.said.row(said, i), s0, m.said.row(in.a, i), m.said.row(in.g, i))
+		}
+	}
+	m.inputs(s, t, said)
+	if sh.looks() {
+		P := len(past.tokens)
+		t.query = s.floats(n * sh.Keys)
+		fully(n, sh.Keys, m.in, t.x, p[tQuery], nil, t.query)
+		read, alpha := s.floats(n*sh.Values), s.floats(n*(P+1))
+		m.attend(p, n, P, t.query, past.key, past.val, alpha, read, t.z, func(k int) []uint8 { return at[k*P : (k+1)*P] })
+		m.products(p, s, t, read)
+	}
+	m.write(p, s, t)
+	d := m.decays(s.floats(sh.Channels), p[m.decay])
+	for i := range n {
+		u := t.u[i*sh.Channels : (i+1)*sh.Channels]
+		for j := range u {
+			u[j] += d[j] * c0[j]
+		}
+	}
+	return t.u, said
+}
+
+func (m *recallNet) backward(params []float32, s *scratch, grad []float32) {
+	p, g, t, sh, n := parts(m, params), parts(m, grad), s.tape.(*recallTape), m.shape, s.n
+	ch, outs := sh.Channels, sh.outputs()
+	dc := s.floats(n * ch)
+	if sh.Advantages {
+		m.layerBack(s, s.dout, t.c, p, g, m.top, outs, ch, dc)
+	} else {
+		d := s.floats(n * sh.Hidden)
+		m.layerBack(s, s.dout, t.t.act, p, g, m.top+2, outs, sh.Hidden, d)
+		siluBack(t.t.z, t.t.sig, t.t.keep, d)
+		m.layerBack(s, d, t.c, p, g, m.top, sh.Hidden, ch, dc)
+	}
+	m.accumulateBack(g, s, t, dc) // dc is now that of u
+	if !sh.Advantages {
+		for i, u := range t.u {
+			dc[i] *= 1 - u*u
+		}
+	}
+	d := s.floats(n * sh.Hidden)
+	m.layerBack(s, dc, t.h.act, p, g, m.hidden+2, ch, sh.Hidden, d)
+	siluBack(t.h.z, t.h.sig, t.h.keep, d)
+	m.layerBack(s, d, t.z, p, g, m.hidden, sh.Hidden, m.z, nil)
+
+	// Of the inputs, only those that have parameters below them need a gradient: the
+	// columns of x from width on, and what attention found.
+	tail := m.in - m.width
+	dx := s.floats(n * tail)
+	if tail > 0 {
+		gemm(false, false, n, tail, sh.Hidden, 1, d, sh.Hidden, p[m.hidden][m.width:], m.z, 0, dx, tail)
+	}
+	if sh.looks() {
+		cols := m.z - m.atRead
+		dz := s.floats(n * cols) // of [r m g]
+		gemm(false, false, n, cols, sh.Hidden, 1, d, sh.Hidden, p[m.hidden][m.atRead:], m.z, 0, dz, cols)
+		m.lookBack(p, g, s, t, dz, dx)
+	}
+	e := sh.Embedding
+	de, ds := cut(s, dx, n, tail, 0, e), cut(s, dx, n, tail, e, sh.Scan)
+	if sh.Scan > 0 {
+		m.said.backward(p[m.scans:], g[m.scans:], s, s.starts, t.joined, t.said, ds, m.width, de)
+	}
+	if e > 0 {
+		table := g[m.embedding]
+		clear(table)
+		for i := range n {
+			row := table[m.bucket(s.tokens[i])*e:][:e]
+			for j, v := range de[i*e : (i+1)*e] {
+				row[j] += v
+			}
+		}
+	}
+}
+
+// cut copies columns [from, from+count) of the n rows of x, [n][cols].
+func cut(s *scratch, x []float32, n, cols, from, count int) []float32 {
+	out := s.floats(n * count)
+	for i := range n {
+		copy(out[i*count:(i+1)*count], x[i*cols+from:])
+	}
+	return out
+}
+
+// layerBack is the backward pass of the layer whose weight is tensor i and whose bias is
+// the next: gradients of both, and dx [n][ins] from dy [n][outs] unless it is nil.
+func (m *recallNet) layerBack(s *scratch, dy, x []float32, p, g [][]float32, i, outs, ins int, dx []float32) {
+	gemm(true, false, outs, ins, s.n, 1, dy, outs, x, ins, 0, g[i], ins)
+	sumRows(s.n, dy, g[i+1])
+	if dx != nil {
+		gemm(false, false, s.n, ins, outs, 1, dy, outs, p[i], ins, 0, dx, ins)
+	}
+}
+
+// accumulateBack turns dc, the gradient by way of the outputs, into that of u.
+func (m *recallNet) accumulateBack(g [][]float32, s *scratch, t *recallTape, dc []float32) {
+	ch := m.shape.Channels
+	dd := s.zeros(ch)
+	gs := g[m.start]
+	clear(gs)
+	if m.promptRow > 0 {
+		clear(g[m.start+1])
+	}
+	for i := range len(s.starts) - 1 {
+		from, to := s.starts[i], s.starts[i+1]
+		for k := to - 1; k >= from; k-- {
+			now := dc[k*ch : (k+1)*ch]
+			before := t.start[i*ch : (i+1)*ch]
+			if k > from {
+				before = t.c[(k-1)*ch : k*ch]
+				prev := dc[(k-1)*ch : k*ch]
+				for j, v := range now {
+					prev[j] += v * t.decay[j]
+				}
+			}
+			for j, v := range now {
+				dd[j] += v * before[j]
+			}
+		}
+		first := s.floats(ch) // the gradient of c_0
+		for j, v := range dc[from*ch : (from+1)*ch] {
+			first[j] = v * t.decay[j]
+			gs[j] += first[j]
+		}
+		if last := m.lastOfPrompt(s, i); last != nil {
+			gemm(true, false, ch, m.promptRow, 1, 1, first, ch, last, m.promptRow, 1, g[m.start+1], m.promptRow)
+		}
+	}
+	for j, d := range t.decay {
+		g[m.decay][j] = dd[j] * d * (1 - d) // 0 where d is fixed at 1
+	}
+}
+
+func tanh(x []float32) {
+	for i, v := range x {
+		x[i] = 2*sigmoid(2*v) - 1
+	}
+}

@@ -1,0 +1,93 @@
+package valuehead
+
+import "fmt"
+
+// Shape is the size of a head. Zero values mean the defaults stated; a kind ignores what
+// it has no use for.
+type Shape struct {
+	// Hidden is the number of units of hidden layers; default 192, of Recall 96.
+	Hidden int
+	// Atoms is the number of returns over which a categorical head spreads its
+	// probability; 0 makes a head that gives the mean alone.
+	Atoms int
+
+	// The rest is of Recall.
+
+	Channels int // of the memory; default 64
+	Keys     int // width of the keys and queries of attention; default 32
+	Values   int // width of what is read from a token of the prompt; default 64; negative for no attention
+	Products int // products of what was found and what was said; default 32
+	// Scan is the width of the short memories that run along the response and along the
+	// prompt from either end, so that a word is known by its neighbours; default 32;
+	// negative for none.
+	Scan int
+	// Embedding is the width of a learned embedding of the token; default 0: states
+	// know the token. Heads of candidates need one.
+	Embedding  int
+	Vocabulary int // rows of the embedding; larger token ids share rows. Set by training, at most 4096.
+	// Advantages makes the value a sum, V(s_t) = V(s_0) + sum_i A(s_i, a_i), i <= t.
+	Advantages bool
+}
+
+// maxVocabulary bounds the rows of a token embedding.
+const maxVocabulary = 4096
+
+func (s *Shape) defaults(kind Kind) {
+	set := func(v *int, to int) {
+		if *v == 0 {
+			*v = to
+		}
+		*v = max(*v, 0)
+	}
+	switch kind {
+	case Linear:
+		*s = Shape{Atoms: s.Atoms}
+	case MLP:
+		*s = Shape{Atoms: s.Atoms, Hidden: s.Hidden}
+		set(&s.Hidden, 192)
+	case Recall:
+		set(&s.Hidden, 96)
+		set(&s.Channels, 64)
+		set(&s.Values, 64)
+		if s.Values == 0 {
+			s.Keys, s.Products = 0, -1
+		} else {
+			set(&s.Keys, 32)
+		}
+		set(&s.Products, 32)
+		set(&s.Scan, 32)
+	}
+}
+
+// size is a number of a shape.
+type size struct {
+	name string
+	v    *int
+}
+
+// sizes are all numbers of the shape.
+func (s *Shape) sizes() []size {
+	return []size{
+		{"hidden", &s.Hidden}, {"atoms", &s.Atoms}, {"channels", &s.Channels}, {"keys", &s.Keys}, {"values", &s.Values},
+		{"products", &s.Products}, {"scan", &s.Scan}, {"embedding", &s.Embedding}, {"vocabulary", &s.Vocabulary},
+	}
+}
+
+func (s *Shape) validate() error {
+	const most = 1 << 20
+	for _, n := range s.sizes() {
+		if *n.v < 0 || *n.v > most {
+			return fmt.Errorf("valuehead: %d %s in the head's shape (leave it zero for the default)", *n.v, n.name)
+		}
+	}
+	if s.Atoms == 1 {
+		return fmt.Errorf("valuehead: a distribution over one return (choose 0 atoms for the mean alone, or at least 2)")
+	}
+	return nil
+}
+
+// outputs is the number of floats that the model gives for a state.
+func (s *Shape) outputs() int { return max(s.Atoms, 1) }
+
+// looks reports whether the head has attention over the prompt.
+func (s *Shape) looks() bool { return s.Values > 0 }

@@ -1,0 +1,118 @@
+package valuehead
+
+import (
+	"fmt"
+	"iter"
+	"math/rand/v2"
+
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// Example is a scored trajectory with what else a head may learn from. The trainer keeps
+// examples only for a while, and writes to none.
+type Example struct {
+	Trajectory *states.Trajectory
+	// Prompt holds the prompt's own states, for heads that look back at it; else nil.
+	Prompt *Prompt
+	// Candidates are the likeliest tokens before each token, for [CDQ]; else nil.
+	Candidates *Candidates
+}
+
+// Candidates are the K likeliest tokens in each of the T states before a token of a
+// response, the likeliest first, and what would be known of them before they are fed.
+type Candidates struct {
+	K        int
+	Tokens   []int32   // [T][K]
+	LogProbs []float32 // [T][K] log p(a | s_{t-1}) at temperature 1
+	Scalars  []float32 // [T][K][len(Schema.Scalars)]; names that begin with "next-" are not read
+}
+
+// Source is where training finds its examples. It may be larger than memory: the trainer
+// holds a window of them at a time and asks for neighbours one after the other.
+type Source interface {
+	// Features lays out the rows of the head.
+	Features() *Features
+	// Len is the number of trajectories.
+	Len() int
+	// At reads trajectory i. It is called from one goroutine.
+	At(i int) (Example, error)
+}
+
+// checkExample reports what makes an example unfit to learn from.
+func checkExample(f *Features, e Example) error {
+	t := e.Trajectory
+	fail := func(format string, args ...any) error {
+		return fmt.Errorf("valuehead: prompt %q, sample %d: %w", t.Prompt, t.Sample, fmt.Errorf(format, args...))
+	}
+	n, s := len(t.Tokens), f.schema
+	ns := len(s.Scalars)
+	switch {
+	case !finite(t.Reward):
+		return fail("reward %v (score the trajectory before training on it)", t.Reward)
+	case len(t.Hidden) != n*s.Width || len(t.Scalars) != n*ns:
+		return fail("%d hidden floats and %d scalars for %d tokens of %d and %d (read it with the schema it was written with)", len(t.Hidden), len(t.Scalars), n, s.Width, ns)
+	}
+	for _, x := range [][]float32{t.Hidden, t.Scalars} {
+		for i, v := range x {
+			if !finite(v) {
+				return fail("token %d has the feature %v (collect it again: the model gave numbers that are not finite)", i*n/len(x), v)
+			}
+		}
+	}
+	if c := e.Candidates; c != nil && (c.K < 1 || len(c.Tokens) != n*c.K || len(c.LogProbs) != n*c.K || len(c.Scalars) != n*c.K*ns) {
+		return fail("%d candidates, %d log-probabilities and %d scalars for %d states of %d (collect them again)", len(c.Tokens), len(c.LogProbs), len(c.Scalars), n, c.K)
+	}
+	if e.Prompt != nil {
+		return e.Prompt.check(s.Width)
+	}
+	return nil
+}
+
+func finite(v float32) bool { return v-v == 0 }
+
+// entry is what training remembers of every trajectory of a source.
+type entry struct {
+	index  int
+	prompt string
+	sample int
+	tokens int
+}
+
+// windowBytes is the memory that a shuffled stream fills with examples.
+const windowBytes = 1 << 28
+
+// chunk is the number of neighbours that a stream reads in one go.
+const chunk = 64
+
+// stream yields the examples of entries in an order that rng decides: chunks of
+// neighbours come in random order, and are mixed within a window of the size given.
+func stream(src Source, entries []entry, rng *rand.Rand, window int) iter.Seq2[Example, error] {
+	return func(yield func(Example, error) bool) {
+		var full []Example
+		size := 0
+		flush := func() bool {
+			rng.Shuffle(len(full), func(i, j int) { full[i], full[j] = full[j], full[i] })
+			for _, e := range full {
+				if !yield(e, nil) {
+					return false
+				}
+			}
+			full, size = full[:0], 0
+			return true
+		}
+		for _, c := range rng.Perm((len(entries) + chunk - 1) / chunk) {
+			for _, e := range entries[c*chunk : min((c+1)*chunk, len(entries))] {
+				ex, err := src.At(e.index)
+				if err != nil {
+					yield(ex, err)
+					return
+				}
+				full = append(full, ex)
+				if size += 4 * (len(ex.Trajectory.Hidden) + len(ex.Trajectory.Scalars)); size >= window && !flush() {
+					return
+				}
+			}
+		}
+		flush()
+	}
+}
