@@ -19,10 +19,11 @@ const (
 	maxGrammarRepeats = 2000
 )
 
-// Elements of a rule's body, beside the ids of other rules.
+// Elements of a rule's body: the ids of other rules, the ends of alternatives, and below
+// them terminals, by the number of elements that llama.cpp makes of them.
 const (
-	gbnfTerminal    = -1 // a character, a part of a class of characters, a token
-	gbnfAlternative = -2 // the end of an alternative that is not the last
+	gbnfAlternative = -1
+	gbnfTerminal    = -2 // a character or a token
 )
 
 // gbnf is a checked grammar in the form that llama.cpp gives it: groups and repetitions
@@ -263,6 +264,17 @@ func (p *gbnfParser) alternatives(rule string, nested bool) []int32 {
 	return body
 }
 
+// size is the number of elements that llama.cpp makes of a sequence.
+func size(seq []int32) (n int) {
+	for _, e := range seq {
+		n++
+		if e < gbnfTerminal {
+			n += int(gbnfTerminal - e)
+		}
+	}
+	return n
+}
+
 // grow counts new elements and says whether there is room.
 func (p *gbnfParser) grow(n int) bool {
 	if p.elements += n; p.elements > maxGrammarElements {
@@ -318,7 +330,7 @@ func (p *gbnfParser) sequence(body []int32, rule string, nested bool) []int32 {
 			return body
 		}
 		item, made = from, made1
-		p.grow(len(body) - from)
+		p.grow(size(body[from:]))
 		p.space(nested)
 	}
 	return body
@@ -356,7 +368,7 @@ func (p *gbnfParser) repeat(body []int32, from, least, most, made int, rule stri
 	if most < 0 {
 		optional = 1
 	}
-	if !p.grow((least-1)*len(item) + optional*(len(item)+2) + 1) {
+	if n := size(item); !p.grow((least-1)*n + optional*(n+2) + 1) {
 		return body
 	}
 	body = body[:from]

@@ -9,11 +9,13 @@ import (
 
 // After each character llama.cpp expands the rules that may come next until it has all
 // the terminals that the text may go on with: by plain recursion, into a stack of open
-// rules for each. What bounds that work:
+// rules for each, compared with all the others. For a mask it does so for what may come
+// after each of them. What bounds that work:
 const (
-	maxExpansion  = 1 << 14 // steps, and so the stacks that are open at once
-	maxExpansions = 1 << 24 // steps for all rules, each once: llama.cpp's search for left recursion
-	maxRecursion  = 12000   // depth
+	maxExpansion  = 1 << 14 // steps, and so the stacks that are open at once: half a second
+	maxExpansions = 1 << 22 // steps for all rules, each once: llama.cpp's search for left recursion
+	maxMaskWork   = 1 << 26 // comparisons: a second
+	maxRecursion  = 12000   // depth: 2.4 MB of stack
 	minText       = 256     // bytes that any grammar must be good for
 	saturated     = 1 << 30
 )
@@ -23,6 +25,7 @@ type expansion struct {
 	steps int // calls of llama_grammar_advance_stack
 	empty int // ways in which the sequence can stand for the empty text
 	depth int // of the recursion
+	mask  int // comparisons of the expansions after each of the terminals
 }
 
 // then is the expansion of a sequence that goes on with next.
@@ -34,18 +37,20 @@ func (e expansion) then(next expansion) expansion {
 		steps: min(e.steps+e.empty*next.steps, saturated),
 		empty: min(e.empty*next.empty, saturated),
 		depth: min(e.depth+next.depth, saturated),
+		mask:  min(e.mask+e.empty*next.mask, saturated),
 	}
 }
 
 // or is the worst of two expansions.
 func (e expansion) or(f expansion) expansion {
-	return expansion{max(e.steps, f.steps), max(e.empty, f.empty), max(e.depth, f.depth)}
+	return expansion{max(e.steps, f.steps), max(e.empty, f.empty), max(e.depth, f.depth), max(e.mask, f.mask)}
 }
 
 // expander finds the work that the rules of a grammar make.
 type expander struct {
 	*gbnf
 	rule  []expansion // of each rule
+	after []expansion // of what may follow each rule, where it may be empty
 	state []int8      // 0 not visited, 1 on the path, 2 done
 	path  []int32
 	steps int // of all rules
@@ -54,15 +59,23 @@ type expander struct {
 // bound refuses a grammar that llama.cpp cannot expand within bounds, and finds the
 // longest text that it can follow.
 func (g *gbnf) bound() error {
-	x := expander{gbnf: g, rule: make([]expansion, len(g.rules)), state: make([]int8, len(g.rules))}
-	for i := range g.rules {
-		if x.state[i] == 0 {
-			if err := x.visit(int32(i)); err != nil {
-				return err
+	n := len(g.rules)
+	x := expander{gbnf: g, rule: make([]expansion, n), after: make([]expansion, n)}
+	// The first time finds the steps, the second, which needs them, the work of a mask.
+	for range 2 {
+		x.state, x.steps = make([]int8, n), 0
+		for i := range g.rules {
+			if x.state[i] == 0 {
+				if err := x.visit(int32(i)); err != nil {
+					return err
+				}
 			}
 		}
+		if err := x.follow(); err != nil {
+			return err
+		}
 	}
-	return x.follow()
+	return nil
 }
 
 func (r *gbnfRule) alternatives() iter.Seq[[]int32] {
@@ -81,13 +94,16 @@ func (r *gbnfRule) alternatives() iter.Seq[[]int32] {
 	}
 }
 
-// element is the expansion of a rule or terminal.
-func (x *expander) element(id int32) expansion {
-	if id == gbnfTerminal {
-		return expansion{steps: 1, depth: 1}
+// before is the expansion of an element of rule id that rest follows there.
+func (x *expander) before(id, element int32, rest expansion) expansion {
+	if element < 0 {
+		next := rest.then(x.after[id])
+		return expansion{steps: 1, depth: 1, mask: min((1+next.steps)*(1+next.steps), saturated)}
 	}
-	r := x.rule[id]
-	return expansion{steps: min(1+r.steps, saturated), empty: r.empty, depth: 1 + r.depth}
+	e := x.rule[element]
+	e.steps++
+	e.depth++
+	return e.then(rest)
 }
 
 // visit finds the expansion of a rule. It needs those of the rules that the rule can
@@ -105,7 +121,7 @@ func (x *expander) visit(id int32) error {
 		for n < len(seq) {
 			first := seq[n]
 			n++
-			if first == gbnfTerminal {
+			if first < 0 {
 				break
 			}
 			if x.state[first] == 1 {
@@ -121,11 +137,11 @@ func (x *expander) visit(id int32) error {
 			}
 		}
 		e := expansion{empty: 1}
-		for _, first := range slices.Backward(seq[:n]) {
-			e = x.element(first).then(e)
+		for _, element := range slices.Backward(seq) {
+			e = x.before(id, element, e)
 		}
-		sum = expansion{sum.steps + e.steps, sum.empty + e.empty, max(sum.depth, e.depth)}
-		if sum.steps > maxExpansion || sum.empty > maxExpansion || sum.depth > maxRecursion {
+		sum = expansion{sum.steps + e.steps, sum.empty + e.empty, max(sum.depth, e.depth), min(sum.mask+e.mask, saturated)}
+		if sum.steps > maxExpansion || sum.empty > maxExpansion || sum.depth > maxRecursion || sum.mask > maxMaskWork {
 			return x.tooMuch(id)
 		}
 	}
@@ -174,10 +190,10 @@ func (x *expander) sites(id int32) iter.Seq[site] {
 		for seq := range x.rules[id].alternatives() {
 			rest := expansion{empty: 1}
 			for _, e := range slices.Backward(seq) {
-				if e != gbnfTerminal && !yield(site{e, rest}) {
+				if e >= 0 && !yield(site{e, rest}) {
 					return
 				}
-				rest = x.element(e).then(rest)
+				rest = x.before(id, e, rest)
 			}
 		}
 	}
@@ -201,12 +217,13 @@ func (x *expander) follow() error {
 		}
 	}
 	var most, round expansion // at any place, and what a round adds to it
+	around := int32(0)        // a rule of that round
 	for c, rules := range slices.Backward(comps) {
 		var loop expansion
 		for _, p := range rules {
-			worst := x.element(p)
+			worst := x.rule[p]
 			for s := range x.sites(p) {
-				worst = worst.or(x.element(s.rule).then(s.rest))
+				worst = worst.or(x.before(p, s.rule, s.rest))
 				switch {
 				case s.rest.empty == 0:
 				case comp[s.rule] != int32(c):
@@ -221,19 +238,26 @@ func (x *expander) follow() error {
 				}
 			}
 			worst = worst.then(after[c])
-			if worst.steps > maxExpansion || worst.depth > maxRecursion {
+			if worst.steps > maxExpansion || worst.depth > maxRecursion || worst.mask > maxMaskWork {
 				return x.tooMuch(p)
 			}
 			most = most.or(worst)
 		}
+		if loop.steps > round.steps {
+			around = rules[0]
+		}
 		round = round.or(loop)
+	}
+	for i, c := range comp {
+		x.after[i] = after[c]
 	}
 	x.maxText = math.MaxInt
 	if round.depth > 0 {
 		x.maxText = min((maxRecursion-most.depth)/round.depth, (maxExpansion-most.steps)/round.steps)
 	}
 	if x.maxText < minText {
-		return failf("grammar", "make less of what follows them optional", "rules that stand in themselves are followed by too much that may be empty")
+		r := x.rules[around]
+		return x.errorf(r.at, "make less of it optional", "rule %s stands in itself before too much that may be empty", r.name)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ func (p *gbnfParser) literal(body []int32) []int32 {
 
 // class reads [characters and ranges] or [^characters and ranges].
 func (p *gbnfParser) class(body []int32) []int32 {
-	at, from := p.pos, len(body)
+	at, n := p.pos, int32(0)
 	p.pos++
 	if p.peek(0) == '^' {
 		p.pos++
@@ -37,22 +37,23 @@ func (p *gbnfParser) class(body []int32) []int32 {
 		if p.err != nil {
 			return body
 		}
-		low, first := p.char(), p.pos
-		body = append(body, gbnfTerminal)
+		first := p.pos
+		low := p.char()
+		n++
 		if p.peek(0) == '-' && p.peek(1) != ']' && p.peek(1) != 0 {
 			p.pos++
 			if high := p.char(); high < low && p.err == nil {
 				p.fail(first, "put the smaller character first", "the range goes backwards")
 			}
-			body = append(body, gbnfTerminal)
+			n++
 		}
 	}
-	if len(body) == from {
+	if n == 0 {
 		p.fail(at, "any character is a . without brackets", "an empty class of characters")
 		return body
 	}
 	p.pos++
-	return body
+	return append(body, gbnfTerminal-(n-1))
 }
 
 // char reads a character or an escape.
