@@ -115,6 +115,9 @@ func filterDefault(in *interp, v any, a args) any {
 
 // at is the first or last element of v.
 func (in *interp) at(v any, i int) any {
+	if s, ok := v.(string); ok {
+		return in.character(s, int64(i))
+	}
 	items := in.elements(v)
 	if len(items) == 0 {
 		return undefined{"there is no element in " + typeName(v) + " that is empty"}
@@ -167,7 +170,9 @@ func (in *interp) path(v, attribute any) any {
 	if _, ok := attribute.(int64); ok {
 		return in.item(v, attribute)
 	}
-	for part := range strings.SplitSeq(in.textOf(attribute), ".") {
+	path := in.textOf(attribute)
+	in.scan(path)
+	for part := range strings.SplitSeq(path, ".") {
 		var key any = part
 		if n, err := strconv.ParseInt(part, 10, 64); err == nil && n >= 0 {
 			key = n
@@ -316,6 +321,7 @@ func filterInt(in *interp, v any, a args) any {
 			return int64(n)
 		}
 	case string:
+		in.scan(n)
 		n = strings.TrimSpace(n)
 		if i, err := strconv.ParseInt(n, 10, 64); err == nil {
 			return i
@@ -333,6 +339,7 @@ func filterFloat(in *interp, v any, a args) any {
 		return float(n)
 	}
 	if s, ok := v.(string); ok {
+		in.scan(s)
 		if f, err := strconv.ParseFloat(strings.TrimSpace(s), 64); err == nil {
 			return f
 		}

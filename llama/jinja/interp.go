@@ -108,6 +108,9 @@ func (in *interp) fail(format string, args ...any) {
 	panic(errorAt(in.line, format, args...))
 }
 
+// frame is what a pass of a loop or a call costs: about as much as so many steps.
+const frame = 8
+
 // work takes steps off what is left.
 func (in *interp) work(steps int) {
 	if in.steps -= steps; in.steps < 0 {
@@ -115,15 +118,15 @@ func (in *interp) work(steps int) {
 	}
 }
 
-// scan accounts for going through a text once, which is fast.
-func (in *interp) scan(s string) { in.work(len(s) / 64) }
+// scan accounts for going through a text once.
+func (in *interp) scan(s string) { in.work(len(s) / 8) }
 
 // made accounts for a string or list before or right after it is made.
 func (in *interp) made(bytes int) {
-	in.work(bytes / 64)
 	if in.budget -= bytes; in.budget < 0 {
 		in.fail("it makes more than %d MiB of text and lists", maxBytes>>20)
 	}
+	in.work(bytes / 64)
 }
 
 // text is a new string, accounted for.

@@ -30,7 +30,7 @@ func method(v any, name string) any {
 var dictMethods = map[string]func(in *interp, d *dict, a args) any{
 	"get": func(in *interp, d *dict, a args) any {
 		p := a.take(in, "get", "key", "default?")
-		if v, ok := d.get(p[0]); ok {
+		if v, ok := in.get(d, p[0]); ok {
 			return v
 		}
 		return given(p[1], nil)
@@ -96,9 +96,11 @@ var stringMethods = map[string]func(in *interp, s string, a args) any{
 		return strings.Join(parts, s)
 	},
 	"removeprefix": func(in *interp, s string, a args) any {
+		in.scan(s)
 		return strings.TrimPrefix(s, in.textOf(a.take(in, "removeprefix", "prefix")[0]))
 	},
 	"removesuffix": func(in *interp, s string, a args) any {
+		in.scan(s)
 		return strings.TrimSuffix(s, in.textOf(a.take(in, "removesuffix", "suffix")[0]))
 	},
 	"replace": func(in *interp, s string, a args) any {
@@ -158,7 +160,7 @@ func (in *interp) strip(s string, chars any, trim func(string, func(rune) bool) 
 	if !ok {
 		return trim(s, isSpace)
 	}
-	in.work(len(s) / 64 * (len(set) / 8))
+	in.work(len(s) / 8 * (len(set) / 8))
 	return trim(s, func(r rune) bool { return strings.ContainsRune(set, r) })
 }
 

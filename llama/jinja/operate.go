@@ -185,7 +185,7 @@ func (in *interp) contains(v, part any) bool {
 		in.scan(v)
 		return strings.Contains(v, s)
 	case *dict:
-		_, ok := v.get(part)
+		_, ok := in.get(v, part)
 		return ok
 	}
 	for _, item := range in.elements(v) {
@@ -212,7 +212,7 @@ func (in *interp) attr(v any, name string) any {
 			return x
 		}
 	case *dict:
-		if x, ok := v.get(name); ok {
+		if x, ok := in.get(v, name); ok {
 			return x
 		}
 	}
@@ -223,7 +223,7 @@ func (in *interp) attr(v any, name string) any {
 func (in *interp) item(v, key any) any {
 	in.operand(v)
 	if d, ok := v.(*dict); ok {
-		if x, ok := d.get(key); ok {
+		if x, ok := in.get(d, key); ok {
 			return x
 		}
 	}

@@ -66,7 +66,7 @@ func filterUnique(in *interp, v any, a args) any {
 	var kept []any
 	for _, item := range in.elements(v) {
 		key := in.sortKey(item, p[1], truth(given(p[0], false)))
-		if _, ok := seen.get(key); !ok {
+		if _, ok := in.get(seen, key); !ok {
 			in.put(seen, key, nil)
 			kept = append(kept, item)
 		}

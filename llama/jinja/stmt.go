@@ -97,7 +97,7 @@ func (s *forStmt) exec(in *interp) (c control) {
 	l := &loop{items: items, last: undefined{}}
 	for i, item := range items {
 		l.i = i
-		in.work(1)
+		in.work(frame)
 		in.line = s.line
 		// Each pass has a scope of its own: what it sets is gone in the next one.
 		in.within(&scope{map[string]any{"loop": l}, in.scope}, func() {
@@ -128,7 +128,7 @@ func (s *setStmt) exec(in *interp) (c control) {
 func (s *macroStmt) exec(in *interp) control {
 	home := in.scope
 	in.scope.vars[s.name] = &function{s.name, func(in *interp, a args) any {
-		in.made(64) // a frame
+		in.work(frame)
 		vars := make(map[string]any, len(s.params))
 		for i, v := range a.bind(in, s.name, s.params) {
 			if v != nil {
@@ -159,14 +159,12 @@ func (s *macroStmt) exec(in *interp) control {
 func (in *interp) assign(target expr, v any) {
 	switch t := target.(type) {
 	case *nameExpr:
-		in.made(16)
 		in.scope.vars[t.name] = v
 	case *attrExpr:
 		ns, ok := in.eval(t.object).(*namespace)
 		if !ok {
 			in.fail("attributes can be set on a namespace only")
 		}
-		in.made(16)
 		ns.vars[t.name] = v
 	case *listExpr:
 		items := in.elements(v)

@@ -25,7 +25,7 @@ var tests = map[string]func(in *interp, v any, a args) bool{
 		}
 		return false
 	},
-	"lower":   func(in *interp, v any, _ args) bool { return hasCase(in.str(v), strings.ToLower) },
+	"lower":   func(in *interp, v any, _ args) bool { return in.hasCase(v, strings.ToLower) },
 	"mapping": func(_ *interp, v any, _ args) bool { _, ok := v.(*dict); return ok },
 	"none":    func(_ *interp, v any, _ args) bool { return v == nil },
 	"number":  func(_ *interp, v any, _ args) bool { return number(v) != nil },
@@ -43,7 +43,7 @@ var tests = map[string]func(in *interp, v any, a args) bool{
 	"string":    func(_ *interp, v any, _ args) bool { _, ok := v.(string); return ok },
 	"true":      func(_ *interp, v any, _ args) bool { return v == true },
 	"undefined": func(_ *interp, v any, _ args) bool { _, ok := v.(undefined); return ok },
-	"upper":     func(in *interp, v any, _ args) bool { return hasCase(in.str(v), strings.ToUpper) },
+	"upper":     func(in *interp, v any, _ args) bool { return in.hasCase(v, strings.ToUpper) },
 }
 
 // The relations have tests too, for select and its like.
@@ -69,7 +69,8 @@ func (in *interp) test(name string, v any, a args) bool {
 	return t(in, v, a)
 }
 
-// hasCase says whether s has letters with two cases, all of them in the one that to makes.
-func hasCase(s string, to func(string) string) bool {
+// hasCase says whether v has letters with two cases, all of them in the one that to makes.
+func (in *interp) hasCase(v any, to func(string) string) bool {
+	s := in.text(in.str(v))
 	return to(s) == s && (strings.ToLower(s) != s || strings.ToUpper(s) != s)
 }
