@@ -310,7 +310,7 @@ func (r *run) collect(ctx context.Context, round int, heads []*valuehead.Head) e
 			if err != nil {
 				return err
 			}
-			if err := states.Write(filepath.Join(r.dir, sf), r.schema, shard.States); err != nil {
+			if err := states.Write(filepath.Join(r.dir, sf), r.schema, nil, shard.States); err != nil {
 				return err
 			}
 			if err := rollout.WriteTrajectories(filepath.Join(r.dir, tf), shard.Trajectories); err != nil {

@@ -1,17 +1,24 @@
 // Package states is the store of trajectories with the cached per-token features that
 // value heads are trained on: hidden states of the tapped layers and log-probability
-// features. A shard is one file of compressed blocks, each with a checksum, closed by
-// an end marker; it is written whole or not at all. The package knows nothing of models
-// or heads.
+// features, and the states of the prompts they answer.
+//
+// A shard is one file that only grows: a [Writer] appends blocks of whole trajectories
+// and closes it with an index. A [Reader] sees the blocks that are complete, whether the
+// shard is or not, and finds any of its trajectories and positions without reading the
+// rest; a [Set] is several shards as one. Every byte is under a checksum: damage is
+// named by block and byte range, and what is not damaged stays readable ([Verify],
+// [Repair]). The package knows nothing of models or heads.
 package states
 
 import (
 	"fmt"
+	"math"
 	"slices"
 )
 
-// FormatVersion is the version of the shard format; it stands in every shard.
-const FormatVersion = 1
+// FormatVersion is the version of the shard format; it stands in every shard. Version 1
+// is read too.
+const FormatVersion = 2
 
 // Schema says what the rows of a shard mean. Every shard carries it.
 type Schema struct {
@@ -25,12 +32,28 @@ type Schema struct {
 	Width int `json:"width"`
 	// Scalars names the scalar features of a token, such as its log-probability.
 	Scalars []string `json:"scalars"`
+	// Float is how hidden states are stored. Empty means half precision, and in [Write]
+	// the first of F16 and BF16 that holds all values.
+	Float Float `json:"float,omitempty"`
+	// Prompts says that the shard holds the prompts of its trajectories, and
+	// PromptLayers, some of Layers, which layers their rows concatenate; none keeps
+	// their tokens only.
+	Prompts      bool  `json:"prompts,omitempty"`
+	PromptLayers []int `json:"prompt_layers,omitempty"`
+}
+
+// PromptWidth is the number of floats in a hidden row of a prompt.
+func (s Schema) PromptWidth() int {
+	if len(s.PromptLayers) == 0 {
+		return 0
+	}
+	return s.Width / len(s.Layers) * len(s.PromptLayers)
 }
 
 // limits that keep a damaged or senseless schema from asking for absurd memory
 const (
-	maxWidth   = 1 << 24
-	maxScalars = 1 << 16
+	maxWidth   = 1 << 21
+	maxScalars = 1 << 12
 )
 
 // Validate reports whether the schema makes sense.
@@ -44,6 +67,15 @@ func (s Schema) Validate() error {
 		return fmt.Errorf("hidden rows of %d floats cannot hold %d layers of one width", s.Width, len(s.Layers))
 	case len(s.Scalars) > maxScalars:
 		return fmt.Errorf("%d scalar features", len(s.Scalars))
+	case s.Float != "" && s.Float.size() == 0:
+		return fmt.Errorf("hidden states of type %q, not one of %q, %q, %q", s.Float, F16, BF16, F32)
+	case len(s.PromptLayers) > 0 && !s.Prompts:
+		return fmt.Errorf("layers %v of prompts that are not stored", s.PromptLayers)
+	}
+	for i, l := range s.PromptLayers {
+		if !slices.Contains(s.Layers, l) || slices.Contains(s.PromptLayers[:i], l) {
+			return fmt.Errorf("layer %d of the prompts stands twice or is not one of %v", l, s.Layers)
+		}
 	}
 	for i, l := range s.Layers {
 		if slices.Contains(s.Layers[:i], l) {
@@ -59,7 +91,8 @@ func (s Schema) Validate() error {
 }
 
 // Match returns nil when s holds what want asks for, else an error that names the
-// difference and ends in what to do.
+// difference and ends in what to do. How the floats are stored makes no difference, nor
+// do prompts that are not asked for.
 func (s Schema) Match(want Schema) error {
 	switch {
 	case s.Backbone != want.Backbone:
@@ -68,6 +101,8 @@ func (s Schema) Match(want Schema) error {
 		return fmt.Errorf("hidden rows of layers %v, %d floats; wanted layers %v, %d floats (collect the states again with the layers wanted)", s.Layers, s.Width, want.Layers, want.Width)
 	case !slices.Equal(s.Scalars, want.Scalars):
 		return fmt.Errorf("scalar features %q; wanted %q (collect the states again with this version of ivo)", s.Scalars, want.Scalars)
+	case want.Prompts && (!s.Prompts || !slices.Equal(s.PromptLayers, want.PromptLayers)):
+		return fmt.Errorf("prompts stored: %v, with layers %v; wanted layers %v (collect the states again with the prompts)", s.Prompts, s.PromptLayers, want.PromptLayers)
 	}
 	return nil
 }
@@ -84,39 +119,59 @@ type Trajectory struct {
 	Scalars []float32 // [T][len(Schema.Scalars)], row-major
 }
 
-// check reports whether the slices agree with the schema and hold finite numbers.
+// Prompt is a prompt of P tokens with the states after each of them, which the
+// trajectories of the prompt share. A shard holds it once.
+type Prompt struct {
+	ID     string    // the Prompt of its trajectories
+	Tokens []int32   // [P]
+	Hidden []float32 // [P][Schema.PromptWidth()], row-major
+}
+
+// Meta is a trajectory without its rows.
+type Meta struct {
+	Prompt string  `json:"prompt"`
+	Sample int     `json:"sample"`
+	Reward float32 `json:"-"` // NaN when not scored yet
+	Tokens int     `json:"tokens"`
+}
+
+// check reports whether the slices agree with the schema and hold numbers that can be
+// stored.
 func (t *Trajectory) check(s Schema) error {
 	n := len(t.Tokens)
 	switch {
-	case t.Sample < 0:
-		return fmt.Errorf("sample number %d", t.Sample)
+	case t.Sample < 0 || t.Sample > math.MaxInt32:
+		return fmt.Errorf("sample number %d (number the samples of a prompt from 0)", t.Sample)
 	case len(t.Hidden) != n*s.Width:
-		return fmt.Errorf("%d hidden floats for %d tokens of width %d", len(t.Hidden), n, s.Width)
+		return fmt.Errorf("%d hidden floats for %d tokens of width %d (the schema names other layers than were tapped)", len(t.Hidden), n, s.Width)
 	case len(t.Scalars) != n*len(s.Scalars):
-		return fmt.Errorf("%d scalars for %d tokens of %d", len(t.Scalars), n, len(s.Scalars))
+		return fmt.Errorf("%d scalars for %d tokens of %d (the schema names other features than were recorded)", len(t.Scalars), n, len(s.Scalars))
 	}
-	for _, rows := range [][]float32{t.Hidden, t.Scalars} {
-		for i, v := range rows {
-			if v-v != 0 { // NaN or infinite
-				return fmt.Errorf("token %d has the value %v (the model's weights or logits are not finite)", i/(len(rows)/n), v)
-			}
-		}
+	if i, ok := F32.fits(t.Scalars); !ok {
+		return fmt.Errorf("token %d has the scalar %v (the model's weights or logits are not finite)", i/len(s.Scalars), t.Scalars[i])
 	}
-	return nil
+	return checkHidden(t.Hidden, s.Width, s.Float)
 }
 
-// Error is a fault of a shard: what is wrong, where, and in Hint what to do about it.
-type Error struct {
-	Path  string
-	Block int // the block's number from 0, or -1 outside the blocks
-	Msg   string
-	Hint  string
+func (p *Prompt) check(s Schema) error {
+	switch {
+	case !s.Prompts:
+		return fmt.Errorf("the schema has no prompts (set Schema.Prompts)")
+	case len(p.Hidden) != len(p.Tokens)*s.PromptWidth():
+		return fmt.Errorf("%d hidden floats for %d tokens of width %d (the schema names other layers than were tapped)", len(p.Hidden), len(p.Tokens), s.PromptWidth())
+	}
+	return checkHidden(p.Hidden, s.PromptWidth(), s.Float)
 }
 
-func (e *Error) Error() string {
-	where := ""
-	if e.Block >= 0 {
-		where = fmt.Sprintf("block %d: ", e.Block)
+func checkHidden(rows []float32, width int, f Float) error {
+	i, ok := f.fits(rows)
+	switch {
+	case ok:
+		return nil
+	case rows[i]-rows[i] != 0: // NaN or infinite
+		return fmt.Errorf("token %d has the state %v (the model's weights or logits are not finite)", i/width, rows[i])
+	case f == F16:
+		return fmt.Errorf("token %d has the state %g, and half precision ends at %d (store these states in bfloat16: Schema.Float = states.BF16)", i/width, rows[i], maxHalf)
 	}
-	return fmt.Sprintf("%s: %s%s (%s)", e.Path, where, e.Msg, e.Hint)
+	return fmt.Errorf("token %d has the state %g, beyond bfloat16 (store these states in single precision: Schema.Float = states.F32)", i/width, rows[i])
 }

@@ -2,7 +2,6 @@ package states
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -13,7 +12,12 @@ import (
 	"testing"
 )
 
-var testSchema = Schema{Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp", "entropy", "rank"}}
+var (
+	testSchema   = Schema{Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp", "entropy", "rank"}}
+	promptSchema = Schema{Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp"}, Prompts: true, PromptLayers: []int{4}}
+	// tiny makes several blocks and pages of a few trajectories.
+	tiny = Options{BlockBytes: 700, pageBytes: 300}
+)
 
 // sample makes n trajectories whose hidden floats are exact in half precision.
 func sample(n int, s Schema, seed uint64) []Trajectory {
@@ -41,14 +45,40 @@ func sample(n int, s Schema, seed uint64) []Trajectory {
 	return out
 }
 
-// shard writes a shard with blocks of about 1 KiB.
-func shard(t *testing.T, s Schema, trajectories []Trajectory) string {
+// promptsOf makes the prompts of trajectories.
+func promptsOf(trajectories []Trajectory, s Schema) []Prompt {
+	rng := rand.New(rand.NewPCG(7, 0))
+	var out []Prompt
+	for i, t := range trajectories {
+		if i > 0 && t.Prompt == trajectories[i-1].Prompt {
+			continue
+		}
+		n := rng.IntN(12)
+		p := Prompt{ID: t.Prompt, Tokens: make([]int32, n), Hidden: make([]float32, n*s.PromptWidth())}
+		for k := range p.Tokens {
+			p.Tokens[k] = rng.Int32N(32000)
+		}
+		for k := range p.Hidden {
+			p.Hidden[k] = fromHalf(toHalf(float32(rng.NormFloat64())))
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// shard writes a finished shard of small blocks.
+func shard(t testing.TB, s Schema, prompts []Prompt, trajectories []Trajectory) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "shard")
-	if err := write(path, s, trajectories, 1<<10); err != nil {
+	if err := write(path, s, prompts, trajectories, tiny); err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// equal compares trajectories.
+func equal(a, b []Trajectory) bool {
+	return len(a) == len(b) && (len(a) == 0 || reflect.DeepEqual(a, b))
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -57,23 +87,49 @@ func TestRoundTrip(t *testing.T) {
 		n      int
 	}{
 		"no trajectories": {testSchema, 0},
-		"one block":       {testSchema, 40},
+		"one block":       {testSchema, 8},
 		"several blocks":  {testSchema, 200},
+		"bf16":            {Schema{Backbone: "m", Layers: []int{1}, Width: 3, Float: BF16}, 10},
+		"f32":             {Schema{Backbone: "m", Layers: []int{1}, Width: 3, Float: F32}, 10},
 		"scalars only":    {Schema{Backbone: "m", Scalars: []string{"logp"}}, 10},
+		"tokens only":     {Schema{Backbone: "m"}, 10},
 		"hidden only":     {Schema{Backbone: "m", Layers: []int{1}, Width: 3}, 10},
+		"prompts":         {promptSchema, 40},
+		"prompt tokens":   {Schema{Backbone: "m", Layers: []int{1}, Width: 3, Prompts: true}, 40},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want := sample(test.n, test.schema, 1)
-			path := shard(t, test.schema, want)
+			if test.schema.Float == BF16 {
+				for _, tr := range want {
+					for k, v := range tr.Hidden {
+						tr.Hidden[k] = through(BF16, v)
+					}
+				}
+			}
+			var prompts []Prompt
+			if test.schema.Prompts {
+				prompts = promptsOf(want, test.schema)
+			}
+			path := shard(t, test.schema, prompts, want)
 			got, err := Read(path, test.schema)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if len(got) != len(want) || len(want) > 0 && !reflect.DeepEqual(got, want) {
+			if !equal(got, want) {
 				t.Fatal("the trajectories changed on the way through the file")
 			}
+			r, err := Open(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			for _, p := range prompts {
+				if got, err := r.Prompt(p.ID); err != nil || !reflect.DeepEqual(got, p) {
+					t.Fatalf("prompt %s changed on the way through the file (%v)", p.ID, err)
+				}
+			}
 			one, _ := os.ReadFile(path)
-			two, _ := os.ReadFile(shard(t, test.schema, want))
+			two, _ := os.ReadFile(shard(t, test.schema, prompts, want))
 			if !bytes.Equal(one, two) {
 				t.Error("the same content gave different bytes")
 			}
@@ -84,7 +140,7 @@ func TestRoundTrip(t *testing.T) {
 func TestRewardMayBeMissing(t *testing.T) {
 	trajectories := sample(1, testSchema, 1)
 	trajectories[0].Reward = float32(math.NaN())
-	got, err := Read(shard(t, testSchema, trajectories), testSchema)
+	got, err := Read(shard(t, testSchema, nil, trajectories), testSchema)
 	if err != nil || got[0].Reward == got[0].Reward {
 		t.Fatalf("reward %v, error %v; want NaN and none", got[0].Reward, err)
 	}
@@ -95,18 +151,29 @@ func TestWriteRefuses(t *testing.T) {
 		return Trajectory{Tokens: []int32{1}, Hidden: make([]float32, 6), Scalars: make([]float32, 3)}
 	}
 	for name, test := range map[string]struct {
-		schema func(*Schema)
-		spoil  func(*Trajectory)
-		want   string
+		schema  func(*Schema)
+		spoil   func(*Trajectory)
+		prompts []Prompt
+		want    string
 	}{
-		"short hidden":   {nil, func(t *Trajectory) { t.Hidden = t.Hidden[1:] }, "hidden floats"},
-		"short scalars":  {nil, func(t *Trajectory) { t.Scalars = nil }, "scalars"},
-		"NaN state":      {nil, func(t *Trajectory) { t.Hidden[3] = float32(math.NaN()) }, "NaN"},
-		"infinite logp":  {nil, func(t *Trajectory) { t.Scalars[0] = float32(math.Inf(-1)) }, "-Inf"},
-		"sample":         {nil, func(t *Trajectory) { t.Sample = -1 }, "sample"},
-		"uneven layers":  {func(s *Schema) { s.Width = 5 }, nil, "one width"},
-		"scalar twice":   {func(s *Schema) { s.Scalars = []string{"a", "b", "a"} }, nil, "twice"},
-		"negative width": {func(s *Schema) { s.Width = -2 }, nil, "-2 floats"},
+		"short hidden":     {nil, func(t *Trajectory) { t.Hidden = t.Hidden[1:] }, nil, "hidden floats"},
+		"short scalars":    {nil, func(t *Trajectory) { t.Scalars = nil }, nil, "scalars"},
+		"NaN state":        {nil, func(t *Trajectory) { t.Hidden[3] = float32(math.NaN()) }, nil, "NaN"},
+		"infinite logp":    {nil, func(t *Trajectory) { t.Scalars[0] = float32(math.Inf(-1)) }, nil, "-Inf"},
+		"beyond f16":       {func(s *Schema) { s.Float = F16 }, func(t *Trajectory) { t.Hidden[5] = -65520 }, nil, "states.BF16"},
+		"beyond bf16":      {func(s *Schema) { s.Float = BF16 }, func(t *Trajectory) { t.Hidden[5] = math.MaxFloat32 }, nil, "states.F32"},
+		"sample":           {nil, func(t *Trajectory) { t.Sample = -1 }, nil, "sample"},
+		"uneven layers":    {func(s *Schema) { s.Width = 5 }, nil, nil, "one width"},
+		"scalar twice":     {func(s *Schema) { s.Scalars = []string{"a", "b", "a"} }, nil, nil, "twice"},
+		"negative width":   {func(s *Schema) { s.Width = -2 }, nil, nil, "-2 floats"},
+		"float":            {func(s *Schema) { s.Float = "f8" }, nil, nil, "f8"},
+		"prompt layer":     {func(s *Schema) { s.Prompts, s.PromptLayers = true, []int{3} }, nil, nil, "layer 3"},
+		"layers of none":   {func(s *Schema) { s.PromptLayers = []int{2} }, nil, nil, "not stored"},
+		"no prompts":       {nil, nil, []Prompt{{}}, "Schema.Prompts"},
+		"prompt missing":   {func(s *Schema) { s.Prompts = true }, nil, nil, "AppendPrompt"},
+		"prompt twice":     {func(s *Schema) { s.Prompts = true }, nil, []Prompt{{}, {}}, "already"},
+		"prompt's states":  {func(s *Schema) { s.Prompts = true }, nil, []Prompt{{Hidden: make([]float32, 3)}}, "hidden floats"},
+		"prompt's outlier": {func(s *Schema) { s.Float, s.Prompts, s.PromptLayers = F16, true, []int{2} }, nil, []Prompt{{Tokens: []int32{1}, Hidden: []float32{1e6, 0, 0}}}, "states.BF16"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, tr := testSchema, base()
@@ -117,7 +184,7 @@ func TestWriteRefuses(t *testing.T) {
 				test.spoil(&tr)
 			}
 			path := filepath.Join(t.TempDir(), "shard")
-			err := Write(path, s, []Trajectory{tr})
+			err := Write(path, s, test.prompts, []Trajectory{tr})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v, want one about %q", err, test.want)
 			}
@@ -128,13 +195,33 @@ func TestWriteRefuses(t *testing.T) {
 	}
 }
 
+// Write chooses the type by the values, where the schema leaves it open.
+func TestWriteChoosesFloat(t *testing.T) {
+	for want, outlier := range map[Float]float32{F16: 65504, BF16: 1e5} {
+		trajectories := sample(4, testSchema, 1)
+		trajectories[3].Tokens, trajectories[3].Scalars, trajectories[3].Hidden = []int32{1}, make([]float32, 3), []float32{0, outlier, 0, 0, 0, 0}
+		r, err := Open(shard(t, testSchema, nil, trajectories))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		if got := r.Schema().Float; got != want {
+			t.Errorf("states up to %g are stored as %s, want %s", outlier, got, want)
+		}
+		if err := r.Expect(testSchema); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestExpect(t *testing.T) {
-	path := shard(t, testSchema, nil)
+	path := shard(t, testSchema, nil, nil)
 	for want, change := range map[string]func(*Schema){
 		"model":           func(s *Schema) { s.Backbone = "other" },
 		"layers":          func(s *Schema) { s.Layers = []int{2, 3} },
 		"12 floats":       func(s *Schema) { s.Width = 12 },
 		"scalar features": func(s *Schema) { s.Scalars = []string{"logp"} },
+		"prompts":         func(s *Schema) { s.Prompts = true },
 	} {
 		s := testSchema
 		change(&s)
@@ -145,125 +232,31 @@ func TestExpect(t *testing.T) {
 	}
 }
 
-// damaged holds a damaged shard to the promise: an *Error, and what was yielded before
-// it is a prefix of what was written.
-func damaged(t *testing.T, what, path string, data []byte, want []Trajectory) {
-	t.Helper()
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	var got []Trajectory
-	r, err := Open(path)
-	if err == nil {
-		defer r.Close()
-		for tr, e := range r.All() {
-			if err = e; err == nil {
-				got = append(got, tr)
-			}
-		}
-	}
-	var fault *Error
-	if !errors.As(err, &fault) || fault.Path != path || fault.Hint == "" {
-		t.Fatalf("%s: error %v, want an *Error with path and hint", what, err)
-	}
-	if len(got) > 0 && !reflect.DeepEqual(got, want[:len(got)]) {
-		t.Fatalf("%s: wrong data was read", what)
-	}
-}
-
-// small is a shard of several blocks that is small enough to damage at every byte.
-func small(t *testing.T) ([]byte, []Trajectory) {
-	t.Helper()
-	want := sample(24, testSchema, 2)
-	data, err := os.ReadFile(shard(t, testSchema, want))
+// testdata/v1.states holds what sample(24, testSchema, 2) made, in blocks of 1 KiB.
+func TestReadsVersion1(t *testing.T) {
+	path := filepath.Join("testdata", "v1.states")
+	got, err := Read(path, testSchema)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bytes.Count(data, []byte(magicBlock)) < 2 {
-		t.Fatal("the test wants several blocks")
+	if !equal(got, sample(24, testSchema, 2)) {
+		t.Error("other trajectories than were written")
 	}
-	return data, want
-}
-
-func TestFlippedByte(t *testing.T) {
-	data, want := small(t)
-	path := filepath.Join(t.TempDir(), "shard")
-	for i := range data {
-		bad := bytes.Clone(data)
-		bad[i] ^= 1 << (i % 8)
-		damaged(t, fmt.Sprint("byte ", i), path, bad, want)
-	}
-}
-
-func TestTruncated(t *testing.T) {
-	data, want := small(t)
-	path := filepath.Join(t.TempDir(), "shard")
-	for n := range data {
-		damaged(t, fmt.Sprint("cut at ", n), path, data[:n], want)
-	}
-	damaged(t, "a byte more", path, append(bytes.Clone(data), 0), want)
-}
-
-func TestBlocksExchanged(t *testing.T) {
-	data, want := small(t)
-	path := filepath.Join(t.TempDir(), "shard")
-	one := bytes.Index(data, []byte(magicBlock))
-	two := one + 4 + bytes.Index(data[one+4:], []byte(magicBlock))
-	end := bytes.Index(data, []byte(magicEnd))
-	bad := append(bytes.Clone(data[:one]), data[two:end]...)
-	bad = append(append(bad, data[one:two]...), data[end:]...)
-	damaged(t, "blocks exchanged", path, bad, want)
-}
-
-func TestErrorNamesBlock(t *testing.T) {
-	data, _ := small(t)
-	second := bytes.Index(data, []byte(magicBlock))
-	second += 4 + bytes.Index(data[second+4:], []byte(magicBlock))
-	data[second+100] ^= 1
-	path := filepath.Join(t.TempDir(), "shard")
-	if err := os.WriteFile(path, data, 0o644); err != nil {
+	data, err := os.ReadFile(path)
+	if err != nil {
 		t.Fatal(err)
 	}
-	_, err := Read(path, testSchema)
-	var fault *Error
-	if !errors.As(err, &fault) || fault.Block != 1 || !strings.Contains(err.Error(), "block 1") {
-		t.Errorf("error %v, want one that names block 1", err)
-	}
-}
-
-func benchShard(b *testing.B) (Schema, []Trajectory, int64) {
-	s := Schema{Backbone: "m", Layers: []int{2, 4}, Width: 256, Scalars: []string{"logp", "entropy", "rank"}}
-	trajectories := sample(4000, s, 3)
-	n := 0
-	for i := range trajectories {
-		n += s.payload(&trajectories[i])
-	}
-	return s, trajectories, int64(n)
-}
-
-func BenchmarkWrite(b *testing.B) {
-	s, trajectories, n := benchShard(b)
-	path := filepath.Join(b.TempDir(), "shard")
-	b.SetBytes(n)
-	for b.Loop() {
-		if err := Write(path, s, trajectories); err != nil {
-			b.Fatal(err)
+	refuse := func(what string, data []byte) {
+		t.Helper()
+		if _, err := memory(data); err == nil {
+			t.Errorf("%s: no error", what)
 		}
 	}
-	st, _ := os.Stat(path)
-	b.ReportMetric(float64(st.Size())/float64(n), "ratio")
-}
-
-func BenchmarkRead(b *testing.B) {
-	s, trajectories, n := benchShard(b)
-	path := filepath.Join(b.TempDir(), "shard")
-	if err := Write(path, s, trajectories); err != nil {
-		b.Fatal(err)
+	for i := range data {
+		refuse(fmt.Sprint("cut at ", i), data[:i])
+		flipped := bytes.Clone(data)
+		flipped[i] ^= 1 << (i % 8)
+		refuse(fmt.Sprint("byte ", i), flipped)
 	}
-	b.SetBytes(n)
-	for b.Loop() {
-		if _, err := Read(path, s); err != nil {
-			b.Fatal(err)
-		}
-	}
+	refuse("a byte more", append(bytes.Clone(data), 0))
 }

@@ -1,0 +1,81 @@
+package states
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// readAll calls all that reads a shard: it must end, and may find faults, no more.
+func readAll(t *testing.T, data []byte) {
+	r, err := memory(data)
+	if err != nil {
+		return
+	}
+	for range r.All() {
+	}
+	for i := range r.Len() {
+		m, err := r.At(i)
+		if err != nil {
+			continue
+		}
+		r.Rows(i, 0, m.Tokens, make([]float32, m.Tokens*r.Schema().Width))
+		r.Trajectory(i)
+		r.Prompt(m.Prompt)
+	}
+	if _, err := inspect(context.Background(), r, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// FuzzOpen reads any bytes as a shard.
+func FuzzOpen(f *testing.F) {
+	for _, finished := range []bool{true, false} {
+		v := newVictim(f, promptSchema, finished)
+		f.Add(v.data)
+		f.Add(v.data[:len(v.data)-30])
+	}
+	v1, err := os.ReadFile(filepath.Join("testdata", "v1.states"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(v1)
+	f.Fuzz(readAll)
+}
+
+// FuzzBlock reads any bytes as the directory and the pages of a block, under checksums
+// that fit.
+func FuzzBlock(f *testing.F) {
+	v := newVictim(f, promptSchema, false)
+	r, err := memory(v.data)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, b := range v.blocks {
+		h := r.head(r.table.Load().size, b.offset)
+		f.Add(h.trajectories, h.prompts, h.directory, v.data[b.offset+h.size():b.offset+b.length])
+	}
+	f.Fuzz(func(t *testing.T, trajectories, prompts int, directory, pages []byte) {
+		if trajectories < 0 || prompts < 0 {
+			return
+		}
+		h := blockHead{trajectories: trajectories, prompts: prompts, directory: directory, pageBytes: int64(len(pages))}
+		d, err := parseDirectory(&h, promptSchema)
+		if err != nil || d.rows[trajectories]+d.promptRows[prompts] > 1<<20 {
+			return // more rows than a fuzz test should ask memory for
+		}
+		at := 0
+		for i, p := range d.pages {
+			d.pages[i].sum = hash(r.key, pages[at:at+p.bytes])
+			at += p.bytes
+		}
+		h.directory = appendDirectory(nil, d)
+		header, key, err := appendHeader(nil, r.schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readAll(t, append(appendBlockHead(bytes.Repeat(header, 2), key, &h), pages...))
+	})
+}
