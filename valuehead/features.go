@@ -44,9 +44,18 @@ type Features struct {
 	options FeatureOptions // resolved: nothing nil
 	on      map[Block]bool
 	layers  [][2]int // begin and end of each chosen layer in a raw hidden row
-	scalars []int    // index of each chosen scalar in a raw row
-	hidden  int      // floats of the chosen layers together
-	width   int      // of the input row
+	prompt  []promptLayer
+	scalars []int // index of each chosen scalar in a raw row
+	hidden  int   // floats of the chosen layers together
+	width   int   // of the input row
+
+	promptWidth int // of the chosen layers of a prompt's row
+}
+
+// promptLayer is a chosen layer that the prompts' states have.
+type promptLayer struct {
+	from, to int // in a raw row of a prompt
+	in       int // in a row of the chosen layers
 }
 
 // NewFeatures checks the options against the schema of the data.
@@ -72,6 +81,10 @@ func NewFeatures(schema states.Schema, options FeatureOptions) (*Features, error
 		w := schema.Width / len(schema.Layers)
 		at := slices.Index(schema.Layers, layer) * w
 		f.layers = append(f.layers, [2]int{at, at + w})
+		if i := slices.Index(schema.PromptLayers, layer); i >= 0 {
+			f.prompt = append(f.prompt, promptLayer{i * w, (i + 1) * w, f.hidden})
+			f.promptWidth += w
+		}
 		f.hidden += w
 	}
 	for _, name := range o.Scalars {
@@ -161,12 +174,24 @@ func (f *Features) ahead() bool {
 	return !slices.ContainsFunc(f.options.Scalars, func(name string) bool { return strings.HasPrefix(name, nextPrefix) })
 }
 
-// appendPrompt appends the chosen layers of a prompt's states to dst.
-func (f *Features) appendPrompt(dst []float32, p *Prompt) []float32 {
-	for at := 0; at < len(p.Hidden); at += f.schema.Width {
-		for _, l := range f.layers {
-			dst = append(dst, p.Hidden[at+l[0]:at+l[1]]...)
+// appendPrompt appends the chosen layers of a prompt's states to dst, [P][promptWidth].
+func (f *Features) appendPrompt(dst []float32, p *states.Prompt) []float32 {
+	w := f.schema.PromptWidth()
+	for at := 0; at < len(p.Hidden); at += w {
+		for _, l := range f.prompt {
+			dst = append(dst, p.Hidden[at+l.from:at+l.to]...)
 		}
 	}
 	return dst
+}
+
+// lastOfPrompt is the state after the prompt's last token as a response's own row of
+// chosen layers, zero where the prompt's states lack a layer.
+func (f *Features) lastOfPrompt(p *states.Prompt) []float32 {
+	out := make([]float32, f.hidden)
+	last := p.Hidden[len(p.Hidden)-f.schema.PromptWidth():]
+	for _, l := range f.prompt {
+		copy(out[l.in:], last[l.from:l.to])
+	}
+	return out
 }

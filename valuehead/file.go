@@ -37,6 +37,8 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "layers", Value: int32s(s.Layers)},
 		{Key: prefix + "width", Value: uint32(s.Width)},
 		{Key: prefix + "scalars", Value: s.Scalars},
+		{Key: prefix + "prompts", Value: s.Prompts},
+		{Key: prefix + "prompt_layers", Value: int32s(s.PromptLayers)},
 		{Key: prefix + "features.layers", Value: int32s(o.Layers)},
 		{Key: prefix + "features.scalars", Value: o.Scalars},
 		{Key: prefix + "features.blocks", Value: blockNames(o.Blocks)},
@@ -46,7 +48,7 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "train.prompts", Value: uint32(h.summary.Prompts)},
 		{Key: prefix + "train.states", Value: uint64(h.summary.States)},
 		{Key: prefix + "train.held_out", Value: uint32(h.summary.HeldOut)},
-		{Key: prefix + "train.target", Value: string(h.summary.Target)},
+		{Key: prefix + "train.target", Value: string(h.target)},
 		{Key: prefix + "train.epochs", Value: uint32(h.summary.Epochs)},
 		{Key: prefix + "train.seed", Value: h.summary.Seed},
 		{Key: prefix + "train.warm_start", Value: h.summary.WarmStart},
@@ -113,6 +115,10 @@ func decode(f *gguf.File) (*Head, error) {
 	schema := states.Schema{
 		Backbone: value[string](&m, "backbone"), Layers: ints(value[[]int32](&m, "layers")),
 		Width: int(value[uint32](&m, "width")), Scalars: value[[]string](&m, "scalars"),
+		Prompts: value[bool](&m, "prompts"), PromptLayers: ints(value[[]int32](&m, "prompt_layers")),
+	}
+	if len(schema.PromptLayers) == 0 {
+		schema.PromptLayers = nil
 	}
 	options := FeatureOptions{
 		Layers:  ints(value[[]int32](&m, "features.layers")),
@@ -127,9 +133,10 @@ func decode(f *gguf.File) (*Head, error) {
 		Trajectories: int(value[uint32](&m, "train.trajectories")), Prompts: int(value[uint32](&m, "train.prompts")),
 		States: int(value[uint64](&m, "train.states")), HeldOut: int(value[uint32](&m, "train.held_out")),
 		Epochs: int(value[uint32](&m, "train.epochs")), Seed: value[uint64](&m, "train.seed"),
-		Target: Target(value[string](&m, "train.target")), WarmStart: value[bool](&m, "train.warm_start"), R2: value[float64](&m, "train.r2"),
+		WarmStart: value[bool](&m, "train.warm_start"), R2: value[float64](&m, "train.r2"),
 		R2Last: value[float64](&m, "train.r2_last"), Spearman: value[float64](&m, "train.spearman"),
 	}
+	target := Target(value[string](&m, "train.target"))
 	checksum := value[uint64](&m, "checksum")
 	if m.err != nil {
 		return nil, m.err
@@ -173,7 +180,8 @@ func decode(f *gguf.File) (*Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.spread, h.rewardMean, h.rewardScale, h.summary = spread, rewardMean, rewardScale, summary
+	h.spread, h.target, h.summary = spread, target, summary
+	h.rewardMean, h.rewardScale = rewardMean, rewardScale
 	h.input = scaling{make([]float32, features.width), make([]float32, features.width)}
 	h.prompt = scaling{make([]float32, h.promptWidth()), make([]float32, h.promptWidth())}
 	h.atoms = make([]float32, shape.Atoms)

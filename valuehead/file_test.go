@@ -62,8 +62,8 @@ func TestSaveLoad(t *testing.T) {
 		if !slices.Equal(values(t, got), values(t, h)) {
 			t.Error("the loaded head gives other values")
 		}
-		if got.Kind() != kind || got.Summary() != h.Summary() || got.Parameters() != h.Parameters() || got.Shape() != h.Shape() ||
-			!reflect.DeepEqual(got.Features().Schema(), testSchema) || !reflect.DeepEqual(got.Features().Options(), h.Features().Options()) {
+		if got.Kind() != kind || got.Summary() != h.Summary() || got.Parameters() != h.Parameters() || got.Shape() != h.Shape() || got.Target() != h.Target() ||
+			!reflect.DeepEqual(got.Features().Schema(), h.Features().Schema()) || !reflect.DeepEqual(got.Features().Options(), h.Features().Options()) {
 			t.Errorf("loaded %+v, saved %+v", got.Summary(), h.Summary())
 		}
 		if err := got.CheckBackbone("model-a"); err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Head is a trained value function. It is read-only and safe for concurrent use.
@@ -19,6 +21,7 @@ type Head struct {
 	spread                  Spread
 	model                   model
 	params                  []float32
+	target                  Target
 	summary                 Summary
 	scratch                 sync.Pool
 }
@@ -31,7 +34,6 @@ type Summary struct {
 	HeldOut      int // prompts held out
 	Epochs       int // until the best held-out loss
 	Seed         uint64
-	Target       Target
 	WarmStart    bool    // training began from an earlier head
 	R2           float64 // on held-out prompts, all states
 	R2Last       float64 // on held-out prompts, last state of each response
@@ -54,7 +56,7 @@ func (h *Head) twin() *Head {
 	t := &Head{
 		kind: h.kind, shape: h.shape, features: h.features, input: h.input, prompt: h.prompt,
 		rewardMean: h.rewardMean, rewardScale: h.rewardScale, atoms: h.atoms, spread: h.spread,
-		model: h.model, params: append([]float32(nil), h.params...), summary: h.summary,
+		target: h.target, model: h.model, params: append([]float32(nil), h.params...), summary: h.summary,
 	}
 	t.scratch.New = h.scratch.New
 	return t
@@ -63,7 +65,7 @@ func (h *Head) twin() *Head {
 // promptWidth is the width of a prompt's rows, 0 when the head does not look at them.
 func (h *Head) promptWidth() int {
 	if h.kind == Recall && h.shape.looks() {
-		return h.features.hidden
+		return h.features.promptWidth
 	}
 	return 0
 }
@@ -85,6 +87,9 @@ func (h *Head) NeedsPrompt() bool { return h.promptWidth() > 0 }
 
 // Parameters is the number of trained parameters.
 func (h *Head) Parameters() int { return len(h.params) }
+
+// Target is what the head was fitted to.
+func (h *Head) Target() Target { return h.target }
 
 // Summary says how the head was trained.
 func (h *Head) Summary() Summary { return h.summary }
@@ -147,14 +152,13 @@ func (h *Head) rows(dst []float32, memory *Accumulator, e Example) ([]float32, e
 	return dst, nil
 }
 
-// lastOfPrompt is the row of chosen layers after the prompt's last token, nil for a head
-// that does not look at it.
-func (h *Head) lastOfPrompt(p *Prompt) []float32 {
+// lastOfPrompt is the row of chosen layers after the prompt's last token, zero where the
+// prompt's states lack a layer; nil for a head that does not look at prompts.
+func (h *Head) lastOfPrompt(p *states.Prompt) []float32 {
 	if h.promptWidth() == 0 || p == nil {
 		return nil
 	}
-	last := Prompt{Hidden: p.Hidden[len(p.Hidden)-h.features.schema.Width:]}
-	return h.features.appendPrompt(nil, &last)
+	return h.features.lastOfPrompt(p)
 }
 
 // load fills the scratch's batch with examples, in standardised rows, and makes room for

@@ -3,6 +3,8 @@ package valuehead
 import (
 	"fmt"
 	"slices"
+
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Memory is what a head knows of one response that is being decoded. It takes the tokens
@@ -27,7 +29,7 @@ type past struct {
 
 // Begin returns the memory of an empty response. prompt may be nil unless
 // [Head.NeedsPrompt]; its keys and values are computed here once.
-func (h *Head) Begin(prompt *Prompt) (*Memory, error) {
+func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	m := &Memory{head: h, acc: h.features.NewAccumulator()}
 	r, ok := h.model.(*recallNet)
 	if !ok {
@@ -39,7 +41,7 @@ func (h *Head) Begin(prompt *Prompt) (*Memory, error) {
 		if prompt == nil {
 			return nil, fmt.Errorf("valuehead: the head looks back at the prompt, and its states are missing (make every token of the prompt an output row and pass their states)")
 		}
-		if err := prompt.check(h.features.schema.Width); err != nil {
+		if err := checkPrompt(prompt, h.features.schema); err != nil {
 			return nil, err
 		}
 		rows := h.prompt.appendTo(nil, h.features.appendPrompt(nil, prompt))

@@ -1,22 +1,20 @@
 package valuehead
 
-import "fmt"
+import (
+	"fmt"
 
-// Prompt is a prompt of P tokens with the policy's own states after each of them: what a
-// head with attention looks back at. It is read-only once it is in use.
-type Prompt struct {
-	ID     string
-	Tokens []int32   // [P]
-	Hidden []float32 // [P][Schema.Width], row-major
-}
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
 
-func (p *Prompt) check(width int) error {
-	if len(p.Tokens) == 0 || len(p.Hidden) != len(p.Tokens)*width {
-		return fmt.Errorf("valuehead: prompt %q: %d hidden floats for %d tokens of %d (make every token of the prompt an output row, with the layers the head was trained on)", p.ID, len(p.Hidden), len(p.Tokens), width)
+// checkPrompt reports what makes a prompt's states unfit to look at.
+func checkPrompt(p *states.Prompt, s states.Schema) error {
+	w := s.PromptWidth()
+	if len(p.Tokens) == 0 || len(p.Hidden) != len(p.Tokens)*w {
+		return fmt.Errorf("valuehead: prompt %q: %d hidden floats for %d tokens of %d (make every token of the prompt an output row, with the layers the head was trained on)", p.ID, len(p.Hidden), len(p.Tokens), w)
 	}
 	for i, v := range p.Hidden {
 		if !finite(v) {
-			return fmt.Errorf("valuehead: prompt %q: token %d has the state %v (collect it again: the model gave numbers that are not finite)", p.ID, i/width, v)
+			return fmt.Errorf("valuehead: prompt %q: token %d has the state %v (collect it again: the model gave numbers that are not finite)", p.ID, i/w, v)
 		}
 	}
 	return nil

@@ -59,7 +59,7 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 	case shape.looks() && (shape.Keys < 1 || shape.Products < 1):
 		return nil, fmt.Errorf("attention with keys of %d and %d products (choose at least 1)", shape.Keys, shape.Products)
 	case shape.looks() && promptRow == 0:
-		return nil, fmt.Errorf("attention over prompts without states (choose some layers)")
+		return nil, fmt.Errorf("attention over prompts without states (collect those of the prompts' tokens, or choose -1 values for a head without attention)")
 	}
 	m := &recallNet{shape: shape, width: width, joined: width + shape.Embedding, promptRow: promptRow}
 	m.in = m.joined + shape.Scan

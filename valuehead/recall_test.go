@@ -10,9 +10,12 @@ import (
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
+// promptSchema is testSchema with prompts, whose states have one of the two layers.
+var promptSchema = states.Schema{Backbone: "model-a", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp", "entropy"}, Prompts: true, PromptLayers: []int{4}}
+
 // randomExample is a prompt and a response to it, of few different tokens.
-func randomExample(rng *rand.Rand, s states.Schema) (*Prompt, *states.Trajectory) {
-	p := &Prompt{Tokens: make([]int32, 8), Hidden: make([]float32, 8*s.Width)}
+func randomExample(rng *rand.Rand, s states.Schema) (*states.Prompt, *states.Trajectory) {
+	p := &states.Prompt{Tokens: make([]int32, 8), Hidden: make([]float32, 8*s.PromptWidth())}
 	normal(p.Hidden, rng, 1)
 	t := randomTrajectory(rng, s, 6)
 	for _, x := range [][]int32{p.Tokens, t.Tokens} {
@@ -29,10 +32,10 @@ func randomExample(rng *rand.Rand, s states.Schema) (*Prompt, *states.Trajectory
 func copies(t testing.TB, n int, o FeatureOptions) *Dataset {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(3, 3))
-	d := NewDataset(mustFeatures(t, testSchema, o))
-	w := testSchema.Width
+	d := NewDataset(mustFeatures(t, promptSchema, o))
+	w := promptSchema.PromptWidth()
 	for i := range n {
-		p, tr := randomExample(rng, testSchema)
+		p, tr := randomExample(rng, promptSchema)
 		p.ID = fmt.Sprint("prompt ", i)
 		tr.Prompt, tr.Reward = p.ID, 0
 		for j, k := range rng.Perm(16)[:len(p.Tokens)] {

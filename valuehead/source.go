@@ -13,7 +13,7 @@ import (
 type Example struct {
 	Trajectory *states.Trajectory
 	// Prompt holds the prompt's own states, for heads that look back at it; else nil.
-	Prompt *Prompt
+	Prompt *states.Prompt
 	// Candidates are the likeliest tokens before each token, for [CDQ]; else nil.
 	Candidates *Candidates
 }
@@ -63,7 +63,7 @@ func checkExample(f *Features, e Example) error {
 		return fail("%d candidates, %d log-probabilities and %d scalars for %d states of %d (collect them again)", len(c.Tokens), len(c.LogProbs), len(c.Scalars), n, c.K)
 	}
 	if e.Prompt != nil {
-		return e.Prompt.check(s.Width)
+		return checkPrompt(e.Prompt, s)
 	}
 	return nil
 }

@@ -168,7 +168,7 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 	m := report.HeldOut
 	h.summary = Summary{
 		Trajectories: len(t.train), Prompts: prompts(t.train), States: tokens(t.train),
-		HeldOut: prompts(held), Epochs: report.Best, Seed: o.Seed, Target: o.Target, WarmStart: o.From != nil,
+		HeldOut: prompts(held), Epochs: report.Best, Seed: o.Seed, WarmStart: o.From != nil,
 		R2: m.All.R2, R2Last: m.Last.R2, Spearman: m.All.Spearman,
 	}
 	return h, report, nil
@@ -214,7 +214,7 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	if err != nil {
 		return nil, fmt.Errorf("valuehead: %w", err)
 	}
-	h.spread = o.Spread
+	h.spread, h.target = o.Spread, o.Target
 	if from == nil {
 		if err := h.fitScales(src, train); err != nil {
 			return nil, err

@@ -188,19 +188,84 @@ func leastSquares(t *testing.T, d *Dataset) []float64 {
 }
 
 func TestTrainingIsDeterministic(t *testing.T) {
-	d := synthetic(t, 200, 1)
-	for _, kind := range []Kind{Linear, MLP} {
-		o := TrainOptions{Kind: kind, Hidden: 16, Epochs: 2, Batch: 500, Seed: 4, Workers: 1}
+	rows, recall := synthetic(t, 200, 1), copies(t, 200, CandidateFeatures(promptSchema))
+	for name, o := range map[string]TrainOptions{
+		"linear":      {Kind: Linear},
+		"mlp":         {Kind: MLP},
+		"categorical": {Kind: MLP, Shape: Shape{Atoms: 11}},
+		"recall":      {Kind: Recall, Target: TDLambda, Shape: Shape{Atoms: 11, Channels: 6, Keys: 3, Values: 5, Products: 2, Scan: 3, Embedding: 2}},
+	} {
+		d := rows
+		if o.Kind == Recall {
+			d = recall
+		}
+		o.Hidden, o.Epochs, o.Batch, o.Seed, o.Workers = 16, 2, 500, 4, 1
 		one, _ := mustTrain(t, d, o)
 		o.Workers = 3
 		three, _ := mustTrain(t, d, o)
 		if !slices.Equal(one.params, three.params) {
-			t.Errorf("%s: one and three workers trained different heads", kind)
+			t.Errorf("%s: one and three workers trained different heads", name)
 		}
 		o.Seed = 5
 		if other, _ := mustTrain(t, d, o); slices.Equal(one.params, other.params) {
-			t.Errorf("%s: another seed trained the same head", kind)
+			t.Errorf("%s: another seed trained the same head", name)
 		}
+	}
+}
+
+// A stream yields every example once, in an order that its seed decides, and holds no
+// more than its window.
+func TestStream(t *testing.T) {
+	d := synthetic(t, 300, 1)
+	size := 4 * syntheticLength * (6 + 2)
+	order := func(seed uint64, window int) (got []string) {
+		src := &counting{Source: d}
+		for ex, err := range stream(src, entries(t, d), rand.New(rand.NewPCG(seed, 1)), window*size) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, fmt.Sprint(ex.Trajectory.Prompt, ex.Trajectory.Reward))
+			if ahead := src.reads - len(got); ahead >= window {
+				t.Fatalf("%d examples are held, the window is of %d", ahead+1, window)
+			}
+		}
+		return got
+	}
+	a := order(1, 40)
+	if !slices.Equal(a, order(1, 40)) {
+		t.Error("the same seed gives another order")
+	}
+	b := order(2, 40)
+	if slices.Equal(a, b) {
+		t.Error("another seed gives the same order")
+	}
+	for _, x := range [][]string{a, b} {
+		slices.Sort(x)
+	}
+	if !slices.Equal(a, b) || len(slices.Compact(a)) != 300 {
+		t.Error("an example is missing or comes twice")
+	}
+}
+
+// counting is a source that counts what is read.
+type counting struct {
+	Source
+	reads int
+	fails bool
+}
+
+var errRead = errors.New("the disk is gone")
+
+func (c *counting) At(i int) (Example, error) {
+	if c.reads++; c.fails && c.reads > 150 {
+		return Example{}, errRead
+	}
+	return c.Source.At(i)
+}
+
+func TestSourceFails(t *testing.T) {
+	if _, _, err := Train(t.Context(), &counting{Source: synthetic(t, 100, 1), fails: true}, TrainOptions{Hidden: 4}); !errors.Is(err, errRead) {
+		t.Errorf("error %v, want %v", err, errRead)
 	}
 }
 
@@ -259,17 +324,17 @@ func TestTrainingEnds(t *testing.T) {
 		t.Errorf("error %v, want %v", err, errDiverged)
 	}
 	for want, o := range map[string]TrainOptions{
-		"kind":          {Kind: "tree", Hidden: 3},
-		"spread":        {Spread: "wide"},
-		"target":        {Target: "best"},
-		"lambda":        {Lambda: 2},
-		"one return":    {Shape: Shape{Atoms: 1}},
-		"candidates":    {Target: CDQ},
-		"states are":    {Kind: Recall},
-		"learning rate": {Rate: -1},
-		"negative":      {Batch: -1},
-		"dropout":       {Dropout: 1},
-		"fraction":      {HeldOut: 1},
+		"kind":           {Kind: "tree", Hidden: 3},
+		"spread":         {Spread: "wide"},
+		"target":         {Target: "best"},
+		"lambda":         {Lambda: 2},
+		"one return":     {Shape: Shape{Atoms: 1}},
+		"candidates":     {Target: CDQ},
+		"without states": {Kind: Recall},
+		"learning rate":  {Rate: -1},
+		"negative":       {Batch: -1},
+		"dropout":        {Dropout: 1},
+		"fraction":       {HeldOut: 1},
 	} {
 		if _, _, err := Train(t.Context(), d, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one about %q", err, want)
