@@ -247,22 +247,6 @@ func TestTokenize(t *testing.T) {
 	}
 }
 
-func TestChatTemplate(t *testing.T) {
-	m := load(t, randomModel(t, "llama", 1, nil))
-	chat := []llama.Message{{Role: "system", Content: "be kind"}, {Role: "user", Content: "hi"}}
-	if _, err := m.ApplyChat("", chat, true); err == nil {
-		t.Error("a model without a template formatted a chat")
-	}
-	got, err := m.ApplyChat("chatml", chat, true)
-	want := "<|im_start|>system\nbe kind<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
-	if err != nil || got != want {
-		t.Errorf("got %q, %v; want %q", got, err, want)
-	}
-	if _, err := m.ApplyChat("no such template", chat, true); err == nil {
-		t.Error("an unknown template formatted a chat")
-	}
-}
-
 func TestQuantize(t *testing.T) {
 	in := randomModel(t, "llama", 1, nil)
 	out := filepath.Join(t.TempDir(), "q8.gguf")
