@@ -183,6 +183,9 @@ func (in *interp) path(v, attribute any) any {
 }
 
 func filterMap(in *interp, v any, a args) any {
+	if !truth(v) {
+		return in.newList(nil, false)
+	}
 	items := in.elements(v)
 	mapped := make([]any, len(items))
 	if len(a.pos) == 0 {
@@ -207,6 +210,9 @@ func filterMap(in *interp, v any, a args) any {
 // sift is select, reject and their forms for an attribute: the elements for which a test
 // gives want, or, without a test, those that are true.
 func (in *interp) sift(name string, v any, a args, attribute, want bool) any {
+	if !truth(v) {
+		return in.newList(nil, false)
+	}
 	var attr any
 	if attribute {
 		if len(a.pos) == 0 {
@@ -266,7 +272,11 @@ func filterRound(in *interp, v any, a args) any {
 	p := a.take(in, "round", "precision?", "method?")
 	n := number(v)
 	if n == nil {
+		in.operand(v)
 		in.fail("round takes a number, not %s", typeName(v))
+	}
+	if i, ok := n.(int64); ok && p[1] == (missing{}) {
+		return i
 	}
 	scale := math.Pow10(int(min(max(in.intOf(p[0], 0), -300), 300)))
 	x := float(n) * scale
@@ -311,6 +321,7 @@ func filterIndent(in *interp, v any, a args) any {
 
 func filterInt(in *interp, v any, a args) any {
 	p := a.take(in, "int", "default?")
+	in.operand(v)
 	switch n := v.(type) {
 	case bool:
 		return number(n)
@@ -335,6 +346,7 @@ func filterInt(in *interp, v any, a args) any {
 
 func filterFloat(in *interp, v any, a args) any {
 	p := a.take(in, "float", "default?")
+	in.operand(v)
 	if n := number(v); n != nil {
 		return float(n)
 	}

@@ -32,8 +32,8 @@ func (s *scope) lookup(name string) (any, bool) {
 	return nil, false
 }
 
-func newInterp(p Params) *interp {
-	in := &interp{out: &strings.Builder{}, now: p.Now, steps: maxSteps, budget: maxBytes}
+func newInterp(p Params, steps int) *interp {
+	in := &interp{out: &strings.Builder{}, now: p.Now, steps: steps, budget: maxBytes}
 	if in.now.IsZero() {
 		in.now = time.Now()
 	}
@@ -43,7 +43,7 @@ func newInterp(p Params) *interp {
 	}
 	messages := make([]any, len(p.Messages))
 	for i, m := range p.Messages {
-		in.budget += maxShare * (len(m.Role) + len(m.Content) + 200)
+		in.allow(len(m.Role) + len(m.Content))
 		d := newDict(2)
 		in.put(d, "role", m.Role)
 		in.put(d, "content", m.Content)
@@ -59,7 +59,7 @@ func newInterp(p Params) *interp {
 // input is a value that a caller gave as one of ours.
 func (in *interp) input(v any, depth int) any {
 	in.nested(depth)
-	in.budget += maxShare * 32
+	in.allow(0)
 	switch v := v.(type) {
 	case nil, bool, int64, float64:
 		return v
@@ -79,7 +79,7 @@ func (in *interp) input(v any, depth int) any {
 		}
 		return f
 	case string:
-		in.budget += maxShare * len(v)
+		in.allow(len(v))
 		return v
 	case []string:
 		items := make([]any, len(v))
@@ -103,6 +103,13 @@ func (in *interp) input(v any, depth int) any {
 	panic(&Error{Msg: "a variable has a Go type that templates do not know", Hint: "pass what encoding/json decodes into any"})
 }
 
+// allow raises the bounds for a parameter of so many bytes.
+func (in *interp) allow(bytes int) {
+	bytes += 250 // what stands around it
+	in.steps += stepsShare * bytes
+	in.budget += bytesShare * bytes
+}
+
 // fail ends the run, see [Render].
 func (in *interp) fail(format string, args ...any) {
 	panic(errorAt(in.line, format, args...))
@@ -114,7 +121,7 @@ const frame = 8
 // work takes steps off what is left.
 func (in *interp) work(steps int) {
 	if in.steps -= steps; in.steps < 0 {
-		in.fail("it takes more than %d steps", int(maxSteps))
+		in.fail("it takes too many steps: it loops without end")
 	}
 }
 
@@ -124,7 +131,7 @@ func (in *interp) scan(s string) { in.work(len(s) / 8) }
 // made accounts for a string or list before or right after it is made.
 func (in *interp) made(bytes int) {
 	if in.budget -= bytes; in.budget < 0 {
-		in.fail("it makes more than %d MiB of text and lists", maxBytes>>20)
+		in.fail("it makes too much text, more than %d MiB", maxBytes>>20)
 	}
 	in.work(bytes / 64)
 }

@@ -46,10 +46,11 @@ const (
 	maxTemplate = 1 << 20
 	maxNesting  = 200     // of tags and expressions in the template
 	maxDepth    = 3000    // of evaluations, macro calls included
-	maxSteps    = 20e6    // about two seconds
 	maxRange    = 100_000 // elements of a range(), as in Jinja's sandbox
+	maxSteps    = 5e6     // about half a second
 	maxBytes    = 64 << 20
-	maxShare    = 64 // bytes made for each byte of the parameters, beyond maxBytes
+	stepsShare  = 8  // steps for each byte of the parameters, beyond maxSteps
+	bytesShare  = 64 // bytes for each byte of the parameters, beyond maxBytes
 )
 
 // Error says what is wrong with a template, or with the chat in the template's eyes.
@@ -88,9 +89,14 @@ func errorAt(line int, format string, args ...any) *Error {
 
 // Render applies a template to a chat. Every failure is an [*Error]: a template that does
 // not parse, one that raises, one that exceeds its bounds. Templates of up to 1 MiB are
-// taken; one run may take 20 million steps, nest 3000 evaluations and make 64 MiB of
-// strings and lists in all, plus 64 bytes for each byte of p.
-func Render(template string, p Params) (text string, err error) {
+// taken. One run may nest 3000 evaluations and, so that it ends within a second or so, take
+// 5 million steps and make 64 MiB of strings and lists in all, and more in proportion to
+// the size of p.
+func Render(template string, p Params) (string, error) {
+	return render(template, p, maxSteps)
+}
+
+func render(template string, p Params, steps int) (text string, err error) {
 	// The interpreter reports failures by panicking with an *Error. Anything else would
 	// be a mistake in this package, which must not take down the program either.
 	defer func() {
@@ -106,7 +112,7 @@ func Render(template string, p Params) (text string, err error) {
 		panic(errorAt(0, "%d bytes are too long for a template, at most %d", len(template), maxTemplate))
 	}
 	body := parse(template)
-	in := newInterp(p)
+	in := newInterp(p, steps)
 	in.run(body)
 	return in.out.String(), nil
 }

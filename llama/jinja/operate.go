@@ -167,7 +167,10 @@ func (in *interp) floats(op string, a, b float64) any {
 		return math.Floor(a / b)
 	}
 	rest := math.Mod(a, b)
-	if rest != 0 && (rest < 0) != (b < 0) {
+	if rest == 0 {
+		return math.Copysign(0, b)
+	}
+	if (rest < 0) != (b < 0) {
 		rest += b
 	}
 	return rest

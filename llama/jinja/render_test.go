@@ -14,75 +14,77 @@ var sample = Params{
 }
 
 // What is expected is what Jinja2 gives in Python.
+var rendered = map[string]string{
+	// White space around tags.
+	"a\n  {% if true %}\n  b\n  {% endif %}\n  c\n": "a\n  b\n  c",
+	"  {# c #}\n  x\n\n":                            "  x\n",
+	"  {{ 1 }}\n x":                                 "  1\n x",
+	"a {% if true %}b{% endif %} c":                 "a b c",
+	"\t{%+ if true %} a{% endif +%}\n b":            "\t a\n b",
+	"x {%- if true -%}\n\n y {%- endif -%} \n z":    "xyz",
+	"{%- set x = 1 -%}  {{- x -}}  {#- c -#}  z":    "1z",
+	"{% raw %}\n {{ x }}\n{% endraw %}\n y":         "\n {{ x }}\n y",
+	"a\r\nb\r{% if true %}\r\nc{% endif %}\r":       "a\nb\nc",
+	"{ {{ '}' }} } {%if true%}x{%endif%} {":         "{ } } x {",
+	"{{ {'a': {}} }}{{ '{{' }}":                     "{'a': {}}{{",
+	// Literals and operators.
+	`{{ '\'' }}{{ "a\"b" }}{{ '\x41\u00e9\101\q\\n' }}{{ 'a' "b" }}`:                                             `'a"bAéA\q\nab`,
+	"{{ \"line \\\ngoes on\" }}":                                                                                 "line goes on",
+	"{{ 1_000 }} {{ 0x1f }} {{ 1.0 }} {{ 1e20 }} {{ 0.00001 }} {{ 123456.75 }}":                                  "1000 31 1.0 1e+20 1e-05 123456.75",
+	"{{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2**3 }} {{ 2**-1 }} {{ -7.5 // 2 }} {{ 7 % -3 }}":                 "-4 2 3.5 8 0.5 -4.0 -2",
+	"{{ 'a' ~ 1 ~ none ~ true ~ zz ~ [1, 'b'] }}":                                                                "a1NoneTrue[1, 'b']",
+	"{{ [1] + [2] }}{{ (1,) }}{{ 'ab' * 2 }}{{ true + 1 }}{{ 1 ~ 2 * 3 }}":                                       "[1, 2](1,)abab216",
+	"{{ 1 < 2 < 1 }} {{ 1 < 2 <= 2 }} {{ not not 1 }} {{ not 'a' in 'b' }}":                                      "False True True True",
+	"{{ 1 == 1.0 }} {{ 1 == true }} {{ '1' == 1 }} {{ [1] == (1,) }} {{ {'a': 1, 'b': 2} == {'b': 2, 'a': 1} }}": "True True False False True",
+	"{{ 'a' and 'b' }}{{ '' or 'c' }}{{ none or zz or 0 }}":                                                      "bc0",
+	"{{ 'é' in 'hé' }} {{ 3 not in [1, 2] }} {{ 'k' in {'k': 1} }} {{ 'x' in zz }}":                              "True True True False",
+	"{{ 'a' if false }}|{{ 1 if false else 2 if false else 3 }}|{{ ('a' if true else 'b') + 'c' }}":              "|3|ac",
+	"{{ 'line' 's' | upper }} {{ -1 | abs }} {{ 1 + 2 | string | length }}":                                      "LINES 1 2",
+	// Elements, attributes, slices.
+	"{{ messages.0.role }} {{ messages[-1]['content'] }} {{ messages[9] is defined }} {{ messages[0].zz is defined }}": "user x False False",
+	"{{ [1,2,3][::-1] }}{{ [1,2,3][-2:] }}{{ [1,2,3][:-1] }}{{ [1,2,3][::2] }}{{ 'héllo'[1:-1] }}{{ 'abc'[::-1] }}":    "[3, 2, 1][2, 3][1, 2][1, 3]éllcba",
+	"{{ {'items': 1}['items'] }}{{ {'a': 1}.a }}{{ {'a': 1}.items() }}{{ {'z': 1, 'a': 2}.keys() | list }}":            "11[('a', 1)]['z', 'a']",
+	"{{ {'a': 1}.get('a') }}{{ {}.get('a') }}{{ {}.get('a', 'd') }}":                                                   "1Noned",
+	"{{ none.a is defined }} {{ 'x'.zz is defined }} {{ none['a'] is defined }}":                                       "False False False",
+	// Statements and scopes.
+	"{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}":                                                           "231",
+	"{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}":                                                                               "2",
+	"{% set ns = namespace(n=0) %}{% for i in range(4) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}":                                         "6",
+	"{% set a, b = 1, 2 %}{{ b }}{% set x %}<{{ a }}>{% endset %}{{ x }}":                                                                         "2<1>",
+	"{% for k, v in {'z': 1, 'a': 2}.items() %}{{ k }}{{ v }}{{ ';' if not loop.last }}{% endfor %}":                                              "z1;a2",
+	"{% for i in range(2, 9, 3) %}{{ loop.index }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.previtem }}{{ loop.nextitem }}{{ i }} {% endfor %}": "12True52 21False285 30False58 ",
+	"{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}":                              "023",
+	"{% for m in messages if m.role == 'user' %}{{ loop.length }}{% else %}none{% endfor %}":                                                      "1",
+	"{% for m in zz %}x{% else %}none{% endfor %}{% for c in 'né' %}[{{ c }}]{% endfor %}":                                                        "none[n][é]",
+	"{% macro f(x, y='d') %}<{{ x }}{{ y }}>{% endmacro %}{{ f(1) + 'a' }}{{ f(y=2) }}":                                                           "<1d>a<2>",
+	"{% macro f(n) %}{% if n %}{{ n }}{{ f(n - 1) }}{{ g }}{% endif %}{% endmacro %}{% set g = '!' %}{{ f(3) }}":                                  "321!!!",
+	"{% generation %}a{% set x = 1 %}{% endgeneration %}{{ x is defined }}":                                                                       "aFalse",
+	"{% if false %}{{ 1 | nosuch }}{% endif %}ok":                                                                                                 "ok",
+	// Tests.
+	"{{ none is defined }} {{ zz is defined }} {{ zz is none }} {{ tools is undefined }} {{ raise_exception is defined }}":                                              "True False False True True",
+	"{{ 'a' is string }} {{ {} is mapping }} {{ [] is iterable }} {{ [] is mapping }} {{ 'a' is sequence }} {{ 1 is number }}":                                          "True True True False True True",
+	"{{ 0 is false }} {{ false is false }} {{ 1 is boolean }} {{ true is integer }} {{ 1.0 is float }} {{ 3 is odd }} {{ 4 is divisibleby 3 }} {{ 'a' is not in 'b' }}": "False True False False True True False True",
+	// Filters.
+	"{{ ' a ' | trim }}|{{ [3, 1, 2] | sort | join('-') }}|{{ 'abc' | first }}{{ 'abc' | last }}|{{ [] | first is defined }}":                                                                             "a|1-2-3|ac|False",
+	"{{ messages | map(attribute='role') | join(',') }} {{ ['a'] | map('upper') | list }} {{ [{}] | map(attribute='a', default='d') | list }}":                                                            "user,assistant ['A'] ['d']",
+	"{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ messages | rejectattr('role', 'eq', 'x') | list | length }}{{ [0, 1] | select | list }}{{ [1, 2] | reject('odd') | list }}": "12[1][2]",
+	"{{ zz | default('d') }}{{ none | default('d') }}{{ '' | default('d', true) }}":                                                                                                                       "dNoned",
+	"{{ {'b': 1, 'A': 2} | dictsort }}{{ {'a': 1} | items | list }}{{ [1, 1, 2] | unique | list }}{{ [1, 3] | max }}{{ [1, 3] | sum }}":                                                                   "[('A', 2), ('b', 1)][('a', 1)][1, 2]34",
+	"{{ 'a\nb\n\nc' | indent(2) }}|{{ 'hello wORLD' | title }}|{{ 'aaa' | replace('a', 'b', 2) }}|{{ '7' | int + 1 }}|{{ 2.5 | round }}":                                                                  "a\n  b\n\n  c|Hello World|bba|8|2.0",
+	// Methods of strings.
+	"{{ ' x '.strip() }}{{ 'xxa'.lstrip('x') }}{{ 'a b'.split()[-1] }}{{ 'a,b,c'.split(',', 1) }}{{ 'a,b,c'.rsplit(',', 1) }}":                      "xab['a', 'b,c']['a,b', 'c']",
+	"{{ 'ab'.startswith('a') }}{{ 'ab'.endswith(('x', 'b')) }}{{ 'éab'.find('b') }}{{ 'aXb'.upper().lower().title() }}{{ 'a-b'.replace('-', '') }}": "TrueTrue2Axbab",
+	"{{ 'a\nb\n'.splitlines() }}{{ '12'.isdigit() }}{{ ','.join(['a', 'b']) }}{{ 'abc'.removeprefix('a') }}{{ \"it's\" }}{{ [\"it's\"] }}":          "['a', 'b']Truea,bbcit's[\"it's\"]",
+	// JSON as Python writes it.
+	`{{ {'z': 1, 'a': [none, true, 1.5, 'é"\n<']} | tojson }}`:                                                     `{"z": 1, "a": [null, true, 1.5, "é\"\n<"]}`,
+	`{{ [1, {'a': []}] | tojson(indent=2) }}`:                                                                      "[\n  1,\n  {\n    \"a\": []\n  }\n]",
+	`{{ {'b': 1, 'a': 2} | tojson(sort_keys=true, separators=(',', ':')) }}{{ '😀é' | tojson(ensure_ascii=true) }}`: `{"a":2,"b":1}"\ud83d\ude00\u00e9"`,
+	// Time.
+	"{{ strftime_now('%Y-%m-%d %H:%M:%S %B %b %A %a %j %y %I %p %-d %-m %e %% %q') }}": "2024-07-05 15:04:09 July Jul Friday Fri 187 24 03 PM 5 7  5 % %q",
+}
+
 func TestRender(t *testing.T) {
-	for template, want := range map[string]string{
-		// White space around tags.
-		"a\n  {% if true %}\n  b\n  {% endif %}\n  c\n": "a\n  b\n  c",
-		"  {# c #}\n  x\n\n":                            "  x\n",
-		"  {{ 1 }}\n x":                                 "  1\n x",
-		"a {% if true %}b{% endif %} c":                 "a b c",
-		"\t{%+ if true %} a{% endif +%}\n b":            "\t a\n b",
-		"x {%- if true -%}\n\n y {%- endif -%} \n z":    "xyz",
-		"{%- set x = 1 -%}  {{- x -}}  {#- c -#}  z":    "1z",
-		"{% raw %}\n {{ x }}\n{% endraw %}\n y":         "\n {{ x }}\n y",
-		"a\r\nb\r{% if true %}\r\nc{% endif %}\r":       "a\nb\nc",
-		"{ {{ '}' }} } {%if true%}x{%endif%} {":         "{ } } x {",
-		"{{ {'a': {}} }}{{ '{{' }}":                     "{'a': {}}{{",
-		// Literals and operators.
-		`{{ '\'' }}{{ "a\"b" }}{{ '\x41\u00e9\101\q\\n' }}{{ 'a' "b" }}`:                                             `'a"bAéA\q\nab`,
-		"{{ \"line \\\ngoes on\" }}":                                                                                 "line goes on",
-		"{{ 1_000 }} {{ 0x1f }} {{ 1.0 }} {{ 1e20 }} {{ 0.00001 }} {{ 123456.75 }}":                                  "1000 31 1.0 1e+20 1e-05 123456.75",
-		"{{ -7 // 2 }} {{ -7 % 3 }} {{ 7 / 2 }} {{ 2**3 }} {{ 2**-1 }} {{ -7.5 // 2 }} {{ 7 % -3 }}":                 "-4 2 3.5 8 0.5 -4.0 -2",
-		"{{ 'a' ~ 1 ~ none ~ true ~ zz ~ [1, 'b'] }}":                                                                "a1NoneTrue[1, 'b']",
-		"{{ [1] + [2] }}{{ (1,) }}{{ 'ab' * 2 }}{{ true + 1 }}{{ 1 ~ 2 * 3 }}":                                       "[1, 2](1,)abab216",
-		"{{ 1 < 2 < 1 }} {{ 1 < 2 <= 2 }} {{ not not 1 }} {{ not 'a' in 'b' }}":                                      "False True True True",
-		"{{ 1 == 1.0 }} {{ 1 == true }} {{ '1' == 1 }} {{ [1] == (1,) }} {{ {'a': 1, 'b': 2} == {'b': 2, 'a': 1} }}": "True True False False True",
-		"{{ 'a' and 'b' }}{{ '' or 'c' }}{{ none or zz or 0 }}":                                                      "bc0",
-		"{{ 'é' in 'hé' }} {{ 3 not in [1, 2] }} {{ 'k' in {'k': 1} }} {{ 'x' in zz }}":                              "True True True False",
-		"{{ 'a' if false }}|{{ 1 if false else 2 if false else 3 }}|{{ ('a' if true else 'b') + 'c' }}":              "|3|ac",
-		"{{ 'line' 's' | upper }} {{ -1 | abs }} {{ 1 + 2 | string | length }}":                                      "LINES 1 2",
-		// Elements, attributes, slices.
-		"{{ messages.0.role }} {{ messages[-1]['content'] }} {{ messages[9] is defined }} {{ messages[0].zz is defined }}": "user x False False",
-		"{{ [1,2,3][::-1] }}{{ [1,2,3][-2:] }}{{ [1,2,3][:-1] }}{{ [1,2,3][::2] }}{{ 'héllo'[1:-1] }}{{ 'abc'[::-1] }}":    "[3, 2, 1][2, 3][1, 2][1, 3]éllcba",
-		"{{ {'items': 1}['items'] }}{{ {'a': 1}.a }}{{ {'a': 1}.items() }}{{ {'z': 1, 'a': 2}.keys() | list }}":            "11[('a', 1)]['z', 'a']",
-		"{{ {'a': 1}.get('a') }}{{ {}.get('a') }}{{ {}.get('a', 'd') }}":                                                   "1Noned",
-		"{{ none.a is defined }} {{ 'x'.zz is defined }} {{ none['a'] is defined }}":                                       "False False False",
-		// Statements and scopes.
-		"{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}":                                                           "231",
-		"{% set x = 1 %}{% if true %}{% set x = 2 %}{% endif %}{{ x }}":                                                                               "2",
-		"{% set ns = namespace(n=0) %}{% for i in range(4) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }}":                                         "6",
-		"{% set a, b = 1, 2 %}{{ b }}{% set x %}<{{ a }}>{% endset %}{{ x }}":                                                                         "2<1>",
-		"{% for k, v in {'z': 1, 'a': 2}.items() %}{{ k }}{{ v }}{{ ';' if not loop.last }}{% endfor %}":                                              "z1;a2",
-		"{% for i in range(2, 9, 3) %}{{ loop.index }}{{ loop.revindex0 }}{{ loop.first }}{{ loop.previtem }}{{ loop.nextitem }}{{ i }} {% endfor %}": "12True52 21False285 30False58 ",
-		"{% for i in range(9) %}{% if i == 1 %}{% continue %}{% elif i == 4 %}{% break %}{% endif %}{{ i }}{% endfor %}":                              "023",
-		"{% for m in messages if m.role == 'user' %}{{ loop.length }}{% else %}none{% endfor %}":                                                      "1",
-		"{% for m in zz %}x{% else %}none{% endfor %}{% for c in 'né' %}[{{ c }}]{% endfor %}":                                                        "none[n][é]",
-		"{% macro f(x, y='d') %}<{{ x }}{{ y }}>{% endmacro %}{{ f(1) + 'a' }}{{ f(y=2) }}":                                                           "<1d>a<2>",
-		"{% macro f(n) %}{% if n %}{{ n }}{{ f(n - 1) }}{{ g }}{% endif %}{% endmacro %}{% set g = '!' %}{{ f(3) }}":                                  "321!!!",
-		"{% generation %}a{% set x = 1 %}{% endgeneration %}{{ x is defined }}":                                                                       "aFalse",
-		"{% if false %}{{ 1 | nosuch }}{% endif %}ok":                                                                                                 "ok",
-		// Tests.
-		"{{ none is defined }} {{ zz is defined }} {{ zz is none }} {{ tools is undefined }} {{ raise_exception is defined }}":                                              "True False False True True",
-		"{{ 'a' is string }} {{ {} is mapping }} {{ [] is iterable }} {{ [] is mapping }} {{ 'a' is sequence }} {{ 1 is number }}":                                          "True True True False True True",
-		"{{ 0 is false }} {{ false is false }} {{ 1 is boolean }} {{ true is integer }} {{ 1.0 is float }} {{ 3 is odd }} {{ 4 is divisibleby 3 }} {{ 'a' is not in 'b' }}": "False True False False True True False True",
-		// Filters.
-		"{{ ' a ' | trim }}|{{ [3, 1, 2] | sort | join('-') }}|{{ 'abc' | first }}{{ 'abc' | last }}|{{ [] | first is defined }}":                                                                             "a|1-2-3|ac|False",
-		"{{ messages | map(attribute='role') | join(',') }} {{ ['a'] | map('upper') | list }} {{ [{}] | map(attribute='a', default='d') | list }}":                                                            "user,assistant ['A'] ['d']",
-		"{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ messages | rejectattr('role', 'eq', 'x') | list | length }}{{ [0, 1] | select | list }}{{ [1, 2] | reject('odd') | list }}": "12[1][2]",
-		"{{ zz | default('d') }}{{ none | default('d') }}{{ '' | default('d', true) }}":                                                                                                                       "dNoned",
-		"{{ {'b': 1, 'A': 2} | dictsort }}{{ {'a': 1} | items | list }}{{ [1, 1, 2] | unique | list }}{{ [1, 3] | max }}{{ [1, 3] | sum }}":                                                                   "[('A', 2), ('b', 1)][('a', 1)][1, 2]34",
-		"{{ 'a\nb\n\nc' | indent(2) }}|{{ 'hello wORLD' | title }}|{{ 'aaa' | replace('a', 'b', 2) }}|{{ '7' | int + 1 }}|{{ 2.5 | round }}":                                                                  "a\n  b\n\n  c|Hello World|bba|8|2.0",
-		// Methods of strings.
-		"{{ ' x '.strip() }}{{ 'xxa'.lstrip('x') }}{{ 'a b'.split()[-1] }}{{ 'a,b,c'.split(',', 1) }}{{ 'a,b,c'.rsplit(',', 1) }}":                      "xab['a', 'b,c']['a,b', 'c']",
-		"{{ 'ab'.startswith('a') }}{{ 'ab'.endswith(('x', 'b')) }}{{ 'éab'.find('b') }}{{ 'aXb'.upper().lower().title() }}{{ 'a-b'.replace('-', '') }}": "TrueTrue2Axbab",
-		"{{ 'a\nb\n'.splitlines() }}{{ '12'.isdigit() }}{{ ','.join(['a', 'b']) }}{{ 'abc'.removeprefix('a') }}{{ \"it's\" }}{{ [\"it's\"] }}":          "['a', 'b']Truea,bbcit's[\"it's\"]",
-		// JSON as Python writes it.
-		`{{ {'z': 1, 'a': [none, true, 1.5, 'é"\n<']} | tojson }}`:                                                     `{"z": 1, "a": [null, true, 1.5, "é\"\n<"]}`,
-		`{{ [1, {'a': []}] | tojson(indent=2) }}`:                                                                      "[\n  1,\n  {\n    \"a\": []\n  }\n]",
-		`{{ {'b': 1, 'a': 2} | tojson(sort_keys=true, separators=(',', ':')) }}{{ '😀é' | tojson(ensure_ascii=true) }}`: `{"a":2,"b":1}"\ud83d\ude00\u00e9"`,
-		// Time.
-		"{{ strftime_now('%Y-%m-%d %H:%M:%S %B %b %A %a %j %y %I %p %-d %-m %e %% %q') }}": "2024-07-05 15:04:09 July Jul Friday Fri 187 24 03 PM 5 7  5 % %q",
-	} {
+	for template, want := range rendered {
 		got, err := Render(template, sample)
 		if err != nil {
 			t.Errorf("%q: %v", template, err)
@@ -156,7 +158,7 @@ func TestErrors(t *testing.T) {
 		"{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}":                                                                "a macro calls itself",
 		"{{ range(10**9) }}":                                                                                             "more than 100000 elements",
 		"{% set x = range(99999) %}{% for i in x %}{% for j in x %}{% endfor %}{% endfor %}":                             "steps",
-		"{% for i in range(99999) %}{% for j in range(99999) %}{{ i }}{% endfor %}{% endfor %}":                          "MiB",
+		"{% set x = range(99999) %}{% for i in x %}{{ x }}{% endfor %}":                                                  "MiB",
 		"{{ 'a' * 10**15 }}":                                                                                             "MiB",
 		"{{ [1] * 10**15 }}":                                                                                             "MiB",
 		"{{ 'a' | indent(10**15) }}":                                                                                     "MiB",

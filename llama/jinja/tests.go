@@ -8,10 +8,9 @@ var tests = map[string]func(in *interp, v any, a args) bool{
 	"callable": func(_ *interp, v any, _ args) bool { _, ok := v.(*function); return ok },
 	"defined":  func(_ *interp, v any, _ args) bool { _, not := v.(undefined); return !not },
 	"divisibleby": func(in *interp, v any, a args) bool {
-		n := in.intOf(a.take(in, "divisibleby", "num")[0], 0)
-		return in.arithmetic("%", in.intOf(v, 0), n) == int64(0)
+		return in.rest(v, a.take(in, "divisibleby", "num")[0]) == 0
 	},
-	"even":  func(in *interp, v any, _ args) bool { return in.intOf(v, 0)%2 == 0 },
+	"even":  func(in *interp, v any, _ args) bool { return in.rest(v, int64(2)) == 0 },
 	"false": func(_ *interp, v any, _ args) bool { return v == false },
 	"float": func(_ *interp, v any, _ args) bool { _, ok := v.(float64); return ok },
 	"in": func(in *interp, v any, a args) bool {
@@ -29,7 +28,7 @@ var tests = map[string]func(in *interp, v any, a args) bool{
 	"mapping": func(_ *interp, v any, _ args) bool { _, ok := v.(*dict); return ok },
 	"none":    func(_ *interp, v any, _ args) bool { return v == nil },
 	"number":  func(_ *interp, v any, _ args) bool { return number(v) != nil },
-	"odd":     func(in *interp, v any, _ args) bool { return in.intOf(v, 0)%2 != 0 },
+	"odd":     func(in *interp, v any, _ args) bool { return in.rest(v, int64(2)) == 1 },
 	"sameas": func(in *interp, v any, a args) bool {
 		return v == a.take(in, "sameas", "other")[0]
 	},
@@ -67,6 +66,16 @@ func (in *interp) test(name string, v any, a args) bool {
 		in.fail("the test '%s' is unknown or not supported here", name)
 	}
 	return t(in, v, a)
+}
+
+// rest is v % n.
+func (in *interp) rest(v, n any) float64 {
+	x, y := number(v), number(n)
+	if x == nil || y == nil {
+		in.operand(v)
+		in.fail("numbers are needed, not %s and %s", typeName(v), typeName(n))
+	}
+	return float(in.arithmetic("%", x, y))
 }
 
 // hasCase says whether v has letters with two cases, all of them in the one that to makes.
