@@ -20,9 +20,9 @@ func (m *recallNet) look(p [][]float32, s *scratch, t *recallTape) {
 	read := s.floats(n * dv)
 	for i := range len(s.starts) - 1 {
 		from, T := s.starts[i], s.starts[i+1]-s.starts[i]
-		pf, P := s.pstarts[i], s.pstarts[i+1]-s.pstarts[i]
+		pf, P := s.promptRows(i)
 		levels, alpha := make([]uint8, T*P), s.floats(T*(P+1))
-		match := newMatcher(s.promptIDs[i])
+		match := newMatcher(s.promptIDs[s.prompt[i]])
 		m.attend(p, T, P, t.query[from*dk:], t.key[pf*dk:], t.val[pf*dv:], alpha, read[from*dv:], t.z[from*m.z:], func(k int) []uint8 {
 			match.push(s.tokens[from+k])
 			copy(levels[k*P:], match.at)
@@ -161,7 +161,7 @@ func (m *recallNet) lookBack(p, g [][]float32, s *scratch, t *recallTape, dz, dx
 	clear(g[tNull])
 	for i, alpha := range t.alpha {
 		from, T := s.starts[i], s.starts[i+1]-s.starts[i]
-		pf, P := s.pstarts[i], s.pstarts[i+1]-s.pstarts[i]
+		pf, P := s.promptRows(i)
 		d := s.floats(T * (P + 1)) // of alpha, then of the scores
 		gemm(false, true, T, P, dv, 1, dread[from*dv:], dv, t.val[pf*dv:], dv, 0, d, P+1)
 		gemm(true, false, P, dv, T, 1, alpha, P+1, dread[from*dv:], dv, 1, dval[pf*dv:], dv)

@@ -166,7 +166,7 @@ func (h *Head) lastOfPrompt(p *states.Prompt) []float32 {
 func (h *Head) load(s *scratch, memory *Accumulator, examples []Example) error {
 	s.rewind()
 	s.reset()
-	for _, e := range examples {
+	for i, e := range examples {
 		n := len(e.Trajectory.Tokens)
 		rows, err := h.rows(s.floats(n * h.features.width)[:0], memory, e)
 		if err != nil {
@@ -176,12 +176,16 @@ func (h *Head) load(s *scratch, memory *Accumulator, examples []Example) error {
 		s.n += n
 		s.starts = append(s.starts, s.n)
 		s.tokens = append(s.tokens, e.Trajectory.Tokens...)
-		if h.promptWidth() > 0 {
+		if h.promptWidth() == 0 {
+			continue
+		}
+		if i == 0 || e.Prompt != examples[i-1].Prompt {
 			s.promptIDs = append(s.promptIDs, e.Prompt.Tokens)
 			raw := h.features.appendPrompt(s.floats(len(e.Prompt.Tokens) * h.promptWidth())[:0], e.Prompt)
 			s.p = h.prompt.appendTo(s.p, raw)
 			s.pstarts = append(s.pstarts, len(s.p)/h.promptWidth())
 		}
+		s.prompt = append(s.prompt, len(s.promptIDs)-1)
 	}
 	k := h.shape.outputs()
 	s.out, s.dout = s.floats(s.n*k), s.floats(s.n*k)

@@ -82,15 +82,22 @@ type batch struct {
 	x         []float32 // [n][width], standardised
 	starts    []int     // first row of each response, and n
 	tokens    []int32   // [n]
-	promptIDs [][]int32 // tokens of the prompt of each response
+	prompt    []int     // which of the prompts each response answers
+	promptIDs [][]int32 // tokens of each prompt
 	p         []float32 // [all prompts' tokens][prompt width], standardised
 	pstarts   []int     // first row of each prompt in p, and their end
 }
 
 // reset empties the batch.
 func (b *batch) reset() {
-	b.n, b.x, b.tokens, b.promptIDs, b.p = 0, b.x[:0], b.tokens[:0], b.promptIDs[:0], b.p[:0]
+	b.n, b.x, b.tokens, b.prompt, b.promptIDs, b.p = 0, b.x[:0], b.tokens[:0], b.prompt[:0], b.promptIDs[:0], b.p[:0]
 	b.starts, b.pstarts = append(b.starts[:0], 0), append(b.pstarts[:0], 0)
+}
+
+// promptRows are the first row and the number of rows of the prompt of response i.
+func (b *batch) promptRows(i int) (first, count int) {
+	k := b.prompt[i]
+	return b.pstarts[k], b.pstarts[k+1] - b.pstarts[k]
 }
 
 // scratch is the working memory of one slice.

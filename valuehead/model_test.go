@@ -92,8 +92,8 @@ func TestDropout(t *testing.T) {
 	}
 }
 
-// randomBatch fills a scratch with responses of the given lengths to prompts of their
-// own, which share tokens with them.
+// randomBatch fills a scratch with responses of the given lengths to prompts of the given
+// lengths, taken in turn, which share tokens with them.
 func randomBatch(rng *rand.Rand, width, promptWidth, outs int, lengths, prompts []int) *scratch {
 	s := &scratch{}
 	s.reset()
@@ -113,10 +113,13 @@ func randomBatch(rng *rand.Rand, width, promptWidth, outs int, lengths, prompts 
 		s.n += n
 		s.starts = append(s.starts, s.n)
 		s.tokens = append(s.tokens, ids(n)...)
-		s.promptIDs = append(s.promptIDs, ids(prompts[i]))
-		s.pstarts = append(s.pstarts, s.pstarts[i]+prompts[i])
+		s.prompt = append(s.prompt, i%len(prompts))
 	}
-	s.x, s.p = random(s.n*width), random(s.pstarts[len(lengths)]*promptWidth)
+	for i, n := range prompts {
+		s.promptIDs = append(s.promptIDs, ids(n))
+		s.pstarts = append(s.pstarts, s.pstarts[i]+n)
+	}
+	s.x, s.p = random(s.n*width), random(s.pstarts[len(prompts)]*promptWidth)
 	s.out, s.dout = make([]float32, s.n*outs), random(s.n*outs)
 	return s
 }
@@ -157,7 +160,7 @@ func TestGradient(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(5, 6))
 			params, grad := make([]float32, count(test.m)), make([]float32, count(test.m))
-			s := randomBatch(rng, in, pw, test.outs, []int{4, 1, 3}, []int{5, 2, 3})
+			s := randomBatch(rng, in, pw, test.outs, []int{4, 1, 3}, []int{5, 2})
 			normal(params, rng, 0.5)
 			normal(grad, rng, 1) // must be overwritten
 			if test.drop {

@@ -274,8 +274,8 @@ func (m *recallNet) lastOfPrompt(s *scratch, i int) []float32 {
 	if m.promptRow == 0 {
 		return nil
 	}
-	end := s.pstarts[i+1] * m.promptRow
-	return s.p[end-m.promptRow : end]
+	first, n := s.promptRows(i)
+	return s.p[(first+n-1)*m.promptRow:][:m.promptRow]
 }
 
 // begin sets c to the memory of an empty response.

@@ -85,29 +85,38 @@ const windowBytes = 1 << 28
 const chunk = 64
 
 // stream yields the examples of entries in an order that rng decides: chunks of
-// neighbours come in random order, and are mixed within a window of the size given.
-func stream(src Source, entries []entry, rng *rand.Rand, window int) iter.Seq2[Example, error] {
+// neighbours come in random order, and are mixed within a window of the size given. With
+// together, neighbours that share a prompt stay side by side, so that a head that looks
+// at the prompt reads it once for all of them.
+func stream(src Source, entries []entry, rng *rand.Rand, window int, together bool) iter.Seq2[Example, error] {
 	return func(yield func(Example, error) bool) {
-		var full []Example
+		var groups [][]Example
 		size := 0
 		flush := func() bool {
-			rng.Shuffle(len(full), func(i, j int) { full[i], full[j] = full[j], full[i] })
-			for _, e := range full {
-				if !yield(e, nil) {
-					return false
+			rng.Shuffle(len(groups), func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
+			for _, g := range groups {
+				for _, e := range g {
+					if !yield(e, nil) {
+						return false
+					}
 				}
 			}
-			full, size = full[:0], 0
+			groups, size = groups[:0], 0
 			return true
 		}
 		for _, c := range rng.Perm((len(entries) + chunk - 1) / chunk) {
-			for _, e := range entries[c*chunk : min((c+1)*chunk, len(entries))] {
+			part := entries[c*chunk : min((c+1)*chunk, len(entries))]
+			for i, e := range part {
 				ex, err := src.At(e.index)
 				if err != nil {
 					yield(ex, err)
 					return
 				}
-				full = append(full, ex)
+				if last := len(groups) - 1; together && i > 0 && size > 0 && part[i-1].prompt == e.prompt {
+					groups[last] = append(groups[last], ex)
+				} else {
+					groups = append(groups, []Example{ex})
+				}
 				if size += 4 * (len(ex.Trajectory.Hidden) + len(ex.Trajectory.Scalars)); size >= window && !flush() {
 					return
 				}

@@ -218,13 +218,14 @@ func TestTrainingIsDeterministic(t *testing.T) {
 func TestStream(t *testing.T) {
 	d := synthetic(t, 300, 1)
 	size := 4 * syntheticLength * (6 + 2)
+	together := false
 	order := func(seed uint64, window int) (got []string) {
 		src := &counting{Source: d}
-		for ex, err := range stream(src, entries(t, d), rand.New(rand.NewPCG(seed, 1)), window*size) {
+		for ex, err := range stream(src, entries(t, d), rand.New(rand.NewPCG(seed, 1)), window*size, together) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = append(got, fmt.Sprint(ex.Trajectory.Prompt, ex.Trajectory.Reward))
+			got = append(got, fmt.Sprint(ex.Trajectory.Prompt, " ", ex.Trajectory.Reward))
 			if ahead := src.reads - len(got); ahead >= window {
 				t.Fatalf("%d examples are held, the window is of %d", ahead+1, window)
 			}
@@ -238,6 +239,18 @@ func TestStream(t *testing.T) {
 	b := order(2, 40)
 	if slices.Equal(a, b) {
 		t.Error("another seed gives the same order")
+	}
+	together = true
+	c := order(1, 300)
+	prompt := func(x string) string { return strings.Fields(x)[1] }
+	changes := 0
+	for i := 1; i < len(c); i++ {
+		if prompt(c[i]) != prompt(c[i-1]) {
+			changes++
+		}
+	}
+	if changes != 300/4-1 {
+		t.Errorf("prompts of 4 responses each come in %d pieces", changes+1)
 	}
 	for _, x := range [][]string{a, b} {
 		slices.Sort(x)

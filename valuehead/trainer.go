@@ -87,7 +87,7 @@ func (t *trainer) run(ctx context.Context, held []entry) (*Report, error) {
 			tell()
 			return nil
 		}
-		for ex, err := range stream(t.src, t.train, rng, windowBytes) {
+		for ex, err := range stream(t.src, t.train, rng, windowBytes, t.head.NeedsPrompt()) {
 			if err != nil {
 				return nil, err
 			}
