@@ -7,7 +7,6 @@ package llama
 import "C"
 
 import (
-	"fmt"
 	"strings"
 	"unsafe"
 
@@ -67,7 +66,7 @@ func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (
 	}
 	text, err := jinja.Render(template, p)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", op, err)
+		return "", err // it says that it is about the template
 	}
 	if m.AddBOS() && p.BOS != "" {
 		text = strings.TrimPrefix(text, p.BOS)
