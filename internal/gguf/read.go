@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 )
 
 // Hints of the commonest faults.
@@ -65,6 +66,10 @@ func Read(path string) (*File, error) {
 		value := r.value(Type(r.u32()))
 		if r.err != nil {
 			return nil, fail(hintTruncated, "corrupt metadata near %q: %v", key, r.err)
+		}
+		if key == "" || strings.ContainsRune(key, 0) {
+			// llama.cpp reads a key up to its first zero byte, and aborts on an empty one.
+			return nil, fail(hintTruncated, "corrupt metadata: %q is no key", key)
 		}
 		if seen[key] {
 			return nil, fail(hintTruncated, "corrupt metadata: %q stands twice", key)
@@ -293,8 +298,8 @@ func elements[T any](r *reader, t Type, n uint64) []T {
 
 func (r *reader) tensor() (t TensorInfo) {
 	t.Name = r.str(maxKey)
-	if r.err == nil && len(t.Name) > 63 {
-		r.err = fmt.Errorf("a tensor name of %d bytes", len(t.Name)) // GGML_MAX_NAME
+	if r.err == nil && (len(t.Name) > 63 || strings.ContainsRune(t.Name, 0)) {
+		r.err = fmt.Errorf("a tensor name of %d bytes", len(t.Name)) // GGML_MAX_NAME; C reads up to a zero byte
 	}
 	dims := r.u32()
 	if r.err == nil && (dims == 0 || dims > maxDims) {
