@@ -67,11 +67,13 @@ typedef struct ggml_backend_device * ggml_backend_dev_t;
 typedef struct ggml_backend_reg * ggml_backend_reg_t;
 typedef bool (*ggml_backend_sched_eval_callback)(struct ggml_tensor * t, bool ask, void * user_data);
 typedef bool (*ggml_abort_callback)(void * data);
+typedef void (*ggml_abort_callback_t)(const char * error_message);
 typedef void (*ggml_log_callback)(enum ggml_log_level level, const char * text, void * user_data);
 struct ggml_backend_feature { const char * name; const char * value; };
 typedef struct ggml_backend_feature * (*ggml_backend_get_features_t)(ggml_backend_reg_t reg);
 
 void ggml_log_set(ggml_log_callback log_callback, void * user_data);
+ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 void ggml_threadpool_params_init(struct ggml_threadpool_params * p, int n_threads);
 void ggml_backend_tensor_get(const struct ggml_tensor * tensor, void * data, size_t offset, size_t size);
 bool ggml_backend_buffer_is_host(ggml_backend_buffer_t buffer);

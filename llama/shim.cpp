@@ -29,6 +29,14 @@ void log_line(enum ggml_log_level level, const char * text, void *) {
     }
 }
 
+// Where llama.cpp would end the process, ggml calls this first.
+void on_abort(const char * what) {
+    if (guards > 0) {
+        throw gave_up(what);
+    }
+    fprintf(stderr, "%s\n", what);
+}
+
 const llama_vocab * vocab_of(const ivo_model * m) { return llama_model_get_vocab(m); }
 
 bool progress(float p, void * handle) { return ivoProgress(reinterpret_cast<uintptr_t>(handle), p); }
@@ -39,6 +47,7 @@ void ivo_init(void) {
     setenv("GGML_NO_BACKTRACE", "1", 0); // an abort would start gdb
     llama_log_set(log_line, nullptr);
     ggml_log_set(log_line, nullptr);
+    ggml_set_abort_callback(on_abort);
     guarded(0, [] {
 #ifdef IVO_SYSTEM
         ggml_backend_load_all(); // a system's backends are libraries that wait to be loaded

@@ -15,6 +15,8 @@
 
 #include <climits>
 #include <exception>
+#include <stdexcept>
+#include <string>
 
 // Go callbacks (callback.go).
 extern "C" void ivoLog(int32_t level, char * text);
@@ -22,8 +24,23 @@ extern "C" bool ivoProgress(uintptr_t handle, float progress);
 
 inline void log_text(const char * what) { ivoLog(GGML_LOG_LEVEL_ERROR, const_cast<char *>(what)); }
 
+// What llama.cpp asserts on and Go did not refuse: on a thread that is inside guarded,
+// it is thrown instead of ending the process. Elsewhere nobody could catch it.
+struct gave_up : std::runtime_error {
+    explicit gave_up(const char * what) : std::runtime_error(std::string("llama.cpp gave up: ") + what) {}
+};
+
+inline thread_local int guards = 0;
+
+struct guard {
+    const int outer = guards;
+    explicit guard(bool on) { guards = on ? outer + 1 : 0; }
+    ~guard() { guards = outer; }
+};
+
 // guarded runs f and turns an exception into a logged error and the value fallback.
 template <class F, class T> T guarded(T fallback, F f) {
+    const guard on(true);
     try {
         return f();
     } catch (const std::exception & e) {
