@@ -26,6 +26,8 @@ func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int
 		return -1, failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
 	case pos < 0:
 		return -1, failf(op, "", "position %d", pos)
+	case c.positions > 0 && pos >= c.positions:
+		return -1, failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
 	}
 	if err := c.model.checkToken(op, token); err != nil {
 		return -1, err

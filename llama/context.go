@@ -159,6 +159,8 @@ type Context struct {
 	output          []int8
 	invTemp         []float32
 	n, rows         int // tokens added to the batch, and those with output
+
+	positions int32 // that the model has learned; 0 for any number
 }
 
 // NewContext makes a context (llama_init_from_model).
@@ -189,6 +191,8 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		return nil, failf(op, "load it without VocabOnly", "only the vocabulary was loaded")
 	case !m.info.HasDecoder:
 		return nil, failf(op, "ivo steers models that generate text", "a %s model has no decoder", m.info.Architecture)
+	case slices.Contains(noMemory, m.info.Architecture):
+		return nil, failf(op, "ivo steers models that generate text", "a %s model does not generate token by token", m.info.Architecture)
 	case p.Ctx < 0 || p.Ctx > maxCtx:
 		return nil, failf(op, "give -c a number of tokens, or 0 for the model's own", "context size %d", p.Ctx)
 	case p.Batch < 1 || p.UBatch < 1:
@@ -225,6 +229,10 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		layers[i] = int32(l)
 	}
 
+	if err := m.checkMemory(op, p); err != nil {
+		return nil, err
+	}
+
 	takeErrors()
 	cp := (*C.ivo_context_params)(C.calloc(1, C.size_t(unsafe.Sizeof(C.ivo_context_params{}))))
 	defer C.free(unsafe.Pointer(cp))
@@ -256,7 +264,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	p.Ctx, p.Batch, p.Top = int(c.n_ctx), int(c.n_batch), int(c.top_n)
 	m.refs.Add(1)
 	return &Context{
-		c: c, model: m, params: p, loras: loras,
+		c: c, model: m, params: p, loras: loras, positions: m.positions(),
 		token:   unsafe.Slice((*int32)(unsafe.Pointer(c.token)), p.Batch),
 		pos:     unsafe.Slice((*int32)(unsafe.Pointer(c.pos)), p.Batch),
 		seq:     unsafe.Slice((*int32)(unsafe.Pointer(c.seq)), p.Batch),

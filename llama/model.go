@@ -115,6 +115,10 @@ func Load(path string, p ModelParams) (*Model, error) {
 	if head.Str("general.architecture") == "" {
 		return nil, &Error{Op: "load", Path: path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}
 	}
+	if err := check(head, p.VocabOnly); err != nil {
+		err.(*Error).Path = path
+		return nil, err
+	}
 
 	start()
 	takeErrors()
