@@ -16,9 +16,10 @@ import (
 // index of the output row, -1 without output.
 func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int, err error) {
 	const op = "add to batch"
-	if c.c == nil {
-		return -1, &Error{Op: op, Err: ErrClosed}
+	if err := c.enter(op); err != nil {
+		return -1, err
 	}
+	defer c.leave()
 	switch {
 	case c.n >= c.params.Batch:
 		return -1, failf(op, "decode what is there first, or raise -b", "the batch holds %d tokens", c.params.Batch)
@@ -28,6 +29,8 @@ func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int
 		return -1, failf(op, "", "position %d", pos)
 	case c.positions > 0 && pos >= c.positions:
 		return -1, failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
+	case !(temp >= 0) || temp > 0 && 1/temp > math.MaxFloat32:
+		return -1, failf(op, "give a temperature above 0, or 0 for 1", "temperature %v", temp)
 	}
 	if err := c.model.checkToken(op, token); err != nil {
 		return -1, err
@@ -48,8 +51,14 @@ func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int
 	return row, nil
 }
 
-// Pending is the number of tokens in the batch.
-func (c *Context) Pending() int { return c.n }
+// Pending is the number of tokens in the batch; 0 of a context that is closed or in use.
+func (c *Context) Pending() int {
+	if c.enter("pending") != nil {
+		return 0
+	}
+	defer c.leave()
+	return c.n
+}
 
 // Decode computes the batch (llama_decode) and empties it. Rows of earlier decodes
 // become invalid. On [ErrContextFull] the cache is as before; after any other error it
@@ -96,19 +105,26 @@ type Row struct {
 	TopLogits []float32 // their logits
 }
 
-// Rows is the number of output rows of the last decode.
+// Rows is the number of output rows of the last decode; 0 of a context that is closed or
+// in use.
 func (c *Context) Rows() int {
-	if c.c == nil {
+	if c.enter("rows") != nil {
 		return 0
 	}
+	defer c.leave()
 	return int(c.c.n_outputs)
 }
 
 // Row returns output row i of the last decode, counted in the order of Add
 // (llama_get_logits, llama_get_embeddings).
 func (c *Context) Row(i int) (Row, error) {
-	if i < 0 || i >= c.Rows() {
-		return Row{}, failf("row", "mark tokens as output when they are added", "row %d of %d", i, c.Rows())
+	const op = "row"
+	if err := c.enter(op); err != nil {
+		return Row{}, err
+	}
+	defer c.leave()
+	if n := int(c.c.n_outputs); i < 0 || i >= n {
+		return Row{}, failf(op, "mark tokens as output when they are added", "row %d of %d", i, n)
 	}
 	cc, vocab, width := c.c, c.model.info.Vocab, c.model.info.Width
 	r := Row{
@@ -140,7 +156,7 @@ func view(p *C.float, i, n int) []float32 {
 // speed is measured against. The sequences must hold pos tokens each.
 func (c *Context) BareLoop(tokens []int32, n, pos int) error {
 	const op = "bare loop"
-	if n < 1 || n > c.params.Sequences || n > c.params.Batch || pos < 0 || len(tokens) == 0 || len(tokens)%n != 0 {
+	if n < 1 || n > c.params.Sequences || n > c.params.Batch || pos < 0 || len(tokens) == 0 || len(tokens)%n != 0 || c.positions > 0 && pos+len(tokens)/n > int(c.positions) {
 		return failf(op, "", "%d tokens for %d sequences from position %d", len(tokens), n, pos)
 	}
 	if len(c.params.Layers) > 0 {

@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"unsafe"
 )
@@ -154,6 +155,8 @@ type Context struct {
 	loras  int // adapters of the model when the context was made
 	inUse  atomic.Bool
 
+	aborting sync.Mutex // Abort takes no turn: this keeps Close from freeing what it writes to
+
 	// the C arrays of a batch, [Batch] each
 	token, pos, seq []int32
 	output          []int8
@@ -166,9 +169,10 @@ type Context struct {
 // NewContext makes a context (llama_init_from_model).
 func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	const op = "new context"
-	if m.c == nil {
-		return nil, &Error{Op: op, Err: ErrClosed}
+	if err := m.enter(op); err != nil {
+		return nil, err
 	}
+	defer m.leave()
 	if p.Ctx == 0 {
 		p.Ctx = m.info.ContextTrain
 	}
@@ -281,16 +285,18 @@ func (c *Context) Model() *Model { return c.model }
 
 // Close frees the context. A second Close does nothing.
 func (c *Context) Close() error {
+	if !c.inUse.CompareAndSwap(false, true) {
+		return &Error{Op: "close context", Err: ErrBusy, Hint: "end the call under way first: Abort ends a decode"}
+	}
+	defer c.leave()
 	if c.c == nil {
 		return nil
 	}
-	if !c.inUse.CompareAndSwap(false, true) {
-		return &Error{Op: "close context", Err: ErrBusy}
-	}
+	c.aborting.Lock()
 	C.ivo_context_free(c.c)
 	c.c = nil
+	c.aborting.Unlock()
 	c.model.refs.Add(-1)
-	c.inUse.Store(false)
 	return nil
 }
 
@@ -311,6 +317,8 @@ func (c *Context) leave() { c.inUse.Store(false) }
 // Abort makes the decode under way, and every later one until Abort(false), return
 // [ErrAborted]. It may be called from any goroutine.
 func (c *Context) Abort(stop bool) {
+	c.aborting.Lock()
+	defer c.aborting.Unlock()
 	if c.c == nil {
 		return
 	}
