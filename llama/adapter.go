@@ -30,9 +30,10 @@ type LoRA struct {
 // that are to use them: a context's graph is sized for those known by then.
 func (m *Model) LoadLoRA(path string) (*LoRA, error) {
 	const op = "load LoRA"
-	if m.c == nil {
-		return nil, &Error{Op: op, Path: path, Err: ErrClosed}
+	if err := m.enter(op); err != nil {
+		return nil, err
 	}
+	defer m.leave()
 	head, err := gguf.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)

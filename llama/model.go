@@ -65,6 +65,9 @@ type Model struct {
 	info ModelInfo
 	refs atomic.Int64 // open contexts
 
+	using  sync.RWMutex // held for reading while C reads the model: Close waits
+	closed atomic.Bool
+
 	print func() (string, error)
 
 	adapters sync.Mutex // held while an adapter loads
@@ -263,16 +266,31 @@ func (m *Model) readPieces() (err error) {
 // Close frees the model (llama_model_free). Its contexts must be closed first. A
 // second Close does nothing.
 func (m *Model) Close() error {
-	if m.c == nil {
+	m.using.Lock()
+	defer m.using.Unlock()
+	if m.closed.Load() {
 		return nil
 	}
 	if n := m.refs.Load(); n > 0 {
 		return failf("close model", "close the contexts first", "%d contexts are open", n)
 	}
+	m.closed.Store(true)
 	C.ivo_model_free(m.c)
 	m.c = nil
 	return nil
 }
+
+// enter keeps the model from being closed until leave.
+func (m *Model) enter(op string) error {
+	m.using.RLock()
+	if m.closed.Load() {
+		m.using.RUnlock()
+		return &Error{Op: op, Err: ErrClosed}
+	}
+	return nil
+}
+
+func (m *Model) leave() { m.using.RUnlock() }
 
 // Info describes the model.
 func (m *Model) Info() ModelInfo { return m.info }

@@ -86,6 +86,10 @@ func (m *Model) Token(token int32) (Token, error) {
 	if err := m.checkToken("token", token); err != nil {
 		return Token{}, err
 	}
+	if err := m.enter("token"); err != nil {
+		return Token{}, err
+	}
+	defer m.leave()
 	var t C.ivo_token
 	C.ivo_token_get(m.c, C.int32_t(token), &t)
 	return Token{C.GoString(t.text), float32(t.score), TokenAttr(t.attr)}, nil
@@ -120,6 +124,10 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 	if len(text) > math.MaxInt32/4 {
 		return nil, failf("tokenize", "split the text", "a text of %d bytes is too long", len(text))
 	}
+	if err := m.enter("tokenize"); err != nil {
+		return nil, err
+	}
+	defer m.leave()
 	ctext := C.CString(text)
 	defer C.free(unsafe.Pointer(ctext))
 	out := make([]int32, len(text)+2)
@@ -154,6 +162,10 @@ func (m *Model) Piece(token int32, special bool) ([]byte, error) {
 
 // readPiece asks llama.cpp for the text of a token of the vocabulary.
 func (m *Model) readPiece(token int32, special bool) ([]byte, error) {
+	if err := m.enter("piece"); err != nil {
+		return nil, err
+	}
+	defer m.leave()
 	buf := make([]byte, 64)
 	for range 2 {
 		n := C.ivo_piece(m.c, C.int32_t(token), (*C.char)(unsafe.Pointer(&buf[0])), C.int32_t(len(buf)), C.bool(special))
@@ -181,6 +193,10 @@ func (m *Model) Detokenize(tokens []int32, special bool) (string, error) {
 			return "", err
 		}
 	}
+	if err := m.enter("detokenize"); err != nil {
+		return "", err
+	}
+	defer m.leave()
 	buf := make([]byte, 8*len(tokens)+64)
 	for range 2 {
 		n := C.ivo_detokenize(m.c, (*C.int32_t)(unsafe.Pointer(&tokens[0])), C.int32_t(len(tokens)), (*C.char)(unsafe.Pointer(&buf[0])), C.int32_t(len(buf)), C.bool(special))
@@ -198,7 +214,7 @@ func (m *Model) Detokenize(tokens []int32, special bool) (string, error) {
 // checkTexts refuses what a closed model, or one without a tokenizer, cannot do.
 func (m *Model) checkTexts(op string) error {
 	switch {
-	case m.c == nil:
+	case m.closed.Load():
 		return &Error{Op: op, Err: ErrClosed}
 	case m.tok.none:
 		return failf(op, "convert the model with its vocabulary", "the model has no tokenizer")
