@@ -1,6 +1,9 @@
 package valuehead
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // look is attention of each response token over its prompt's tokens and a null slot, for
 // when nothing there is worth finding. Prompt token j scores
@@ -82,6 +85,16 @@ func (m *recallNet) digest(p [][]float32, s *scratch, t *recallTape) {
 	t.key, t.val = s.floats(total*m.shape.Keys), s.floats(total*m.shape.Values)
 	fully(total, m.shape.Keys, m.found, t.e, p[tKey], nil, t.key)
 	fully(total, m.shape.Values, m.found, t.e, p[tValue], nil, t.val)
+}
+
+// digestOf computes the keys and values of one prompt, whose rows are standardised.
+func (m *recallNet) digestOf(p [][]float32, rows []float32) digest {
+	var s scratch
+	s.reset()
+	s.p, s.pstarts = rows, append(s.pstarts, len(rows)/m.promptRow)
+	var t recallTape
+	m.digest(p, &s, &t)
+	return digest{slices.Clone(t.key), slices.Clone(t.val)}
 }
 
 // digestBack is the backward pass of digest.

@@ -216,9 +216,15 @@ func (h *Head) named() []namedTensor {
 	vector("prompt.mean", h.prompt.mean)
 	vector("prompt.inverse_scale", h.prompt.inverse)
 	vector("atoms", h.atoms)
-	for i, part := range parts(h.model, h.params) {
-		t := h.model.tensors()[i]
-		out = append(out, namedTensor{t.name, t.rows, t.cols, part})
+	for k, params := range h.members() {
+		prefix := ""
+		if k > 0 {
+			prefix = fmt.Sprintf("member.%d.", k)
+		}
+		for i, part := range parts(h.model, params) {
+			t := h.model.tensors()[i]
+			out = append(out, namedTensor{prefix + t.name, t.rows, t.cols, part})
+		}
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package valuehead
 import (
 	"context"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/ivo-decoding/ivo/valuehead/states"
@@ -21,6 +22,7 @@ type Head struct {
 	spread                  Spread
 	model                   model
 	params                  []float32
+	others                  [][]float32 // parameters of the further members of an ensemble
 	target                  Target
 	summary                 Summary
 	scratch                 sync.Pool
@@ -47,17 +49,59 @@ func newHead(kind Kind, shape Shape, features *Features) (*Head, error) {
 		return nil, err
 	}
 	h.params = make([]float32, count(h.model))
+	for range shape.Members - 1 {
+		h.others = append(h.others, make([]float32, len(h.params)))
+	}
 	h.scratch.New = func() any { return &scratch{} }
 	return h, nil
 }
 
-// twin is a copy of the head with parameters of its own.
+// members are the parameters of all members.
+func (h *Head) members() [][]float32 { return append([][]float32{h.params}, h.others...) }
+
+// forward computes s.out from the rows of s.batch.
+func (h *Head) forward(s *scratch) {
+	h.combine(s, func(_ int, params []float32) { h.model.forward(params, s) })
+}
+
+// combine calls compute for the parameters of each member, which leaves its outputs in
+// s.out, and leaves those of the ensemble there: the mean of the values, or the logarithm
+// of the mean of the probabilities.
+func (h *Head) combine(s *scratch, compute func(k int, params []float32)) {
+	if len(h.others) == 0 {
+		compute(0, h.params)
+		return
+	}
+	total := s.zeros(len(s.out))
+	k, share := h.shape.outputs(), 1/float32(len(h.members()))
+	for i, params := range h.members() {
+		compute(i, params)
+		if h.atoms != nil {
+			for at := 0; at < len(s.out); at += k {
+				softmax(s.out[at : at+k])
+			}
+		}
+		for j, v := range s.out {
+			total[j] += share * v
+		}
+	}
+	copy(s.out, total)
+	if h.atoms != nil {
+		const least = 1e-30 // keeps the logarithm finite
+		for j, v := range s.out {
+			s.out[j] = float32(math.Log(float64(max(v, least))))
+		}
+	}
+}
+
+// twin is a copy of the head with parameters of its own, without further members.
 func (h *Head) twin() *Head {
 	t := &Head{
 		kind: h.kind, shape: h.shape, features: h.features, input: h.input, prompt: h.prompt,
 		rewardMean: h.rewardMean, rewardScale: h.rewardScale, atoms: h.atoms, spread: h.spread,
 		target: h.target, model: h.model, params: append([]float32(nil), h.params...), summary: h.summary,
 	}
+	t.shape.Members = 1
 	t.scratch.New = h.scratch.New
 	return t
 }
@@ -86,7 +130,7 @@ func (h *Head) Features() *Features { return h.features }
 func (h *Head) NeedsPrompt() bool { return h.promptWidth() > 0 }
 
 // Parameters is the number of trained parameters.
-func (h *Head) Parameters() int { return len(h.params) }
+func (h *Head) Parameters() int { return len(h.params) * len(h.members()) }
 
 // Target is what the head was fitted to.
 func (h *Head) Target() Target { return h.target }
@@ -128,7 +172,7 @@ func (h *Head) Predict(rows []float32, n int, out []float32) error {
 		s.n = min(sliceRows, n-from)
 		s.x = h.input.appendTo(s.x, rows[from*w:(from+s.n)*w])
 		s.out = s.floats(s.n * k)
-		h.model.forward(h.params, s)
+		h.forward(s)
 		for i := range s.n {
 			out[from+i] = h.value(s.out[i*k:(i+1)*k], Reading{})
 		}
@@ -228,7 +272,7 @@ func (h *Head) each(ctx context.Context, src Source, entries []entry, workers in
 			errs := make([]error, len(now))
 			parallel(workers, len(now), func(i int) {
 				if errs[i] = h.load(scratches[i], memories[i], now[i]); errs[i] == nil {
-					h.model.forward(h.params, scratches[i])
+					h.forward(scratches[i])
 				}
 			})
 			for i, part := range now {

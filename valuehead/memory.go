@@ -15,17 +15,20 @@ type Memory struct {
 	// Of a Recall head:
 	past *past
 	at   []uint8   // matches with the prompt, see matcher
-	c    []float32 // [channels]
-	s    []float32 // [scan]
+	c    []float32 // [members][channels]
+	s    []float32 // [members][scan]
 }
 
 // past is a prompt as a Recall head sees it, shared by all responses to it.
 type past struct {
-	tokens   []int32
-	key, val []float32 // [P][keys], [P][values]
-	last     []float32 // row of chosen layers after the last token
-	c        []float32 // memory of an empty response
+	tokens []int32
+	last   []float32 // row of chosen layers after the last token
+	c      []float32 // [members][channels], memory of an empty response
+	digest []digest  // of each member
 }
+
+// digest is what attention needs of a prompt.
+type digest struct{ key, val []float32 } // [P][keys], [P][values]
 
 // Begin returns the memory of an empty response. prompt may be nil unless
 // [Head.NeedsPrompt]; its keys and values are computed here once.
@@ -35,8 +38,10 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	if !ok {
 		return m, nil
 	}
-	m.past = &past{c: make([]float32, h.shape.Channels)}
-	p := parts(r, h.params)
+	ch, n := h.shape.Channels, h.shape.Members
+	a := &past{c: make([]float32, n*ch), digest: make([]digest, n)}
+	m.past = a
+	var rows []float32
 	if h.NeedsPrompt() {
 		if prompt == nil {
 			return nil, fmt.Errorf("valuehead: the head looks back at the prompt, and its states are missing (make every token of the prompt an output row and pass their states)")
@@ -44,21 +49,18 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 		if err := checkPrompt(prompt, h.features.schema); err != nil {
 			return nil, err
 		}
-		rows := h.prompt.appendTo(nil, h.features.appendPrompt(nil, prompt))
-		n, w := len(prompt.Tokens), h.promptWidth()
-		a := m.past
+		rows = h.prompt.appendTo(nil, h.features.appendPrompt(nil, prompt))
 		a.tokens, a.last = prompt.Tokens, h.lastOfPrompt(prompt)
-		var work scratch
-		work.reset()
-		work.p, work.pstarts = rows, append(work.pstarts, n)
-		var t recallTape
-		r.digest(p, &work, &t)
-		a.key, a.val = slices.Clone(t.key), slices.Clone(t.val)
-		r.begin(p, rows[(n-1)*w:], a.c)
-	} else {
-		r.begin(p, nil, m.past.c)
 	}
-	m.at, m.c, m.s = make([]uint8, len(m.past.tokens)), make([]float32, h.shape.Channels), make([]float32, h.shape.Scan)
+	for k, params := range h.members() {
+		p, last := parts(r, params), []float32(nil)
+		if h.NeedsPrompt() {
+			last = rows[len(rows)-h.promptWidth():]
+			a.digest[k] = r.digestOf(p, rows)
+		}
+		r.begin(p, last, a.c[k*ch:(k+1)*ch])
+	}
+	m.at, m.c, m.s = make([]uint8, len(m.past.tokens)), make([]float32, n*ch), make([]float32, n*h.shape.Scan)
 	m.Reset()
 	return m, nil
 }
@@ -108,10 +110,19 @@ func (m *Memory) Push(token int32, hidden, scalars []float32) error {
 	s.x, s.tokens, s.n = h.input.appendTo(s.x, raw), append(s.tokens, token), 1
 	match := matcher{m.past.tokens, m.at}
 	match.push(token)
-	c, said := r.step(h.params, s, m.past, m.c, m.s, m.at)
-	copy(m.c, c)
-	copy(m.s, said)
+	for k, params := range h.members() {
+		own, short := m.member(k)
+		c, said := r.step(params, s, m.past.digest[k], own, short, m.at)
+		copy(own, c)
+		copy(short, said)
+	}
 	return nil
+}
+
+// member returns the memory of member k.
+func (m *Memory) member(k int) (c, s []float32) {
+	ch, sc := m.head.shape.Channels, m.head.shape.Scan
+	return m.c[k*ch : (k+1)*ch], m.s[k*sc : (k+1)*sc]
 }
 
 // Values writes the value of each memory's response so far to out, in units of reward. A
@@ -129,16 +140,19 @@ func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 	s.out = s.floats(s.n * k)
 	if net, ok := h.model.(*recallNet); ok {
 		c := s.floats(s.n * h.shape.Channels)
-		for i, m := range memories {
-			copy(c[i*h.shape.Channels:], m.c)
-		}
-		net.read(parts(net, h.params), s, c, &mlpTape{})
+		h.combine(s, func(k int, params []float32) {
+			for i, m := range memories {
+				own, _ := m.member(k)
+				copy(c[i*h.shape.Channels:], own)
+			}
+			net.read(parts(net, params), s, c, &mlpTape{})
+		})
 	} else {
 		for _, m := range memories {
 			raw := m.acc.AppendRow(s.floats(h.features.width)[:0])
 			s.x = h.input.appendTo(s.x, raw)
 		}
-		h.model.forward(h.params, s)
+		h.forward(s)
 	}
 	for i := range memories {
 		out[i] = h.value(s.out[i*k:(i+1)*k], r)
@@ -212,7 +226,10 @@ func (h *Head) candidates(s *scratch, m *Memory, tokens []int32, scalars []float
 	for i, token := range tokens {
 		match.after(token, at[i*p:(i+1)*p])
 	}
-	c, _ := net.step(h.params, s, m.past, m.c, m.s, at)
 	s.out = s.floats(s.n * h.shape.outputs())
-	net.read(parts(net, h.params), s, c, &mlpTape{})
+	h.combine(s, func(k int, params []float32) {
+		own, short := m.member(k)
+		c, _ := net.step(params, s, m.past.digest[k], own, short, at)
+		net.read(parts(net, params), s, c, &mlpTape{})
+	})
 }

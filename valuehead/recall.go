@@ -301,9 +301,9 @@ func (m *recallNet) read(p [][]float32, s *scratch, c []float32, t *mlpTape) {
 }
 
 // step is forward for the next token of one response, or for each of n candidates for it:
-// it leaves the memory after each in c [n][channels] and s [n][scan]. past is the prompt,
-// c0 and s0 the memory before, and at, [n][P], the matches after each token.
-func (m *recallNet) step(params []float32, s *scratch, past *past, c0, s0 []float32, at []uint8) (c, said []float32) {
+// it leaves the memory after each in c [n][channels] and said [n][scan]. d is the prompt's
+// digest, c0 and s0 are the memory before, and at, [n][P], the matches after each token.
+func (m *recallNet) step(params []float32, s *scratch, d digest, c0, s0 []float32, at []uint8) (c, said []float32) {
 	p, sh, n := parts(m, params), m.shape, s.n
 	t := &recallTape{}
 	m.join(p, s, t)
@@ -316,19 +316,19 @@ func (m *recallNet) step(params []float32, s *scratch, past *past, c0, s0 []floa
 	}
 	m.inputs(s, t, said)
 	if sh.looks() {
-		P := len(past.tokens)
+		P := len(at) / n
 		t.query = s.floats(n * sh.Keys)
 		fully(n, sh.Keys, m.in, t.x, p[tQuery], nil, t.query)
 		read, alpha := s.floats(n*sh.Values), s.floats(n*(P+1))
-		m.attend(p, n, P, t.query, past.key, past.val, alpha, read, t.z, func(k int) []uint8 { return at[k*P : (k+1)*P] })
+		m.attend(p, n, P, t.query, d.key, d.val, alpha, read, t.z, func(k int) []uint8 { return at[k*P : (k+1)*P] })
 		m.products(p, s, t, read)
 	}
 	m.write(p, s, t)
-	d := m.decays(s.floats(sh.Channels), p[m.decay])
+	decay := m.decays(s.floats(sh.Channels), p[m.decay])
 	for i := range n {
 		u := t.u[i*sh.Channels : (i+1)*sh.Channels]
 		for j := range u {
-			u[j] += d[j] * c0[j]
+			u[j] += decay[j] * c0[j]
 		}
 	}
 	return t.u, said

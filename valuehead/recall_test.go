@@ -76,6 +76,7 @@ func TestRecallDecodingIsTraining(t *testing.T) {
 	}{
 		"mean":        {FeaturesOf(Recall), Shape{}},
 		"atoms":       {FeaturesOf(Recall), Shape{Atoms: 15, Embedding: 3}},
+		"ensemble":    {FeaturesOf(Recall), Shape{Members: 2, Atoms: 9}},
 		"advantages":  {FeaturesOf(Recall), Shape{Advantages: true}},
 		"blind":       {FeaturesOf(Recall), Shape{Values: -1}},
 		"one pass":    {CandidateFeatures(testSchema), Shape{Embedding: 3}},

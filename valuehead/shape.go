@@ -11,6 +11,10 @@ type Shape struct {
 	// probability; 0 makes a head that gives the mean alone.
 	Atoms int
 
+	// Members is the number of heads, of different seeds, whose mean the value is;
+	// default 1. Of categorical heads the distributions are mixed.
+	Members int
+
 	// The rest is of Recall.
 
 	Channels int // of the memory; default 64
@@ -39,11 +43,12 @@ func (s *Shape) defaults(kind Kind) {
 		}
 		*v = max(*v, 0)
 	}
+	set(&s.Members, 1)
 	switch kind {
 	case Linear:
-		*s = Shape{Atoms: s.Atoms}
+		*s = Shape{Atoms: s.Atoms, Members: s.Members}
 	case MLP:
-		*s = Shape{Atoms: s.Atoms, Hidden: s.Hidden}
+		*s = Shape{Atoms: s.Atoms, Members: s.Members, Hidden: s.Hidden}
 		set(&s.Hidden, 192)
 	case Recall:
 		set(&s.Hidden, 96)
@@ -68,7 +73,7 @@ type size struct {
 // sizes are all numbers of the shape.
 func (s *Shape) sizes() []size {
 	return []size{
-		{"hidden", &s.Hidden}, {"atoms", &s.Atoms}, {"channels", &s.Channels}, {"keys", &s.Keys}, {"values", &s.Values},
+		{"hidden", &s.Hidden}, {"atoms", &s.Atoms}, {"members", &s.Members}, {"channels", &s.Channels}, {"keys", &s.Keys}, {"values", &s.Values},
 		{"products", &s.Products}, {"scan", &s.Scan}, {"embedding", &s.Embedding}, {"vocabulary", &s.Vocabulary},
 	}
 }
@@ -79,6 +84,9 @@ func (s *Shape) validate() error {
 		if *n.v < 0 || *n.v > most {
 			return fmt.Errorf("valuehead: %d %s in the head's shape (leave it zero for the default)", *n.v, n.name)
 		}
+	}
+	if s.Members > 1000 {
+		return fmt.Errorf("valuehead: an ensemble of %d heads (choose at most 1000)", s.Members)
 	}
 	if s.Atoms == 1 {
 		return fmt.Errorf("valuehead: a distribution over one return (choose 0 atoms for the mean alone, or at least 2)")

@@ -54,7 +54,7 @@ type Epoch struct {
 	HeldOutR2   float64 `json:"held_out_r2"`
 }
 
-// Report tells how training went.
+// Report tells how training went; of an ensemble, all but HeldOut is of its first member.
 type Report struct {
 	HeldOut Metrics `json:"held_out"` // of the head that was kept
 	Start   float64 `json:"start"`    // held-out loss before training
@@ -154,20 +154,32 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 	if err != nil {
 		return nil, nil, err
 	}
-	t := newTrainer(h, src, train, o)
-	if len(t.train) == 0 {
-		return nil, nil, errors.New("valuehead: no first sample of a prompt to learn from (collect again, or choose the target monte-carlo)")
-	}
-	report, err := t.run(ctx, held)
-	if err != nil {
-		return nil, nil, err
+	var report *Report
+	for k, params := range h.members() {
+		member := h.twin()
+		copy(member.params, params)
+		one := o
+		one.Seed += uint64(k)
+		t := newTrainer(member, src, train, one)
+		if len(t.train) == 0 {
+			return nil, nil, errors.New("valuehead: no first sample of a prompt to learn from (collect again, or choose the target monte-carlo)")
+		}
+		train = t.train
+		r, err := t.run(ctx, held)
+		if err != nil {
+			return nil, nil, err
+		}
+		if report == nil {
+			report = r
+		}
+		copy(params, member.params)
 	}
 	if report.HeldOut, err = h.evaluate(ctx, src, held, o.Workers); err != nil {
 		return nil, nil, err
 	}
 	m := report.HeldOut
 	h.summary = Summary{
-		Trajectories: len(t.train), Prompts: prompts(t.train), States: tokens(t.train),
+		Trajectories: len(train), Prompts: prompts(train), States: tokens(train),
 		HeldOut: prompts(held), Epochs: report.Best, Seed: o.Seed, WarmStart: o.From != nil,
 		R2: m.All.R2, R2Last: m.Last.R2, Spearman: m.All.Spearman,
 	}
@@ -219,7 +231,9 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 		if err := h.fitScales(src, train); err != nil {
 			return nil, err
 		}
-		h.model.init(h.params, rand.New(rand.NewPCG(o.Seed, 0)))
+		for k, params := range h.members() {
+			h.model.init(params, rand.New(rand.NewPCG(o.Seed+uint64(k), 0)))
+		}
 		return h, nil
 	}
 	if !from.features.equal(h.features) {
@@ -230,6 +244,8 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	}
 	h.input, h.prompt, h.atoms = from.input, from.prompt, from.atoms
 	h.rewardMean, h.rewardScale = from.rewardMean, from.rewardScale
-	copy(h.params, from.params)
+	for k, params := range from.members() {
+		copy(h.members()[k], params)
+	}
 	return h, nil
 }
