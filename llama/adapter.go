@@ -155,7 +155,7 @@ func (c *Context) SetLoRA(adapters ...LoRAScale) error {
 
 // adapted ends a change of adapters: what was in the batch is gone, and so are the rows.
 func (c *Context) adapted(op string, status C.int32_t) error {
-	c.n, c.rows, c.c.n_outputs = 0, 0, 0
+	c.empty()
 	switch status {
 	case 0:
 		return nil

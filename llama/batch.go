@@ -8,6 +8,7 @@ import "C"
 import (
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 )
 
@@ -15,40 +16,77 @@ import (
 // whether its row is wanted. temp is the temperature of [Row.LSET]; 0 means 1. It returns the
 // index of the output row, -1 without output.
 func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int, err error) {
-	const op = "add to batch"
-	if err := c.enter(op); err != nil {
+	if err := c.enter(addOp); err != nil {
 		return -1, err
 	}
 	defer c.leave()
-	switch {
-	case c.n >= c.params.Batch:
-		return -1, failf(op, "decode what is there first, or raise -b", "the batch holds %d tokens", c.params.Batch)
-	case seq < 0 || int(seq) >= c.params.Sequences:
-		return -1, failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
-	case pos < 0:
-		return -1, failf(op, "", "position %d", pos)
-	case c.positions > 0 && pos >= c.positions:
-		return -1, failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
-	case !(temp >= 0) || temp > 0 && 1/temp > math.MaxFloat32:
-		return -1, failf(op, "give a temperature above 0, or 0 for 1", "temperature %v", temp)
-	}
-	if err := c.model.checkToken(op, token); err != nil {
+	if err := c.place(token, pos, seq, temp); err != nil {
 		return -1, err
 	}
 	i := c.n
-	c.token[i], c.pos[i], c.seq[i], c.output[i] = token, pos, seq, 0
+	c.n++
+	if !output {
+		return -1, nil
+	}
+	c.output[i] = 1
+	c.rows++
+	return c.rows - 1, nil
+}
+
+const addOp = "add to batch"
+
+// place writes a token without output behind the batch's last.
+func (c *Context) place(token, pos, seq int32, temp float32) error {
+	const op = addOp
+	switch {
+	case c.n >= c.params.Batch:
+		return failf(op, "decode what is there first, or raise -b", "the batch holds %d tokens", c.params.Batch)
+	case seq < 0 || int(seq) >= c.params.Sequences:
+		return failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
+	case pos < 0:
+		return failf(op, "", "position %d", pos)
+	case c.positions > 0 && pos >= c.positions:
+		return failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
+	case !(temp >= 0) || temp > 0 && 1/temp > math.MaxFloat32:
+		return failf(op, "give a temperature above 0, or 0 for 1", "temperature %v", temp)
+	}
+	if err := c.model.checkToken(op, token); err != nil {
+		return err
+	}
+	i := c.n
+	c.token[i], c.pos[i], c.seq[i], c.output[i], c.keep[i] = token, pos, seq, 0, 0
 	c.invTemp[i] = 1
 	if temp > 0 {
 		c.invTemp[i] = 1 / temp
 	}
-	row = -1
-	if output {
-		c.output[i] = 1
-		row = c.rows
-		c.rows++
+	return nil
+}
+
+// AddKept appends a token whose states are wanted and whose logits are not: those of a
+// prompt, which cost nothing so. It returns the index for [Context.Kept]. The tapped layers
+// must be inner ones, below the last layer: llama.cpp computes the others for tokens with output
+// only.
+func (c *Context) AddKept(token, pos, seq int32) (kept int, err error) {
+	if err := c.enter(addOp); err != nil {
+		return -1, err
 	}
+	defer c.leave()
+	if last := c.model.info.Layers - 1; len(c.params.Layers) == 0 || slices.Max(c.params.Layers) >= last {
+		return -1, failf(addOp, fmt.Sprintf("tap layers from 0 to %d", last-1), "states without logits of layers %v", c.params.Layers)
+	}
+	if err := c.place(token, pos, seq, 0); err != nil {
+		return -1, err
+	}
+	c.kept++
+	c.keep[c.n] = int32(c.kept)
 	c.n++
-	return row, nil
+	return c.kept - 1, nil
+}
+
+// empty takes all tokens out of the batch and ends the validity of the rows.
+func (c *Context) empty() {
+	c.n, c.rows, c.kept = 0, 0, 0
+	c.c.n_outputs, c.c.n_kept = 0, 0
 }
 
 // Pending is the number of tokens in the batch; 0 of a context that is closed or in use.
@@ -70,7 +108,7 @@ func (c *Context) Decode() error {
 	}
 	defer c.leave()
 	n := c.n
-	c.n, c.rows = 0, 0
+	c.n, c.rows, c.kept = 0, 0, 0
 	if n == 0 {
 		return failf(op, "", "the batch is empty")
 	}
@@ -146,6 +184,20 @@ func (c *Context) Row(i int) (Row, error) {
 	return r, nil
 }
 
+// Kept returns the states of token i of the last decode that was added with
+// [Context.AddKept], [len(Layers)*width]: a view as in [Row].
+func (c *Context) Kept(i int) ([]float32, error) {
+	const op = "kept states"
+	if err := c.enter(op); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	if n := int(c.c.n_kept); i < 0 || i >= n {
+		return nil, failf(op, "add tokens with AddKept", "token %d of %d", i, n)
+	}
+	return view(c.c.kept, i, len(c.params.Layers)*c.model.info.Width), nil
+}
+
 // view is row i of a C array of rows of n floats.
 func view(p *C.float, i, n int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(p)), (i+1)*n)[i*n:]
@@ -171,7 +223,7 @@ func (c *Context) BareLoop(tokens []int32, n, pos int) error {
 		return err
 	}
 	defer c.leave()
-	c.n, c.rows = 0, 0
+	c.empty()
 	if status := C.ivo_bench_loop(c.c, (*C.int32_t)(unsafe.Pointer(&tokens[0])), C.int32_t(n), C.int32_t(pos), C.int32_t(len(tokens)/n)); status != 0 {
 		return failf(op, "", "llama.cpp returned %d", status)
 	}

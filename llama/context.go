@@ -159,9 +159,10 @@ type Context struct {
 
 	// the C arrays of a batch, [Batch] each
 	token, pos, seq []int32
+	keep            []int32
 	output          []int8
 	invTemp         []float32
-	n, rows         int // tokens added to the batch, and those with output
+	n, rows, kept   int // tokens added to the batch, those with output, and those that are kept
 
 	positions int32 // that the model has learned; 0 for any number
 }
@@ -273,6 +274,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		pos:     unsafe.Slice((*int32)(unsafe.Pointer(c.pos)), p.Batch),
 		seq:     unsafe.Slice((*int32)(unsafe.Pointer(c.seq)), p.Batch),
 		output:  unsafe.Slice((*int8)(unsafe.Pointer(c.output)), p.Batch),
+		keep:    unsafe.Slice((*int32)(unsafe.Pointer(c.keep)), p.Batch),
 		invTemp: unsafe.Slice((*float32)(unsafe.Pointer(c.inv_temp)), p.Batch),
 	}, nil
 }

@@ -12,7 +12,7 @@ func (c *Context) Clear() error {
 	}
 	defer c.leave()
 	C.ivo_clear(c.c)
-	c.n, c.rows = 0, 0
+	c.empty()
 	return nil
 }
 

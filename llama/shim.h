@@ -53,6 +53,7 @@ typedef struct {
     int32_t * pos;
     int32_t * seq;
     int8_t * output;
+    int32_t * keep; // from 1 on, numbers the tokens without output whose states are wanted; 0 for others
     float * inv_temp; // 1/T for lse_t
 
     // out, by output row of the last decode
@@ -60,6 +61,8 @@ typedef struct {
     float * logits;      // [n_outputs][n_vocab], owned by llama.cpp
     float * hidden;      // [n_outputs][n_embd] after the final norm, owned by llama.cpp; NULL without embeddings
     float * states;      // [n_outputs][n_layers][n_embd] of the tapped layers
+    int32_t n_kept;
+    float * kept;        // [n_kept][n_layers][n_embd] of the kept tokens, in the order of the batch
     float * lse;         // log sum exp(l)
     float * entropy;     // of softmax(l), nats
     float * lse_t;       // log sum exp(l * inv_temp)

@@ -33,12 +33,12 @@ struct impl {
     int32_t final_slot = -1;
     std::vector<int32_t> n_seq_id;
     std::vector<int32_t *> seq_ptr;
-    std::vector<float> states, lse, entropy, lse_t, top_logit;
+    std::vector<float> states, kept, lse, entropy, lse_t, top_logit;
     std::vector<int32_t> top_id;
     top_scratch top;
     // of the llama_decode under way: its tokens are [first, end) of the context's arrays
-    int32_t first = 0, end = 0, n_outputs = 0, n_ubatch = 0;
-    std::vector<int32_t> seen_tokens, seen_outputs; // by layer; seen_outputs -1: the rows make no sense
+    int32_t first = 0, end = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
+    std::vector<int32_t> seen_tokens, seen_outputs, seen_kept; // by layer; seen_outputs -1: the rows make no sense
     std::vector<float> rows;                        // a tapped tensor fetched from a device
 };
 
@@ -63,7 +63,7 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     auto * s = of(c);
     const int32_t layer = tapped_layer(s, t);
     if (ask) {
-        return layer >= 0 && s->n_outputs > 0;
+        return layer >= 0 && s->n_outputs + s->n_kept > 0;
     }
     if (layer < 0) {
         return true;
@@ -72,6 +72,7 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     const int32_t n_rows = t->ne[1];
     int32_t & token = s->seen_tokens[layer];
     int32_t & row = s->seen_outputs[layer];
+    int32_t & kept = s->seen_kept[layer];
     if (size_t(t->ne[0]) != width || t->type != GGML_TYPE_F32 || row < 0) {
         row = -1; // not a state as we know it: ivo_decode reports it
         return true;
@@ -90,16 +91,17 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     const bool all = n_rows == n_tokens;
     int32_t r = 0;
     for (int32_t i = 0; i < n_tokens; i++, token++) {
-        if (!c->output[token]) {
+        if (!c->output[token] && !(c->keep[token] && all)) {
             r += all;
             continue;
         }
-        if (r >= n_rows || row >= s->n_outputs) {
+        if (r >= n_rows || (c->output[token] ? row >= s->n_outputs : c->keep[token] > s->n_kept)) {
             row = -1;
             return true;
         }
-        memcpy(s->states.data() + (size_t(row) * s->n_taps + s->layers[layer]) * width, rows + r * stride, width * sizeof(float));
-        row++;
+        float * to = c->output[token] ? s->states.data() + size_t(row) * s->n_taps * width : s->kept.data() + size_t(c->keep[token] - 1) * s->n_taps * width;
+        memcpy(to + s->layers[layer] * width, rows + r * stride, width * sizeof(float));
+        (c->output[token] ? row : kept)++;
         r++;
     }
     if (r != n_rows) {
@@ -148,17 +150,20 @@ int32_t silent_first(ivo_context * c, int32_t n) {
     }
     order.insert(order.end(), rest.begin(), rest.end());
     std::vector<int32_t> token(n), pos(n), seq(n);
+    std::vector<int32_t> keep(n);
     std::vector<int8_t> output(n);
     for (int32_t i = 0; i < n; i++) {
         token[i] = c->token[order[i]];
         pos[i] = c->pos[order[i]];
         seq[i] = c->seq[order[i]];
         output[i] = c->output[order[i]];
+        keep[i] = c->keep[order[i]];
     }
     memcpy(c->token, token.data(), n * sizeof(int32_t));
     memcpy(c->pos, pos.data(), n * sizeof(int32_t));
     memcpy(c->seq, seq.data(), n * sizeof(int32_t));
     memcpy(c->output, output.data(), n);
+    memcpy(c->keep, keep.data(), n * sizeof(int32_t));
     return silent;
 }
 
@@ -216,6 +221,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         s->layers.assign(s->n_layer, -1);
         s->seen_tokens.assign(s->n_layer, 0);
         s->seen_outputs.assign(s->n_layer, 0);
+        s->seen_kept.assign(s->n_layer, 0);
         s->n_taps = p->n_layers;
         bool inner = false;
         for (int32_t i = 0; i < p->n_layers; i++) {
@@ -298,6 +304,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         c->pos = new int32_t[n];
         c->seq = new int32_t[n];
         c->output = new int8_t[n];
+        c->keep = new int32_t[n]();
         c->inv_temp = new float[n];
         s->n_seq_id.assign(n, 1);
         s->seq_ptr.resize(n);
@@ -328,6 +335,7 @@ void ivo_context_free(ivo_context * c) {
     delete[] c->pos;
     delete[] c->seq;
     delete[] c->output;
+    delete[] c->keep;
     delete[] c->inv_temp;
     delete c;
 }
@@ -342,7 +350,10 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
                 n_outputs++;
             }
         }
-        c->n_outputs = 0;
+        c->n_outputs = c->n_kept = 0;
+        s->n_kept = *std::max_element(c->keep, c->keep + n_tokens);
+        s->kept.resize(size_t(s->n_kept) * s->n_taps * s->n_embd);
+        std::fill(s->seen_kept.begin(), s->seen_kept.end(), 0);
         s->states.resize(size_t(n_outputs) * s->n_taps * s->n_embd);
         s->lse.resize(n_outputs);
         s->entropy.resize(n_outputs);
@@ -351,14 +362,19 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         s->top_logit.resize(size_t(n_outputs) * c->top_n);
 
         const int32_t status = outputs_all && s->embeddings ? decode_quietly(c, n_tokens, n_outputs) : decode_range(c, 0, n_tokens, n_outputs);
-        if (status != 0 || n_outputs == 0) {
+        if (status != 0 || n_outputs + s->n_kept == 0) {
             return status;
         }
 
         for (int32_t l = 0; l < s->n_layer; l++) {
-            if (s->layers[l] >= 0 && s->seen_outputs[l] != n_outputs) {
+            if (s->layers[l] >= 0 && (s->seen_outputs[l] != n_outputs || s->seen_kept[l] != s->n_kept)) {
                 return int32_t(IVO_NO_STATES);
             }
+        }
+        c->kept = s->kept.data();
+        c->n_kept = s->n_kept;
+        if (n_outputs == 0) {
+            return 0;
         }
         c->logits = llama_get_logits(s->ctx);
         c->hidden = llama_get_embeddings(s->ctx);
@@ -439,6 +455,7 @@ int32_t forget_graph(ivo_context * c, int32_t n_seq) {
     c->seq[0] = seq;
     c->pos[0] = llama_memory_seq_pos_max(memory, seq) + 1;
     c->output[0] = 0;
+    c->keep[0] = s->n_kept = 0;
     llama_set_causal_attn(s->ctx, false);
     const int32_t status = decode_range(c, 0, 1, 0);
     llama_set_causal_attn(s->ctx, true);
@@ -464,7 +481,7 @@ int32_t ivo_set_cvec(ivo_context * c, int32_t n_seq, const float * data, size_t 
 
 int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps) {
     auto * s = of(c);
-    c->n_outputs = 0; // what rows there were are gone
+    c->n_outputs = c->n_kept = s->n_kept = 0; // what rows there were are gone
     return guarded<>(INT32_MIN, [&] {
         for (int32_t step = 0; step < n_steps; step++) {
             for (int32_t i = 0; i < n_seq; i++) {
@@ -472,6 +489,7 @@ int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, i
                 c->pos[i] = pos0 + step;
                 c->seq[i] = i;
                 c->output[i] = 1;
+                c->keep[i] = 0;
             }
             if (const int32_t status = decode_range(c, 0, n_seq, n_seq)) {
                 return status;
