@@ -28,22 +28,10 @@ type badFile struct {
 	load  llama.ModelParams
 }
 
-func setting(key string, value any) func(*rawFile) {
-	return func(f *rawFile) { f.set(key, value) }
-}
-
 func tensorType(name string, typ uint32) func(*rawFile) {
 	return func(f *rawFile) {
 		t := f.tensor(name)
 		t.typ = typ
-		t.fill()
-	}
-}
-
-func tensorDims(name string, dims ...uint64) func(*rawFile) {
-	return func(f *rawFile) {
-		t := f.tensor(name)
-		t.dims = dims
 		t.fill()
 	}
 }
