@@ -11,7 +11,7 @@ import (
 
 const (
 	defaultBlock = 4 << 20
-	defaultPage  = 256 << 10
+	defaultPage  = 64 << 10
 )
 
 // Options of a [Writer]. The zero value is usable.

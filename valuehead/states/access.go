@@ -2,11 +2,12 @@ package states
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 )
 
-// scratch is memory for pages before compression.
+// scratch is memory for pages.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // find returns the block of trajectory i with its directory.
@@ -50,24 +51,28 @@ func (r *Reader) read(b *block, d *directory, prompts bool, from, to int, dst ro
 	if from == to {
 		return nil
 	}
+	w := window{r: r, b: b, d: d}
+	w.data, w.raw = scratch.Get().(*[]byte), scratch.Get().(*[]byte)
+	defer func() { scratch.Put(w.data); scratch.Put(w.raw) }()
+	last := base + (to-1)/per
 	for i := from / per; i*per < to; i++ {
 		lo, hi := i*per, min((i+1)*per, total)
 		if from <= lo && hi <= to {
-			if err := r.page(b, d, base+i, k, dst.slice(k, lo-from, hi-from)); err != nil {
+			if err := w.page(base+i, last, k, dst.slice(k, lo-from, hi-from)); err != nil {
 				return r.pageFault(b, d, base+i, lo, hi, prompts, err)
 			}
 			continue
 		}
-		last := r.last.Load()
-		if last == nil || last.block != b || last.page != base+i {
-			last = &decodedPage{b, base + i, makeRows(k, hi-lo)}
-			if err := r.page(b, d, base+i, k, last.rows); err != nil {
+		kept := r.last.Load()
+		if kept == nil || kept.block != b || kept.page != base+i {
+			kept = &decodedPage{b, base + i, makeRows(k, hi-lo)}
+			if err := w.page(base+i, last, k, kept.rows); err != nil {
 				return r.pageFault(b, d, base+i, lo, hi, prompts, err)
 			}
-			r.last.Store(last)
+			r.last.Store(kept)
 		}
 		begin, end := max(from, lo), min(to, hi)
-		part := last.rows.slice(k, begin-lo, end-lo)
+		part := kept.rows.slice(k, begin-lo, end-lo)
 		into := dst.slice(k, begin-from, end-from)
 		copy(into.tokens, part.tokens)
 		copy(into.scalars, part.scalars)
@@ -76,19 +81,37 @@ func (r *Reader) read(b *block, d *directory, prompts bool, from, to int, dst ro
 	return nil
 }
 
-// page decodes page i of a block.
-func (r *Reader) page(b *block, d *directory, i int, k rowKind, dst rows) error {
-	p := d.pages[i]
-	data, err := readAt(r.src, b.offset+b.length, d.pagesBegin(b)+p.offset, int64(p.bytes))
-	if err != nil {
-		return err
+// window is a stretch of a block's pages that was read from the file at once.
+type window struct {
+	r            *Reader
+	b            *block
+	d            *directory
+	data, raw    *[]byte // pages [first, first+pages), and memory for one before compression
+	first, pages int
+}
+
+const windowBytes = 4 << 20
+
+// page decodes page i. If it must be read, those behind it up to last come with it.
+func (w *window) page(i, last int, k rowKind, dst rows) error {
+	p := w.d.pages[i]
+	if i >= w.first+w.pages {
+		n := p.bytes
+		for w.first, w.pages = i, 1; i+w.pages <= last && n+w.d.pages[i+w.pages].bytes <= windowBytes; w.pages++ {
+			n += w.d.pages[i+w.pages].bytes
+		}
+		*w.data = slices.Grow((*w.data)[:0], n)[:n]
+		if k, err := w.r.src.ReadAt(*w.data, w.d.pagesBegin(w.b)+p.offset); k < n {
+			return err
+		}
 	}
-	if hash(r.key, data) != p.sum {
+	at := p.offset - w.d.pages[w.first].offset
+	data := (*w.data)[at : at+int64(p.bytes)]
+	if hash(w.r.key, data) != p.sum {
 		return errPage
 	}
-	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
-	*buf, err = k.decode(dst, p, data, *buf)
+	var err error
+	*w.raw, err = k.decode(dst, p, data, *w.raw)
 	return err
 }
 
