@@ -91,10 +91,10 @@ func (c *Context) empty() {
 
 // Pending is the number of tokens in the batch; 0 of a context that is closed or in use.
 func (c *Context) Pending() int {
-	if c.enter("pending") != nil {
+	if c.enterToRead("pending") != nil {
 		return 0
 	}
-	defer c.leave()
+	defer c.leaveRead()
 	return c.n
 }
 
@@ -146,10 +146,10 @@ type Row struct {
 // Rows is the number of output rows of the last decode; 0 of a context that is closed or
 // in use.
 func (c *Context) Rows() int {
-	if c.enter("rows") != nil {
+	if c.enterToRead("rows") != nil {
 		return 0
 	}
-	defer c.leave()
+	defer c.leaveRead()
 	return int(c.c.n_outputs)
 }
 
@@ -157,10 +157,10 @@ func (c *Context) Rows() int {
 // (llama_get_logits, llama_get_embeddings).
 func (c *Context) Row(i int) (Row, error) {
 	const op = "row"
-	if err := c.enter(op); err != nil {
+	if err := c.enterToRead(op); err != nil {
 		return Row{}, err
 	}
-	defer c.leave()
+	defer c.leaveRead()
 	if n := int(c.c.n_outputs); i < 0 || i >= n {
 		return Row{}, failf(op, "mark tokens as output when they are added", "row %d of %d", i, n)
 	}
@@ -188,10 +188,10 @@ func (c *Context) Row(i int) (Row, error) {
 // [Context.AddKept], [len(Layers)*width]: a view as in [Row].
 func (c *Context) Kept(i int) ([]float32, error) {
 	const op = "kept states"
-	if err := c.enter(op); err != nil {
+	if err := c.enterToRead(op); err != nil {
 		return nil, err
 	}
-	defer c.leave()
+	defer c.leaveRead()
 	if n := int(c.c.n_kept); i < 0 || i >= n {
 		return nil, failf(op, "add tokens with AddKept", "token %d of %d", i, n)
 	}

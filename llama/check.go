@@ -15,6 +15,10 @@ const (
 	hintTokenizer = "the vocabulary is damaged: convert the model again with its tokenizer, or download it again"
 )
 
+// gaveUp begins the message of an assertion of llama.cpp that no check foresaw (struct
+// gave_up in the shim).
+const gaveUp = "llama.cpp gave up"
+
 // Limits of llama.cpp (llama-hparams.h), and one of ours.
 const (
 	maxExperts = 512

@@ -11,6 +11,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -146,16 +147,17 @@ const maxCtx = 1 << 28 // cells
 const MaxSequences = 256 // LLAMA_MAX_SEQ
 
 // Context is the state of an inference: a KV cache with up to Sequences sequences
-// (llama_context). It belongs to one goroutine at a time; only Abort may be called
-// from another.
+// (llama_context). It belongs to one goroutine at a time: a second one that calls it
+// meanwhile gets [ErrBusy]. Several may read its rows at once, and Abort may be called
+// from anywhere.
 type Context struct {
 	c      *C.ivo_context
 	model  *Model
 	params ContextParams
 	loras  int // adapters of the model when the context was made
-	inUse  atomic.Bool
 
-	aborting sync.Mutex // Abort takes no turn: this keeps Close from freeing what it writes to
+	using    sync.RWMutex // only tried, never waited for: by readers of rows together, by all else alone
+	aborting sync.Mutex   // Abort takes no turn: this keeps Close from freeing what it writes to
 
 	// the C arrays of a batch, [Batch] each
 	token, pos, seq []int32
@@ -264,7 +266,11 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		if why == "" {
 			why = "llama.cpp could not make it"
 		}
-		return nil, failf(op, "try a smaller context (-c) or a smaller model", "%s", why)
+		hint := "try a smaller context (-c) or a smaller model"
+		if strings.Contains(why, gaveUp) {
+			hint = hintConvert
+		}
+		return nil, failf(op, hint, "%s", why)
 	}
 	p.Ctx, p.Batch, p.Top = int(c.n_ctx), int(c.n_batch), int(c.top_n)
 	m.refs.Add(1)
@@ -287,7 +293,7 @@ func (c *Context) Model() *Model { return c.model }
 
 // Close frees the context. A second Close does nothing.
 func (c *Context) Close() error {
-	if !c.inUse.CompareAndSwap(false, true) {
+	if !c.using.TryLock() {
 		return &Error{Op: "close context", Err: ErrBusy, Hint: "end the call under way first: Abort ends a decode"}
 	}
 	defer c.leave()
@@ -304,17 +310,31 @@ func (c *Context) Close() error {
 
 // enter claims the context for one call.
 func (c *Context) enter(op string) error {
-	if !c.inUse.CompareAndSwap(false, true) {
+	if !c.using.TryLock() {
 		return &Error{Op: op, Err: ErrBusy, Hint: "a context belongs to one goroutine at a time"}
 	}
 	if c.c == nil {
-		c.inUse.Store(false)
+		c.leave()
 		return &Error{Op: op, Err: ErrClosed}
 	}
 	return nil
 }
 
-func (c *Context) leave() { c.inUse.Store(false) }
+func (c *Context) leave() { c.using.Unlock() }
+
+// enterToRead claims the context for a call that changes nothing.
+func (c *Context) enterToRead(op string) error {
+	if !c.using.TryRLock() {
+		return &Error{Op: op, Err: ErrBusy, Hint: "a context belongs to one goroutine at a time"}
+	}
+	if c.c == nil {
+		c.leaveRead()
+		return &Error{Op: op, Err: ErrClosed}
+	}
+	return nil
+}
+
+func (c *Context) leaveRead() { c.using.RUnlock() }
 
 // Abort makes the decode under way, and every later one until Abort(false), return
 // [ErrAborted]. It may be called from any goroutine.

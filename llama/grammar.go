@@ -70,6 +70,10 @@ func (m *Model) NewGrammar(text, root string) (*Grammar, error) {
 	ctext, croot := C.CString(text), C.CString(root)
 	defer C.free(unsafe.Pointer(ctext))
 	defer C.free(unsafe.Pointer(croot))
+	if err := m.enter(op); err != nil {
+		return nil, err
+	}
+	defer m.leave()
 	takeErrors()
 	if g.c = C.ivo_grammar_new(m.c, ctext, croot); g.c == nil {
 		return nil, failf(op, "", "llama.cpp refuses it: %s", takeErrors())

@@ -2,6 +2,7 @@ package llama_test
 
 import (
 	"errors"
+	"io"
 	"math"
 	"reflect"
 	"strings"
@@ -58,12 +59,21 @@ var closedModel = map[string]func(*llama.Model) error{
 	"Metadata":     func(m *llama.Model) error { m.Metadata(); return nil },
 	"NewGrammar":   func(m *llama.Model) error { _, err := m.NewGrammar("root ::= \"a\"", ""); return err },
 	"NewContext":   func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
+	"NewGrammar":   func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
 	"Path":         func(m *llama.Model) error { m.Path(); return nil },
 	"Piece":        func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
 	"Special":      func(m *llama.Model) error { m.Special(); return nil },
 	"Token":        func(m *llama.Model) error { _, err := m.Token(1); return err },
 	"Tokenize":     func(m *llama.Model) error { _, err := m.Tokenize("a", true, true); return err },
 	"VocabType":    func(m *llama.Model) error { m.VocabType(); return nil },
+}
+
+// And for a closed grammar.
+var closedGrammar = map[string]func(*llama.Grammar) error{
+	"Accept": func(g *llama.Grammar) error { return g.Accept(1) },
+	"Clone":  func(g *llama.Grammar) error { _, err := g.Clone(); return err },
+	"Close":  func(g *llama.Grammar) error { return nilOr(g.Close()) },
+	"Mask":   func(g *llama.Grammar) error { return g.Mask([]int32{1}, make([]bool, 1)) },
 }
 
 // nilOr passes an error on as one that is not ErrClosed, which the tests do not forgive.
@@ -90,6 +100,7 @@ func TestEveryMethodIsTriedClosed(t *testing.T) {
 	}{
 		{reflect.TypeFor[*llama.Context](), func(s string) bool { return closedContext[s] != nil }},
 		{reflect.TypeFor[*llama.Model](), func(s string) bool { return closedModel[s] != nil }},
+		{reflect.TypeFor[*llama.Grammar](), func(s string) bool { return closedGrammar[s] != nil }},
 	} {
 		for i := range c.typ.NumMethod() {
 			if name := c.typ.Method(i).Name; !c.covered(name) {
@@ -113,11 +124,22 @@ func TestClosed(t *testing.T) {
 	if savedSequence, err = c.SaveSequence(0); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.Close(); err == nil || !strings.Contains(err.Error(), "close the contexts first") {
-		t.Errorf("a model with an open context: %v", err)
-	}
-	if err := c.Close(); err != nil {
+	g, err := m.NewGrammar(`root ::= "ab"`, "")
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, closer := range []io.Closer{c, g} {
+		if err := m.Close(); err == nil || !strings.Contains(err.Error(), "of them are open") {
+			t.Errorf("a model with something open: %v", err)
+		}
+		if err := closer.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, call := range closedGrammar {
+		if err := call(g); err != nil && !errors.Is(err, llama.ErrClosed) {
+			t.Errorf("Grammar.%s after Close: %v", name, err)
+		}
 	}
 	for range 2 { // what is called once must not wake the dead
 		for name, call := range closedContext {
@@ -292,7 +314,7 @@ func TestModelGoroutines(t *testing.T) {
 			wg.Go(func() {
 				for range 20 {
 					for name, call := range closedModel {
-						if name != "Close" && name != "NewContext" {
+						if name != "Close" && !strings.HasPrefix(name, "New") {
 							call(m)
 						}
 					}

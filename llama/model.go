@@ -272,7 +272,7 @@ func (m *Model) Close() error {
 		return nil
 	}
 	if n := m.refs.Load(); n > 0 {
-		return failf("close model", "close the contexts first", "%d contexts are open", n)
+		return failf("close model", "close its contexts and grammars first", "%d of them are open", n)
 	}
 	m.closed.Store(true)
 	C.ivo_model_free(m.c)

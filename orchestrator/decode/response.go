@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama/blas"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Heads are linked with the fast matrix product wherever they guide decoding.
@@ -34,8 +35,11 @@ type Request struct {
 	// EachValue gives every token of the response its value, not only those where a
 	// strategy needed one.
 	EachValue bool
-	// Record keeps the states and scalars of the response, for training.
-	Record bool
+	// Reading says which number of the head's distribution a value is; zero is the mean.
+	Reading valuehead.Reading
+	// Record keeps the states and scalars of the response, for training, and RecordPrompt
+	// the states of the prompt.
+	Record, RecordPrompt bool
 	// Emit, if set, is called with text of the response as soon as no later step can
 	// take it back. A piece may end inside a UTF-8 character; the next one completes it.
 	Emit func(text []byte)
@@ -63,6 +67,9 @@ type Response struct {
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
 	Scalars []float32 // [T][len(Scalars)]
+	// With RecordPrompt, shared by the responses to one request; its ID is for the caller to
+	// set.
+	Prompt *states.Prompt
 }
 
 // node is one token of a response. Forked candidates share the nodes up to the fork.
@@ -81,7 +88,7 @@ type candidate struct {
 	last   *node
 	length int
 	text   []byte
-	memory *valuehead.Accumulator
+	memory *valuehead.Memory
 	value  float32
 	finish Finish // empty while it grows
 	cut    int    // bytes of text that are no part of the answer: a stop string
@@ -95,9 +102,10 @@ type decoder struct {
 	feeding []*candidate // scratch of advance
 	seqs    []*engine.Seq
 	tokens  []int32
-	rows    []float32
 	values  []float32
-	idle    []*valuehead.Accumulator
+	reading []*valuehead.Memory // scratch of value
+	idle    []*valuehead.Memory
+	prompt  *states.Prompt // with the states of its tokens; nil where nobody looks at them
 	recent  []int32
 	stop    [][]byte
 }
@@ -114,15 +122,19 @@ func newDecoder(s *engine.Session, req Request) *decoder {
 
 // start prefills the prompt.
 func (d *decoder) start() (*candidate, error) {
-	seq, err := d.s.Prefill(d.req.Prompt, float32(d.req.Sampling.Temp))
-	if err != nil {
-		return nil, err
+	temp := float32(d.req.Sampling.Temp)
+	c := &candidate{value: nan}
+	var err error
+	if d.req.Head != nil && d.req.Head.NeedsPrompt() || d.req.RecordPrompt {
+		d.prompt = &states.Prompt{Tokens: d.req.Prompt}
+		c.seq, d.prompt.Hidden, err = d.s.PrefillStates(d.req.Prompt, temp)
+	} else {
+		c.seq, err = d.s.Prefill(d.req.Prompt, temp)
 	}
-	c := &candidate{seq: seq, value: nan}
-	if d.req.Head != nil {
-		c.memory = d.req.Head.Features().NewAccumulator()
+	if err == nil && d.req.Head != nil {
+		c.memory, err = d.req.Head.Begin(d.prompt)
 	}
-	return c, nil
+	return c, err
 }
 
 var nan = float32(math.NaN())
@@ -141,10 +153,10 @@ func (d *decoder) fork(c *candidate) (*candidate, error) {
 	if c.memory != nil {
 		if n := len(d.idle); n > 0 {
 			f.memory, d.idle = d.idle[n-1], d.idle[:n-1]
+			f.memory.CopyFrom(c.memory)
 		} else {
-			f.memory = d.req.Head.Features().NewAccumulator()
+			f.memory = c.memory.Clone()
 		}
-		f.memory.CopyFrom(c.memory)
 	}
 	return &f, nil
 }
@@ -201,7 +213,7 @@ func (d *decoder) advance(cs []*candidate) error {
 			c.last.states = slices.Clone(row.States)
 		}
 		if c.memory != nil {
-			if err := c.memory.Push(row.States, c.last.scalars[:]); err != nil {
+			if err := c.memory.Push(c.last.token, row.States, c.last.scalars[:]); err != nil {
 				return err
 			}
 		}
@@ -243,12 +255,12 @@ func (d *decoder) value(cs []*candidate) error {
 	if d.req.Head == nil || len(cs) == 0 {
 		return nil
 	}
-	d.rows = d.rows[:0]
+	d.reading = d.reading[:0]
 	for _, c := range cs {
-		d.rows = c.memory.AppendRow(d.rows)
+		d.reading = append(d.reading, c.memory)
 	}
 	d.values = slices.Grow(d.values[:0], len(cs))[:len(cs)]
-	if err := d.req.Head.Predict(d.rows, len(cs), d.values); err != nil {
+	if err := d.req.Head.Values(d.reading, d.req.Reading, d.values); err != nil {
 		return err
 	}
 	for i, c := range cs {
@@ -272,6 +284,9 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	r := Response{
 		Tokens: c.tokens(), LogProbs: make([]float32, t), Value: c.value,
 		Text: string(c.text[:len(c.text)-c.cut]), Finish: c.finish, Decoded: decoded,
+	}
+	if d.req.RecordPrompt {
+		r.Prompt = d.prompt
 	}
 	if d.req.Head != nil {
 		r.Values = make([]float32, t)

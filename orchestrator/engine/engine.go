@@ -55,6 +55,7 @@ type Engine struct {
 	c     *llama.Context
 	stats Stats
 	busy  atomic.Bool
+	inner bool // all tapped layers lie below the last: their states come without logits
 }
 
 // Stats counts what an engine has done.
@@ -92,7 +93,8 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{model: m, c: c}, nil
+	inner := len(p.Layers) > 0 && slices.Max(p.Layers) < m.Info().Layers-1
+	return &Engine{model: m, c: c, inner: inner}, nil
 }
 
 // Close frees the context. It fails while a Run is under way.
@@ -313,13 +315,9 @@ func (r *run) serve() {
 		for s.fed < last {
 			f := s.feed[s.fed]
 			s.fed++
-			row, err := c.Add(f.token, f.pos, f.seq, f.output, f.temp)
-			if err != nil {
+			if err := r.add(s, f); err != nil {
 				r.fail(err)
 				return
-			}
-			if f.output {
-				s.rows = append(s.rows, row)
 			}
 		}
 		room = c.Params().Batch - c.Pending()
@@ -338,6 +336,12 @@ func (r *run) serve() {
 		r.fail(err)
 		return
 	}
+	for _, s := range r.waiting[:served] {
+		if err := r.takeStates(s); err != nil {
+			r.fail(err)
+			return
+		}
+	}
 	rest := r.waiting[served:]
 	for _, s := range r.waiting[:served] {
 		if s.fed < len(s.feed) {
@@ -348,6 +352,49 @@ func (r *run) serve() {
 		s.reply <- nil
 	}
 	r.waiting = slices.Clone(rest)
+}
+
+// add puts a token of a session into the batch.
+func (r *run) add(s *Session, f feed) error {
+	c := r.e.c
+	if f.keep && !f.output && r.e.inner {
+		k, err := c.AddKept(f.token, f.pos, f.seq)
+		s.kept = append(s.kept, keptAt{k, false})
+		return err
+	}
+	row, err := c.Add(f.token, f.pos, f.seq, f.output || f.keep, f.temp)
+	if err != nil {
+		return err
+	}
+	if f.keep {
+		s.kept = append(s.kept, keptAt{row, true})
+	}
+	if f.output {
+		s.rows = append(s.rows, row)
+	}
+	return nil
+}
+
+// takeStates copies the states of the batch that a session wants kept: they are valid
+// until the next decode.
+func (r *run) takeStates(s *Session) error {
+	for _, k := range s.kept {
+		if k.output {
+			row, err := r.e.c.Row(k.index)
+			if err != nil {
+				return err
+			}
+			s.states = append(s.states, row.States...)
+			continue
+		}
+		states, err := r.e.c.Kept(k.index)
+		if err != nil {
+			return err
+		}
+		s.states = append(s.states, states...)
+	}
+	s.kept = s.kept[:0]
+	return nil
 }
 
 // fail ends the run: every waiting session gets the error.

@@ -19,9 +19,11 @@ type Session struct {
 	live     []*Seq
 	ops      []op // forks and drops to do before the next decode
 	feed     []feed
-	fed      int   // tokens of feed that have been decoded
-	prefill  bool  // feed may be split over several decodes
-	rows     []int // output rows, in the order of feed
+	fed      int      // tokens of feed that have been decoded
+	prefill  bool     // feed may be split over several decodes
+	rows     []int    // output rows, in the order of feed
+	kept     []keptAt // tokens of the batch under way whose states are wanted
+	states   []float32
 	reply    chan error
 	finished bool
 	err      error
@@ -43,7 +45,14 @@ const (
 type feed struct {
 	token, pos, seq int32
 	output          bool
+	keep            bool // its states go to Session.states
 	temp            float32
+}
+
+// keptAt finds the states of a token in the context: by output row, or by [llama.Context.Kept].
+type keptAt struct {
+	index  int
+	output bool
 }
 
 // Seq is a sequence of tokens in the context.
@@ -78,6 +87,22 @@ func (s *Session) Decoded() int { return s.decoded }
 // Prefill starts a sequence with a prompt. temp is the temperature at which the rows'
 // LSET is wanted from here on, in this sequence and its forks.
 func (s *Session) Prefill(prompt []int32, temp float32) (*Seq, error) {
+	return s.start(prompt, temp, false)
+}
+
+// PrefillStates is Prefill that also returns the states of the tapped layers after every
+// token of the prompt, [len(prompt)][width of the layers together]. It costs no more where
+// all layers lie below the last one; otherwise each token's logits are computed too.
+func (s *Session) PrefillStates(prompt []int32, temp float32) (*Seq, []float32, error) {
+	if len(s.run.e.c.Params().Layers) == 0 {
+		return nil, nil, fmt.Errorf("prefill: the engine taps no layers (open it with the head's layers)")
+	}
+	s.states = nil
+	q, err := s.start(prompt, temp, true)
+	return q, s.states, err
+}
+
+func (s *Session) start(prompt []int32, temp float32, keep bool) (*Seq, error) {
 	if len(prompt) == 0 {
 		return nil, fmt.Errorf("prefill: the prompt has no tokens")
 	}
@@ -88,13 +113,13 @@ func (s *Session) Prefill(prompt []int32, temp float32) (*Seq, error) {
 	q.temp = temp
 	s.feed = s.feed[:0]
 	for i, t := range prompt {
-		s.feed = append(s.feed, feed{t, int32(i), q.id, i == len(prompt)-1, temp})
+		s.feed = append(s.feed, feed{token: t, pos: int32(i), seq: q.id, output: i == len(prompt)-1, keep: keep, temp: temp})
 	}
 	q.len = len(prompt)
 	if err := s.decode(true); err != nil {
 		return nil, err
 	}
-	return q, s.setRow(q, 0)
+	return q, s.setRow(q, len(s.rows)-1)
 }
 
 // Step extends each sequence by one token, all in one batch together with the steps
@@ -114,7 +139,7 @@ func (s *Session) Step(seqs []*Seq, tokens []int32) error {
 		if q.dead {
 			return errDropped
 		}
-		s.feed = append(s.feed, feed{tokens[i], int32(q.len), q.id, true, q.temp})
+		s.feed = append(s.feed, feed{token: tokens[i], pos: int32(q.len), seq: q.id, output: true, temp: q.temp})
 		q.len++
 	}
 	if err := s.decode(false); err != nil {
@@ -176,7 +201,7 @@ func (s *Session) decode(prefill bool) error {
 	for _, q := range s.live {
 		q.hot = false
 	}
-	s.prefill, s.fed, s.rows = prefill, 0, s.rows[:0]
+	s.prefill, s.fed, s.rows, s.kept = prefill, 0, s.rows[:0], s.kept[:0]
 	s.run.events <- s
 	return <-s.reply
 }
