@@ -71,7 +71,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		DisableSliceFlagSeparator: true, // a stop string may hold a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{verboseFlag()},
-		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), inspectCommand(), doctorCommand(), versionCommand()},
+		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())
@@ -80,7 +80,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		OnUsageError: func(c *cli.Context, err error, _ bool) error { return usagef(c, "%v", err) },
 	}
-	for _, cmd := range app.Commands {
+	for _, cmd := range slices.Concat(app.Commands, app.Command("states").Subcommands) {
 		cmd.OnUsageError = app.OnUsageError
 		cmd.HideHelpCommand = true // "help" is an argument like any other there
 		cmd.Flags = append(cmd.Flags, verboseFlag())
@@ -103,9 +103,9 @@ func setup(c *cli.Context, stderr io.Writer) error {
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
 	// urfave/cli takes flags that follow an argument for arguments.
-	takes := 0
-	if c.Command.ArgsUsage != "" {
-		takes = 1
+	takes := len(strings.Fields(c.Command.ArgsUsage))
+	if strings.HasSuffix(c.Command.ArgsUsage, "...") || len(c.Command.Subcommands) > 0 {
+		takes = c.Args().Len()
 	}
 	if c.Args().Len() > takes {
 		return usagef(c, "unexpected argument %q (flags go before arguments, and text with spaces needs quotes)", c.Args().Get(takes))
@@ -150,8 +150,8 @@ func (e *usageError) Error() string { return e.msg + " (see " + e.command + " --
 
 func usagef(c *cli.Context, format string, args ...any) error {
 	command := "ivo"
-	if c.Command != nil && c.Command.Name != "" && c.Command.Name != "ivo" {
-		command += " " + c.Command.Name
+	if c.Command != nil && c.Command.HelpName != "" {
+		command = c.Command.HelpName
 	}
 	return &usageError{command, fmt.Sprintf(format, args...)}
 }

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/valuehead/states"
@@ -10,12 +12,18 @@ import (
 
 // statesFinding describes a shard of cached states, which was read to its end.
 type statesFinding struct {
-	Kind         string        `json:"kind"`
-	Schema       states.Schema `json:"schema"`
-	Prompts      int           `json:"prompts"`
-	Trajectories int           `json:"trajectories"`
-	States       int           `json:"states"`
-	RewardMean   float64       `json:"reward_mean"`
+	Kind          string        `json:"kind"`
+	Version       int           `json:"version"` // of the format
+	Schema        states.Schema `json:"schema"`
+	Finished      bool          `json:"finished"`
+	Bytes         int64         `json:"bytes"`
+	Blocks        int           `json:"blocks"`
+	Prompts       int           `json:"prompts"`        // that have trajectories
+	StoredPrompts int           `json:"stored_prompts"` // whose own states are in the shard
+	Trajectories  int           `json:"trajectories"`
+	States        int           `json:"states"`
+	RewardMean    float64       `json:"reward_mean"` // of the scored trajectories
+	Scored        int           `json:"scored"`
 }
 
 func examineStates(path string) (finding, error) {
@@ -24,28 +32,49 @@ func examineStates(path string) (finding, error) {
 		return nil, err
 	}
 	defer r.Close()
-	f := &statesFinding{Kind: "states", Schema: r.Schema()}
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	f := &statesFinding{
+		Kind: "states", Version: r.Version(), Schema: r.Schema(), Finished: r.Finished(), Bytes: st.Size(),
+		Blocks: r.Blocks(), StoredPrompts: r.Prompts(),
+	}
 	prompts := map[string]bool{}
 	for t, err := range r.All() {
+		if errors.Is(err, states.ErrUnfinished) {
+			break // its last fault; what is there may be looked at
+		}
 		if err != nil {
 			return nil, err
 		}
 		prompts[t.Prompt] = true
 		f.Trajectories++
 		f.States += len(t.Tokens)
-		f.RewardMean += float64(t.Reward)
+		if t.Reward == t.Reward {
+			f.Scored++
+			f.RewardMean += float64(t.Reward)
+		}
 	}
 	f.Prompts = len(prompts)
-	f.RewardMean /= float64(max(f.Trajectories, 1))
+	f.RewardMean /= float64(max(f.Scored, 1))
 	return f, nil
 }
 
 func (f *statesFinding) write(w io.Writer) error {
-	return sheet{
+	stored := fmt.Sprintf("%s in %d blocks, hidden states as %s, format %d", size(uint64(f.Bytes)), f.Blocks, f.Schema.Float, f.Version)
+	if !f.Finished {
+		stored += "; unfinished (ivo states verify says more)"
+	}
+	s := sheet{
 		{"states", fmt.Sprintf("%d of %d trajectories of %d prompts", f.States, f.Trajectories, f.Prompts)},
-		{"mean reward", fmt.Sprintf("%.3f", f.RewardMean)},
+		{"mean reward", fmt.Sprintf("%.3f of %d scored", f.RewardMean, f.Scored)},
 		{"of model", f.Schema.Backbone + " (its fingerprint)"},
 		{"layers", fmt.Sprintf("%v, %d numbers in all", f.Schema.Layers, f.Schema.Width)},
 		{"scalars", strings.Join(f.Schema.Scalars, ", ")},
-	}.write(w)
+	}
+	if f.Schema.Prompts {
+		s = append(s, property{"prompts", fmt.Sprintf("%d stored, layers %v, %d numbers in all", f.StoredPrompts, f.Schema.PromptLayers, f.Schema.PromptWidth())})
+	}
+	return append(s, property{"stored", stored}).write(w)
 }

@@ -144,7 +144,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HEAD", f.head)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "qwen2": qwen2, "halve": halve},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve},
 	})
 }
 
@@ -171,6 +171,15 @@ func cut(ts *testscript.TestScript, _ bool, args []string) {
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(ts.ReadFile(args[1])[:n]), 0o644))
+}
+
+// flip BYTE FROM TO copies a file with a bit of one byte changed.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	data := []byte(ts.ReadFile(args[1]))
+	data[n] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), data, 0o644))
 }
 
 // qwen2 FROM TO writes a Llama model as one of another architecture.

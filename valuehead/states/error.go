@@ -28,6 +28,11 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
+	return fmt.Sprintf("%s: %s%s (%s)", e.Path, e.Where(), e.Msg, e.Hint)
+}
+
+// Where is the block and the bytes, such as "block 3, bytes 100 to 200: ", or empty.
+func (e *Error) Where() string {
 	where := ""
 	if e.Block >= 0 {
 		where = fmt.Sprintf("block %d, ", e.Block)
@@ -35,7 +40,7 @@ func (e *Error) Error() string {
 	if e.To > 0 {
 		where += fmt.Sprintf("bytes %d to %d: ", e.From, e.To)
 	}
-	return fmt.Sprintf("%s: %s%s (%s)", e.Path, where, e.Msg, e.Hint)
+	return where
 }
 
 // Unwrap is [ErrUnfinished] or nil.

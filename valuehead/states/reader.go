@@ -131,10 +131,11 @@ func (r *Reader) Expect(want Schema) error {
 // Finished reports whether the shard is closed by a sound index.
 func (r *Reader) Finished() bool { return r.table.Load().finished }
 
-// Len is the number of trajectories, Blocks that of the blocks that hold them; those
-// that turn out to be damaged count too.
-func (r *Reader) Len() int    { return r.table.Load().trajectories() }
-func (r *Reader) Blocks() int { return len(r.table.Load().blocks) }
+// Len is the number of trajectories, Prompts that of stored prompts, Blocks that of the
+// blocks that hold them; those that turn out to be damaged count too.
+func (r *Reader) Len() int     { return r.table.Load().trajectories() }
+func (r *Reader) Prompts() int { return r.table.Load().storedPrompts() }
+func (r *Reader) Blocks() int  { return len(r.table.Load().blocks) }
 
 // Faults are the faults known without reading the blocks; see [Verify].
 func (r *Reader) Faults() []*Error {
