@@ -69,17 +69,19 @@ func (m *recallNet) products(p [][]float32, s *scratch, t *recallTape, read []fl
 
 // digest computes the keys and values of the prompts.
 func (m *recallNet) digest(p [][]float32, s *scratch, t *recallTape) {
-	total, k := s.pstarts[len(s.pstarts)-1], m.shape.Scan
-	t.e = s.p
+	total, k, w := s.pstarts[len(s.pstarts)-1], m.shape.Scan, m.shape.Project
+	t.p = s.floats(total * w)
+	fully(total, w, m.promptRow, s.p, p[tPrompt], nil, t.p)
+	t.e = t.p
 	if k > 0 {
-		t.forth = m.forth.forward(p[m.scans+scanTensors:], s, s.pstarts, s.p)
-		t.back = m.back.forward(p[m.scans+2*scanTensors:], s, s.pstarts, s.p)
+		t.forth = m.forth.forward(p[m.scans+scanTensors:], s, s.pstarts, t.p)
+		t.back = m.back.forward(p[m.scans+2*scanTensors:], s, s.pstarts, t.p)
 		t.e = s.floats(total * m.found)
 		for i := range total {
 			row := t.e[i*m.found:]
-			copy(row, s.p[i*m.promptRow:(i+1)*m.promptRow])
-			copy(row[m.promptRow:], m.forth.row(t.forth.s, i))
-			copy(row[m.promptRow+k:], m.back.row(t.back.s, i))
+			copy(row, t.p[i*w:(i+1)*w])
+			copy(row[w:], m.forth.row(t.forth.s, i))
+			copy(row[w+k:], m.back.row(t.back.s, i))
 		}
 	}
 	t.key, t.val = s.floats(total*m.shape.Keys), s.floats(total*m.shape.Values)
@@ -94,25 +96,28 @@ func (m *recallNet) digestOf(p [][]float32, rows []float32) digest {
 	s.p, s.pstarts = rows, append(s.pstarts, len(rows)/m.promptRow)
 	var t recallTape
 	m.digest(p, &s, &t)
-	return digest{slices.Clone(t.key), slices.Clone(t.val)}
+	return digest{slices.Clone(t.key), slices.Clone(t.val), slices.Clone(t.p[len(t.p)-m.shape.Project:])}
 }
 
-// digestBack is the backward pass of digest.
-func (m *recallNet) digestBack(p, g [][]float32, s *scratch, t *recallTape, dkey, dval []float32) {
-	total, k, dk, dv := s.pstarts[len(s.pstarts)-1], m.shape.Scan, m.shape.Keys, m.shape.Values
+// digestBack is the backward pass of digest. dp holds the gradient of the prompts'
+// projected rows by other ways.
+func (m *recallNet) digestBack(p, g [][]float32, s *scratch, t *recallTape, dkey, dval, dp []float32) {
+	total, k, w, dk, dv := s.pstarts[len(s.pstarts)-1], m.shape.Scan, m.shape.Project, m.shape.Keys, m.shape.Values
 	gemm(true, false, dk, m.found, total, 1, dkey, dk, t.e, m.found, 0, g[tKey], m.found)
 	gemm(true, false, dv, m.found, total, 1, dval, dv, t.e, m.found, 0, g[tValue], m.found)
-	if k == 0 {
-		return
+	back := func(at, cols int, d []float32) { // adds the gradient of some columns of e
+		gemm(false, false, total, cols, dk, 1, dkey, dk, p[tKey][at:], m.found, 1, d, cols)
+		gemm(false, false, total, cols, dv, 1, dval, dv, p[tValue][at:], m.found, 1, d, cols)
 	}
-	for i, c := range []scan{m.forth, m.back} {
-		d, at := s.floats(total*k), m.promptRow+i*k
-		gemm(false, false, total, k, dk, 1, dkey, dk, p[tKey][at:], m.found, 0, d, k)
-		gemm(false, false, total, k, dv, 1, dval, dv, p[tValue][at:], m.found, 1, d, k)
-		tape := []scanTape{t.forth, t.back}[i]
-		from := m.scans + (i+1)*scanTensors
-		c.backward(p[from:], g[from:], s, s.pstarts, s.p, tape, d, m.promptRow, nil)
+	back(0, w, dp)
+	if k > 0 {
+		for i, c := range []scan{m.forth, m.back} {
+			d, from := s.zeros(total*k), m.scans+(i+1)*scanTensors
+			back(w+i*k, k, d)
+			c.backward(p[from:], g[from:], s, s.pstarts, t.p, []scanTape{t.forth, t.back}[i], d, dp)
+		}
 	}
+	gemm(true, false, w, m.promptRow, total, 1, dp, w, s.p, m.promptRow, 0, g[tPrompt], m.promptRow)
 }
 
 // temper is the factor of the scores of attention.
@@ -149,9 +154,9 @@ func weigh(scores []float32, levels []uint8, bias, byLevel []float32) {
 	byLevel[matchLevels] = scores[P]
 }
 
-// lookBack takes dz, the gradient of [r m g] for each row, and adds to dx, that of the
-// columns of x from width on.
-func (m *recallNet) lookBack(p, g [][]float32, s *scratch, t *recallTape, dz, dx []float32) {
+// lookBack takes dz, the gradient of [r m g] for each row, and adds to dx, that of
+// x, and to dp, that of the prompts' projected rows.
+func (m *recallNet) lookBack(p, g [][]float32, s *scratch, t *recallTape, dz, dx, dp []float32) {
 	sh, n, cols := m.shape, s.n, m.z-m.atRead
 	dk, dv, dg := sh.Keys, sh.Values, sh.Products
 	read := s.floats(n * dv)
@@ -205,9 +210,7 @@ func (m *recallNet) lookBack(p, g [][]float32, s *scratch, t *recallTape, dz, dx
 		gemm(true, false, P, dk, T, m.temper(), d, P+1, t.query[from*dk:], dk, 1, dkey[pf*dk:], dk)
 	}
 	gemm(true, false, dk, m.in, n, 1, dquery, dk, t.x, m.in, 0, g[tQuery], m.in)
-	m.digestBack(p, g, s, t, dkey, dval)
-	if tail := m.in - m.width; tail > 0 {
-		gemm(false, false, n, tail, dk, 1, dquery, dk, p[tQuery][m.width:], m.in, 1, dx, tail)
-		gemm(false, false, n, tail, dg, 1, dsaid, dg, p[tSaid][m.width:], m.in, 1, dx, tail)
-	}
+	m.digestBack(p, g, s, t, dkey, dval, dp)
+	gemm(false, false, n, m.in, dk, 1, dquery, dk, p[tQuery], m.in, 1, dx, m.in)
+	gemm(false, false, n, m.in, dg, 1, dsaid, dg, p[tSaid], m.in, 1, dx, m.in)
 }

@@ -18,7 +18,7 @@ func smallHead(t *testing.T, kind Kind) *Head {
 	t.Helper()
 	o := TrainOptions{Kind: kind, Hidden: 3, Epochs: 1, Seed: 1 << 63}
 	if kind == Recall {
-		o.Shape = Shape{Atoms: 12, Members: 2, Channels: 2, Keys: 2, Values: 2, Products: 2, Scan: 2, Embedding: 2}
+		o.Shape = Shape{Atoms: 12, Members: 2, Project: 2, Channels: 2, Keys: 2, Values: 2, Products: 2, Scan: 2, Embedding: 2}
 		h, _ := mustTrain(t, copies(t, 20, FeaturesOf(kind)), o)
 		return h
 	}

@@ -28,7 +28,10 @@ type past struct {
 }
 
 // digest is what attention needs of a prompt.
-type digest struct{ key, val []float32 } // [P][keys], [P][values]
+type digest struct {
+	key, val []float32 // [P][keys], [P][values]
+	last     []float32 // [project], of the last token
+}
 
 // Begin returns the memory of an empty response. prompt may be nil unless
 // [Head.NeedsPrompt]; its keys and values are computed here once.
@@ -53,12 +56,11 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 		a.tokens, a.last = prompt.Tokens, h.lastOfPrompt(prompt)
 	}
 	for k, params := range h.members() {
-		p, last := parts(r, params), []float32(nil)
+		p := parts(r, params)
 		if h.NeedsPrompt() {
-			last = rows[len(rows)-h.promptWidth():]
 			a.digest[k] = r.digestOf(p, rows)
 		}
-		r.begin(p, last, a.c[k*ch:(k+1)*ch])
+		r.begin(p, a.digest[k].last, a.c[k*ch:(k+1)*ch])
 	}
 	m.at, m.c, m.s = make([]uint8, len(m.past.tokens)), make([]float32, n*ch), make([]float32, n*h.shape.Scan)
 	m.Reset()
@@ -92,29 +94,51 @@ func (m *Memory) CopyFrom(o *Memory) {
 }
 
 // Push takes the next response token, the raw hidden row after it was fed, [Schema.Width],
-// and its scalar features, [len(Schema.Scalars)].
+// and its scalar features, [len(Schema.Scalars)]. [Head.Push] is faster for many responses.
 func (m *Memory) Push(token int32, hidden, scalars []float32) error {
-	if err := m.acc.Push(hidden, scalars); err != nil {
+	return m.head.Push([]*Memory{m}, []int32{token}, [][]float32{hidden}, [][]float32{scalars})
+}
+
+// Push extends each of n responses, which must be different memories, by a token, as
+// [Memory.Push] does, in one small product for all.
+func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]float32) error {
+	n := len(memories)
+	if len(tokens) != n || len(hidden) != n || len(scalars) != n {
+		return fmt.Errorf("valuehead: %d tokens, %d hidden rows and %d rows of scalars for %d responses", len(tokens), len(hidden), len(scalars), n)
+	}
+	if err := h.check(memories, Reading{}, n); err != nil {
 		return err
 	}
-	r, ok := m.head.model.(*recallNet)
-	if !ok {
+	for i, m := range memories {
+		if err := m.acc.Push(hidden[i], scalars[i]); err != nil {
+			return err
+		}
+	}
+	r, ok := h.model.(*recallNet)
+	if !ok || n == 0 {
 		return nil
 	}
-	h := m.head
 	s := h.scratch.Get().(*scratch)
 	defer h.scratch.Put(s)
 	s.rewind()
 	s.reset()
-	raw := m.acc.AppendRow(s.floats(h.features.width)[:0])
-	s.x, s.tokens, s.n = h.input.appendTo(s.x, raw), append(s.tokens, token), 1
-	match := matcher{m.past.tokens, m.at}
-	match.push(token)
+	s.n, s.tokens = n, append(s.tokens, tokens...)
+	rows := make([]before, n)
+	for i, m := range memories {
+		s.x = h.input.appendTo(s.x, m.acc.AppendRow(s.floats(h.features.width)[:0]))
+		match := matcher{m.past.tokens, m.at}
+		match.push(tokens[i])
+	}
 	for k, params := range h.members() {
-		own, short := m.member(k)
-		c, said := r.step(params, s, m.past.digest[k], own, short, m.at)
-		copy(own, c)
-		copy(short, said)
+		for i, m := range memories {
+			rows[i].digest, rows[i].at = m.past.digest[k], m.at
+			rows[i].c, rows[i].s = m.member(k)
+		}
+		c, said := r.step(params, s, rows)
+		for i, row := range rows {
+			copy(row.c, c[i*len(row.c):])
+			copy(row.s, said[i*len(row.s):])
+		}
 	}
 	return nil
 }
@@ -227,9 +251,13 @@ func (h *Head) candidates(s *scratch, m *Memory, tokens []int32, scalars []float
 		match.after(token, at[i*p:(i+1)*p])
 	}
 	s.out = s.floats(s.n * h.shape.outputs())
+	rows := make([]before, len(tokens))
 	h.combine(s, func(k int, params []float32) {
 		own, short := m.member(k)
-		c, _ := net.step(params, s, m.past.digest[k], own, short, at)
+		for i := range rows {
+			rows[i] = before{m.past.digest[k], own, short, at[i*p : (i+1)*p]}
+		}
+		c, _ := net.step(params, s, rows)
 		net.read(parts(net, params), s, c, &mlpTape{})
 	})
 }

@@ -134,7 +134,7 @@ func TestGradient(t *testing.T) {
 		}
 		return m
 	}
-	full := Shape{Hidden: 4, Channels: 3, Keys: 2, Values: 3, Products: 2, Scan: 2, Embedding: 2, Vocabulary: 3}
+	full := Shape{Hidden: 4, Project: 3, Channels: 3, Keys: 2, Values: 3, Products: 2, Scan: 2, Embedding: 2, Vocabulary: 3}
 	atoms, sums, plain, blind, still := full, full, full, full, full
 	still.Scan = 0
 	atoms.Atoms = 3

@@ -6,12 +6,14 @@ import (
 	"math/rand/v2"
 )
 
-// recallNet is the model of [Recall]. The prompt's rows p_j are read once:
+// recallNet is the model of [Recall]. Rows are projected to a few columns, by one matrix
+// for those of the response and one for those of the prompt; what follows is small,
+// whatever the model's width. The prompt's projected rows p_j are read once:
 //
 //	e_j = [p_j f_j b_j]                         f, b: scans of p from either end
 //
-// For response token t with row x_t, joined by the embedding of the token if there is one
-// and by s_t, a scan of these that remembers the last few tokens:
+// For response token t, x_t is the projected row, joined by the embedding of the token if
+// there is one and by s_t, a scan of these that remembers the last few tokens:
 //
 //	r_t, m_t = look(x_t, e)                     what attention finds in the prompt, and how
 //	g_t = (A x_t) (B r_t)                       elementwise
@@ -24,22 +26,22 @@ import (
 type recallNet struct {
 	shape     Shape
 	width     int // of a row
-	joined    int // of a row with the embedding
+	joined    int // of a projected row with the embedding
 	in        int // and with s
-	promptRow int // of p_j
+	promptRow int // width of a prompt's row
 	found     int // of e_j
 	z         int // inputs of W1
 	atRead    int // columns of its parts
 	atM, atG  int
 	list      []tensor
 	// indices into list
-	attention, embedding, hidden, decay, start, top int
-	said                                            scan // of the response; its tensors are last
-	forth, back                                     scan // of the prompt; the same
-	scans                                           int
+	project, embedding, hidden, decay, start, top int
+	said                                          scan // of the response; its tensors are last
+	forth, back                                   scan // of the prompt; the same
+	scans                                         int
 }
 
-// indices of the tensors of attention, from recallNet.attention on
+// indices of the tensors of attention, if there is one
 const (
 	tKey = iota
 	tValue
@@ -48,12 +50,13 @@ const (
 	tNull
 	tSaid
 	tFound
+	tPrompt
 )
 
 func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 	switch {
-	case shape.Channels < 1:
-		return nil, fmt.Errorf("a memory of %d channels (choose at least 1)", shape.Channels)
+	case shape.Channels < 1 || shape.Project < 1:
+		return nil, fmt.Errorf("a memory of %d channels that sees %d columns (choose at least 1)", shape.Channels, shape.Project)
 	case shape.Embedding > 0 && shape.Vocabulary < 1:
 		return nil, fmt.Errorf("an embedding of %d tokens (name the size of the vocabulary)", shape.Vocabulary)
 	case shape.looks() && (shape.Keys < 1 || shape.Products < 1):
@@ -61,9 +64,9 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 	case shape.looks() && promptRow == 0:
 		return nil, fmt.Errorf("attention over prompts without states (collect those of the prompts' tokens, or choose -1 values for a head without attention)")
 	}
-	m := &recallNet{shape: shape, width: width, joined: width + shape.Embedding, promptRow: promptRow}
+	m := &recallNet{shape: shape, width: width, joined: shape.Project + shape.Embedding, promptRow: promptRow}
 	m.in = m.joined + shape.Scan
-	m.found = promptRow + 2*shape.Scan
+	m.found = shape.Project + 2*shape.Scan
 	m.z = m.in
 	if shape.looks() {
 		m.atRead, m.atM = m.in, m.in+shape.Values
@@ -72,8 +75,11 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 		m.list = append(m.list,
 			tensor{"key.weight", shape.Keys, m.found, true}, tensor{"value.weight", shape.Values, m.found, true},
 			tensor{"query.weight", shape.Keys, m.in, true}, tensor{"match.bias", 1, matchLevels + 1, false}, tensor{"null.value", 1, shape.Values, false},
-			tensor{"product.said.weight", shape.Products, m.in, true}, tensor{"product.found.weight", shape.Products, shape.Values, true})
+			tensor{"product.said.weight", shape.Products, m.in, true}, tensor{"product.found.weight", shape.Products, shape.Values, true},
+			tensor{"prompt.weight", shape.Project, promptRow, true})
 	}
+	m.project = len(m.list)
+	m.list = append(m.list, tensor{"input.weight", shape.Project, width, true})
 	m.embedding = len(m.list)
 	if shape.Embedding > 0 {
 		m.list = append(m.list, tensor{"token.embedding", shape.Vocabulary, shape.Embedding, true})
@@ -87,7 +93,7 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 	m.start = len(m.list)
 	m.list = append(m.list, tensor{"start.bias", 1, shape.Channels, false})
 	if promptRow > 0 {
-		m.list = append(m.list, tensor{"start.weight", shape.Channels, promptRow, true})
+		m.list = append(m.list, tensor{"start.weight", shape.Channels, shape.Project, true})
 	}
 	m.top = len(m.list)
 	outs := shape.outputs()
@@ -103,7 +109,7 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 		m.said = scan{"said", m.joined, shape.Scan, false}
 		m.list = append(m.list, m.said.tensors()...)
 		if shape.looks() {
-			m.forth, m.back = scan{"forth", promptRow, shape.Scan, false}, scan{"back", promptRow, shape.Scan, true}
+			m.forth, m.back = scan{"forth", shape.Project, shape.Scan, false}, scan{"back", shape.Project, shape.Scan, true}
 			m.list = append(append(m.list, m.forth.tensors()...), m.back.tensors()...)
 		}
 	}
@@ -154,6 +160,7 @@ func scale(x []float32, by float32) {
 
 // recallTape is what forward leaves for backward. All are [n][...].
 type recallTape struct {
+	p                  []float32 // [prompts' tokens][project]
 	joined             []float32 // [n][joined]
 	x                  []float32 // [n][in]
 	said, forth, back  scanTape
@@ -189,18 +196,16 @@ func (m *recallNet) forward(params []float32, s *scratch) {
 	m.read(p, s, t.c, &t.t)
 }
 
-// join puts the embeddings beside the rows.
+// join projects the rows and puts the embeddings beside them.
 func (m *recallNet) join(p [][]float32, s *scratch, t *recallTape) {
-	e := m.shape.Embedding
+	j, e := m.shape.Project, m.shape.Embedding
+	t.joined = s.floats(s.n * m.joined)
+	gemm(false, true, s.n, j, m.width, 1, s.x, m.width, p[m.project], m.width, 0, t.joined, m.joined)
 	if e == 0 {
-		t.joined = s.x
 		return
 	}
-	t.joined = s.floats(s.n * m.joined)
 	for i := range s.n {
-		row := t.joined[i*m.joined:]
-		copy(row, s.x[i*m.width:(i+1)*m.width])
-		copy(row[m.width:], p[m.embedding][m.bucket(s.tokens[i])*e:][:e])
+		copy(t.joined[i*m.joined+j:(i+1)*m.joined], p[m.embedding][m.bucket(s.tokens[i])*e:])
 	}
 }
 
@@ -246,7 +251,7 @@ func (m *recallNet) accumulate(p [][]float32, s *scratch, t *recallTape) {
 	t.start = s.floats(responses * ch)
 	for i := range responses {
 		c := t.start[i*ch : (i+1)*ch]
-		m.begin(p, m.lastOfPrompt(s, i), c)
+		m.begin(p, m.lastOfPrompt(s, t, i), c)
 		for k := s.starts[i]; k < s.starts[i+1]; k++ {
 			u, next := t.u[k*ch:(k+1)*ch], t.c[k*ch:(k+1)*ch]
 			for j, d := range t.decay {
@@ -268,21 +273,25 @@ func (m *recallNet) decays(d, logits []float32) []float32 {
 	return d
 }
 
-// lastOfPrompt is the last row of the prompt of response i, nil for a head that does not
-// look at it.
-func (m *recallNet) lastOfPrompt(s *scratch, i int) []float32 {
+// lastOfPrompt is the last projected row of the prompt of response i, nil for a head that
+// does not look at it.
+func (m *recallNet) lastOfPrompt(s *scratch, t *recallTape, i int) []float32 {
 	if m.promptRow == 0 {
 		return nil
 	}
+	return t.p[m.lastRow(s, i)*m.shape.Project:][:m.shape.Project]
+}
+
+func (m *recallNet) lastRow(s *scratch, i int) int {
 	first, n := s.promptRows(i)
-	return s.p[(first+n-1)*m.promptRow:][:m.promptRow]
+	return first + n - 1
 }
 
 // begin sets c to the memory of an empty response.
 func (m *recallNet) begin(p [][]float32, last, c []float32) {
 	copy(c, p[m.start])
 	if last != nil {
-		gemm(false, true, 1, len(c), m.promptRow, 1, last, m.promptRow, p[m.start+1], m.promptRow, 1, c, len(c))
+		gemm(false, true, 1, len(c), len(last), 1, last, len(last), p[m.start+1], len(last), 1, c, len(c))
 	}
 }
 
@@ -300,35 +309,44 @@ func (m *recallNet) read(p [][]float32, s *scratch, c []float32, t *mlpTape) {
 	fully(n, sh.outputs(), sh.Hidden, t.act, p[m.top+2], p[m.top+3], s.out)
 }
 
-// step is forward for the next token of one response, or for each of n candidates for it:
-// it leaves the memory after each in c [n][channels] and said [n][scan]. d is the prompt's
-// digest, c0 and s0 are the memory before, and at, [n][P], the matches after each token.
-func (m *recallNet) step(params []float32, s *scratch, d digest, c0, s0 []float32, at []uint8) (c, said []float32) {
+// before is where a response stands before its next token, and where it matches its prompt
+// after it, [P].
+type before struct {
+	digest digest
+	c, s   []float32 // [channels], [scan]
+	at     []uint8
+}
+
+// step is forward for the next token of n responses: it leaves the memory after it in c
+// [n][channels] and said [n][scan].
+func (m *recallNet) step(params []float32, s *scratch, rows []before) (c, said []float32) {
 	p, sh, n := parts(m, params), m.shape, s.n
 	t := &recallTape{}
 	m.join(p, s, t)
 	if k := sh.Scan; k > 0 {
 		in := m.said.inputs(p[m.scans:], s, n, t.joined)
 		said = s.floats(n * k)
-		for i := range n {
-			m.said.next(m.said.row(said, i), s0, m.said.row(in.a, i), m.said.row(in.g, i))
+		for i, row := range rows {
+			m.said.next(m.said.row(said, i), row.s, m.said.row(in.a, i), m.said.row(in.g, i))
 		}
 	}
 	m.inputs(s, t, said)
-	if sh.looks() {
-		P := len(at) / n
-		t.query = s.floats(n * sh.Keys)
-		fully(n, sh.Keys, m.in, t.x, p[tQuery], nil, t.query)
-		read, alpha := s.floats(n*sh.Values), s.floats(n*(P+1))
-		m.attend(p, n, P, t.query, d.key, d.val, alpha, read, t.z, func(k int) []uint8 { return at[k*P : (k+1)*P] })
+	if dk, dv := sh.Keys, sh.Values; sh.looks() {
+		t.query = s.floats(n * dk)
+		fully(n, dk, m.in, t.x, p[tQuery], nil, t.query)
+		read := s.floats(n * dv)
+		for i, row := range rows {
+			alpha := s.floats(len(row.at) + 1)
+			m.attend(p, 1, len(row.at), t.query[i*dk:], row.digest.key, row.digest.val, alpha, read[i*dv:], t.z[i*m.z:], func(int) []uint8 { return row.at })
+		}
 		m.products(p, s, t, read)
 	}
 	m.write(p, s, t)
 	decay := m.decays(s.floats(sh.Channels), p[m.decay])
-	for i := range n {
+	for i, row := range rows {
 		u := t.u[i*sh.Channels : (i+1)*sh.Channels]
 		for j := range u {
-			u[j] += decay[j] * c0[j]
+			u[j] += decay[j] * row.c[j]
 		}
 	}
 	return t.u, said
@@ -346,7 +364,11 @@ func (m *recallNet) backward(params []float32, s *scratch, grad []float32) {
 		siluBack(t.t.z, t.t.sig, t.t.keep, d)
 		m.layerBack(s, d, t.c, p, g, m.top, sh.Hidden, ch, dc)
 	}
-	m.accumulateBack(g, s, t, dc) // dc is now that of u
+	var dp []float32 // of the prompts' projected rows
+	if sh.looks() {
+		dp = s.zeros(len(t.p))
+	}
+	m.accumulateBack(p, g, s, t, dc, dp) // dc is now that of u
 	if !sh.Advantages {
 		for i, u := range t.u {
 			dc[i] *= 1 - u*u
@@ -357,30 +379,25 @@ func (m *recallNet) backward(params []float32, s *scratch, grad []float32) {
 	siluBack(t.h.z, t.h.sig, t.h.keep, d)
 	m.layerBack(s, d, t.z, p, g, m.hidden, sh.Hidden, m.z, nil)
 
-	// Of the inputs, only those that have parameters below them need a gradient: the
-	// columns of x from width on, and what attention found.
-	tail := m.in - m.width
-	dx := s.floats(n * tail)
-	if tail > 0 {
-		gemm(false, false, n, tail, sh.Hidden, 1, d, sh.Hidden, p[m.hidden][m.width:], m.z, 0, dx, tail)
-	}
+	dx := s.floats(n * m.in)
+	gemm(false, false, n, m.in, sh.Hidden, 1, d, sh.Hidden, p[m.hidden], m.z, 0, dx, m.in)
 	if sh.looks() {
 		cols := m.z - m.atRead
 		dz := s.floats(n * cols) // of [r m g]
 		gemm(false, false, n, cols, sh.Hidden, 1, d, sh.Hidden, p[m.hidden][m.atRead:], m.z, 0, dz, cols)
-		m.lookBack(p, g, s, t, dz, dx)
+		m.lookBack(p, g, s, t, dz, dx, dp)
 	}
-	e := sh.Embedding
-	de, ds := cut(s, dx, n, tail, 0, e), cut(s, dx, n, tail, e, sh.Scan)
+	joined, j, e := cut(s, dx, n, m.in, 0, m.joined), sh.Project, sh.Embedding
 	if sh.Scan > 0 {
-		m.said.backward(p[m.scans:], g[m.scans:], s, s.starts, t.joined, t.said, ds, m.width, de)
+		m.said.backward(p[m.scans:], g[m.scans:], s, s.starts, t.joined, t.said, cut(s, dx, n, m.in, m.joined, sh.Scan), joined)
 	}
+	gemm(true, false, j, m.width, n, 1, joined, m.joined, s.x, m.width, 0, g[m.project], m.width)
 	if e > 0 {
 		table := g[m.embedding]
 		clear(table)
 		for i := range n {
 			row := table[m.bucket(s.tokens[i])*e:][:e]
-			for j, v := range de[i*e : (i+1)*e] {
+			for j, v := range joined[i*m.joined+j : (i+1)*m.joined] {
 				row[j] += v
 			}
 		}
@@ -406,8 +423,9 @@ func (m *recallNet) layerBack(s *scratch, dy, x []float32, p, g [][]float32, i, 
 	}
 }
 
-// accumulateBack turns dc, the gradient by way of the outputs, into that of u.
-func (m *recallNet) accumulateBack(g [][]float32, s *scratch, t *recallTape, dc []float32) {
+// accumulateBack turns dc, the gradient by way of the outputs, into that of u, and adds
+// to dp.
+func (m *recallNet) accumulateBack(p, g [][]float32, s *scratch, t *recallTape, dc, dp []float32) {
 	ch := m.shape.Channels
 	dd := s.zeros(ch)
 	gs := g[m.start]
@@ -436,8 +454,9 @@ func (m *recallNet) accumulateBack(g [][]float32, s *scratch, t *recallTape, dc 
 			first[j] = v * t.decay[j]
 			gs[j] += first[j]
 		}
-		if last := m.lastOfPrompt(s, i); last != nil {
-			gemm(true, false, ch, m.promptRow, 1, 1, first, ch, last, m.promptRow, 1, g[m.start+1], m.promptRow)
+		if last, j := m.lastOfPrompt(s, t, i), m.shape.Project; last != nil {
+			gemm(true, false, ch, j, 1, 1, first, ch, last, j, 1, g[m.start+1], j)
+			gemm(false, false, 1, j, ch, 1, first, ch, p[m.start+1], j, 1, dp[m.lastRow(s, i)*j:], j)
 		}
 	}
 	for j, d := range t.decay {

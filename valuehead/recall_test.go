@@ -57,7 +57,7 @@ func copies(t testing.TB, n int, o FeatureOptions) *Dataset {
 // Attention that starts out as a search finds in the prompt what decides the reward, and
 // the memory adds it up.
 func TestRecallLooksBack(t *testing.T) {
-	o := TrainOptions{Kind: Recall, Hidden: 24, Epochs: 12, Rate: 0.01, HeldOut: 0.2, Dropout: -1, Shape: Shape{Channels: 8, Keys: 4, Values: 6, Products: 2, Scan: -1}}
+	o := TrainOptions{Kind: Recall, Hidden: 24, Epochs: 12, Rate: 0.01, HeldOut: 0.2, Dropout: -1, Shape: Shape{Project: 8, Channels: 8, Keys: 4, Values: 6, Products: 2, Scan: -1}}
 	_, r := mustTrain(t, copies(t, 1500, FeaturesOf(Recall)), o)
 	if r.HeldOut.Last.R2 < 0.9 || r.HeldOut.Fifths[0].R2 > 0.4 {
 		t.Errorf("last state %+v, fifths %+v, want nearly all explained at the end alone", r.HeldOut.Last, r.HeldOut.Fifths)

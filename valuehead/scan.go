@@ -100,9 +100,9 @@ func (c scan) walk(starts []int, back bool, step func(i, before int)) {
 	}
 }
 
-// backward turns d, the gradient of s, into those of the parameters, and adds that of
-// the columns of x from column first on to dx [n][in-first], unless first is in.
-func (c scan) backward(p, g [][]float32, work *scratch, starts []int, x []float32, t scanTape, d []float32, first int, dx []float32) {
+// backward turns d, the gradient of s, into those of the parameters, and adds that of x
+// to dx [n][in].
+func (c scan) backward(p, g [][]float32, work *scratch, starts []int, x []float32, t scanTape, d, dx []float32) {
 	n := starts[len(starts)-1]
 	dg := work.floats(n * c.channels)
 	c.walk(starts, true, func(i, before int) {
@@ -123,8 +123,6 @@ func (c scan) backward(p, g [][]float32, work *scratch, starts []int, x []float3
 	for i, dy := range [][]float32{d, dg} {
 		gemm(true, false, c.channels, c.in, n, 1, dy, c.channels, x, c.in, 0, g[2*i], c.in)
 		sumRows(n, dy, g[2*i+1])
-		if cols := c.in - first; cols > 0 {
-			gemm(false, false, n, cols, c.channels, 1, dy, c.channels, p[2*i][first:], c.in, 1, dx, cols)
-		}
+		gemm(false, false, n, c.in, c.channels, 1, dy, c.channels, p[2*i], c.in, 1, dx, c.in)
 	}
 }

@@ -17,6 +17,7 @@ type Shape struct {
 
 	// The rest is of Recall.
 
+	Project  int // columns that rows are projected to; default 96
 	Channels int // of the memory; default 64
 	Keys     int // width of the keys and queries of attention; default 32
 	Values   int // width of what is read from a token of the prompt; default 64; negative for no attention
@@ -52,6 +53,7 @@ func (s *Shape) defaults(kind Kind) {
 		set(&s.Hidden, 192)
 	case Recall:
 		set(&s.Hidden, 96)
+		set(&s.Project, 96)
 		set(&s.Channels, 64)
 		set(&s.Values, 64)
 		if s.Values == 0 {
@@ -73,7 +75,7 @@ type size struct {
 // sizes are all numbers of the shape.
 func (s *Shape) sizes() []size {
 	return []size{
-		{"hidden", &s.Hidden}, {"atoms", &s.Atoms}, {"members", &s.Members}, {"channels", &s.Channels}, {"keys", &s.Keys}, {"values", &s.Values},
+		{"hidden", &s.Hidden}, {"atoms", &s.Atoms}, {"members", &s.Members}, {"project", &s.Project}, {"channels", &s.Channels}, {"keys", &s.Keys}, {"values", &s.Values},
 		{"products", &s.Products}, {"scan", &s.Scan}, {"embedding", &s.Embedding}, {"vocabulary", &s.Vocabulary},
 	}
 }
