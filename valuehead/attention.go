@@ -54,6 +54,45 @@ func (m *recallNet) attend(p [][]float32, n, P int, query, key, val, alpha, read
 	}
 }
 
+// attendOne is attend for one query, without the cost of a product that is prepared for
+// many: what nothing falls on is not read.
+func (m *recallNet) attendOne(p [][]float32, d digest, query, alpha, read, z []float32, levels []uint8) {
+	dk, dv := m.shape.Keys, m.shape.Values
+	temper := m.temper()
+	for j := range levels {
+		alpha[j] = temper * dot(query[:dk], d.key[j*dk:])
+	}
+	weigh(alpha, levels, p[tBias], z[m.atM:][:matchLevels+1])
+	for j, v := range p[tNull] {
+		read[j] = alpha[len(levels)] * v
+	}
+	const least = 1e-6
+	for j, a := range alpha[:len(levels)] {
+		if a < least {
+			continue
+		}
+		for i, v := range d.val[j*dv : (j+1)*dv] {
+			read[i] += a * v
+		}
+	}
+}
+
+func dot(x, y []float32) float32 {
+	var a, b, c, d float32
+	y = y[:len(x)]
+	i := 0
+	for ; i+4 <= len(x); i += 4 {
+		a += x[i] * y[i]
+		b += x[i+1] * y[i+1]
+		c += x[i+2] * y[i+2]
+		d += x[i+3] * y[i+3]
+	}
+	for ; i < len(x); i++ {
+		a += x[i] * y[i]
+	}
+	return a + b + c + d
+}
+
 // products puts what was read, and its products with what was said, into the rows of z.
 func (m *recallNet) products(p [][]float32, s *scratch, t *recallTape, read []float32) {
 	n, g, dv := s.n, m.shape.Products, m.shape.Values

@@ -337,7 +337,7 @@ func (m *recallNet) step(params []float32, s *scratch, rows []before) (c, said [
 		read := s.floats(n * dv)
 		for i, row := range rows {
 			alpha := s.floats(len(row.at) + 1)
-			m.attend(p, 1, len(row.at), t.query[i*dk:], row.digest.key, row.digest.val, alpha, read[i*dv:], t.z[i*m.z:], func(int) []uint8 { return row.at })
+			m.attendOne(p, row.digest, t.query[i*dk:], alpha, read[i*dv:(i+1)*dv], t.z[i*m.z:], row.at)
 		}
 		m.products(p, s, t, read)
 	}

@@ -12,23 +12,22 @@ import (
 // TrainOptions says how to train a head. Zero values mean the defaults stated; where
 // "off" is possible, a negative value is it.
 type TrainOptions struct {
-	Kind         Kind    // default MLP
-	Shape        Shape   // of the head
-	Hidden       int     // shorthand for Shape.Hidden
-	Spread       Spread  // of a categorical head's targets; default HLGauss
-	Target       Target  // default MonteCarloReturn
-	Lambda       float64 // of TDLambda; default 0.95
-	Dropout      float64 // of hidden layers; default 0.3, of Recall 0.1
-	InputDropout float64 // of the inputs, of prompts' rows too; default 0
-	Epochs       int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 8
-	Batch        int     // states in a minibatch, at least; default 1024
-	Rate         float64 // peak learning rate of AdamW; default 0.002
-	WeightDecay  float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1, of Recall 0.1
-	Warmup       float64 // share of the steps over which the rate rises; default 0.05
-	Patience     int     // epochs without a better held-out loss before stopping; default 3
-	HeldOut      float64 // share of the prompts held out; default 0.1
-	Seed         uint64
-	Workers      int // goroutines; default one a core. The result does not depend on it.
+	Kind        Kind    // default MLP
+	Shape       Shape   // of the head
+	Hidden      int     // shorthand for Shape.Hidden
+	Spread      Spread  // of a categorical head's targets; default HLGauss
+	Target      Target  // default MonteCarloReturn
+	Lambda      float64 // of TDLambda; default 0.95
+	Dropout     float64 // of hidden layers; default 0.3, of Recall 0.1
+	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 8
+	Batch       int     // states in a minibatch, at least; default 1024
+	Rate        float64 // peak learning rate of AdamW; default 0.002
+	WeightDecay float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1, of Recall 0.1
+	Warmup      float64 // share of the steps over which the rate rises; default 0.05
+	Patience    int     // epochs without a better held-out loss before stopping; default 3
+	HeldOut     float64 // share of the prompts held out; default 0.1
+	Seed        uint64
+	Workers     int // goroutines; default one a core. The result does not depend on it.
 
 	// From is a head to begin from, of the same kind, size and features; its scales of
 	// inputs and rewards are kept. Nil trains a fresh one.
@@ -119,8 +118,8 @@ func (o *TrainOptions) validate() error {
 		return errors.New("valuehead: a negative size, epoch, batch, patience or worker count (leave it zero for the default)")
 	case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
 		return fmt.Errorf("valuehead: learning rate %v (choose a positive one, such as 0.002)", o.Rate)
-	case !(o.Dropout < 1) || !(o.InputDropout >= 0 && o.InputDropout < 1):
-		return fmt.Errorf("valuehead: dropout %v, of inputs %v (choose from 0 to below 1)", o.Dropout, o.InputDropout)
+	case !(o.Dropout < 1):
+		return fmt.Errorf("valuehead: dropout %v (choose one below 1)", o.Dropout)
 	case !(o.Lambda >= 0 && o.Lambda <= 1):
 		return fmt.Errorf("valuehead: lambda %v (choose one from 0 to 1, such as 0.95)", o.Lambda)
 	case o.Spread != HLGauss && o.Spread != TwoHot:

@@ -185,13 +185,6 @@ func (t *trainer) gradient(g *gradient, part []Example, weight float32) error {
 		return err
 	}
 	s.rng = &g.rng
-	if p := float32(t.options.InputDropout); p > 0 {
-		for _, x := range [][]float32{s.x, s.p} {
-			keep := s.floats(len(x))
-			dropout(keep, p, s.rng)
-			multiply(x, x, keep)
-		}
-	}
 	h.model.forward(h.params, s)
 	k := h.shape.outputs()
 	g.loss = 0
