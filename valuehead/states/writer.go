@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	defaultBlock = 4 << 20
+	defaultBlock = 1 << 20
 	defaultPage  = 64 << 10
 )
 
 // Options of a [Writer]. The zero value is usable.
 type Options struct {
 	// BlockBytes closes a block as soon as it holds that many bytes before compression; 0
-	// means 4 MiB. A block is what a crash can cost, and what a reader that streams
+	// means 1 MiB. A block is what a crash can cost, and what a reader that streams
 	// minibatches holds at a time.
 	BlockBytes int
 
