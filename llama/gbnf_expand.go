@@ -10,11 +10,13 @@ import (
 // After each character llama.cpp expands the rules that may come next until it has all
 // the terminals that the text may go on with: by plain recursion, into a stack of open
 // rules for each, compared with all the others. For a mask it does so for what may come
-// after each of them. What bounds that work:
+// after each of them, and again for each further character of a token. What bounds that
+// work:
 const (
 	maxExpansion  = 1 << 14 // steps, and so the stacks that are open at once: half a second
 	maxExpansions = 1 << 22 // steps for all rules, each once: llama.cpp's search for left recursion
 	maxMaskWork   = 1 << 26 // comparisons: a second
+	maskLevels    = 4       // characters of a token for which that is counted
 	maxRecursion  = 12000   // depth: 2.4 MB of stack
 	minText       = 256     // bytes that any grammar must be good for
 	saturated     = 1 << 30
@@ -25,7 +27,9 @@ type expansion struct {
 	steps int // calls of llama_grammar_advance_stack
 	empty int // ways in which the sequence can stand for the empty text
 	depth int // of the recursion
-	mask  int // comparisons of the expansions after each of the terminals
+	// mask is the number of comparisons of the expansions after each of the terminals, for
+	// tokens of one character, two and so on.
+	mask [maskLevels]int
 }
 
 // then is the expansion of a sequence that goes on with next.
@@ -33,17 +37,33 @@ func (e expansion) then(next expansion) expansion {
 	if e.empty == 0 {
 		return e
 	}
-	return expansion{
-		steps: min(e.steps+e.empty*next.steps, saturated),
-		empty: min(e.empty*next.empty, saturated),
-		depth: min(e.depth+next.depth, saturated),
-		mask:  min(e.mask+e.empty*next.mask, saturated),
+	for i, n := range next.mask {
+		e.mask[i] = min(e.mask[i]+e.empty*n, saturated)
 	}
+	e.steps = min(e.steps+e.empty*next.steps, saturated)
+	e.empty = min(e.empty*next.empty, saturated)
+	e.depth = min(e.depth+next.depth, saturated)
+	return e
 }
 
 // or is the worst of two expansions.
 func (e expansion) or(f expansion) expansion {
-	return expansion{max(e.steps, f.steps), max(e.empty, f.empty), max(e.depth, f.depth), max(e.mask, f.mask)}
+	for i, n := range f.mask {
+		e.mask[i] = max(e.mask[i], n)
+	}
+	return expansion{max(e.steps, f.steps), max(e.empty, f.empty), max(e.depth, f.depth), e.mask}
+}
+
+// plus is the expansion of two alternatives.
+func (e expansion) plus(f expansion) expansion {
+	for i, n := range f.mask {
+		e.mask[i] = min(e.mask[i]+n, saturated)
+	}
+	return expansion{e.steps + f.steps, e.empty + f.empty, max(e.depth, f.depth), e.mask}
+}
+
+func (e expansion) tooMuch() bool {
+	return e.steps > maxExpansion || e.empty > maxExpansion || e.depth > maxRecursion || e.mask[maskLevels-1] > maxMaskWork
 }
 
 // expander finds the work that the rules of a grammar make.
@@ -61,8 +81,9 @@ type expander struct {
 func (g *gbnf) bound() error {
 	n := len(g.rules)
 	x := expander{gbnf: g, rule: make([]expansion, n), after: make([]expansion, n)}
-	// The first time finds the steps, the second, which needs them, the work of a mask.
-	for range 2 {
+	// The first time finds the steps, the others, which need what came before, the work
+	// of a mask for tokens of one character more.
+	for range 1 + maskLevels {
 		x.state, x.steps = make([]int8, n), 0
 		for i := range g.rules {
 			if x.state[i] == 0 {
@@ -98,7 +119,13 @@ func (r *gbnfRule) alternatives() iter.Seq[[]int32] {
 func (x *expander) before(id, element int32, rest expansion) expansion {
 	if element < 0 {
 		next := rest.then(x.after[id])
-		return expansion{steps: 1, depth: 1, mask: min((1+next.steps)*(1+next.steps), saturated)}
+		e := expansion{steps: 1, depth: 1}
+		work := min(next.steps*next.steps, saturated)
+		e.mask[0] = work
+		for i := range maskLevels - 1 {
+			e.mask[i+1] = min(work+next.mask[i], saturated)
+		}
+		return e
 	}
 	e := x.rule[element]
 	e.steps++
@@ -140,8 +167,7 @@ func (x *expander) visit(id int32) error {
 		for _, element := range slices.Backward(seq) {
 			e = x.before(id, element, e)
 		}
-		sum = expansion{sum.steps + e.steps, sum.empty + e.empty, max(sum.depth, e.depth), min(sum.mask+e.mask, saturated)}
-		if sum.steps > maxExpansion || sum.empty > maxExpansion || sum.depth > maxRecursion || sum.mask > maxMaskWork {
+		if sum = sum.plus(e); sum.tooMuch() {
 			return x.tooMuch(id)
 		}
 	}
@@ -238,7 +264,7 @@ func (x *expander) follow() error {
 				}
 			}
 			worst = worst.then(after[c])
-			if worst.steps > maxExpansion || worst.depth > maxRecursion || worst.mask > maxMaskWork {
+			if worst.tooMuch() {
 				return x.tooMuch(p)
 			}
 			most = most.or(worst)

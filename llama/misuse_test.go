@@ -57,7 +57,6 @@ var closedModel = map[string]func(*llama.Model) error{
 	"IsEOG":        func(m *llama.Model) error { m.IsEOG(1); return nil },
 	"LoadLoRA":     func(m *llama.Model) error { _, err := m.LoadLoRA("none"); return err },
 	"Metadata":     func(m *llama.Model) error { m.Metadata(); return nil },
-	"NewGrammar":   func(m *llama.Model) error { _, err := m.NewGrammar("root ::= \"a\"", ""); return err },
 	"NewContext":   func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
 	"NewGrammar":   func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
 	"Path":         func(m *llama.Model) error { m.Path(); return nil },
