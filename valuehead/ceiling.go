@@ -18,6 +18,13 @@ type Ceiling struct {
 	Deviation float64 `json:"deviation"`
 }
 
+// Ceilings are those of all states, and of the quarters of a response, which compare with
+// [Metrics].
+type Ceilings struct {
+	All      Ceiling    `json:"all"`
+	Quarters [4]Ceiling `json:"quarters"`
+}
+
 // OracleCeiling estimates the ceiling of states drawn at random from responses of the
 // policy, by the law of total variance:
 //
@@ -26,7 +33,20 @@ type Ceiling struct {
 // Var(R | s) is estimated without bias from each state's M returns, so the noise of a
 // mean over few continuations does not enter; Var(R) is that of all returns, every state
 // having the same weight.
-func OracleCeiling(states []Rerolled) Ceiling {
+func OracleCeiling(states []Rerolled) Ceilings {
+	var parts [4][]Rerolled
+	for _, s := range states {
+		q := min(max(int(4*s.Position), 0), 3)
+		parts[q] = append(parts[q], s)
+	}
+	c := Ceilings{All: ceiling(states)}
+	for q, part := range parts {
+		c.Quarters[q] = ceiling(part)
+	}
+	return c
+}
+
+func ceiling(states []Rerolled) Ceiling {
 	var within, total, mean, n float64
 	for _, s := range states {
 		if len(s.Returns) < 2 {

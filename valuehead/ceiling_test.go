@@ -20,7 +20,7 @@ func TestOracleCeiling(t *testing.T) {
 			}
 			states = append(states, s)
 		}
-		c := OracleCeiling(states)
+		c := OracleCeiling(states).All
 		if want := 4. / 13; math.Abs(c.R2-want) > 0.015 || math.Abs(c.Deviation-2) > 0.05 || c.States != 20000 {
 			t.Errorf("%d continuations: %+v, want R2 %g and deviation 2", m, c, want)
 		}
@@ -28,12 +28,14 @@ func TestOracleCeiling(t *testing.T) {
 	for name, s := range map[string][]Rerolled{
 		"nothing": nil, "one continuation": {{Returns: []float32{3}}}, "no variation": {{Returns: []float32{3, 3}}, {Returns: []float32{3, 3}}},
 	} {
-		if c := OracleCeiling(s); c.R2 != 0 {
+		if c := OracleCeiling(s).All; c.R2 != 0 {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
-	if c := OracleCeiling([]Rerolled{{Returns: []float32{3, 3}}, {Returns: []float32{5, 5}}}); c.R2 != 1 {
-		t.Errorf("states that decide the return: %+v", c)
+	// States that decide the return late in the response, and say nothing early.
+	c := OracleCeiling([]Rerolled{{0.8, []float32{3, 3}}, {0.99, []float32{5, 5}}, {0, []float32{3, 5}}, {0.2, []float32{3, 5}}})
+	if c.Quarters[3].R2 != 1 || c.Quarters[3].States != 2 || c.Quarters[0].R2 > 0 || c.Quarters[1].States != 0 || c.All.States != 4 {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestTargetsLearnTheValue(t *testing.T) {
 	}
 	for _, target := range Targets {
 		o := TrainOptions{
-			Kind: Recall, Target: target, Hidden: 12, Epochs: 40, Patience: 40, Batch: 200, Rate: 0.01, HeldOut: 0.2, Dropout: -1, WeightDecay: -1,
+			Kind: Recall, Target: target, Hidden: 12, Epochs: 20, Patience: 40, Batch: 100, Rate: 0.01, HeldOut: 0.2, Dropout: -1, WeightDecay: -1,
 			Shape: Shape{Values: -1, Channels: 4, Scan: -1},
 		}
 		if target == FUDGE {
