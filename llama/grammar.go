@@ -26,10 +26,10 @@ const maxGrammarPiece = 4096
 //	err = g.Mask(row.Top, allowed)  // which of the candidates may come next
 //	err = g.Accept(token)           // the one that was chosen
 //
-// A mask takes llama.cpp time in proportion to the candidates and to the alternatives
-// that are open. It is exponential in the length of a token for a grammar that can read
-// the same characters in several ways, as ([a-z] | [a-z0-9])* can; write such
-// grammars without the choice.
+// llama.cpp keeps every reading of a text apart. A grammar that can read the same
+// characters in several ways, as ([a-z] | [a-z0-9])* can, makes a mask slow,
+// exponentially in the length of a token; and if rules that stand in themselves can,
+// in the length of the text. [CheckGrammar] does not see that.
 type Grammar struct {
 	c     *C.ivo_grammar
 	model *Model

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -458,6 +459,28 @@ func TestGrammarClosed(t *testing.T) {
 	}
 	if _, err := m.NewGrammar(`root ::= "a"`, ""); !errors.Is(err, llama.ErrClosed) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Two goroutines with one grammar are told so, and neither crashes.
+func TestGrammarBusy(t *testing.T) {
+	m := load(t, randomModel(t, "llama", 1, nil))
+	g := grammar(t, m, `root ::= [a-z]*`)
+	var both sync.WaitGroup
+	for range 2 {
+		both.Go(func() {
+			for i := range 500 {
+				for _, err := range []error{g.Mask([]int32{firstByte + 'a'}, make([]bool, 1)), g.Accept(firstByte + 'a'), g.Mask([]int32{int32(i % testVocab)}, make([]bool, 1))} {
+					if err != nil && !errors.Is(err, llama.ErrBusy) {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	both.Wait()
+	if !mayCome(t, g, eosToken) {
+		t.Error("the grammar is spoilt")
 	}
 }
 
