@@ -42,9 +42,9 @@ func iterateCommand() *cli.Command {
 			&cli.IntFlag{Name: "beams", Usage: "beams that are evaluated", Value: d.Search.Beams, Category: collect},
 			&cli.IntFlag{Name: "block", Usage: "tokens a block, in collection and evaluation", Value: d.Search.Block, Category: collect},
 			&cli.IntFlag{Name: "parallel", Usage: "sequences at once", Value: d.Parallel, Category: collect},
-			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "those at 3/5 and 4/5 of the depth", Category: head},
-			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: mlp or linear", Value: d.Head.Kind, Category: head},
-			&cli.IntFlag{Name: "hidden", Usage: "hidden units of the MLP", Value: d.Head.Hidden, Category: head},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the one at 3/5 of the depth", Category: head},
+			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Head.Kind, Category: head},
+			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Head.Hidden, Category: head},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Head.Epochs, Category: head},
 			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Head.Rate, Category: head},
 			&cli.BoolFlag{Name: "warm-start", Usage: "train each round's value function on from the one before", Value: d.Head.WarmStart, Category: head},
@@ -126,11 +126,11 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	if _, err := choice(c, "head", map[string]valuehead.Kind{"mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
+	if _, err := choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
 		return nil, err
 	}
-	if o.Head.Hidden < 1 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
-		return nil, usagef(c, "--hidden, --epochs and --lr are positive")
+	if o.Head.Hidden < 0 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
+		return nil, usagef(c, "--epochs and --lr are positive, --hidden is not negative")
 	}
 	if err := o.Validate(); err != nil {
 		return nil, usagef(c, "%v", err)

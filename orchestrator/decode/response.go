@@ -328,6 +328,9 @@ func (r *Request) check(e *engine.Engine, needHead bool) error {
 	if r.Head != nil && !slices.Equal(r.Head.Features().Schema().Layers, e.Params().Layers) {
 		return fmt.Errorf("the head reads layers %v, the engine taps %v (open the engine with the head's layers)", r.Head.Features().Schema().Layers, e.Params().Layers)
 	}
+	if r.Head != nil && r.Head.NeedsPrompt() && !slices.Equal(r.Head.Features().Schema().PromptLayers, e.Params().Layers) {
+		return fmt.Errorf("the head reads layers %v of the prompt and %v of the response (train a head with this version)", r.Head.Features().Schema().PromptLayers, e.Params().Layers)
+	}
 	if r.Head != nil && !slices.Equal(r.Head.Features().Schema().Scalars, Scalars) {
 		return fmt.Errorf("the head reads the token features %q, this ivo makes %q (train a head with this version)", r.Head.Features().Schema().Scalars, Scalars)
 	}

@@ -310,7 +310,7 @@ func (r *run) collect(ctx context.Context, round int, heads []*valuehead.Head) e
 			if err != nil {
 				return err
 			}
-			if err := states.Write(filepath.Join(r.dir, sf), r.schema, nil, shard.States); err != nil {
+			if err := states.Write(filepath.Join(r.dir, sf), r.schema, shard.Prompts, shard.States); err != nil {
 				return err
 			}
 			if err := rollout.WriteTrajectories(filepath.Join(r.dir, tf), shard.Trajectories); err != nil {
@@ -346,45 +346,42 @@ type MeanSD struct {
 }
 
 func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*valuehead.Head, *Metrics, error) {
-	features, err := valuehead.NewFeatures(r.schema, valuehead.FeatureOptions{})
+	features, err := valuehead.NewFeatures(r.schema, valuehead.FeaturesOf(valuehead.Kind(r.o.Head.Kind)))
 	if err != nil {
 		return nil, nil, err
 	}
-	data := valuehead.NewDataset(features)
 	metrics := &Metrics{Round: round}
 	first := 1
 	if r.o.Head.LastRoundOnly {
 		first = round
 	}
-	event := Event{Stage: fmt.Sprintf("round %d: read states", round), Unit: "shards"}
+	var paths []string
+	older := 0 // shards of earlier rounds
 	for k := first; k <= round; k++ {
-		event.Total += len(r.shards(k))
+		older = len(paths)
+		for i := range r.shards(k) {
+			_, sf := shardFiles(k, i)
+			paths = append(paths, filepath.Join(r.dir, sf))
+		}
+	}
+	data, err := openStore(paths, r.schema, features)
+	if err != nil {
+		return nil, nil, err
+	}
+	newest, err := states.OpenSet(paths[older:], r.schema)
+	if err != nil {
+		return nil, nil, err
 	}
 	var sum, squares float64
-	for k := first; k <= round; k++ {
-		for i := range r.shards(k) {
-			if err := ctx.Err(); err != nil {
-				return nil, nil, err
-			}
-			event.Done++
-			r.notify(event)
-			_, sf := shardFiles(k, i)
-			ts, err := states.Read(filepath.Join(r.dir, sf), r.schema)
-			if err != nil {
-				return nil, nil, err
-			}
-			for j := range ts {
-				if err := data.Add(&ts[j]); err != nil {
-					return nil, nil, err
-				}
-				if k == round {
-					v := float64(ts[j].Reward)
-					sum, squares = sum+v, squares+v*v
-					metrics.Trajectories++
-					metrics.Tokens += float64(len(ts[j].Tokens))
-				}
-			}
+	for i := range newest.Len() {
+		t, err := newest.At(i)
+		if err != nil {
+			return nil, nil, err
 		}
+		v := float64(t.Reward)
+		sum, squares = sum+v, squares+v*v
+		metrics.Trajectories++
+		metrics.Tokens += float64(t.Tokens)
 	}
 	n := float64(metrics.Trajectories)
 	metrics.Reward = MeanSD{sum / n, math.Sqrt(max(0, squares/n-sum/n*sum/n))}
@@ -395,7 +392,7 @@ func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*v
 		Seed: r.o.Seed, Progress: func(p valuehead.Progress) {
 			r.notify(Event{
 				Stage: fmt.Sprintf("round %d: train", round), Done: p.Step, Total: p.Steps, Unit: "steps",
-				Note: fmt.Sprintf("loss %.3f, held out %.3f", p.TrainLoss, p.HeldOutLoss),
+				Note: fmt.Sprintf("loss %.3f, held out %.3f, R^2 %.2f", p.TrainLoss, p.HeldOutLoss, p.HeldOutR2),
 			})
 		},
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // Options say what a run does. They are stored in the run directory, resolved; a run
@@ -58,8 +59,8 @@ type Inputs struct {
 
 // Head says how value functions are trained.
 type Head struct {
-	Kind   string  `yaml:"kind"`   // mlp or linear
-	Hidden int     `yaml:"hidden"` // units of the MLP's hidden layer
+	Kind   string  `yaml:"kind"`   // recall, mlp or linear
+	Hidden int     `yaml:"hidden"` // units of the hidden layer; 0 for the kind's own
 	Epochs int     `yaml:"epochs"`
 	Rate   float64 `yaml:"rate"`
 	// WarmStart trains a later round's head on from the one before; otherwise every
@@ -76,8 +77,8 @@ func Defaults(layers int) Options {
 		Rounds: 2, Samples: 4, ShardPrompts: 50, MaxTokens: 128, Seed: 1, Reward: "gold",
 		Sampling: decode.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
-		Layers: []int{layers * 3 / 5, layers * 4 / 5},
-		Head:   Head{Kind: "mlp", Hidden: 192, Epochs: 5, Rate: 0.002},
+		Layers: []int{layers * 3 / 5},
+		Head:   Head{Kind: string(valuehead.Recall), Epochs: 5, Rate: 0.002},
 		Ctx:    4096, Parallel: 32,
 	}
 }

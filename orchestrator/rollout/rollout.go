@@ -41,15 +41,17 @@ type Trajectory struct {
 type Shard struct {
 	Trajectories []Trajectory
 	States       []states.Trajectory
+	Prompts      []states.Prompt
 }
 
-// Schema describes the states that an engine of this model with these layers yields.
+// Schema describes the states that an engine of this model with these layers yields, the
+// prompts' own among them.
 func Schema(m *llama.Model, layers []int) (states.Schema, error) {
 	fp, err := m.Fingerprint()
 	if err != nil {
 		return states.Schema{}, err
 	}
-	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: decode.Scalars}, nil
+	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: decode.Scalars, Prompts: true, PromptLayers: layers}, nil
 }
 
 // Collect draws samples responses to each prompt by the policy and scores them.
@@ -62,7 +64,7 @@ func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []reward.P
 			return nil, fmt.Errorf("prompt %s: %w", prompt.ID, err)
 		}
 		req := decode.Request{
-			Prompt: tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Head: p.Head, Record: true,
+			Prompt: tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Head: p.Head, Record: true, RecordPrompt: true,
 			Key: decode.Key(seed, round, prompt.ID, 0),
 		}
 		responses[i] = make([]decode.Response, samples)
@@ -103,6 +105,9 @@ func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []reward.P
 	}
 	shard := &Shard{}
 	for i, rs := range responses {
+		own := *rs[0].Prompt
+		own.ID = prompts[i].ID
+		shard.Prompts = append(shard.Prompts, own)
 		for k, r := range rs {
 			reward := rewards[len(shard.States)]
 			shard.Trajectories = append(shard.Trajectories, Trajectory{
