@@ -74,6 +74,9 @@ func (m *Model) checkLoRA(f *gguf.File) error {
 	}
 	pairs := make(map[string][2][]uint64)
 	for _, t := range f.Tensors {
+		if slices.Contains(noWeights, t.Type) {
+			return fmt.Errorf("tensor %q is of type %v, in which no weights are stored", t.Name, t.Type)
+		}
 		name, isA := strings.CutSuffix(t.Name, ".lora_a")
 		half := 0
 		if !isA {
@@ -98,11 +101,15 @@ func (m *Model) checkLoRA(f *gguf.File) error {
 			return fmt.Errorf("the model has no tensor %q", name)
 		case a == nil || b == nil:
 			return fmt.Errorf("tensor %q has one half of a pair only", name)
-		case len(w) != 2 || len(a) != 2 || len(b) != 2 || a[1] != b[0]:
+		case len(w) != 2 || len(a) != 2 || len(b) != 2:
 			return fmt.Errorf("tensor %q: %v and %v are no low-rank pair for %v", name, a, b, w)
-		case name == "token_embd.weight" && (a[0] != w[1] || b[1] != w[0]): // looked up, not multiplied: the pair is transposed
-			return fmt.Errorf("tensor %q: %v and %v do not fit the model's %v", name, a, b, w)
-		case name != "token_embd.weight" && (a[0] != w[0] || b[1] != w[1]):
+		case name == "token_embd.weight": // looked up, not multiplied: its A holds a row a token
+			if a[0] != b[0] || a[1] != w[1] || b[1] != w[0] {
+				return fmt.Errorf("tensor %q: %v and %v do not fit the model's %v", name, a, b, w)
+			}
+		case a[1] != b[0]:
+			return fmt.Errorf("tensor %q: %v and %v are no low-rank pair for %v", name, a, b, w)
+		case a[0] != w[0] || b[1] != w[1]:
 			return fmt.Errorf("tensor %q: %v and %v do not fit the model's %v", name, a, b, w)
 		}
 	}
