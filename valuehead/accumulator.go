@@ -81,9 +81,8 @@ func (a *Accumulator) ahead(scalars []float32) {
 // [Schema.Width], and its scalar features, [len(Schema.Scalars)].
 func (a *Accumulator) Push(hidden, scalars []float32) error {
 	f := a.f
-	if len(hidden) != f.schema.Width || len(scalars) != len(f.schema.Scalars) {
-		return fmt.Errorf("valuehead: a token of %d hidden floats and %d scalars, want %d and %d (decode with the layers the head was trained on)",
-			len(hidden), len(scalars), f.schema.Width, len(f.schema.Scalars))
+	if err := f.check(hidden, scalars); err != nil {
+		return err
 	}
 	a.t++
 	copy(a.before, a.hidden)
@@ -100,6 +99,15 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 		}
 	}
 	a.pushScalars(scalars)
+	return nil
+}
+
+// check reports whether raw rows of a token fit the schema.
+func (f *Features) check(hidden, scalars []float32) error {
+	if len(hidden) != f.schema.Width || len(scalars) != len(f.schema.Scalars) {
+		return fmt.Errorf("valuehead: a token of %d hidden floats and %d scalars, want %d and %d (decode with the layers the head was trained on)",
+			len(hidden), len(scalars), f.schema.Width, len(f.schema.Scalars))
+	}
 	return nil
 }
 

@@ -109,6 +109,11 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 	if err := h.check(memories, Reading{}, n); err != nil {
 		return err
 	}
+	for i := range memories { // before any of them changes
+		if err := h.features.check(hidden[i], scalars[i]); err != nil {
+			return err
+		}
+	}
 	for i, m := range memories {
 		if err := m.acc.Push(hidden[i], scalars[i]); err != nil {
 			return err

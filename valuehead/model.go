@@ -112,7 +112,7 @@ type scratch struct {
 	used int
 }
 
-// rows returns n floats of the scratch's own memory, valid until rewind. They are not
+// floats returns n floats of the scratch's own memory, valid until rewind. They are not
 // cleared.
 func (s *scratch) floats(n int) []float32 {
 	if s.used+n > len(s.pool) {

@@ -69,7 +69,7 @@ func (t *trainer) run(ctx context.Context, held []entry) (*Report, error) {
 	var batch []Example
 	for epoch := range o.Epochs {
 		rng := rand.New(rand.NewPCG(o.Seed, uint64(epoch)+1))
-		total, seen, b := 0.0, 0, 0
+		total, updates, seen, b := 0.0, 0, 0, 0
 		update := func() error {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -81,9 +81,10 @@ func (t *trainer) run(ctx context.Context, held []entry) (*Report, error) {
 			}
 			batch = batch[:0]
 			total += loss
+			updates++
 			b++
 			p.Step++
-			p.TrainLoss = total / float64(b)
+			p.TrainLoss = total / float64(updates)
 			tell()
 			return nil
 		}
