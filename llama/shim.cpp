@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #ifndef _WIN32
@@ -29,9 +30,17 @@ void log_line(enum ggml_log_level level, const char * text, void *) {
     }
 }
 
+// of_kernel says whether an assertion, which begins with its file's name, may be one of
+// ggml's kernels.
+bool of_kernel(const char * what) {
+    const std::string path(what, strcspn(what, ":"));
+    const std::string file = path.substr(path.find_last_of('/') + 1);
+    return file.rfind("llama", 0) != 0 && file.rfind("ggml-backend", 0) != 0;
+}
+
 // Where llama.cpp would end the process, ggml calls this first.
 void on_abort(const char * what) {
-    if (guards > 0) {
+    if (guards == guarding::all || (guards == guarding::all_but_kernels && !of_kernel(what))) {
         throw gave_up(what);
     }
     fprintf(stderr, "%s\n", what);

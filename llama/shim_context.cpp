@@ -128,7 +128,7 @@ int32_t decode_range(ivo_context * c, int32_t first, int32_t end, int32_t n_outp
     batch.n_seq_id = s->n_seq_id.data() + first;
     batch.seq_id = s->seq_ptr.data() + first;
     batch.logits = c->output + first;
-    const guard off(false); // thrown past worker threads, a failed assertion would leave them waiting for ever
+    const guard workers(guarding::all_but_kernels);
     return llama_decode(s->ctx, batch);
 }
 

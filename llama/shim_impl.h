@@ -25,22 +25,25 @@ extern "C" bool ivoProgress(uintptr_t handle, float progress);
 inline void log_text(const char * what) { ivoLog(GGML_LOG_LEVEL_ERROR, const_cast<char *>(what)); }
 
 // What llama.cpp asserts on and Go did not refuse: on a thread that is inside guarded,
-// it is thrown instead of ending the process. Elsewhere nobody could catch it.
+// it is thrown instead of ending the process. Elsewhere nobody could catch it. In a decode
+// an assertion of ggml's kernels is not thrown: the worker threads would wait for ever.
 struct gave_up : std::runtime_error {
     explicit gave_up(const char * what) : std::runtime_error(std::string("llama.cpp gave up: ") + what) {}
 };
 
-inline thread_local int guards = 0;
+enum class guarding { nothing, all_but_kernels, all };
+
+inline thread_local guarding guards = guarding::nothing;
 
 struct guard {
-    const int outer = guards;
-    explicit guard(bool on) { guards = on ? outer + 1 : 0; }
+    const guarding outer = guards;
+    explicit guard(guarding g) { guards = g; }
     ~guard() { guards = outer; }
 };
 
 // guarded runs f and turns an exception into a logged error and the value fallback.
 template <class F, class T> T guarded(T fallback, F f) {
-    const guard on(true);
+    const guard on(guarding::all);
     try {
         return f();
     } catch (const std::exception & e) {
