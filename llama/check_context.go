@@ -1,0 +1,56 @@
+package llama
+
+import "math"
+
+// positions is the number of positions that the model has learned an embedding for,
+// 0 if it computes them.
+func (m *Model) positions() int32 {
+	if t, ok := findTensor(m.head, "position_embd.weight"); ok && len(t.Shape) > 1 {
+		return int32(min(t.Shape[1], math.MaxInt32))
+	}
+	return 0
+}
+
+// cacheBytes is the least memory that a context's KV cache takes: layers with a
+// sliding window, or without attention, need less, so only those sure to hold all
+// cells are counted.
+func (m *Model) cacheBytes(p ContextParams) float64 {
+	bytes := func(t CacheType) float64 {
+		return map[CacheType]float64{CacheF16: 2, CacheF32: 4, CacheQ8_0: 34.0 / 32}[t]
+	}
+	arch := m.info.Architecture
+	heads := float64(m.info.KVHeads * m.info.Layers)
+	switch v := m.head.Value(arch + ".attention.head_count_kv").(type) {
+	case []int32:
+		heads = 0
+		for _, n := range v {
+			heads += float64(n)
+		}
+	case []uint32:
+		heads = 0
+		for _, n := range v {
+			heads += float64(n)
+		}
+	default:
+		if m.info.Recurrent {
+			heads = 0
+		}
+	}
+	if window, _ := m.head.Int(arch + ".attention.sliding_window"); window > 0 {
+		heads = 0
+	}
+	cells := float64(max(p.Ctx, 256))
+	return cells * heads * (float64(m.headWidth("key"))*bytes(p.CacheK) + float64(m.headWidth("value"))*bytes(p.CacheV))
+}
+
+// checkMemory refuses a context whose KV cache no memory of this machine can hold.
+func (m *Model) checkMemory(op string, p ContextParams) error {
+	total := 0.0
+	for _, d := range Devices() {
+		total += float64(d.Total)
+	}
+	if need := m.cacheBytes(p); total > 0 && need > total {
+		return failf(op, "lower -c", "the KV cache of %d tokens takes %.0f GiB, this machine has %.0f", p.Ctx, need/(1<<30), total/(1<<30))
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+//go:build !llama_system
+
+package llama
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// hasHeads says whether an architecture has attention heads in some layer (those that
+// have not: llm_arch_is_recurrent).
+func hasHeads(arch string) bool {
+	return !slices.Contains([]string{"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}, arch)
+}
+
+// noMemory are the architectures that it gives no KV cache: encoders, and those that
+// denoise a whole text at once. Some of their graphs read tensors that loading does not
+// insist on.
+var noMemory = []string{"bert", "jina-bert-v2", "jina-bert-v3", "nomic-bert", "nomic-bert-moe", "neo-bert", "wavtokenizer-dec", "gemma-embedding",
+	"dream", "llada", "llada-moe", "rnd1"}
+
+// maxDims is the number of dimensions beyond which choosing a tensor's buffer would
+// fail an assertion, before its shape is compared.
+func maxDims(name string) int {
+	switch {
+	case strings.Contains(name, "exps."):
+		return 3
+	case strings.Contains(name, "attn_k_b."), strings.Contains(name, "attn_v_b."): // of multi-head latent attention: a matrix a head
+		return 3
+	case name == "token_embd.weight", name == "position_embd.weight", name == "output.weight", layerMatrix.MatchString(name):
+		return 2
+	}
+	return 4
+}
+
+var layerMatrix = regexp.MustCompile(`^blk\.\d+\.(attn|ffn|ssm)_`)
+
+// What the embedded llama.cpp takes for granted of an architecture without asking for it.
+var (
+	// integers that it divides by: one of those between bars must be there and not 0
+	divisors = map[string][]string{
+		"mamba2": {"ssm.group_count", "ssm.time_step_rank"}, "granitehybrid": {"ssm.group_count", "ssm.time_step_rank"},
+		"nemotron_h": {"ssm.group_count", "ssm.time_step_rank", "expert_used_count|expert_feed_forward_length"}, "nemotron_h_moe": {"ssm.group_count", "ssm.time_step_rank", "expert_used_count|expert_feed_forward_length"},
+		"falcon-h1": {"ssm.group_count", "ssm.time_step_rank"}, "plamo2": {"ssm.time_step_rank"}, "jamba": {"ssm.time_step_rank"},
+		"qwen3next": {"ssm.group_count", "ssm.time_step_rank", "expert_used_count|expert_feed_forward_length"}, "afmoe": {"attention.sliding_window"},
+		"ernie4_5-moe": {"interleave_moe_layer_step"}, "rwkv6": {"wkv.head_size"}, "rwkv7": {"wkv.head_size"},
+		"rwkv6qwen2": {"wkv.head_size", "attention.head_count_kv"}, "arwkv7": {"wkv.head_size"},
+	}
+	// tensors of every layer (%d) or of the model that have no substitute
+	needed = map[string][]string{
+		"qwen2vl":   {"blk.%d.attn_q.bias", "blk.%d.attn_k.bias", "blk.%d.attn_v.bias"},
+		"phi3":      {"blk.%d.attn_qkv.weight"},
+		"phimoe":    {"blk.%d.attn_qkv.weight"},
+		"solar":     {"output.weight"},
+		"falcon-h1": {"blk.%d.ssm_conv1d.bias"},
+	}
+)

@@ -1,0 +1,14 @@
+//go:build llama_system
+
+package llama
+
+// A system's llama.cpp may be of any age: what its architectures take for granted is not
+// known.
+var (
+	divisors, needed map[string][]string
+	noMemory         []string
+)
+
+func hasHeads(string) bool { return false }
+
+func maxDims(string) int { return 4 }
