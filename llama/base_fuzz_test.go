@@ -3,6 +3,7 @@ package llama_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
@@ -22,6 +23,28 @@ const (
 // fuzzBases are the names that fuzzModel knows.
 var fuzzBases = []string{"llama", "qwen2", "bpe", "moe", "gpt2", "gemma2", "mamba", "wpm", "ugm", "rwkv", "plamo2", "none", "tied"}
 
+// adapterBase is not a model but a LoRA adapter for the one called llama.
+const adapterBase = "adapter"
+
+// mutatedBases are all that the mutations damage.
+var mutatedBases = append(slices.Clone(fuzzBases), adapterBase)
+
+func fuzzAdapter() ([]gguf.KV, []gguf.Tensor) {
+	const rank = 4
+	w := &weights{rng: newRand()}
+	_, vocab := fuzzVocabulary("llama")
+	w.add("blk.0.attn_q.weight.lora_a", fuzzWidth, rank)
+	w.add("blk.0.attn_q.weight.lora_b", rank, fuzzWidth)
+	w.add("blk.1.ffn_down.weight.lora_a", fuzzFF, rank)
+	w.add("blk.1.ffn_down.weight.lora_b", rank, fuzzWidth)
+	w.add("token_embd.weight.lora_a", rank, vocab) // looked up: a row a token
+	w.add("token_embd.weight.lora_b", rank, fuzzWidth)
+	return []gguf.KV{
+		{Key: "general.type", Value: "adapter"}, {Key: "general.architecture", Value: "llama"}, {Key: "adapter.type", Value: "lora"},
+		{Key: "adapter.lora.alpha", Value: float32(8)}, {Key: "adapter.lora.task_name", Value: "x"},
+	}, w.tensors
+}
+
 // fuzzModel builds an undamaged model.
 func fuzzModel(base string) ([]gguf.KV, []gguf.Tensor) {
 	arch, tokenizer := "llama", "llama"
@@ -36,7 +59,7 @@ func fuzzModel(base string) ([]gguf.KV, []gguf.Tensor) {
 	}
 	vocab, size := fuzzVocabulary(tokenizer)
 
-	w := &weights{rng: rand.New(rand.NewPCG(9, 9))}
+	w := &weights{rng: newRand()}
 	kvs := []gguf.KV{
 		{Key: "general.architecture", Value: arch},
 		{Key: "general.name", Value: base},

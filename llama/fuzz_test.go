@@ -130,10 +130,13 @@ func decodeSome(m *llama.Model, p llama.ContextParams) error {
 }
 
 // exerciseBytes writes a file and exercises it.
-func exerciseBytes(dir string, file []byte, seed uint64) (outcome, error) {
+func exerciseBytes(dir, base string, file []byte, seed uint64) (outcome, error) {
 	path := filepath.Join(dir, "fuzz.gguf")
 	if err := os.WriteFile(path, file, 0o644); err != nil {
 		return refused, err
+	}
+	if base == adapterBase {
+		return exerciseAdapter(dir, path)
 	}
 	p := llama.ModelParams{VocabOnly: seed%16 == 0, NoMmap: seed%3 == 0, CheckTensors: seed%5 == 0}
 	var layers []int
@@ -141,6 +144,45 @@ func exerciseBytes(dir string, file []byte, seed uint64) (outcome, error) {
 		layers = []int{0, fuzzLayers}
 	}
 	return exercise(path, p, layers)
+}
+
+// exerciseAdapter loads a LoRA adapter for the undamaged llama base and decodes with it.
+func exerciseAdapter(dir, path string) (far outcome, bad error) {
+	model := filepath.Join(dir, "base.gguf")
+	if _, err := os.Stat(model); err != nil {
+		if err := os.WriteFile(model, rawBase("llama").bytes(), 0o644); err != nil {
+			return refused, err
+		}
+	}
+	m, err := llama.Load(model, llama.ModelParams{})
+	if err != nil {
+		return refused, err
+	}
+	defer m.Close()
+	lora, err := m.LoadLoRA(path)
+	if err != nil {
+		if strings.Contains(err.Error(), "llama.cpp gave up") {
+			bad = err
+		}
+		return refused, bad
+	}
+	c, err := m.NewContext(llama.ContextParams{Threads: 1})
+	if err != nil {
+		return refused, err
+	}
+	defer c.Close()
+	if err := c.SetLoRA(llama.LoRAScale{LoRA: lora, Scale: 0.5}); err != nil {
+		return loaded, nil
+	}
+	for i := range int32(3) {
+		if _, err := c.Add(i, i, 0, true, 0); err != nil {
+			return loaded, err
+		}
+	}
+	if err := c.Decode(); err != nil {
+		return loaded, nil
+	}
+	return decoded, nil
 }
 
 // Every undamaged base loads and decodes: otherwise the mutations would test nothing.
@@ -152,7 +194,7 @@ func TestFuzzBases(t *testing.T) {
 		}
 		if f, err := gguf.Read(path); err != nil {
 			t.Errorf("%s: %v", base, err)
-		} else if kvs, _ := fuzzModel(base); base != "lab" && len(f.KVs) != len(kvs) {
+		} else if kvs, _ := fuzzModel(base); len(f.KVs) != len(kvs) {
 			t.Errorf("%s: %d entries", base, len(f.KVs))
 		}
 		if far, err := exercise(path, llama.ModelParams{}, nil); err != nil || far != decoded && base != "mamba" { // its memory cannot be trimmed
@@ -165,15 +207,26 @@ func TestFuzzBases(t *testing.T) {
 	}
 }
 
+// The undamaged adapter changes what is decoded.
+func TestFuzzAdapter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := os.WriteFile(path, rawBase(adapterBase).bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if far, err := exerciseAdapter(t.TempDir(), path); far != decoded || err != nil {
+		t.Errorf("outcome %d, %v", far, err)
+	}
+}
+
 // FuzzLoad damages a base by a seed's mutations and then writes single bytes: each
 // four bytes of patch are an offset and a value.
 func FuzzLoad(f *testing.F) {
-	for i := range fuzzBases {
+	for i := range mutatedBases {
 		f.Add(uint8(i), uint64(0), []byte{})
 		f.Add(uint8(i), uint64(i+1), []byte{8, 0, 0, 1})
 	}
 	f.Fuzz(func(t *testing.T, base uint8, seed uint64, patch []byte) {
-		name := fuzzBases[int(base)%len(fuzzBases)]
+		name := mutatedBases[int(base)%len(mutatedBases)]
 		file := rawBase(name).bytes()
 		what := "nothing"
 		if seed != 0 {
@@ -184,7 +237,7 @@ func FuzzLoad(f *testing.F) {
 			file[at%len(file)] = patch[3]
 			patch = patch[4:]
 		}
-		if _, err := exerciseBytes(t.TempDir(), file, seed); err != nil {
+		if _, err := exerciseBytes(t.TempDir(), name, file, seed); err != nil {
 			t.Errorf("%s: %s: %v", name, what, err)
 		}
 	})
@@ -195,7 +248,8 @@ const mutationsEnv = "IVO_MUTATIONS"
 
 // TestMutations loads damaged files in child processes: one that dies names the seed
 // and what the damage was. IVO_MUTATIONS=from:to runs these seeds in this process, to
-// reproduce one; IVO_MUTATIONS_COUNT and _START choose how many seeds and from where.
+// reproduce one; IVO_MUTATIONS_COUNT and _START choose how many seeds and from where, and
+// IVO_MUTATIONS_GROWN damages the models of TestArchitectures, a hundred times each.
 func TestMutations(t *testing.T) {
 	if seeds := os.Getenv(mutationsEnv); seeds != "" {
 		runMutations(t, seeds)
@@ -280,16 +334,20 @@ func runMutations(t *testing.T, seeds string) {
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
+	grown := os.Getenv("IVO_MUTATIONS_GROWN") != ""
 	limitMemory(8 << 30)
 	var count [decoded + 1]int
 	dir := t.TempDir()
 	for seed := from; seed < to; seed++ {
-		base := fuzzBases[seed%len(fuzzBases)]
+		base := mutatedBases[seed%len(mutatedBases)]
+		if grown {
+			base = "grown " + architectures[seed/100%len(architectures)]
+		}
 		file, what := mutate(base, uint64(seed))
 		fmt.Printf("mutation %d %s: %s\n", seed, base, strings.ReplaceAll(what, "\n", `\n`))
-		far, err := exerciseBytes(dir, file, uint64(seed))
+		far, err := exerciseBytes(dir, base, file, uint64(seed))
 		count[far]++
-		if err != nil {
+		if err != nil && !grown { // an architecture may assert on its own numbers, if that comes back as an error
 			fmt.Printf("finding %d %s: %s: %v\n", seed, base, strings.ReplaceAll(what, "\n", `\n`), err)
 		}
 		if peak := peakMemory(); peak > 1<<30 {

@@ -27,6 +27,11 @@ var mutations = []mutation{
 func mutate(base string, seed uint64) (file []byte, what string) {
 	rng := rand.New(rand.NewPCG(seed, 0xbad))
 	f := rawBase(base)
+	if arch, ok := strings.CutPrefix(base, "grown "); ok {
+		if f = rawGrown(arch); f == nil {
+			return nil, "not grown"
+		}
+	}
 	var done []string
 	for range 1 + rng.IntN(3)*rng.IntN(2) {
 		done = append(done, mutations[rng.IntN(len(mutations))](rng, f))
@@ -175,7 +180,7 @@ func (f *rawFile) architecture() string {
 func mutateArray(rng *rand.Rand, f *rawFile) string {
 	var arrays []int
 	for i, kv := range f.kvs {
-		if kv.typ == gguf.Array {
+		if kv.typ == gguf.Array && len(kv.value) >= 12 {
 			arrays = append(arrays, i)
 		}
 	}
@@ -413,7 +418,7 @@ func mutateContainer(rng *rand.Rand, f *rawFile) string {
 // mutateText lies about the length of a string, or about an entry's type.
 func mutateText(rng *rand.Rand, f *rawFile) string {
 	kv := &f.kvs[rng.IntN(len(f.kvs))]
-	if kv.typ == gguf.String && rng.IntN(2) == 0 {
+	if kv.typ == gguf.String && len(kv.value) >= 8 && rng.IntN(2) == 0 {
 		kv.value = slices.Concat(le(pick(rng, numbers)), kv.value[8:])
 		return kv.key + " claims another length"
 	}

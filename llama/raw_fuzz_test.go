@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"sync"
 
@@ -125,6 +126,7 @@ var rawBases = sync.OnceValue(func() map[string]rawFile {
 	for _, name := range fuzzBases {
 		bases[name] = newRaw(fuzzModel(name))
 	}
+	bases[adapterBase] = newRaw(fuzzAdapter())
 	return bases
 })
 
@@ -212,5 +214,17 @@ func (t *rawTensor) fill() {
 	copy(data, t.data)
 	t.data = data
 }
+
+// random is fill with random weights.
+func (t *rawTensor) random() {
+	t.data = nil
+	t.fill()
+	rng := newRand()
+	for i := 0; i+4 <= len(t.data); i += 4 {
+		copy(t.data[i:], le(float32(0.2*rng.NormFloat64())))
+	}
+}
+
+func newRand() *rand.Rand { return rand.New(rand.NewPCG(9, 9)) }
 
 var nan32 = math.Float32frombits(0x7fc00000)
