@@ -19,7 +19,7 @@ type TrainOptions struct {
 	Target      Target  // default MonteCarloReturn
 	Lambda      float64 // of TDLambda; default 0.95
 	Dropout     float64 // of hidden layers; default 0.3, of Recall 0.1
-	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 8
+	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 5
 	Batch       int     // states in a minibatch, at least; default 1024
 	Rate        float64 // peak learning rate of AdamW; default 0.002
 	WeightDecay float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1, of Recall 0.1
@@ -79,7 +79,7 @@ func (o *TrainOptions) defaults() {
 	}
 	dropout, decay, epochs := 0.3, 1.0, 4
 	if o.Kind == Recall {
-		dropout, decay, epochs = 0.1, 0.1, 8
+		dropout, decay, epochs = 0.1, 0.1, 5
 	}
 	set(&o.Dropout, dropout)
 	set(&o.WeightDecay, decay)
