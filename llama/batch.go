@@ -14,7 +14,7 @@ import (
 
 // Add appends a token to the next batch: its id, its position in the sequence, and
 // whether its row is wanted. temp is the temperature of [Row.LSET]; 0 means 1. It returns the
-// index of the output row, -1 without output.
+// index of the output row, -1 without output. It fills llama_batch; nothing is computed yet.
 func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int, err error) {
 	if err := c.enter(addOp); err != nil {
 		return -1, err
@@ -204,7 +204,7 @@ func view(p *C.float, i, n int) []float32 {
 }
 
 // BareLoop decodes len(tokens)/n batches that each extend n sequences by one token,
-// tokens [steps][n], from position pos on, entirely in C: the floor that the Go side's
+// tokens [steps][n], from position pos on, entirely in C (llama_decode): the floor that the Go side's
 // speed is measured against. The sequences must hold pos tokens each.
 func (c *Context) BareLoop(tokens []int32, n, pos int) error {
 	const op = "bare loop"

@@ -291,7 +291,7 @@ func (c *Context) Params() ContextParams { return c.params }
 // Model is the model the context belongs to.
 func (c *Context) Model() *Model { return c.model }
 
-// Close frees the context. A second Close does nothing.
+// Close frees the context (llama_free). A second Close does nothing.
 func (c *Context) Close() error {
 	if !c.using.TryLock() {
 		return &Error{Op: "close context", Err: ErrBusy, Hint: "end the call under way first: Abort ends a decode"}
@@ -337,7 +337,7 @@ func (c *Context) enterToRead(op string) error {
 func (c *Context) leaveRead() { c.using.RUnlock() }
 
 // Abort makes the decode under way, and every later one until Abort(false), return
-// [ErrAborted]. It may be called from any goroutine.
+// [ErrAborted] (llama_context_params.abort_callback). It may be called from any goroutine.
 func (c *Context) Abort(stop bool) {
 	c.aborting.Lock()
 	defer c.aborting.Unlock()

@@ -292,7 +292,7 @@ func (m *Model) enter(op string) error {
 
 func (m *Model) leave() { m.using.RUnlock() }
 
-// Info describes the model.
+// Info describes the model (llama_model_desc, llama_model_n_embd and their like).
 func (m *Model) Info() ModelInfo { return m.info }
 
 // Path is the file the model was loaded from.

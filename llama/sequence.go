@@ -60,7 +60,7 @@ func (c *Context) Trim(seq, from int32) error {
 	return nil
 }
 
-// Drop empties a sequence.
+// Drop empties a sequence (llama_memory_seq_rm).
 func (c *Context) Drop(seq int32) error { return c.Trim(seq, 0) }
 
 // Len is the number of tokens of a sequence (llama_memory_seq_pos_max + 1).

@@ -71,7 +71,7 @@ type Token struct {
 	Attr  TokenAttr
 }
 
-// Special are the special tokens of the vocabulary.
+// Special are the special tokens of the vocabulary; see [SpecialTokens] for the functions.
 func (m *Model) Special() SpecialTokens { return m.tok.special }
 
 // VocabType is the kind of the model's tokenizer (llama_vocab_type).
@@ -95,13 +95,13 @@ func (m *Model) Token(token int32) (Token, error) {
 	return Token{C.GoString(t.text), float32(t.score), TokenAttr(t.attr)}, nil
 }
 
-// BOS is the begin-of-sequence token, -1 if there is none.
+// BOS is the begin-of-sequence token, -1 if there is none (llama_vocab_bos).
 func (m *Model) BOS() int32 { return m.tok.special.BOS }
 
-// EOS is the end-of-sequence token, -1 if there is none.
+// EOS is the end-of-sequence token, -1 if there is none (llama_vocab_eos).
 func (m *Model) EOS() int32 { return m.tok.special.EOS }
 
-// EOT is the end-of-turn token, -1 if there is none.
+// EOT is the end-of-turn token, -1 if there is none (llama_vocab_eot).
 func (m *Model) EOT() int32 { return m.tok.special.EOT }
 
 // AddBOS says whether the model wants its BOS token before a prompt
