@@ -11,7 +11,7 @@ import (
 const (
 	maxGrammarText     = 1 << 20 // bytes
 	maxGrammarNesting  = 128     // parentheses in parentheses
-	maxGrammarElements = 1 << 20 // of all rules, once repetitions are written out
+	maxGrammarElements = 1 << 19 // of all rules, once repetitions are written out
 )
 
 // Elements of a rule's body: the ids of other rules, the ends of alternatives, and below
@@ -283,8 +283,7 @@ func (p *gbnfParser) grow(n int) bool {
 func (p *gbnfParser) sequence(body []int32, rule string, nested bool) []int32 {
 	item, made := len(body), 1 // where the last item begins, and of how many rules it is made
 	for p.pos < len(p.text) {
-		at, from := p.pos, len(body)
-		made1 := 1
+		at, from, rules := p.pos, len(body), 1
 		switch c := p.peek(0); {
 		case c == '"':
 			body = p.literal(body)
@@ -307,7 +306,7 @@ func (p *gbnfParser) sequence(body []int32, rule string, nested bool) []int32 {
 		case c == '(':
 			before := len(p.rules)
 			id := p.group(rule)
-			made1 = len(p.rules) - before
+			rules = len(p.rules) - before
 			body = append(body, id)
 		case c == '*' || c == '+' || c == '?' || c == '{':
 			least, most := p.times(nested)
@@ -324,7 +323,7 @@ func (p *gbnfParser) sequence(body []int32, rule string, nested bool) []int32 {
 		default:
 			return body
 		}
-		item, made = from, made1
+		item, made = from, rules
 		p.grow(size(body[from:]))
 		p.space(nested)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"regexp"
@@ -413,6 +414,28 @@ func TestGrammarClone(t *testing.T) {
 	}
 	if !mayCome(t, g, eosToken) {
 		t.Error("closing the clone closed the grammar")
+	}
+}
+
+// llama.cpp survives the largest grammars that are taken.
+func TestGrammarLargest(t *testing.T) {
+	m := load(t, randomModel(t, "llama", 1, nil))
+	for name, text := range map[string]string{
+		"a chain":             "root ::= r0\n" + numbered(2800, func(i int) string { return fmt.Sprintf("r%d ::= r%d\n", i, i+1) }) + `r2800 ::= "x"`,
+		"a chain, last first": `r0 ::= "x"` + "\n" + numbered(2800, func(i int) string { return fmt.Sprintf("r%d ::= r%d\n", i+1, i) }) + "root ::= r2800",
+		"alternatives":        `root ::= "x"` + strings.Repeat(` | "x"`, 10000),
+		"parentheses":         "root ::= " + strings.Repeat("(", 128) + `"x"` + strings.Repeat(")", 128),
+		"optional parts":      "root ::= " + strings.Repeat(`"x"? `, 40),
+		"repetitions":         `root ::= "x" ("a" ` + strings.Repeat(`"a"{1999} `, 250) + `)`,
+	} {
+		g := grammar(t, m, text)
+		h := clone(t, g)
+		if err := h.Accept(firstByte + 'x'); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := g.Accept(firstByte + 'y'); err == nil {
+			t.Errorf("%s: y", name)
+		}
 	}
 }
 
