@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -338,5 +340,33 @@ func TestModelGoroutines(t *testing.T) {
 		for m.Close() != nil { // contexts are open
 		}
 		wg.Wait()
+	}
+}
+
+// A word of a hundred thousand characters tokenizes, and so do as many spaces:
+// llama.cpp's regular expressions recurse over them.
+func TestLongRuns(t *testing.T) {
+	for _, pre := range []string{"qwen2", "tekken", "deepseek-v3", "falcon", "bloom", "llama-bpe"} {
+		f := rawBase("bpe")
+		f.set("tokenizer.ggml.pre", pre)
+		path := filepath.Join(t.TempDir(), pre)
+		if err := os.WriteFile(path, f.bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		m := load(t, path)
+		for _, unit := range []string{"a", "A", "7", " ", "\n", "!", "é", "水", "\u3000", " \u3000"} {
+			text := strings.Repeat(unit, 100_000/len(unit))
+			tokens, err := m.Tokenize(text, false, false)
+			if err != nil {
+				t.Errorf("%s, %q: %v", pre, unit, err)
+				continue
+			}
+			if got, err := m.Detokenize(tokens, false); err != nil || got != text {
+				t.Errorf("%s, %q: %d bytes came back as %d, %v", pre, unit, len(text), len(got), err)
+			}
+		}
+		if _, err := m.Tokenize(strings.Repeat("a", 1<<21), false, false); err == nil {
+			t.Errorf("%s: a word of 2 MiB gave no error", pre)
+		}
 	}
 }

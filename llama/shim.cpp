@@ -12,6 +12,7 @@
 
 #ifndef _WIN32
 #include <dlfcn.h>
+#include <pthread.h>
 #endif
 
 namespace {
@@ -28,6 +29,22 @@ void log_line(enum ggml_log_level level, const char * text, void *) {
             throw std::runtime_error("cancelled"); // llama_model_quantize catches it and cleans up
         }
     }
+}
+
+// on_stack runs f on a thread with a stack of the given size; false if there is none.
+template <class F> bool on_stack(size_t size, F f) {
+#ifdef _WIN32
+    f();
+    return true;
+#else
+    pthread_attr_t attr;
+    pthread_t thread;
+    pthread_attr_init(&attr);
+    const bool ok = pthread_attr_setstacksize(&attr, size) == 0 &&
+        pthread_create(&thread, &attr, [](void * f) -> void * { (*static_cast<F *>(f))(); return nullptr; }, &f) == 0;
+    pthread_attr_destroy(&attr);
+    return ok && pthread_join(thread, nullptr) == 0;
+#endif
 }
 
 // of_kernel says whether an assertion, which begins with its file's name, may be one of
@@ -165,8 +182,17 @@ void ivo_model_describe(const ivo_model * m, bool weights, ivo_model_info * info
     llama_model_desc(m, desc, desc_size);
 }
 
-int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse) {
-    return guarded<>(INT32_MIN, [&] { return llama_tokenize(vocab_of(m), text, len, tokens, max, special, parse); });
+int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse, size_t stack) {
+    int32_t n = INT32_MIN;
+    const auto tokenize = [&] {
+        n = guarded<>(INT32_MIN, [&] { return llama_tokenize(vocab_of(m), text, len, tokens, max, special, parse); });
+    };
+    if (stack == 0) {
+        tokenize();
+    } else if (!on_stack(stack, tokenize)) {
+        log_text("no memory for the tokenizer's stack");
+    }
+    return n;
 }
 
 int32_t ivo_piece(const ivo_model * m, int32_t token, char * buf, int32_t len, bool special) {

@@ -100,7 +100,8 @@ typedef struct {
 void ivo_model_describe(const ivo_model * m, bool weights, ivo_model_info * info, char * desc, size_t desc_size);
 
 // The functions below return INT32_MIN when llama.cpp threw.
-int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse);
+// stack, if not 0, is the size of the stack that tokenizing needs: it gets a thread of its own.
+int32_t ivo_tokenize(const ivo_model * m, const char * text, int32_t len, int32_t * tokens, int32_t max, bool special, bool parse, size_t stack);
 int32_t ivo_piece(const ivo_model * m, int32_t token, char * buf, int32_t len, bool special);
 int32_t ivo_detokenize(const ivo_model * m, const int32_t * tokens, int32_t n, char * buf, int32_t len, bool special);
 bool ivo_is_eog(const ivo_model * m, int32_t token);

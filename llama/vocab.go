@@ -128,11 +128,19 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 		return nil, err
 	}
 	defer m.leave()
+	run := longestRun(text)
+	if run > maxRun {
+		return nil, failf("tokenize", "break it with spaces or line ends", "a run of %d bytes without white space, or of nothing else, is too long", run)
+	}
+	var stack C.size_t // llama.cpp's regular expressions recurse over the characters of a match
+	if run > 128 {
+		stack = 1<<20 + 2048*C.size_t(run)
+	}
 	ctext := C.CString(text)
 	defer C.free(unsafe.Pointer(ctext))
 	out := make([]int32, len(text)+2)
 	for range 2 {
-		n := C.ivo_tokenize(m.c, ctext, C.int32_t(len(text)), (*C.int32_t)(unsafe.Pointer(&out[0])), C.int32_t(len(out)), C.bool(special), C.bool(parse))
+		n := C.ivo_tokenize(m.c, ctext, C.int32_t(len(text)), (*C.int32_t)(unsafe.Pointer(&out[0])), C.int32_t(len(out)), C.bool(special), C.bool(parse), stack)
 		switch {
 		case n == math.MinInt32:
 			return nil, failf("tokenize", "", "llama.cpp failed: %s", takeErrors())
@@ -142,6 +150,30 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 		out = make([]int32, -n)
 	}
 	return nil, failf("tokenize", "", "llama.cpp gave no stable token count")
+}
+
+// maxRun is the longest run that is tokenized: its stack takes 2 GiB of addresses.
+const maxRun = 1 << 20
+
+// longestRun is the length in bytes of the longest part of a text that is all white
+// space or without any. What is not ASCII may be either.
+func longestRun(text string) int {
+	longest, space, other := 0, 0, 0
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= 0x80:
+			space++
+			other++
+		case c == ' ' || c >= '\t' && c <= '\r':
+			space++
+			other = 0
+		default:
+			other++
+			space = 0
+		}
+		longest = max(longest, space, other)
+	}
+	return longest
 }
 
 // Piece is the text of one token (llama_token_to_piece): bytes that may be a part of
