@@ -245,6 +245,15 @@ most of them before llama.cpp sees the file; errors that begin with a function's
 	}
 }
 
+// openRaw loads a file until the test ends.
+func openRaw(t *testing.T, f *rawFile) *llama.Model {
+	path := filepath.Join(t.TempDir(), "FILE")
+	if err := os.WriteFile(path, f.bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return load(t, path)
+}
+
 // badCall is a wrong call and the error it gets.
 type badCall struct {
 	what string
@@ -253,13 +262,7 @@ type badCall struct {
 
 // badCalls makes them, on a model of 272 tokens with two sequences and a batch of 4.
 func badCalls(t *testing.T) []badCall {
-	open := func(base string) *llama.Model {
-		path := filepath.Join(t.TempDir(), base)
-		if err := os.WriteFile(path, rawBase(base).bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return load(t, path)
-	}
+	open := func(base string) *llama.Model { return openRaw(t, rawBase(base)) }
 	m := open("llama")
 	c := newContext(t, m, llama.ContextParams{Sequences: 2, Batch: 4})
 	var calls []badCall
@@ -283,6 +286,9 @@ func badCalls(t *testing.T) []badCall {
 	note("Load: a file that is not there", err)
 
 	context("-1 tokens of context", m, llama.ContextParams{Ctx: -1})
+	huge := rawBase("llama")
+	huge.set("llama.context_length", uint32(1<<31))
+	context("a model that claims a context of 2^31 tokens, and no -c", openRaw(t, huge), llama.ContextParams{})
 	context("2^30 tokens of context", m, llama.ContextParams{Ctx: 1 << 30})
 	context("a batch of -1", m, llama.ContextParams{Batch: -1})
 	context("257 sequences", m, llama.ContextParams{Sequences: 257})
@@ -310,10 +316,31 @@ func badCalls(t *testing.T) []badCall {
 	_, err = c.Len(9)
 	note("Len: of sequence 9", err)
 
+	for _, bad := range []badFile{
+		{what: "an adapter for another architecture", edit: setting("general.architecture", "qwen2")},
+		{what: "an adapter of integers", edit: tensorType("blk.0.attn_q.weight.lora_a", 26)},
+		{what: "half a pair", edit: func(f *rawFile) { f.tensors = f.tensors[1:] }},
+		{what: "a pair of another width", edit: tensorDims("blk.0.attn_q.weight.lora_a", 64, 4)},
+	} {
+		f := rawBase(adapterBase)
+		bad.edit(f)
+		path := filepath.Join(t.TempDir(), "FILE")
+		if err := os.WriteFile(path, f.bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := m.LoadLoRA(path)
+		if e, ok := err.(*llama.Error); ok {
+			e.Path = "FILE"
+		}
+		note("LoadLoRA: "+bad.what, err)
+	}
+
 	learned := newContext(t, open("gpt2"), llama.ContextParams{Ctx: 256})
 	_, err = learned.Add(1, fuzzCtx, 0, true, 0)
 	note("Add: a position beyond those that a GPT-2 learned", err)
 
+	_, err = m.Tokenize(strings.Repeat("a", 1<<21), true, true)
+	note("Tokenize: a word of 2 MiB", err)
 	_, err = m.Piece(272, true)
 	note("Piece: a token outside the vocabulary", err)
 	_, err = m.Detokenize([]int32{-1}, true)

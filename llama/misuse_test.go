@@ -370,3 +370,19 @@ func TestLongRuns(t *testing.T) {
 		}
 	}
 }
+
+// A context whose KV cache no memory can hold is refused before it is tried.
+func TestContextBeyondMemory(t *testing.T) {
+	total := uint64(0)
+	for _, d := range llama.Devices() {
+		total += d.Total
+	}
+	if total == 0 || total > 300<<30 {
+		t.Skip("this machine might hold it")
+	}
+	m := load(t, randomModel(t, "llama", 1, nil))
+	_, err := m.NewContext(llama.ContextParams{Ctx: 1 << 28, CacheK: llama.CacheF32, CacheV: llama.CacheF32, Flash: llama.FlashOff, Threads: 1})
+	if err == nil || !strings.Contains(err.Error(), "the KV cache") {
+		t.Errorf("a context of 2^28 tokens: %v", err)
+	}
+}

@@ -94,6 +94,9 @@ type ModelInfo struct {
 	Encoder      bool // it reads its prompt with an encoder
 }
 
+// loadNoise takes off what llama.cpp puts around every reason for a failed load.
+var loadNoise = strings.NewReplacer("llama_model_load: error loading model: ", "", "; llama_model_load_from_file_impl: failed to load model", "")
+
 // Load reads the GGUF model at path (llama_model_load_from_file); of a split model,
 // path is the first file, and the others lie beside it. The headers are checked in Go
 // before llama.cpp sees them. Errors are [*Error] or [*gguf.Error].
@@ -155,7 +158,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 		case cancelled:
 			why = ErrCancelled
 		case msg != "":
-			why = errors.New(msg)
+			why = errors.New(loadNoise.Replace(msg))
 		}
 		return nil, &Error{Op: "load", Path: path, Err: why, Hint: "run ivo inspect on the file; it may be damaged or of an architecture this llama.cpp does not know"}
 	}
