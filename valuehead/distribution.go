@@ -116,6 +116,21 @@ const (
 // hlGaussDeviation is in atoms.
 const hlGaussDeviation = 0.75
 
+// sharpen takes out of a soft value what HL-Gauss put in: its targets are returns with a
+// noise of variance v, so that V_beta of what the head learned is larger by beta v / 2 (the
+// cumulant of a normal distribution; the atoms' width adds that of a uniform one). The
+// result stays on its side of the mean.
+func (d Distribution) sharpen(soft float32, beta float64) float32 {
+	step := float64(d.Atoms[1] - d.Atoms[0])
+	v := (hlGaussDeviation*hlGaussDeviation + 1./12) * step * step
+	sharp := soft - float32(beta*v/2)
+	if mean := d.Mean(); beta > 0 {
+		return max(sharp, mean)
+	} else {
+		return min(sharp, mean)
+	}
+}
+
 // atomsFor places k atoms over the returns from low to high, with room for the tails of
 // HL-Gauss on either side.
 func atomsFor(k int, low, high float32, s Spread) []float32 {

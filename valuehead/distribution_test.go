@@ -67,6 +67,30 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+// A head that has learned the targets of HL-Gauss to perfection gives the soft value of
+// the returns themselves.
+func TestSoftValueWithoutSmear(t *testing.T) {
+	h := &Head{spread: HLGauss, atoms: atomsFor(31, -3, 3, HLGauss)}
+	returns := []float32{-2, -1, 1.3}
+	weights := []float64{0.2, 0.5, 0.3}
+	for _, beta := range []float64{-2, 0.5, 1, 2, 4} {
+		out, q, want := make([]float32, 31), make([]float32, 31), 0.0
+		for i, r := range returns {
+			spread(h.spread, h.atoms, q, r)
+			for j, v := range q {
+				out[j] += float32(weights[i]) * v
+			}
+			want += weights[i] * math.Exp(beta*float64(r))
+		}
+		for j, v := range out {
+			out[j] = float32(math.Log(float64(max(v, 1e-30))))
+		}
+		if got, want := float64(h.value(out, Reading{Beta: beta})), math.Log(want)/beta; math.Abs(got-want) > 0.005 {
+			t.Errorf("beta %v: %g, want %g", beta, got, want)
+		}
+	}
+}
+
 // The gradient of the loss with respect to the outputs, against differences.
 func TestLossGradient(t *testing.T) {
 	for name, h := range map[string]*Head{

@@ -37,5 +37,10 @@ func (h *Head) value(out []float32, r Reading) float32 {
 		return h.rewardMean + h.rewardScale*out[0]
 	}
 	softmax(out)
-	return Distribution{h.atoms, out}.read(r)
+	d := Distribution{h.atoms, out}
+	v := d.read(r)
+	if h.spread == HLGauss && r.Beta != 0 {
+		v = d.sharpen(v, r.Beta)
+	}
+	return v
 }
