@@ -15,7 +15,7 @@
 //
 // # Training
 //
-// [Train] fits a head to the examples of a [Source], which may be larger than memory, for
+// [Train] fits a head to the examples of a [Source], a [Dataset] in memory or [Stored] on disk, for
 // a [Target]. The same data, options and seed give the same head. [Metrics] tell how good
 // it is on prompts that were held out, and [OracleCeiling] how good a head could be.
 //
