@@ -43,7 +43,7 @@ type Summary struct {
 }
 
 func newHead(kind Kind, shape Shape, features *Features) (*Head, error) {
-	h := &Head{kind: kind, shape: shape, features: features, spread: HLGauss}
+	h := &Head{kind: kind, shape: shape, features: features}
 	var err error
 	if h.model, err = newModel(kind, shape, features.width, h.promptWidth()); err != nil {
 		return nil, err

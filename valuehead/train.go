@@ -15,7 +15,7 @@ type TrainOptions struct {
 	Kind        Kind    // default MLP
 	Shape       Shape   // of the head
 	Hidden      int     // shorthand for Shape.Hidden
-	Spread      Spread  // of a categorical head's targets; default HLGauss
+	Spread      Spread  // of a categorical head's targets; default TwoHot
 	Target      Target  // default MonteCarloReturn
 	Lambda      float64 // of TDLambda; default 0.95
 	Dropout     float64 // of hidden layers; default 0.3, of Recall 0.1
@@ -108,7 +108,7 @@ func (o *TrainOptions) defaults() {
 		o.Target = MonteCarloReturn
 	}
 	if o.Spread == "" {
-		o.Spread = HLGauss
+		o.Spread = TwoHot
 	}
 }
 

@@ -193,7 +193,7 @@ func TestTrainingIsDeterministic(t *testing.T) {
 		"linear":      {Kind: Linear},
 		"mlp":         {Kind: MLP},
 		"categorical": {Kind: MLP, Shape: Shape{Atoms: 11}},
-		"recall":      {Kind: Recall, Target: TDLambda, Shape: Shape{Atoms: 11, Channels: 6, Keys: 3, Values: 5, Products: 2, Scan: 3, Embedding: 2}},
+		"recall":      {Kind: Recall, Target: TDLambda, Spread: HLGauss, Shape: Shape{Atoms: 11, Channels: 6, Keys: 3, Values: 5, Products: 2, Scan: 3, Embedding: 2}},
 	} {
 		d := rows
 		if o.Kind == Recall {
