@@ -14,8 +14,9 @@
 namespace {
 
 // While a context gives embeddings, llama.cpp computes the output of every token of a
-// batch, wanted or not, and the logits with it: prefill would cost a vocabulary's width
-// a token. (The embedded copy has this patched out.)
+// batch, wanted or not, and its logits. (The embedded copy has this patched out.) Turning
+// embeddings off for the tokens that nobody asks for would spare that, and crashes
+// llama.cpp 0.7.0: its plan of buffers does not follow.
 #ifdef IVO_SYSTEM
 constexpr bool outputs_all = true;
 #else
@@ -36,8 +37,9 @@ struct impl {
     std::vector<float> states, kept, lse, entropy, lse_t, top_logit;
     std::vector<int32_t> top_id;
     top_scratch top;
-    // of the llama_decode under way: its tokens are [first, end) of the context's arrays
-    int32_t first = 0, end = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
+    std::vector<int8_t> all; // ones
+    // of the llama_decode under way
+    int32_t n_tokens = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
     std::vector<int32_t> seen_tokens, seen_outputs, seen_kept; // by layer; seen_outputs -1: the rows make no sense
     std::vector<float> rows;                        // a tapped tensor fetched from a device
 };
@@ -87,7 +89,7 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     }
     // The micro-batch's tokens: as many as are left, at most n_ubatch. Where there are
     // fewer rows, those without output are gone.
-    const int32_t n_tokens = std::min(s->end - token, s->n_ubatch);
+    const int32_t n_tokens = std::min(s->n_tokens - token, s->n_ubatch);
     const bool all = n_rows == n_tokens;
     int32_t r = 0;
     for (int32_t i = 0; i < n_tokens; i++, token++) {
@@ -112,97 +114,41 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
 
 bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0; }
 
-// decode_range runs llama_decode over tokens [first, end) of the context's arrays, of
+// decode_batch runs llama_decode over the first n_tokens of the context's arrays, of
 // which n_outputs have output.
-int32_t decode_range(ivo_context * c, int32_t first, int32_t end, int32_t n_outputs) {
+int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
     auto * s = of(c);
-    s->first = first;
-    s->end = end;
+    s->n_tokens = n_tokens;
     s->n_outputs = n_outputs;
-    std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), first);
+    std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), 0);
     std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
     llama_batch batch = {};
-    batch.n_tokens = end - first;
-    batch.token = c->token + first;
-    batch.pos = c->pos + first;
-    batch.n_seq_id = s->n_seq_id.data() + first;
-    batch.seq_id = s->seq_ptr.data() + first;
-    batch.logits = c->output + first;
+    batch.n_tokens = n_tokens;
+    batch.token = c->token;
+    batch.pos = c->pos;
+    batch.n_seq_id = s->n_seq_id.data();
+    batch.seq_id = s->seq_ptr.data();
+    batch.logits = outputs_all && s->embeddings ? s->all.data() : c->output;
     const guard workers(guarding::all_but_kernels);
     return llama_decode(s->ctx, batch);
 }
 
-// silent_first moves the tokens without output that precede their sequence's first token
-// with output to the front, all else keeping its order, and returns how many they are.
-int32_t silent_first(ivo_context * c, int32_t n) {
-    std::vector<bool> heard(256, false); // LLAMA_MAX_SEQ
-    std::vector<int32_t> order, rest;
-    order.reserve(n);
-    for (int32_t i = 0; i < n; i++) {
-        if (c->output[i]) {
-            heard[c->seq[i]] = true;
-        }
-        (c->output[i] || heard[c->seq[i]] ? rest : order).push_back(i);
-    }
-    const auto silent = int32_t(order.size());
-    if (silent == 0 || silent == n) {
-        return silent;
-    }
-    order.insert(order.end(), rest.begin(), rest.end());
-    std::vector<int32_t> token(n), pos(n), seq(n);
-    std::vector<int32_t> keep(n);
-    std::vector<int8_t> output(n);
-    for (int32_t i = 0; i < n; i++) {
-        token[i] = c->token[order[i]];
-        pos[i] = c->pos[order[i]];
-        seq[i] = c->seq[order[i]];
-        output[i] = c->output[order[i]];
-        keep[i] = c->keep[order[i]];
-    }
-    memcpy(c->token, token.data(), n * sizeof(int32_t));
-    memcpy(c->pos, pos.data(), n * sizeof(int32_t));
-    memcpy(c->seq, seq.data(), n * sizeof(int32_t));
-    memcpy(c->output, output.data(), n);
-    memcpy(c->keep, keep.data(), n * sizeof(int32_t));
-    return silent;
-}
-
-// decode_quietly is a decode where embeddings make llama.cpp give every token an output:
-// the silent tokens go first, with embeddings off.
-int32_t decode_quietly(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
+// pick_outputs moves the rows that were asked for to the front, where llama.cpp has given
+// every token one.
+void pick_outputs(ivo_context * c, int32_t n_tokens) {
     auto * s = of(c);
-    const int32_t silent = silent_first(c, n_tokens);
-    if (silent > 0) {
-        llama_set_embeddings(s->ctx, false);
-        const int32_t status = decode_range(c, 0, silent, 0);
-        llama_set_embeddings(s->ctx, true);
-        if (status != 0 || silent == n_tokens) {
-            return status;
-        }
-    }
-    const int32_t status = decode_range(c, silent, n_tokens, n_outputs);
-    if (status == 1) { // no room: the cache is to be as it was
-        for (int32_t i = silent - 1; i >= 0; i--) {
-            llama_memory_seq_rm(memory_of(c), c->seq[i], c->pos[i], -1);
-        }
-    }
-    if (status != 0) {
-        return status;
-    }
-    // Rows that nobody asked for may lie between the others.
     float * logits = llama_get_logits(s->ctx);
     float * hidden = llama_get_embeddings(s->ctx);
-    for (int32_t i = silent, r = 0; i < n_tokens; i++) {
-        if (c->output[i]) {
-            const auto from = (llama_get_logits_ith(s->ctx, i - silent) - logits) / s->n_vocab;
-            if (from != r) {
-                memmove(logits + size_t(r) * s->n_vocab, logits + from * s->n_vocab, s->n_vocab * sizeof(float));
-                memmove(hidden + size_t(r) * s->n_embd, hidden + from * s->n_embd, s->n_embd * sizeof(float));
-            }
-            r++;
+    for (int32_t i = 0, r = 0; i < n_tokens; i++) {
+        if (!c->output[i]) {
+            continue;
         }
+        if (i != r) {
+            memcpy(logits + size_t(r) * s->n_vocab, logits + size_t(i) * s->n_vocab, s->n_vocab * sizeof(float));
+            memcpy(hidden + size_t(r) * s->n_embd, hidden + size_t(i) * s->n_embd, s->n_embd * sizeof(float));
+        }
+        r++;
     }
-    return 0;
 }
 
 } // namespace
@@ -307,6 +253,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         c->keep = new int32_t[n]();
         c->inv_temp = new float[n];
         s->n_seq_id.assign(n, 1);
+        s->all.assign(n, 1);
         s->seq_ptr.resize(n);
         for (size_t i = 0; i < n; i++) {
             s->seq_ptr[i] = c->seq + i;
@@ -361,9 +308,12 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         s->top_id.resize(size_t(n_outputs) * c->top_n);
         s->top_logit.resize(size_t(n_outputs) * c->top_n);
 
-        const int32_t status = outputs_all && s->embeddings ? decode_quietly(c, n_tokens, n_outputs) : decode_range(c, 0, n_tokens, n_outputs);
+        const int32_t status = decode_batch(c, n_tokens, n_outputs);
         if (status != 0 || n_outputs + s->n_kept == 0) {
             return status;
+        }
+        if (outputs_all && s->embeddings) {
+            pick_outputs(c, n_tokens);
         }
 
         for (int32_t l = 0; l < s->n_layer; l++) {
@@ -457,7 +407,7 @@ int32_t forget_graph(ivo_context * c, int32_t n_seq) {
     c->output[0] = 0;
     c->keep[0] = s->n_kept = 0;
     llama_set_causal_attn(s->ctx, false);
-    const int32_t status = decode_range(c, 0, 1, 0);
+    const int32_t status = decode_batch(c, 1, 0);
     llama_set_causal_attn(s->ctx, true);
     llama_memory_seq_rm(memory, seq, c->pos[0], -1);
     return status;
@@ -491,7 +441,7 @@ int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, i
                 c->output[i] = 1;
                 c->keep[i] = 0;
             }
-            if (const int32_t status = decode_range(c, 0, n_seq, n_seq)) {
+            if (const int32_t status = decode_batch(c, n_seq, n_seq)) {
                 return status;
             }
             llama_get_logits(s->ctx); // waits for the result, as every user does

@@ -110,7 +110,7 @@ int main() {
     FUNCTION(llama_vocab_get_score); FUNCTION(llama_vocab_get_attr);
     FUNCTION(llama_sampler_init_grammar); FUNCTION(llama_sampler_apply); FUNCTION(llama_sampler_accept); FUNCTION(llama_sampler_clone);
     FUNCTION(llama_sampler_free); FUNCTION(llama_adapter_lora_init); FUNCTION(llama_set_adapter_lora); FUNCTION(llama_clear_adapter_lora);
-    FUNCTION(llama_apply_adapter_cvec); FUNCTION(llama_get_logits_ith); FUNCTION(llama_set_embeddings); FUNCTION(llama_set_causal_attn); FUNCTION(llama_perf_context);
+    FUNCTION(llama_apply_adapter_cvec); FUNCTION(llama_set_causal_attn); FUNCTION(llama_perf_context);
     FUNCTION(llama_perf_context_reset); FUNCTION(llama_state_seq_get_size); FUNCTION(llama_state_seq_get_data); FUNCTION(llama_state_seq_set_data);
     FUNCTION(ggml_log_set); FUNCTION(ggml_set_abort_callback); FUNCTION(ggml_threadpool_params_init);
     FUNCTION(ggml_backend_tensor_get); FUNCTION(ggml_backend_dev_count); FUNCTION(ggml_backend_dev_get);
