@@ -35,7 +35,7 @@ func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (
 		template = m.tok.chatTemplate
 	}
 	switch {
-	case m.c == nil:
+	case m.closed.Load():
 		return "", &Error{Op: op, Err: ErrClosed}
 	case template == "":
 		return "", failf(op, "give one with --chat-template, for example chatml", "the model has none")
