@@ -23,7 +23,7 @@ type Example struct {
 type Candidates struct {
 	K        int
 	Tokens   []int32   // [T][K]
-	LogProbs []float32 // [T][K] log p(a | s_{t-1}) at temperature 1
+	LogProbs []float32 // [T][K] log p(a | s_{t-1}) of the policy that is valued: at its own temperature, up to a constant for each state
 	Scalars  []float32 // [T][K][len(Schema.Scalars)]; names that begin with "next-" are not read
 }
 
