@@ -50,8 +50,8 @@ func (m *Model) LoadLoRA(path string) (*LoRA, error) {
 	if c == nil {
 		return nil, &Error{Op: op, Path: path, Err: errors.New(takeErrors()), Hint: "convert the adapter for this very model"}
 	}
-	l := &LoRA{c: c, model: m, index: m.loras, path: path}
-	m.loras++
+	l := &LoRA{c: c, model: m, index: len(m.loras), path: path}
+	m.loras = append(m.loras, c)
 	return l, nil
 }
 
@@ -125,8 +125,9 @@ type LoRAScale struct {
 // SetLoRA applies adapters to what the context decodes from now on, replacing the ones it
 // had; none takes all away (llama_set_adapters_lora, llama_set_adapter_lora). The KV cells
 // of tokens decoded before stay as they are: clear the sequences to decode them anew. The
-// pending batch is emptied, and one cell must be free ([ErrContextFull] otherwise, with
-// nothing changed).
+// pending batch is emptied, rows end, and a sequence must be able to take one token and
+// drop it again ([ErrContextFull] otherwise, with nothing changed): a cell must be free, and
+// of a recurrent model a whole sequence.
 func (c *Context) SetLoRA(adapters ...LoRAScale) error {
 	const op = "set LoRA"
 	for i, a := range adapters {
@@ -157,7 +158,7 @@ func (c *Context) SetLoRA(adapters ...LoRAScale) error {
 		cs[i], scales[i] = a.LoRA.c, C.float(a.Scale)
 	}
 	takeErrors()
-	return c.adapted(op, C.ivo_set_loras(c.c, C.int32_t(c.params.Sequences), &cs[0], &scales[0], C.size_t(n)))
+	return c.adapted(op, C.ivo_set_loras(c.c, &cs[0], &scales[0], C.size_t(n)))
 }
 
 // adapted ends a change of adapters: what was in the batch is gone, and so are the rows.
@@ -167,7 +168,7 @@ func (c *Context) adapted(op string, status C.int32_t) error {
 	case 0:
 		return nil
 	case 1:
-		return &Error{Op: op, Err: ErrContextFull, Hint: "drop or trim a sequence: the change takes a free cell"}
+		return &Error{Op: op, Err: ErrContextFull, Hint: "drop a sequence: the change decodes a token, which takes a free cell"}
 	}
 	return failf(op, "", "llama.cpp returned %d: %s", status, takeErrors())
 }
@@ -293,5 +294,5 @@ func (c *Context) SetControlVector(v *ControlVector, from, to int) error {
 	if data != nil {
 		p = (*C.float)(unsafe.Pointer(&data[0]))
 	}
-	return c.adapted(op, C.ivo_set_cvec(c.c, C.int32_t(c.params.Sequences), p, C.size_t(len(data)), C.int32_t(c.model.info.Width), C.int32_t(from), C.int32_t(to)))
+	return c.adapted(op, C.ivo_set_cvec(c.c, p, C.size_t(len(data)), C.int32_t(c.model.info.Width), C.int32_t(from), C.int32_t(to)))
 }

@@ -1,6 +1,7 @@
 package llama_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -251,5 +252,32 @@ func TestControlVector(t *testing.T) {
 	}
 	if _, err := llama.ReadControlVector(randomModel(t, "llama", 7, nil)); err == nil {
 		t.Error("a model passed for a control vector")
+	}
+}
+
+// Where no sequence can take a token and drop it again, adapters stay as they are.
+func TestAdaptersNeedRoom(t *testing.T) {
+	for base, length := range map[string]int{"gpt2": fuzzCtx, "mamba": 3} {
+		c := newContext(t, openRaw(t, rawBase(base)), llama.ContextParams{Ctx: 256})
+		for i := range length {
+			if _, err := c.Add(1, int32(i), 0, false, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Decode(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetLoRA(); !errors.Is(err, llama.ErrContextFull) {
+			t.Errorf("%s: %v", base, err)
+		}
+		if n, err := c.Len(0); n != length || err != nil {
+			t.Errorf("%s: %d tokens, %v", base, n, err)
+		}
+		if err := c.Clear(); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.SetLoRA(); err != nil {
+			t.Errorf("%s, empty: %v", base, err)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func (c *Context) place(token, pos, seq int32, temp float32) error {
 	case seq < 0 || int(seq) >= c.params.Sequences:
 		return failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
 	case pos < 0:
-		return failf(op, "", "position %d", pos)
+		return failf(op, "positions begin at 0", "position %d", pos)
 	case c.positions > 0 && pos >= c.positions:
 		return failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
 	case !(temp >= 0) || temp > 0 && 1/temp > math.MaxFloat32:
@@ -110,7 +110,7 @@ func (c *Context) Decode() error {
 	n := c.n
 	c.n, c.rows, c.kept = 0, 0, 0
 	if n == 0 {
-		return failf(op, "", "the batch is empty")
+		return failf(op, "add tokens first", "the batch is empty")
 	}
 	switch status := C.ivo_decode(c.c, C.int32_t(n)); status {
 	case 0:
@@ -131,7 +131,8 @@ func (c *Context) Decode() error {
 }
 
 // Row is what a decode left for one output token. The slices are views into C
-// memory: valid until the context's next Decode or Close, not to be written to.
+// memory: valid until the context's next Decode, BareLoop, Clear, SetLoRA,
+// SetControlVector or Close, not to be written to.
 type Row struct {
 	Logits    []float32 // [vocab]
 	Hidden    []float32 // [width], after the final norm; nil unless Embeddings or that layer was chosen

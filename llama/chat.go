@@ -40,7 +40,7 @@ func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (
 	case template == "":
 		return "", failf(op, "give one with --chat-template, for example chatml", "the model has none")
 	case len(messages) == 0:
-		return "", failf(op, "", "no messages")
+		return "", failf(op, "give at least one", "no messages")
 	}
 	for _, msg := range messages {
 		if strings.ContainsRune(msg.Role, 0) || strings.ContainsRune(msg.Content, 0) {

@@ -219,11 +219,11 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	case (p.CacheK == CacheQ8_0 && m.headWidth("key")%32 != 0) || (p.CacheV == CacheQ8_0 && m.headWidth("value")%32 != 0):
 		return nil, failf(op, "use an f16 cache", "a Q8_0 cache needs heads of a multiple of 32, this model's are %d wide", m.headWidth("key"))
 	case p.Streams && len(p.Layers) > 0:
-		return nil, failf(op, "", "layers cannot be tapped with a stream a sequence")
+		return nil, failf(op, "leave Streams out, or the layers", "layers cannot be tapped with a stream a sequence")
 	case p.CacheV == CacheQ8_0 && p.Flash == FlashOff:
 		return nil, failf(op, "a quantized V cache needs flash attention", "cache type Q8_0 for V without flash attention")
 	case p.Top < 0:
-		return nil, failf(op, "", "%d candidates a row", p.Top)
+		return nil, failf(op, "give Top a number of tokens, or 0", "%d candidates a row", p.Top)
 	}
 	if err := p.Rope.check(); err != nil {
 		return nil, err
@@ -251,6 +251,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	cp.yarn_ext_factor, cp.yarn_attn_factor, cp.yarn_beta_fast = own(p.Rope.YaRNExtFactor), own(p.Rope.YaRNAttnFactor), own(p.Rope.YaRNBetaFast)
 	cp.yarn_beta_slow, cp.yarn_orig_ctx = own(p.Rope.YaRNBetaSlow), C.uint32_t(p.Rope.YaRNOrigCtx)
 	cp.kv_unified, cp.embeddings, cp.top_n = C.bool(!p.Streams), C.bool(p.Embeddings), C.int32_t(p.Top)
+	cp.n_positions = C.int32_t(m.positions())
 	if len(layers) > 0 {
 		var pin runtime.Pinner
 		pin.Pin(&layers[0])
@@ -258,7 +259,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		cp.n_layers, cp.layers = C.int32_t(len(layers)), (*C.int32_t)(unsafe.Pointer(&layers[0]))
 	}
 	m.adapters.Lock()
-	loras := m.loras
+	loras := len(m.loras)
 	c := C.ivo_context_new(m.c, cp)
 	m.adapters.Unlock()
 	if c == nil {

@@ -63,6 +63,6 @@
 // llama.cpp sees them. Using a model or context after Close is an error, and so are two
 // goroutines in one context.
 //
-// The package is mechanism: it knows nothing of prompts, rewards or search. Every method
-// names the C function it wraps, so that llama.h can be read beside it.
+// The package is mechanism: it knows nothing of prompts, rewards or search. A method that
+// wraps a C function names it, so that llama.h can be read beside it.
 package llama

@@ -13,10 +13,10 @@ var (
 	ErrAborted = errors.New("decoding was aborted")
 	// ErrCancelled says that a progress callback stopped a load or a quantization.
 	ErrCancelled = errors.New("cancelled")
-	// ErrClosed says that a model or context was used after Close.
+	// ErrClosed says that a model, context or grammar was used after Close.
 	ErrClosed = errors.New("used after Close")
-	// ErrBusy says that two goroutines used one context at the same time.
-	ErrBusy = errors.New("the context is in use by another goroutine")
+	// ErrBusy says that two goroutines used one context or grammar at the same time.
+	ErrBusy = errors.New("in use by another goroutine")
 	// ErrNoStates says that the model's architecture does not give the states of a
 	// tapped layer.
 	ErrNoStates = errors.New("the architecture does not give the states of these layers")

@@ -237,7 +237,7 @@ func (g *Grammar) Clone() (*Grammar, error) {
 // Close frees the grammar (llama_sampler_free). A second Close does nothing.
 func (g *Grammar) Close() error {
 	if !g.inUse.CompareAndSwap(false, true) {
-		return &Error{Op: "close grammar", Err: ErrBusy}
+		return &Error{Op: "close grammar", Err: ErrBusy, Hint: "a grammar belongs to one goroutine at a time"}
 	}
 	defer g.leave()
 	g.free()

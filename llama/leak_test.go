@@ -29,7 +29,7 @@ func TestLeaks(t *testing.T) {
 		return
 	}
 	if testing.Short() {
-		t.Skip("600 cycles")
+		t.Skip("800 cycles")
 	}
 	for name := range leakCycles {
 		t.Run(name, func(t *testing.T) {
@@ -58,6 +58,24 @@ var leakCycles = map[string]func(*testing.T) func(){
 				t.Fatal(err)
 			}
 			openContext(t, m)
+			if err := m.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	},
+	"adapters": func(t *testing.T) func() {
+		path := randomModel(t, "llama", 1, nil)
+		lora := newAdapter(1).write(t, nil)
+		return func() {
+			m, err := llama.Load(path, llama.ModelParams{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 20 { // one is small
+				if _, err := m.LoadLoRA(lora); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := m.Close(); err != nil {
 				t.Fatal(err)
 			}

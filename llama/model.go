@@ -71,7 +71,7 @@ type Model struct {
 	print func() (string, error)
 
 	adapters sync.Mutex // held while an adapter loads
-	loras    int        // adapters loaded
+	loras    []*C.ivo_lora
 	tok      vocabulary
 }
 
@@ -278,6 +278,9 @@ func (m *Model) Close() error {
 		return failf("close model", "close its contexts and grammars first", "%d of them are open", n)
 	}
 	m.closed.Store(true)
+	for _, l := range m.loras {
+		C.ivo_lora_free(l)
+	}
 	C.ivo_model_free(m.c)
 	m.c = nil
 	return nil

@@ -5,7 +5,7 @@ package llama
 */
 import "C"
 
-// Clear empties all sequences (llama_memory_clear).
+// Clear empties all sequences and the pending batch (llama_memory_clear).
 func (c *Context) Clear() error {
 	if err := c.enter("clear"); err != nil {
 		return err
@@ -48,7 +48,7 @@ func (c *Context) Trim(seq, from int32) error {
 		return err
 	}
 	if from < 0 {
-		return failf(op, "", "position %d", from)
+		return failf(op, "positions begin at 0", "position %d", from)
 	}
 	if err := c.enter(op); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (c *Context) Len(seq int32) (int, error) {
 
 func (c *Context) checkSequence(op string, seq int32) error {
 	if seq < 0 || int(seq) >= c.params.Sequences {
-		return failf(op, "", "sequence %d is not one of %d", seq, c.params.Sequences)
+		return failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
 	}
 	return nil
 }

@@ -226,6 +226,8 @@ ivo_lora * ivo_lora_load(ivo_model * m, const char * path) {
     return guarded<>(static_cast<ivo_lora *>(nullptr), [&] { return llama_adapter_lora_init(m, path); });
 }
 
+void ivo_lora_free(ivo_lora * l) { llama_adapter_lora_free(l); }
+
 ivo_grammar * ivo_grammar_new(const ivo_model * m, const char * gbnf, const char * root) {
     return guarded<>(static_cast<ivo_grammar *>(nullptr), [&] { return llama_sampler_init_grammar(vocab_of(m), gbnf, root); });
 }

@@ -40,6 +40,7 @@ typedef struct {
     int32_t n_layers;
     const int32_t * layers; // tapped layers; n_layer of the model means the final norm
     int32_t top_n;          // candidates kept per output row, sorted
+    int32_t n_positions;    // that the model has learned; 0 for any number
 } ivo_context_params;
 
 // ivo_context owns a llama_context, its thread pool and the arrays through which a
@@ -139,11 +140,11 @@ void ivo_perf_get(ivo_context * c, ivo_perf * p);
 void ivo_perf_reset(ivo_context * c);
 
 ivo_lora * ivo_lora_load(ivo_model * m, const char * path);
-// These two decode and drop a token; 1 says that the cache has no cell for it. n_seq is
-// the context's number of sequences.
-int32_t ivo_set_loras(ivo_context * c, int32_t n_seq, ivo_lora ** adapters, float * scales, size_t n);
+void ivo_lora_free(ivo_lora * l); // before its model
+// These two decode and drop a token; 1 says that the cache has no cell for it.
+int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n);
 // data[len] holds width values a layer, from layer 1 on; NULL for none.
-int32_t ivo_set_cvec(ivo_context * c, int32_t n_seq, const float * data, size_t len, int32_t width, int32_t from, int32_t to);
+int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to);
 
 // NULL when the grammar does not parse; GBNF and root have been checked in Go.
 ivo_grammar * ivo_grammar_new(const ivo_model * m, const char * gbnf, const char * root);

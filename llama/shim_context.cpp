@@ -28,7 +28,10 @@ struct impl {
     llama_context * ctx = nullptr;
     ggml_threadpool_t pool = nullptr;
     int32_t n_embd = 0, n_layer = 0, n_vocab = 0;
+    int32_t n_seq = 0, n_positions = 0;
     bool embeddings = false;
+    bool streams = false, recurrent = false;
+    bool copies = false;         // a fork of streams that llama.cpp carries out with the next decode
     std::vector<int32_t> layers; // layer -> slot in a row of states, -1 when not tapped
     int32_t n_taps = 0;
     int32_t final_slot = -1;
@@ -130,6 +133,7 @@ int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
     batch.seq_id = s->seq_ptr.data();
     batch.logits = outputs_all && s->embeddings ? s->all.data() : c->output;
     const guard workers(guarding::all_but_kernels);
+    s->copies = false;
     return llama_decode(s->ctx, batch);
 }
 
@@ -151,6 +155,53 @@ void pick_outputs(ivo_context * c, int32_t n_tokens) {
     }
 }
 
+// forget_graph makes the next decode build its graph anew. llama.cpp takes over the graph
+// of the decode before when the shapes agree, and the embedded one does so even when
+// adapters have come or gone since. A decode without causal attention leaves a graph that
+// no other takes over; its token is dropped. 1, with nothing changed, where there is no
+// sequence that can take the token and drop it again.
+int32_t forget_graph(ivo_context * c) {
+    auto * s = of(c);
+    const llama_memory_t memory = memory_of(c);
+    int32_t seq = 0;
+    while (seq < s->n_seq - 1 && llama_memory_seq_pos_max(memory, seq) >= 0) {
+        seq++;
+    }
+    const int32_t pos = llama_memory_seq_pos_max(memory, seq) + 1;
+    if (pos > 0 && (s->recurrent || (s->n_positions > 0 && pos >= s->n_positions))) {
+        return 1;
+    }
+    c->token[0] = 0;
+    c->seq[0] = seq;
+    c->pos[0] = pos;
+    c->output[0] = 0;
+    c->keep[0] = s->n_kept = 0;
+    llama_set_causal_attn(s->ctx, false);
+    const int32_t status = decode_batch(c, 1, 0);
+    llama_set_causal_attn(s->ctx, true);
+    llama_memory_seq_rm(memory, seq, pos, -1);
+    return status;
+}
+
+// finish_copies carries out the forks that wait for the next decode: states are saved and
+// restored past them. The rows end, the batch stays.
+bool finish_copies(ivo_context * c) {
+    if (!of(c)->copies) {
+        return true;
+    }
+    c->n_outputs = c->n_kept = 0;
+    const int32_t token = c->token[0], pos = c->pos[0], seq = c->seq[0], keep = c->keep[0];
+    const int8_t output = c->output[0];
+    const int32_t status = forget_graph(c);
+    c->token[0] = token, c->pos[0] = pos, c->seq[0] = seq, c->keep[0] = keep, c->output[0] = output;
+    // Copies come first in a decode, so that one without room (1) has made them.
+    if (of(c)->copies || (status != 0 && status != 1)) {
+        log_text("a fork is under way: decode a token first");
+        return false;
+    }
+    return true;
+}
+
 } // namespace
 
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
@@ -168,6 +219,10 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         s->seen_tokens.assign(s->n_layer, 0);
         s->seen_outputs.assign(s->n_layer, 0);
         s->seen_kept.assign(s->n_layer, 0);
+        s->n_seq = p->n_seq;
+        s->n_positions = p->n_positions;
+        s->streams = !p->kv_unified;
+        s->recurrent = llama_model_is_recurrent(m) || llama_model_is_hybrid(m);
         s->n_taps = p->n_layers;
         bool inner = false;
         for (int32_t i = 0; i < p->n_layers; i++) {
@@ -362,7 +417,11 @@ bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1) {
 }
 
 void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p1) {
-    guarded(0, [&] { llama_memory_seq_cp(memory_of(c), src, dst, p0, p1); return 0; });
+    guarded(0, [&] {
+        of(c)->copies = of(c)->copies || of(c)->streams;
+        llama_memory_seq_cp(memory_of(c), src, dst, p0, p1);
+        return 0;
+    });
 }
 
 int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq) {
@@ -374,11 +433,11 @@ size_t ivo_seq_state_size(ivo_context * c, int32_t seq) {
 }
 
 size_t ivo_seq_state_get(ivo_context * c, int32_t seq, uint8_t * data, size_t size) {
-    return guarded(size_t(0), [&] { return llama_state_seq_get_data(of(c)->ctx, data, size, seq); });
+    return guarded(size_t(0), [&] { return finish_copies(c) ? llama_state_seq_get_data(of(c)->ctx, data, size, seq) : 0; });
 }
 
 size_t ivo_seq_state_set(ivo_context * c, int32_t seq, const uint8_t * data, size_t size) {
-    return guarded(size_t(0), [&] { return llama_state_seq_set_data(of(c)->ctx, data, size, seq); });
+    return guarded(size_t(0), [&] { return finish_copies(c) ? llama_state_seq_set_data(of(c)->ctx, data, size, seq) : 0; });
 }
 
 void ivo_perf_get(ivo_context * c, ivo_perf * p) {
@@ -388,43 +447,16 @@ void ivo_perf_get(ivo_context * c, ivo_perf * p) {
 
 void ivo_perf_reset(ivo_context * c) { llama_perf_context_reset(of(c)->ctx); }
 
-namespace {
-
-// forget_graph makes the next decode build its graph anew. llama.cpp takes over the graph
-// of the decode before when the shapes agree, and the embedded one does so even when
-// adapters have come or gone since. A decode without causal attention leaves a graph that
-// no other takes over; its token is dropped.
-int32_t forget_graph(ivo_context * c, int32_t n_seq) {
-    auto * s = of(c);
-    const llama_memory_t memory = memory_of(c);
-    int32_t seq = 0;
-    while (seq < n_seq - 1 && llama_memory_seq_pos_max(memory, seq) >= 0) {
-        seq++;
-    }
-    c->token[0] = 0;
-    c->seq[0] = seq;
-    c->pos[0] = llama_memory_seq_pos_max(memory, seq) + 1;
-    c->output[0] = 0;
-    c->keep[0] = s->n_kept = 0;
-    llama_set_causal_attn(s->ctx, false);
-    const int32_t status = decode_batch(c, 1, 0);
-    llama_set_causal_attn(s->ctx, true);
-    llama_memory_seq_rm(memory, seq, c->pos[0], -1);
-    return status;
-}
-
-} // namespace
-
-int32_t ivo_set_loras(ivo_context * c, int32_t n_seq, ivo_lora ** adapters, float * scales, size_t n) {
+int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n) {
     return guarded<>(INT32_MIN, [&] {
-        const int32_t status = forget_graph(c, n_seq);
+        const int32_t status = forget_graph(c);
         return status ? status : set_loras(of(c)->ctx, adapters, scales, n, 0);
     });
 }
 
-int32_t ivo_set_cvec(ivo_context * c, int32_t n_seq, const float * data, size_t len, int32_t width, int32_t from, int32_t to) {
+int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to) {
     return guarded<>(INT32_MIN, [&] {
-        const int32_t status = forget_graph(c, n_seq);
+        const int32_t status = forget_graph(c);
         return status ? status : set_cvec(of(c)->ctx, data, len, width, from, to, 0);
     });
 }

@@ -39,7 +39,7 @@ func (c *Context) stateIdentity() (string, error) {
 // SaveSequence returns the KV cells of a sequence as bytes (llama_state_seq_get_data),
 // with a checksum and the identity of build, model and cache. [Context.RestoreSequence]
 // takes them up where all of these are the same. LoRA adapters and control vectors are
-// not a part of it.
+// not a part of it. With Streams, rows of the last decode end where a [Context.Fork] came after it.
 func (c *Context) SaveSequence(seq int32) ([]byte, error) {
 	const op = "save sequence"
 	if err := c.checkSequence(op, seq); err != nil {

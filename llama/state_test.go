@@ -104,3 +104,40 @@ func TestPerf(t *testing.T) {
 		t.Errorf("after the reset: %+v, %v", p, err)
 	}
 }
+
+// A fork between streams is finished before its sequence is saved or replaced: llama.cpp
+// puts the copy off to the next decode. The batch stays as it was.
+func TestSaveForkedStream(t *testing.T) {
+	m := load(t, randomModel(t, "llama", 3, nil))
+	p := exact
+	p.Sequences, p.Streams = 2, true
+	c := newContext(t, m, p)
+	feed(t, c, 0, 0, 10, 20, 30)
+	if err := c.Fork(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Add(40, 3, 0, false, 0); err != nil {
+		t.Fatal(err)
+	}
+	saved, err := c.SaveSequence(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.Rows(); n != 0 {
+		t.Errorf("%d rows outlive the copy", n)
+	}
+	want, _ := feed(t, c, 0, 4, 50)
+	if err := c.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	feed(t, c, 0, 0, 7, 8, 9)
+	if err := c.Fork(0, 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.RestoreSequence(1, saved); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := feed(t, c, 1, 3, 40, 50); maxDiff(got, want) > 1e-5 {
+		t.Errorf("off by %g", maxDiff(got, want))
+	}
+}

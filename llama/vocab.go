@@ -134,7 +134,7 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 	}
 	var stack C.size_t // llama.cpp's regular expressions recurse over the characters of a match
 	if run > 128 {
-		stack = 1<<20 + 2048*C.size_t(run)
+		stack = (1<<20 + 2048*C.size_t(run)) &^ (1<<16 - 1) // whole pages: macOS takes no others
 	}
 	ctext := C.CString(text)
 	defer C.free(unsafe.Pointer(ctext))
