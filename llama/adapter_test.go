@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -258,7 +259,11 @@ func TestControlVector(t *testing.T) {
 // Where no sequence can take a token and drop it again, adapters stay as they are.
 func TestAdaptersNeedRoom(t *testing.T) {
 	for base, length := range map[string]int{"gpt2": fuzzCtx, "mamba": 3} {
-		c := newContext(t, openRaw(t, rawBase(base)), llama.ContextParams{Ctx: 256})
+		path := filepath.Join(t.TempDir(), "m.gguf")
+		if err := os.WriteFile(path, rawBase(base).bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		c := newContext(t, load(t, path), llama.ContextParams{Ctx: 256})
 		for i := range length {
 			if _, err := c.Add(1, int32(i), 0, false, 0); err != nil {
 				t.Fatal(err)
