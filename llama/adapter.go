@@ -69,8 +69,10 @@ func (m *Model) checkLoRA(f *gguf.File) error {
 		}
 	}
 	base := make(map[string][]uint64)
-	for _, t := range m.head.Tensors {
-		base[t.Name] = t.Shape
+	for _, part := range m.head.Parts() {
+		for _, t := range part.Tensors {
+			base[t.Name] = t.Shape
+		}
 	}
 	pairs := make(map[string][2][]uint64)
 	for _, t := range f.Tensors {

@@ -44,8 +44,10 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	}
 	ubatch := uint64(min(p.UBatch, max(p.Ctx, 1)))
 	var m Memory
-	for _, t := range f.Tensors {
-		m.Weights += t.Size
+	for _, part := range f.Parts() {
+		for _, t := range part.Tensors {
+			m.Weights += t.Size
+		}
 	}
 
 	head := func(what string) uint64 {

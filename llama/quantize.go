@@ -69,7 +69,7 @@ func Quantize(in, out string, p QuantizeParams) error {
 	if p.Threads == 0 {
 		p.Threads = runtime.NumCPU()
 	}
-	if _, err := gguf.Read(in); err != nil {
+	if _, err := gguf.ReadModel(in); err != nil {
 		return fmt.Errorf("quantize: %w", err)
 	}
 	start()

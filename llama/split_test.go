@@ -135,3 +135,34 @@ func TestQuantizeSplit(t *testing.T) {
 		t.Errorf("%d tensors, want %d; %v", len(f.Tensors), len(w.Tensors), err)
 	}
 }
+
+// What reads the header of a model reads those of all its files.
+func TestSplitHeaders(t *testing.T) {
+	path := randomModel(t, "llama", 1, nil)
+	first := split(t, path, 2, 5)
+	if _, err := load(t, first).LoadLoRA(newAdapter(1).write(t, nil)); err != nil {
+		t.Error(err)
+	}
+	var sizes []llama.Memory
+	for _, path := range []string{path, first} {
+		f, err := gguf.ReadModel(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := llama.EstimateMemory(f, llama.ContextParams{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sizes = append(sizes, m)
+	}
+	if sizes[0] != sizes[1] {
+		t.Errorf("memory of the whole %+v, of its parts %+v", sizes[0], sizes[1])
+	}
+	if err := os.Remove(first[:len(first)-len("00001-of-00003.gguf")] + "00002-of-00003.gguf"); err != nil {
+		t.Fatal(err)
+	}
+	var bad *gguf.Error
+	if err := llama.Quantize(first, filepath.Join(t.TempDir(), "q.gguf"), llama.QuantizeParams{Type: "F16", Threads: 1}); !errors.As(err, &bad) {
+		t.Errorf("a part is missing: %v", err)
+	}
+}
