@@ -42,9 +42,10 @@ func iterateCommand() *cli.Command {
 			&cli.IntFlag{Name: "beams", Usage: "beams that are evaluated", Value: d.Search.Beams, Category: collect},
 			&cli.IntFlag{Name: "block", Usage: "tokens a block, in collection and evaluation", Value: d.Search.Block, Category: collect},
 			&cli.IntFlag{Name: "parallel", Usage: "sequences at once", Value: d.Parallel, Category: collect},
-			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the one at 3/5 of the depth", Category: head},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the first and the one at 3/5 of the depth", Category: head},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Head.Kind, Category: head},
 			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Head.Hidden, Category: head},
+			&cli.IntFlag{Name: "atoms", Usage: "returns between which the value function spreads its belief; 0 for the mean alone", Value: d.Head.Atoms, Category: head},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Head.Epochs, Category: head},
 			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Head.Rate, Category: head},
 			&cli.BoolFlag{Name: "warm-start", Usage: "train each round's value function on from the one before", Value: d.Head.WarmStart, Category: head},
@@ -119,7 +120,7 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
 	o.Search = decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")}
 	o.Head = loop.Head{
-		Kind: c.String("head"), Hidden: c.Int("hidden"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
+		Kind: c.String("head"), Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
 		WarmStart: c.Bool("warm-start"), LastRoundOnly: c.Bool("last-round-only"),
 	}
 	o.Ctx, o.Threads, o.Parallel = c.Int("ctx-size"), max(0, c.Int("threads")), c.Int("parallel")
@@ -129,8 +130,8 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	if _, err := choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
 		return nil, err
 	}
-	if o.Head.Hidden < 0 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
-		return nil, usagef(c, "--epochs and --lr are positive, --hidden is not negative")
+	if o.Head.Hidden < 0 || o.Head.Atoms < 0 || o.Head.Atoms == 1 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
+		return nil, usagef(c, "--epochs and --lr are positive, --hidden and --atoms are not negative, and one atom is too few")
 	}
 	if err := o.Validate(); err != nil {
 		return nil, usagef(c, "%v", err)

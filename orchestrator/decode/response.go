@@ -102,12 +102,15 @@ type decoder struct {
 	feeding []*candidate // scratch of advance
 	seqs    []*engine.Seq
 	tokens  []int32
-	values  []float32
-	reading []*valuehead.Memory // scratch of value
-	idle    []*valuehead.Memory
-	prompt  *states.Prompt // with the states of its tokens; nil where nobody looks at them
-	recent  []int32
-	stop    [][]byte
+	// scratch of advance and value: the candidates' memories, states and scalars, and values
+	memories        []*valuehead.Memory
+	hidden, scalars [][]float32
+	values          []float32
+
+	idle   []*valuehead.Memory
+	prompt *states.Prompt // with the states of its tokens; nil where nobody looks at them
+	recent []int32
+	stop   [][]byte
 }
 
 func newDecoder(s *engine.Session, req Request) *decoder {
@@ -206,6 +209,7 @@ func (d *decoder) advance(cs []*candidate) error {
 	if d.req.Progress != nil {
 		d.req.Progress(d.s.Decoded())
 	}
+	d.memories, d.hidden, d.scalars = d.memories[:0], d.hidden[:0], d.scalars[:0]
 	for _, c := range d.feeding {
 		row := c.seq.Row()
 		c.last.scalars[nextEntropy] = row.Entropy
@@ -213,9 +217,14 @@ func (d *decoder) advance(cs []*candidate) error {
 			c.last.states = slices.Clone(row.States)
 		}
 		if c.memory != nil {
-			if err := c.memory.Push(c.last.token, row.States, c.last.scalars[:]); err != nil {
-				return err
-			}
+			d.memories = append(d.memories, c.memory)
+			d.hidden = append(d.hidden, row.States)
+			d.scalars = append(d.scalars, c.last.scalars[:])
+		}
+	}
+	if len(d.memories) > 0 { // all of them: one product
+		if err := d.req.Head.Push(d.memories, d.tokens, d.hidden, d.scalars); err != nil {
+			return err
 		}
 	}
 	if d.req.EachValue {
@@ -255,12 +264,12 @@ func (d *decoder) value(cs []*candidate) error {
 	if d.req.Head == nil || len(cs) == 0 {
 		return nil
 	}
-	d.reading = d.reading[:0]
+	d.memories = d.memories[:0]
 	for _, c := range cs {
-		d.reading = append(d.reading, c.memory)
+		d.memories = append(d.memories, c.memory)
 	}
 	d.values = slices.Grow(d.values[:0], len(cs))[:len(cs)]
-	if err := d.req.Head.Values(d.reading, d.req.Reading, d.values); err != nil {
+	if err := d.req.Head.Values(d.memories, d.req.Reading, d.values); err != nil {
 		return err
 	}
 	for i, c := range cs {

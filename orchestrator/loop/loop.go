@@ -364,7 +364,7 @@ func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*v
 			paths = append(paths, filepath.Join(r.dir, sf))
 		}
 	}
-	data, err := openStore(paths, r.schema, features)
+	data, err := valuehead.OpenStored(features, paths)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -388,7 +388,8 @@ func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*v
 	metrics.Tokens /= n
 
 	options := valuehead.TrainOptions{
-		Kind: valuehead.Kind(r.o.Head.Kind), Hidden: r.o.Head.Hidden, Epochs: r.o.Head.Epochs, Rate: r.o.Head.Rate,
+		Kind: valuehead.Kind(r.o.Head.Kind), Shape: valuehead.Shape{Hidden: r.o.Head.Hidden, Atoms: r.o.Head.Atoms},
+		Epochs: r.o.Head.Epochs, Rate: r.o.Head.Rate,
 		Seed: r.o.Seed, Progress: func(p valuehead.Progress) {
 			r.notify(Event{
 				Stage: fmt.Sprintf("round %d: train", round), Done: p.Step, Total: p.Steps, Unit: "steps",

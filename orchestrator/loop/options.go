@@ -61,6 +61,7 @@ type Inputs struct {
 type Head struct {
 	Kind   string  `yaml:"kind"`   // recall, mlp or linear
 	Hidden int     `yaml:"hidden"` // units of the hidden layer; 0 for the kind's own
+	Atoms  int     `yaml:"atoms"`  // returns of a categorical head; 0 for the mean alone
 	Epochs int     `yaml:"epochs"`
 	Rate   float64 `yaml:"rate"`
 	// WarmStart trains a later round's head on from the one before; otherwise every
@@ -77,10 +78,19 @@ func Defaults(layers int) Options {
 		Rounds: 2, Samples: 4, ShardPrompts: 50, MaxTokens: 128, Seed: 1, Reward: "gold",
 		Sampling: decode.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
-		Layers: []int{layers * 3 / 5},
-		Head:   Head{Kind: string(valuehead.Recall), Epochs: 5, Rate: 0.002},
+		Layers: defaultLayers(layers),
+		Head:   Head{Kind: string(valuehead.Recall), Atoms: 41, Epochs: 5, Rate: 0.002},
 		Ctx:    4096, Parallel: 32,
 	}
+}
+
+// defaultLayers are the first one, which knows the words, and the one at three fifths of the
+// depth, which knows what they mean.
+func defaultLayers(layers int) []int {
+	if middle := layers * 3 / 5; middle > 0 {
+		return []int{0, middle}
+	}
+	return []int{0}
 }
 
 // Validate finds what is wrong before any work is done.

@@ -30,7 +30,7 @@ func TestOptionsStore(t *testing.T) {
 		"search.beams 4 -> 2":    func(o *Options) { o.Search.Beams = 2 },
 		"head.warm_start":        func(o *Options) { o.Head.WarmStart = true },
 		"stop":                   func(o *Options) { o.Stop = o.Stop[:1] },
-		"layers [4] -> [8]":    func(o *Options) { o.Layers = []int{8} },
+		"layers [0 4] -> [8]":    func(o *Options) { o.Layers = []int{8} },
 	} {
 		changed := o
 		change(&changed)
