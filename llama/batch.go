@@ -112,6 +112,7 @@ func (c *Context) Decode() error {
 	if n == 0 {
 		return failf(op, "add tokens first", "the batch is empty")
 	}
+	takeErrors() // those of earlier calls
 	switch status := C.ivo_decode(c.c, C.int32_t(n)); status {
 	case 0:
 		return nil

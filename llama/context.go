@@ -176,6 +176,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		return nil, err
 	}
 	defer m.leave()
+	p.Layers = slices.Clone(p.Layers)
 	if p.Ctx == 0 {
 		p.Ctx = m.info.ContextTrain
 	}
