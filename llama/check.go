@@ -149,9 +149,9 @@ func checkArchitecture(f *gguf.File, arch string) error {
 	layers, _ := f.Int(arch + ".block_count")
 	for _, pattern := range needed[arch] {
 		for i := range layers {
-			name := strings.ReplaceAll(pattern, "%d", strconv.FormatInt(i, 10))
-			if _, ok := findTensor(f, name); !ok {
-				return refuse(hintConvert, "tensor %q is missing", name)
+			names := strings.Split(strings.ReplaceAll(pattern, "%d", strconv.FormatInt(i, 10)), "|")
+			if !slices.ContainsFunc(names, func(name string) bool { _, ok := findTensor(f, name); return ok }) {
+				return refuse(hintConvert, "tensor %q is missing", strings.Join(names, " or "))
 			}
 		}
 	}
@@ -185,7 +185,7 @@ func checkTensors(f *gguf.File) error {
 		switch {
 		case slices.Contains(noWeights, t.Type):
 			return refuse(hintConvert, "tensor %q is of type %v, in which no weights are stored", t.Name, t.Type)
-		case (dims == 1 || vectors(t.Name)) && t.Type != gguf.F32:
+		case (len(t.Shape) == 1 || elementwise(t.Name)) && t.Type != gguf.F32:
 			return refuse(hintConvert, "tensor %q is of type %v; llama.cpp computes with it in F32 only", t.Name, t.Type)
 		case dims > maxDims(t.Name):
 			return refuse(hintConvert, "tensor %q has %d dimensions", t.Name, dims)
@@ -194,8 +194,8 @@ func checkTensors(f *gguf.File) error {
 	return nil
 }
 
-// vectors says whether a tensor of a recurrent layer is one that llama.cpp multiplies
-// element by element, whatever its shape.
-func vectors(name string) bool {
-	return strings.HasSuffix(name, ".ssm_a") || strings.HasSuffix(name, ".ssm_d") || strings.HasSuffix(name, ".ssm_conv1d.weight")
+// elementwise says whether a tensor is one that llama.cpp adds or multiplies element by
+// element, whatever its shape.
+func elementwise(name string) bool {
+	return slices.ContainsFunc([]string{"norm.weight", ".bias", ".ssm_a", ".ssm_d", ".ssm_conv1d.weight"}, func(s string) bool { return strings.HasSuffix(name, s) })
 }

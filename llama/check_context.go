@@ -36,7 +36,7 @@ func (m *Model) cacheBytes(p ContextParams) float64 {
 			heads = 0
 		}
 	}
-	if window, _ := m.head.Int(arch + ".attention.sliding_window"); window > 0 {
+	if m.info.Window > 0 {
 		heads = 0
 	}
 	cells := float64(max(p.Ctx, 256))

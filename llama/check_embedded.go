@@ -45,14 +45,15 @@ var (
 		"falcon-h1": {"ssm.group_count", "ssm.time_step_rank"}, "plamo2": {"ssm.time_step_rank"}, "jamba": {"ssm.time_step_rank"},
 		"qwen3next": {"ssm.group_count", "ssm.time_step_rank", "expert_used_count|expert_feed_forward_length"}, "afmoe": {"attention.sliding_window"},
 		"ernie4_5-moe": {"interleave_moe_layer_step"}, "rwkv6": {"wkv.head_size"}, "rwkv7": {"wkv.head_size"},
-		"rwkv6qwen2": {"wkv.head_size", "attention.head_count_kv"}, "arwkv7": {"wkv.head_size"},
+		"rwkv6qwen2": {"wkv.head_size"}, "arwkv7": {"wkv.head_size"},
 	}
-	// tensors of every layer (%d) or of the model that have no substitute
+	// tensors of every layer (%d) or of the model: one of those between bars must be there
 	needed = map[string][]string{
 		"qwen2vl":   {"blk.%d.attn_q.bias", "blk.%d.attn_k.bias", "blk.%d.attn_v.bias"},
-		"phi3":      {"blk.%d.attn_qkv.weight"},
-		"phimoe":    {"blk.%d.attn_qkv.weight"},
+		"phi3":      phi3,
+		"phimoe":    phi3,
 		"solar":     {"output.weight"},
 		"falcon-h1": {"blk.%d.ssm_conv1d.bias"},
 	}
+	phi3 = []string{"blk.%d.attn_qkv.weight|blk.%d.attn_q.bias", "blk.%d.attn_qkv.weight|blk.%d.attn_k.bias", "blk.%d.attn_qkv.weight|blk.%d.attn_v.bias"}
 )

@@ -48,7 +48,7 @@ func checkVocabulary(f *gguf.File) error {
 		return err
 	}
 	const byteType = 6
-	if i := slices.Index(types[:min(len(types), len(tokens))], byteType); kind == "bert" && i >= 0 {
+	if i := slices.Index(types, byteType); kind == "bert" && i >= 0 {
 		return refuse(hintTokenizer, "tokenizer.ggml.token_type: a bert vocabulary has no byte tokens, %d is one", i)
 	}
 	if f.Value("tokenizer.ggml.merges") != nil {
@@ -81,7 +81,7 @@ func checkVocabulary(f *gguf.File) error {
 	bos, err1 := special("bos", defaults.bos)
 	eos, err2 := special("eos", defaults.eos)
 	_, err3 := special("unknown", defaults.unknown)
-	sep, err4 := special("seperator", defaults.separator) // llama.cpp's spelling
+	_, err4 := special("seperator", defaults.separator) // llama.cpp's spelling
 	_, err5 := special("padding", defaults.padding)
 	_, err6 := special("mask", defaults.mask)
 	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
@@ -89,7 +89,7 @@ func checkVocabulary(f *gguf.File) error {
 			return err
 		}
 	}
-	for name, id := range map[string]int64{"bos": bos, "eos": eos, "sep": sep} {
+	for name, id := range map[string]int64{"bos": bos, "eos": eos} {
 		if add, _ := f.Value("tokenizer.ggml.add_" + name + "_token").(bool); add && id < 0 && kind != "rwkv" && kind != "plamo2" {
 			return refuse(hintTokenizer, "tokenizer.ggml.add_%s_token is true, but the vocabulary has no such token", name)
 		}

@@ -35,7 +35,7 @@ var (
 	wantArray    = regexp.MustCompile(`array key not found in model: ([^\s;)]+)`)
 	wantLength   = regexp.MustCompile(`key (\S+) has wrong array length; expected (\d+)`)
 	wantShape    = regexp.MustCompile(`tensor '([^']+)' has wrong shape; expected\s+([\d, ]+), got`)
-	wantTensor   = regexp.MustCompile(`missing tensor '([^']+)'|tensor '([^']+)' not found|tensor "([^"]+)" is missing`)
+	wantTensor   = regexp.MustCompile(`missing tensor '([^']+)'|tensor '([^']+)' not found|tensor "([^" ]+)(?: or [^"]*)?" is missing`)
 	wantExperts  = regexp.MustCompile(`cannot have zero experts|n_expert > 0|ffn_gate_inp.weight": dimension 0|ffn_gate_exps.weight": dimension 0`)
 	wantTwice    = regexp.MustCompile(`2 \* n_embd == d_inner|expansion factor of 2`)
 	wantTypes    = regexp.MustCompile(`token_types.weight": dimension 0`)

@@ -128,12 +128,12 @@ func (m *Model) Tokenize(text string, special, parse bool) ([]int32, error) {
 		return nil, err
 	}
 	defer m.leave()
-	run := longestRun(text)
-	if run > maxRun {
-		return nil, failf("tokenize", "break it with spaces or line ends", "a run of %d bytes without white space, or of nothing else, is too long", run)
-	}
-	var stack C.size_t // llama.cpp's regular expressions recurse over the characters of a match
-	if run > 128 {
+	var stack C.size_t
+	if run := longestRun(text); m.tok.kind == VocabBPE && run > 128 {
+		// llama.cpp's regular expressions recurse over the characters of a match.
+		if run > maxRun {
+			return nil, failf("tokenize", "break it with spaces or line ends", "a run of %d bytes without white space, or of nothing else, is too long", run)
+		}
 		stack = (1<<20 + 2048*C.size_t(run)) &^ (1<<16 - 1) // whole pages: macOS takes no others
 	}
 	ctext := C.CString(text)
