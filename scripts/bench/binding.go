@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 type variant struct {
 	name   string
 	params llama.ContextParams // what differs from the bare loop's
-	times  []float64           // seconds, by round
+	times  []float64           // seconds a step
 }
 
 // binding times steps of sequences through package llama against the bare C loop, and
@@ -36,7 +37,7 @@ func binding(ctx context.Context, m *llama.Model, threads, sequences, rounds int
 	}
 	contexts := make([]*llama.Context, len(variants))
 	for i, v := range variants {
-		v.params.Ctx, v.params.Sequences, v.params.Threads = max(512, 2*prefix+sequences*(steps+1)), sequences, threads
+		v.params.Ctx, v.params.Sequences, v.params.Threads = max(512, prefix+sequences*(steps+1)), sequences, threads
 		c, err := m.NewContext(v.params)
 		if err != nil {
 			return err
@@ -49,39 +50,39 @@ func binding(ctx context.Context, m *llama.Model, threads, sequences, rounds int
 		tokens[i] = int32(300 + i*37%500)
 	}
 	for round := range rounds + 1 {
-		for k := range variants { // another order each round: no variant is always after the same one
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			i := (k + round) % len(variants)
-			c := contexts[i]
+		for _, c := range contexts {
 			if err := shared(c, sequences, prefix); err != nil {
 				return err
 			}
-			begin := time.Now()
-			var err error
-			if i == 0 {
-				err = c.BareLoop(tokens, sequences, prefix)
-			} else {
-				err = throughBinding(c, tokens, sequences, prefix)
-			}
-			if err != nil {
+		}
+		for step := range steps {
+			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if round > 0 { // the first warms up
-				variants[i].times = append(variants[i].times, time.Since(begin).Seconds())
+			now := tokens[step*sequences : (step+1)*sequences]
+			for k := range variants { // another order each step: no variant is always after the same one
+				i := (k + step + round) % len(variants)
+				begin := time.Now()
+				var err error
+				if i == 0 {
+					err = contexts[i].BareLoop(now, sequences, prefix+step)
+				} else {
+					err = throughBinding(contexts[i], now, prefix+step)
+				}
+				if err != nil {
+					return err
+				}
+				if round > 0 { // the first warms up
+					variants[i].times = append(variants[i].times, time.Since(begin).Seconds())
+				}
 			}
 		}
 	}
-	bare := variants[0].times
+	bare := median(variants[0].times)
 	for i, v := range variants[1:] {
-		var ratios []float64
-		for r, t := range v.times {
-			ratios = append(ratios, bare[r]/t)
-		}
-		slices.Sort(ratios)
-		fmt.Printf("%-28s %-26s %4d %9.3f  %-14s %7d\n", m.Info().Desc, v.name, sequences, ratios[len(ratios)/2],
-			fmt.Sprintf("(%.2f..%.2f)", ratios[0], ratios[len(ratios)-1]), copied(contexts[i+1], sequences))
+		lo, hi := interval(variants[0].times, v.times)
+		fmt.Printf("%-28s %-26s %4d %9.3f  %-14s %7d\n", m.Info().Desc, v.name, sequences, bare/median(v.times), fmt.Sprintf("[%.3f, %.3f]", lo, hi),
+			copied(contexts[i+1], sequences))
 	}
 	return nil
 }
@@ -107,30 +108,48 @@ func shared(c *llama.Context, sequences, prefix int) error {
 	return nil
 }
 
-// throughBinding extends every sequence by a token a step, and looks at every row.
-func throughBinding(c *llama.Context, tokens []int32, sequences, pos int) error {
-	var sum float32
-	for step := 0; step*sequences < len(tokens); step++ {
-		for s := range sequences {
-			if _, err := c.Add(tokens[step*sequences+s], int32(pos+step), int32(s), true, 0); err != nil {
-				return err
-			}
-		}
-		if err := c.Decode(); err != nil {
+// throughBinding extends every sequence by its token, and looks at every row.
+func throughBinding(c *llama.Context, tokens []int32, pos int) error {
+	for s, token := range tokens {
+		if _, err := c.Add(token, int32(pos), int32(s), true, 0); err != nil {
 			return err
 		}
-		for s := range sequences {
-			row, err := c.Row(s)
-			if err != nil {
-				return err
-			}
-			sum += row.Logits[s] - row.LSE
+	}
+	if err := c.Decode(); err != nil {
+		return err
+	}
+	for s := range tokens {
+		row, err := c.Row(s)
+		if err != nil {
+			return err
+		}
+		if logp := row.Logits[s] - row.LSE; logp != logp {
+			return fmt.Errorf("a log-probability is not a number")
 		}
 	}
-	if sum != sum {
-		return fmt.Errorf("the log-probabilities are not finite")
-	}
 	return nil
+}
+
+func median(x []float64) float64 {
+	x = slices.Sorted(slices.Values(x))
+	return x[len(x)/2]
+}
+
+// interval is the 95 % bootstrap interval of the ratio of medians of times that were
+// taken in turns.
+func interval(bare, other []float64) (lo, hi float64) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	a, b := make([]float64, len(bare)), make([]float64, len(bare))
+	var ratios []float64
+	for range 400 {
+		for i := range a {
+			k := rng.IntN(len(bare))
+			a[i], b[i] = bare[k], other[k]
+		}
+		ratios = append(ratios, median(a)/median(b))
+	}
+	slices.Sort(ratios)
+	return ratios[len(ratios)/40], ratios[len(ratios)-1-len(ratios)/40]
 }
 
 // copied is the number of bytes that a step copies between llama.cpp, C and Go beside

@@ -43,7 +43,7 @@ func bench(ctx context.Context, lab, cache string, pairs int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-28s %-26s %4s %9s  %-14s %7s\n", "model", "steps of sequences through", "seq.", "of bare", "(min..max)", "copied")
+	fmt.Printf("%-28s %-26s %4s %9s  %-14s %7s\n", "model", "steps of sequences through", "seq.", "of bare", "[95 %]", "copied")
 	for _, path := range []string{lab, large} {
 		m, err := llama.Load(path, llama.ModelParams{})
 		if err != nil {
@@ -58,7 +58,7 @@ func bench(ctx context.Context, lab, cache string, pairs int) error {
 			return err
 		}
 	}
-	fmt.Println("of bare: speed as a share of the bare C loop over the same tokens, median of the rounds; copied: bytes a step beside llama.cpp's own.")
+	fmt.Println("of bare: speed as a share of the bare C loop over the same tokens, step by step in turns, ratio of medians; copied: bytes a step beside llama.cpp's own.")
 	fmt.Println()
 
 	fmt.Printf("%-28s %-22s %9s %17s %14s %12s\n", "model", "decoding", "sequences", "of the bare loop", "(min..max)", "Go a step")
