@@ -26,7 +26,6 @@ type gradient struct {
 	targets []float32
 	q       []float32 // [atoms]
 	loss    float64
-	states  int
 	err     error
 	rng     rand.PCG
 }
