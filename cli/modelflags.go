@@ -158,7 +158,10 @@ func load(c *cli.Context) (*llama.Model, error) {
 }
 
 var (
-	cacheTypes = map[string]llama.CacheType{"f16": llama.CacheF16, "f32": llama.CacheF32, "q8_0": llama.CacheQ8_0}
+	cacheTypes = map[string]llama.CacheType{
+		"f16": llama.CacheF16, "f32": llama.CacheF32, "bf16": llama.CacheBF16, "q8_0": llama.CacheQ8_0, "q5_1": llama.CacheQ5_1,
+		"q5_0": llama.CacheQ5_0, "q4_1": llama.CacheQ4_1, "q4_0": llama.CacheQ4_0, "iq4_nl": llama.CacheIQ4_NL,
+	}
 	flashModes = map[string]llama.FlashAttention{"auto": llama.FlashAuto, "off": llama.FlashOff, "on": llama.FlashOn}
 )
 
@@ -170,8 +173,8 @@ func contextFlags() []cli.Flag {
 		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Usage: "most tokens of one decode; 0 for 2048", Category: modelCategory},
 		&cli.IntFlag{Name: "ubatch-size", Aliases: []string{"ub"}, Usage: "tokens computed at once; 0 for 512", Category: modelCategory},
 		&cli.StringFlag{Name: "flash-attn", Aliases: []string{"fa"}, Usage: "flash attention `MODE`: on, off or auto", Value: "auto", Category: modelCategory},
-		&cli.StringFlag{Name: "cache-type-k", Aliases: []string{"ctk"}, Usage: "KV cache `TYPE` for K: f32, f16 or q8_0", Value: "f16", Category: modelCategory},
-		&cli.StringFlag{Name: "cache-type-v", Aliases: []string{"ctv"}, Usage: "KV cache `TYPE` for V: f32, f16 or q8_0", Value: "f16", Category: modelCategory},
+		&cli.StringFlag{Name: "cache-type-k", Aliases: []string{"ctk"}, Usage: "KV cache `TYPE` for K: f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl", Value: "f16", Category: modelCategory},
+		&cli.StringFlag{Name: "cache-type-v", Aliases: []string{"ctv"}, Usage: "KV cache `TYPE` for V, as for K", Value: "f16", Category: modelCategory},
 	}
 }
 

@@ -15,9 +15,7 @@ func (m *Model) positions() int32 {
 // sliding window, or without attention, need less, so only those sure to hold all
 // cells are counted.
 func (m *Model) cacheBytes(p ContextParams) float64 {
-	bytes := func(t CacheType) float64 {
-		return map[CacheType]float64{CacheF16: 2, CacheF32: 4, CacheQ8_0: 34.0 / 32}[t]
-	}
+	bytes := func(t CacheType) float64 { return float64(t.size(32)) / 32 }
 	arch := m.info.Architecture
 	heads := float64(m.info.KVHeads * m.info.Layers)
 	switch v := m.head.Value(arch + ".attention.head_count_kv").(type) {

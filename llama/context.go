@@ -17,29 +17,6 @@ import (
 	"unsafe"
 )
 
-// CacheType is the storage format of the KV cache (ggml_type).
-type CacheType int32
-
-// The formats that llama.cpp's --cache-type-k and -v offer most.
-const (
-	CacheF16  CacheType = 0 // the default
-	CacheF32  CacheType = -1
-	CacheQ8_0 CacheType = 8
-)
-
-// ggml maps the zero value to F16, llama.cpp's default.
-func (t CacheType) ggml() C.int32_t {
-	switch t {
-	case CacheF32:
-		return 0
-	case CacheQ8_0:
-		return 8
-	}
-	return 1
-}
-
-func (t CacheType) known() bool { return t == CacheF16 || t == CacheF32 || t == CacheQ8_0 }
-
 // FlashAttention chooses the attention kernel.
 type FlashAttention int32
 
@@ -217,12 +194,12 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		return nil, failf(op, fmt.Sprintf("choose layer %d, the state after the final norm", m.info.Layers), "inner layers of a recurrent model cannot be tapped")
 	case !p.CacheK.known() || !p.CacheV.known() || p.Flash < FlashAuto || p.Flash > FlashOn:
 		return nil, failf(op, "use the constants of this package", "cache types %d and %d, flash attention %d", p.CacheK, p.CacheV, p.Flash)
-	case (p.CacheK == CacheQ8_0 && m.headWidth("key")%32 != 0) || (p.CacheV == CacheQ8_0 && m.headWidth("value")%32 != 0):
-		return nil, failf(op, "use an f16 cache", "a Q8_0 cache needs heads of a multiple of 32, this model's are %d wide", m.headWidth("key"))
+	case m.headWidth("key")%p.CacheK.block() != 0 || m.headWidth("value")%p.CacheV.block() != 0:
+		return nil, failf(op, "use an f16 cache", "a quantized cache needs heads of a multiple of 32, this model's are %d wide", m.headWidth("key"))
 	case p.Streams && len(p.Layers) > 0:
 		return nil, failf(op, "leave Streams out, or the layers", "layers cannot be tapped with a stream a sequence")
-	case p.CacheV == CacheQ8_0 && p.Flash == FlashOff:
-		return nil, failf(op, "a quantized V cache needs flash attention", "cache type Q8_0 for V without flash attention")
+	case p.CacheV.block() > 1 && p.Flash == FlashOff:
+		return nil, failf(op, "turn it on, or use an f16 cache", "a quantized V cache needs flash attention")
 	case p.Top < 0:
 		return nil, failf(op, "give Top a number of tokens, or 0", "%d candidates a row", p.Top)
 	}
@@ -246,7 +223,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	defer C.free(unsafe.Pointer(cp))
 	cp.n_ctx, cp.n_batch, cp.n_ubatch = C.uint32_t(p.Ctx), C.uint32_t(p.Batch), C.uint32_t(p.UBatch)
 	cp.n_seq, cp.n_threads = C.uint32_t(p.Sequences), C.int32_t(p.Threads)
-	cp.flash_attn, cp.type_k, cp.type_v = p.Flash.ggml(), p.CacheK.ggml(), p.CacheV.ggml()
+	cp.flash_attn, cp.type_k, cp.type_v = p.Flash.ggml(), C.int32_t(p.CacheK.ggml()), C.int32_t(p.CacheV.ggml())
 	cp.offload_kqv, cp.op_offload, cp.swa_full = C.bool(!p.NoKVOffload), C.bool(!p.NoOpOffload), C.bool(p.FullWindow)
 	cp.rope_scaling, cp.rope_freq_base, cp.rope_freq_scale = C.int32_t(p.Rope.Scaling)-1, C.float(p.Rope.FreqBase), C.float(p.Rope.FreqScale)
 	cp.yarn_ext_factor, cp.yarn_attn_factor, cp.yarn_beta_fast = own(p.Rope.YaRNExtFactor), own(p.Rope.YaRNAttnFactor), own(p.Rope.YaRNBetaFast)

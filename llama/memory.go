@@ -39,6 +39,9 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	if p.Ctx < 0 || p.Ctx > maxCtx {
 		return Memory{}, failf(op, "give -c a number of tokens, or 0 for the model's own", "context size %d", p.Ctx)
 	}
+	if !p.CacheK.known() || !p.CacheV.known() {
+		return Memory{}, failf(op, "use the constants of this package", "cache types %d and %d", p.CacheK, p.CacheV)
+	}
 	if p.UBatch <= 0 {
 		p.UBatch = 512
 	}
@@ -59,7 +62,7 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	cells := (uint64(p.Ctx) + 255) / 256 * 256 // llama.cpp's padding
 	kvHeads := perLayer(f, arch+".attention.head_count_kv", layers, heads)
 	for _, n := range kvHeads {
-		m.Cache += cells * (p.CacheK.bytes(n*head("key")) + p.CacheV.bytes(n*head("value")))
+		m.Cache += cells * (p.CacheK.size(n*head("key")) + p.CacheV.size(n*head("value")))
 	}
 
 	vocabulary, _ := f.Value("tokenizer.ggml.tokens").([]string)
@@ -71,17 +74,6 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	}
 	m.Compute = max(activations, 4*ubatch*(vocab+width)) + 4*ubatch*cells // the mask
 	return m, nil
-}
-
-// bytes is the size of n values of a cache.
-func (t CacheType) bytes(n uint64) uint64 {
-	switch t {
-	case CacheF32:
-		return 4 * n
-	case CacheQ8_0:
-		return n / 32 * 34
-	}
-	return 2 * n
 }
 
 // perLayer is a hyperparameter that is either one number or an array of one a layer;
