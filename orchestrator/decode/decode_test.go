@@ -50,7 +50,7 @@ func schema(t testing.TB, e *engine.Engine) states.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * e.Model().Info().Width, Scalars: decode.Scalars}
+	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * e.Model().Info().Width, Scalars: decode.Scalars, Prompts: true, PromptLayers: layers}
 }
 
 const text = "i got a red lamp yesterday. my cousin lost a tiny hat. last week i sold a huge drum. the weather was nice.\nTL;DR:"
@@ -83,26 +83,26 @@ func sample(t testing.TB, e *engine.Engine, req decode.Request, n int) (out []de
 
 // brevity is a head that has learned that every token costs: the return is minus the
 // length.
-func brevity(t testing.TB, e *engine.Engine) *valuehead.Head {
+func brevity(t testing.TB, e *engine.Engine, kind valuehead.Kind) *valuehead.Head {
 	t.Helper()
-	f, err := valuehead.NewFeatures(schema(t, e), valuehead.FeatureOptions{})
+	f, err := valuehead.NewFeatures(schema(t, e), valuehead.FeaturesOf(kind))
 	if err != nil {
 		t.Fatal(err)
 	}
 	data := valuehead.NewDataset(f)
 	for i := range uint64(12) {
 		req := request(t, e, 1000+i)
-		req.Record = true
+		req.Record, req.RecordPrompt = true, true
 		for k, r := range sample(t, e, req, 8) {
-			err := data.Add(&states.Trajectory{
+			err := data.AddExample(valuehead.Example{Prompt: r.Prompt, Trajectory: &states.Trajectory{
 				Prompt: string(rune('a' + i)), Sample: k, Reward: -float32(len(r.Tokens)), Tokens: r.Tokens, Hidden: r.States, Scalars: r.Scalars,
-			})
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	h, _, err := valuehead.Train(context.Background(), data, valuehead.TrainOptions{Kind: valuehead.Linear, Epochs: 8, Batch: 64, HeldOut: 0.2, Seed: 1})
+	h, _, err := valuehead.Train(context.Background(), data, valuehead.TrainOptions{Kind: kind, Shape: valuehead.Shape{Atoms: 11}, Epochs: 8, Batch: 64, HeldOut: 0.2, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,19 +191,30 @@ func TestRecord(t *testing.T) {
 // A value on the way is the value that the head gives the recorded states, and the
 // response that best-of-n keeps is the sample of highest value.
 func TestValues(t *testing.T) {
+	for _, kind := range valuehead.Kinds {
+		t.Run(string(kind), func(t *testing.T) { testValues(t, kind) })
+	}
+}
+
+func testValues(t *testing.T, kind valuehead.Kind) {
 	e := open(t)
 	req := request(t, e, 11)
-	req.Head, req.EachValue, req.Record = brevity(t, e), true, true
+	req.Head, req.EachValue, req.Record, req.RecordPrompt = brevity(t, e, kind), true, true, true
+	req.Reading = valuehead.Reading{Beta: 0.5}
 	rs := sample(t, e, req, 6)
 	f := req.Head.Features()
 	for _, r := range rs {
-		a, out := f.NewAccumulator(), make([]float32, 1)
+		m, err := req.Head.Begin(r.Prompt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]float32, 1)
 		width, n := f.Schema().Width, len(decode.Scalars)
-		for i := range r.Tokens {
-			if err := a.Push(r.States[i*width:(i+1)*width], r.Scalars[i*n:(i+1)*n]); err != nil {
+		for i, token := range r.Tokens {
+			if err := m.Push(token, r.States[i*width:(i+1)*width], r.Scalars[i*n:(i+1)*n]); err != nil {
 				t.Fatal(err)
 			}
-			if err := req.Head.Predict(a.AppendRow(nil), 1, out); err != nil {
+			if err := req.Head.Values([]*valuehead.Memory{m}, req.Reading, out); err != nil {
 				t.Fatal(err)
 			}
 			if math.Abs(float64(out[0]-r.Values[i])) > 1e-3 {
@@ -241,8 +252,14 @@ func TestValues(t *testing.T) {
 // Guided by a head that values brevity, block beam is briefer than sampling; it decodes
 // about B^2 tokens for one, and gives the same answer twice.
 func TestBlockBeam(t *testing.T) {
+	for _, kind := range []valuehead.Kind{valuehead.Linear, valuehead.Recall} {
+		t.Run(string(kind), func(t *testing.T) { testBlockBeam(t, kind) })
+	}
+}
+
+func testBlockBeam(t *testing.T, kind valuehead.Kind) {
 	e := open(t)
-	head := brevity(t, e)
+	head := brevity(t, e, kind)
 	beam := func() []decode.Response {
 		out := make([]decode.Response, 12)
 		var jobs []engine.Job
@@ -284,7 +301,7 @@ func TestBlockBeam(t *testing.T) {
 // What was emitted on the way is the text, and nothing of a stop string is in it.
 func TestEmitAndStop(t *testing.T) {
 	e := open(t)
-	head := brevity(t, e)
+	head := brevity(t, e, valuehead.Linear)
 	free := sample(t, e, request(t, e, 2), 1)[0].Text
 	words := strings.Fields(free)
 	if len(words) < 4 {
@@ -329,7 +346,7 @@ func TestEmitAndStop(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	e := open(t)
-	head := brevity(t, e)
+	head := brevity(t, e, valuehead.Linear)
 	guided := request(t, e, 1)
 	guided.Head = head
 	with := func(change func(*decode.Request)) decode.Request {
