@@ -11,13 +11,16 @@ import (
 // headFinding describes a value function.
 type headFinding struct {
 	Kind        string    `json:"kind"`
-	Head        string    `json:"head"` // mlp or linear
+	Head        string    `json:"head"` // recall, mlp or linear
 	Parameters  int       `json:"parameters"`
 	Backbone    string    `json:"backbone"` // fingerprint of its model
 	Layers      []int     `json:"layers"`
 	Scalars     []string  `json:"scalars"`
 	Blocks      []string  `json:"blocks"`
-	Width       int       `json:"width"` // of the input row
+	Prompt      bool      `json:"prompt"` // it looks back at the prompt's own states
+	Width       int       `json:"width"`  // of the input row
+	Target      string    `json:"target"`
+	Atoms       int       `json:"atoms"` // returns of a categorical head, 0 for one that gives the mean alone
 	RewardMean  float32   `json:"reward_mean"`
 	RewardScale float32   `json:"reward_scale"`
 	Training    trainedOn `json:"training"`
@@ -47,6 +50,7 @@ func examineHead(path string) (finding, error) {
 	f := &headFinding{
 		Kind: "value-head", Head: string(h.Kind()), Parameters: h.Parameters(), Backbone: h.Backbone(),
 		Layers: options.Layers, Scalars: options.Scalars, Width: h.Features().Width(),
+		Prompt: h.NeedsPrompt(), Target: string(h.Target()), Atoms: len(h.Atoms()),
 		RewardMean: mean, RewardScale: scale, Training: trainedOn(h.Summary()),
 	}
 	for _, b := range options.Blocks {
@@ -61,11 +65,19 @@ func (f *headFinding) write(w io.Writer) error {
 	if t.WarmStart {
 		start = "on from an earlier one"
 	}
+	gives, from := "the mean return", ""
+	if f.Atoms > 0 {
+		gives = fmt.Sprintf("a distribution over %d returns", f.Atoms)
+	}
+	if f.Prompt {
+		from = "; looks back at the prompt"
+	}
 	return sheet{
 		{"value function", f.Head},
+		{"gives", fmt.Sprintf("%s, fitted to %s", gives, f.Target)},
 		{"parameters", f.Parameters},
 		{"of model", f.Backbone + " (its fingerprint)"},
-		{"reads", fmt.Sprintf("layers %v; %s; as %s", f.Layers, strings.Join(f.Scalars, ", "), strings.Join(f.Blocks, ", "))},
+		{"reads", fmt.Sprintf("layers %v; %s; as %s", f.Layers, strings.Join(f.Scalars, ", "), strings.Join(f.Blocks, ", ")+from)},
 		{"input width", f.Width},
 		{"rewards", fmt.Sprintf("mean %.3f, sd %.3f", f.RewardMean, f.RewardScale)},
 		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts, %s, %d epochs, seed %d", t.States, t.Trajectories, t.Prompts, start, t.Epochs, t.Seed)},
