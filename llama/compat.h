@@ -7,8 +7,6 @@
 
 #include "shim_impl.h"
 
-#include <utility>
-
 // How the weights are read: two flags, or in newer releases one mode
 // (LLAMA_LOAD_MODE_NONE 0, MMAP 1, MLOCK 2, MMAP_MLOCK 3).
 template <class P> auto set_load_mode(P & p, bool mmap, bool mlock, int) -> decltype(void(p.load_mode)) {

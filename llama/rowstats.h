@@ -11,6 +11,12 @@
 #include <limits>
 #include <vector>
 
+// top_scratch is what row_top works in; it grows to the vocabulary's size.
+struct top_scratch {
+    std::vector<float> maxima, ranked;
+    std::vector<int32_t> ids;
+};
+
 namespace {
 
 typedef float f32x8 __attribute__((vector_size(32)));
@@ -102,12 +108,6 @@ inline void row_stats(const float * l, int32_t n, float inv_temp, float * lse, f
     *entropy = std::log(sum) - sum8(zl) / sum;
     *lse_t = top * inv_temp + std::log(sum8(zt));
 }
-
-// top_scratch is what row_top works in; it grows to the vocabulary's size.
-struct top_scratch {
-    std::vector<float> maxima, ranked;
-    std::vector<int32_t> ids;
-};
 
 // row_top writes the k largest of n logits by falling value; equal values by rising id.
 // Of the maxima of groups of neighbours, k are at least their k-th largest, so the k

@@ -95,8 +95,6 @@ const char * ivo_library(void) {
     return "";
 }
 
-size_t ivo_max_devices(void) { return llama_max_devices(); }
-
 bool ivo_supports_gpu_offload(void) { return llama_supports_gpu_offload(); }
 
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p) {
@@ -142,7 +140,6 @@ uint32_t ivo_quantize(const char * in, const char * out, const ivo_quantize_para
         qp.allow_requantize = p->allow_requantize;
         qp.quantize_output_tensor = p->quantize_output;
         qp.pure = p->pure;
-        qp.only_copy = p->only_copy;
         return llama_model_quantize(in, out, &qp);
     });
     quantize_progress = 0;

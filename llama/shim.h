@@ -75,15 +75,13 @@ typedef struct {
 void ivo_init(void);
 // The file that llama.cpp was loaded from, as far as the system says.
 const char * ivo_library(void);
-// The most devices that a model can be split over.
-size_t ivo_max_devices(void);
 bool ivo_supports_gpu_offload(void);
 
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p);
 void ivo_model_free(ivo_model * m);
 typedef struct {
     int32_t ftype, n_threads;
-    bool allow_requantize, quantize_output, pure, only_copy;
+    bool allow_requantize, quantize_output, pure;
     uintptr_t progress; // handle of a Go callback, 0 for none
 } ivo_quantize_params;
 uint32_t ivo_quantize(const char * in, const char * out, const ivo_quantize_params * p);

@@ -1,8 +1,5 @@
-// Contexts: decoding, taps, sequences and what is applied to them.
-#include "shim_impl.h"
-
-#include "compat.h"
-#include "rowstats.h"
+// Contexts: decoding, and the states of tapped layers.
+#include "shim_context.h"
 
 #include <algorithm>
 #include <cmath>
@@ -23,36 +20,8 @@ constexpr bool outputs_all = true;
 constexpr bool outputs_all = false;
 #endif
 
-// impl is what ivo_context hides from Go.
-struct impl {
-    llama_context * ctx = nullptr;
-    ggml_threadpool_t pool = nullptr;
-    int32_t n_embd = 0, n_layer = 0, n_vocab = 0;
-    int32_t n_seq = 0, n_positions = 0;
-    bool embeddings = false;
-    bool streams = false, recurrent = false;
-    bool copies = false;         // a fork of streams that llama.cpp carries out with the next decode
-    std::vector<int32_t> layers; // layer -> slot in a row of states, -1 when not tapped
-    int32_t n_taps = 0;
-    int32_t final_slot = -1;
-    std::vector<int32_t> n_seq_id;
-    std::vector<int32_t *> seq_ptr;
-    std::vector<float> states, kept, lse, entropy, lse_t, top_logit;
-    std::vector<int32_t> top_id;
-    top_scratch top;
-    std::vector<int8_t> all; // ones
-    // of the llama_decode under way
-    int32_t n_tokens = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
-    std::vector<int32_t> seen_tokens, seen_outputs, seen_kept; // by layer; seen_outputs -1: the rows make no sense
-    std::vector<float> rows;                        // a tapped tensor fetched from a device
-};
-
-impl * of(ivo_context * c) { return static_cast<impl *>(c->impl); }
-
-llama_memory_t memory_of(ivo_context * c) { return llama_get_memory(of(c)->ctx); }
-
 // tapped_layer returns N for a tensor called "l_out-N" that is tapped, else -1.
-int32_t tapped_layer(const impl * s, const ggml_tensor * t) {
+int32_t tapped_layer(const context_impl * s, const ggml_tensor * t) {
     if (strncmp(t->name, "l_out-", 6) != 0) {
         return -1;
     }
@@ -117,26 +86,6 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
 
 bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0; }
 
-// decode_batch runs llama_decode over the first n_tokens of the context's arrays, of
-// which n_outputs have output.
-int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
-    auto * s = of(c);
-    s->n_tokens = n_tokens;
-    s->n_outputs = n_outputs;
-    std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), 0);
-    std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
-    llama_batch batch = {};
-    batch.n_tokens = n_tokens;
-    batch.token = c->token;
-    batch.pos = c->pos;
-    batch.n_seq_id = s->n_seq_id.data();
-    batch.seq_id = s->seq_ptr.data();
-    batch.logits = outputs_all && s->embeddings ? s->all.data() : c->output;
-    const guard workers(guarding::all_but_kernels);
-    s->copies = false;
-    return llama_decode(s->ctx, batch);
-}
-
 // pick_outputs moves the rows that were asked for to the front, where llama.cpp has given
 // every token one.
 void pick_outputs(ivo_context * c, int32_t n_tokens) {
@@ -155,54 +104,25 @@ void pick_outputs(ivo_context * c, int32_t n_tokens) {
     }
 }
 
-// forget_graph makes the next decode build its graph anew. llama.cpp takes over the graph
-// of the decode before when the shapes agree, and the embedded one does so even when
-// adapters have come or gone since. A decode without causal attention leaves a graph that
-// no other takes over; its token is dropped. 1, with nothing changed, where there is no
-// sequence that can take the token and drop it again.
-int32_t forget_graph(ivo_context * c) {
-    auto * s = of(c);
-    const llama_memory_t memory = memory_of(c);
-    int32_t seq = 0;
-    while (seq < s->n_seq - 1 && llama_memory_seq_pos_max(memory, seq) >= 0) {
-        seq++;
-    }
-    const int32_t pos = llama_memory_seq_pos_max(memory, seq) + 1;
-    if (pos > 0 && (s->recurrent || (s->n_positions > 0 && pos >= s->n_positions))) {
-        return 1;
-    }
-    c->token[0] = 0;
-    c->seq[0] = seq;
-    c->pos[0] = pos;
-    c->output[0] = 0;
-    c->keep[0] = s->n_kept = 0;
-    llama_set_causal_attn(s->ctx, false);
-    const int32_t status = decode_batch(c, 1, 0);
-    llama_set_causal_attn(s->ctx, true);
-    llama_memory_seq_rm(memory, seq, pos, -1);
-    return status;
-}
-
-// finish_copies carries out the forks that wait for the next decode: states are saved and
-// restored past them. The rows end, the batch stays.
-bool finish_copies(ivo_context * c) {
-    if (!of(c)->copies) {
-        return true;
-    }
-    c->n_outputs = c->n_kept = 0;
-    const int32_t token = c->token[0], pos = c->pos[0], seq = c->seq[0], keep = c->keep[0];
-    const int8_t output = c->output[0];
-    const int32_t status = forget_graph(c);
-    c->token[0] = token, c->pos[0] = pos, c->seq[0] = seq, c->keep[0] = keep, c->output[0] = output;
-    // Copies come first in a decode, so that one without room (1) has made them.
-    if (of(c)->copies || (status != 0 && status != 1)) {
-        log_text("a fork is under way: decode a token first");
-        return false;
-    }
-    return true;
-}
-
 } // namespace
+
+int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
+    auto * s = of(c);
+    s->n_tokens = n_tokens;
+    s->n_outputs = n_outputs;
+    std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), 0);
+    std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
+    llama_batch batch = {};
+    batch.n_tokens = n_tokens;
+    batch.token = c->token;
+    batch.pos = c->pos;
+    batch.n_seq_id = s->n_seq_id.data();
+    batch.seq_id = s->seq_ptr.data();
+    batch.logits = outputs_all && s->embeddings ? s->all.data() : c->output;
+    const guard workers(guarding::all_but_kernels);
+    s->copies = false;
+    return llama_decode(s->ctx, batch);
+}
 
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
     auto * c = new (std::nothrow) ivo_context();
@@ -210,7 +130,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         return nullptr;
     }
     const bool ok = guarded<>(false, [&] {
-        auto * s = new impl();
+        auto * s = new context_impl();
         c->impl = s;
         s->n_embd = llama_model_n_embd(m);
         s->n_layer = llama_model_n_layer(m);
@@ -405,59 +325,6 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         c->top_logit = s->top_logit.data();
         c->n_outputs = n_outputs; // last: rows exist only when all of them are complete
         return int32_t(0);
-    });
-}
-
-void ivo_clear(ivo_context * c) {
-    guarded(0, [&] { llama_memory_clear(memory_of(c), true); return 0; });
-}
-
-bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1) {
-    return guarded(false, [&] { return llama_memory_seq_rm(memory_of(c), seq, p0, p1); });
-}
-
-void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p1) {
-    guarded(0, [&] {
-        of(c)->copies = of(c)->copies || of(c)->streams;
-        llama_memory_seq_cp(memory_of(c), src, dst, p0, p1);
-        return 0;
-    });
-}
-
-int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq) {
-    return guarded<>(INT32_MIN, [&] { return llama_memory_seq_pos_max(memory_of(c), seq); });
-}
-
-size_t ivo_seq_state_size(ivo_context * c, int32_t seq) {
-    return guarded(size_t(0), [&] { return llama_state_seq_get_size(of(c)->ctx, seq); });
-}
-
-size_t ivo_seq_state_get(ivo_context * c, int32_t seq, uint8_t * data, size_t size) {
-    return guarded(size_t(0), [&] { return finish_copies(c) ? llama_state_seq_get_data(of(c)->ctx, data, size, seq) : 0; });
-}
-
-size_t ivo_seq_state_set(ivo_context * c, int32_t seq, const uint8_t * data, size_t size) {
-    return guarded(size_t(0), [&] { return finish_copies(c) ? llama_state_seq_set_data(of(c)->ctx, data, size, seq) : 0; });
-}
-
-void ivo_perf_get(ivo_context * c, ivo_perf * p) {
-    const llama_perf_context_data d = llama_perf_context(of(c)->ctx);
-    *p = {d.t_p_eval_ms, d.t_eval_ms, d.n_p_eval, d.n_eval, d.n_reused};
-}
-
-void ivo_perf_reset(ivo_context * c) { llama_perf_context_reset(of(c)->ctx); }
-
-int32_t ivo_set_loras(ivo_context * c, ivo_lora ** adapters, float * scales, size_t n) {
-    return guarded<>(INT32_MIN, [&] {
-        const int32_t status = forget_graph(c);
-        return status ? status : set_loras(of(c)->ctx, adapters, scales, n, 0);
-    });
-}
-
-int32_t ivo_set_cvec(ivo_context * c, const float * data, size_t len, int32_t width, int32_t from, int32_t to) {
-    return guarded<>(INT32_MIN, [&] {
-        const int32_t status = forget_graph(c);
-        return status ? status : set_cvec(of(c)->ctx, data, len, width, from, to, 0);
     });
 }
 

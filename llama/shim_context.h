@@ -1,0 +1,43 @@
+// What the C++ files about contexts share; Go does not see it.
+#ifndef IVO_SHIM_CONTEXT_H
+#define IVO_SHIM_CONTEXT_H
+
+#include "shim_impl.h"
+
+#include <vector>
+
+#include "rowstats.h"
+
+// context_impl is what ivo_context hides from Go.
+struct context_impl {
+    llama_context * ctx = nullptr;
+    ggml_threadpool_t pool = nullptr;
+    int32_t n_embd = 0, n_layer = 0, n_vocab = 0;
+    int32_t n_seq = 0, n_positions = 0;
+    bool embeddings = false;
+    bool streams = false, recurrent = false;
+    bool copies = false;         // a fork of streams that llama.cpp carries out with the next decode
+    std::vector<int32_t> layers; // layer -> slot in a row of states, -1 when not tapped
+    int32_t n_taps = 0;
+    int32_t final_slot = -1;
+    std::vector<int32_t> n_seq_id;
+    std::vector<int32_t *> seq_ptr;
+    std::vector<float> states, kept, lse, entropy, lse_t, top_logit;
+    std::vector<int32_t> top_id;
+    top_scratch top;
+    std::vector<int8_t> all; // ones
+    // of the llama_decode under way
+    int32_t n_tokens = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
+    std::vector<int32_t> seen_tokens, seen_outputs, seen_kept; // by layer; seen_outputs -1: the rows make no sense
+    std::vector<float> rows;                        // a tapped tensor fetched from a device
+};
+
+inline context_impl * of(ivo_context * c) { return static_cast<context_impl *>(c->impl); }
+
+inline llama_memory_t memory_of(ivo_context * c) { return llama_get_memory(of(c)->ctx); }
+
+// decode_batch runs llama_decode over the first n_tokens of the context's arrays, of
+// which n_outputs have output.
+int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs);
+
+#endif
