@@ -52,6 +52,7 @@ type generation struct {
 	strategy decode.Strategy
 	params   engine.Params
 	request  decode.Request
+	head     *valuehead.Head
 	json     bool
 }
 
@@ -88,10 +89,11 @@ func generate(c *cli.Context) error {
 	}
 	// Before the model, which takes longer: a wrong path should not have to wait for it.
 	if path := c.String("value-head"); path != "" {
-		if g.request.Head, err = valuehead.Load(path); err != nil {
+		if g.head, err = valuehead.Load(path); err != nil {
 			return err
 		}
-		g.params.Layers = g.request.Head.Features().Schema().Layers
+		g.request.Value = decode.HeadSource(g.head, valuehead.Reading{})
+		g.params.Layers = g.head.Features().Schema().Layers
 		g.request.EachValue = g.json
 	}
 	begin := time.Now()
@@ -154,7 +156,7 @@ func readGeneration(c *cli.Context) (*generation, error) {
 	switch {
 	case !slices.Contains(decode.Methods, g.strategy.Method):
 		return nil, usagef(c, "--method %q is not one of %v", g.strategy.Method, decode.Methods)
-	case g.strategy.NeedsHead() && c.String("value-head") == "":
+	case g.strategy.NeedsValue() && c.String("value-head") == "":
 		return nil, usagef(c, "--method %s needs a value function (give one with --value-head, or learn one with ivo iterate)", g.strategy.Method)
 	case g.strategy.N < 1 || g.strategy.Beam.Beams < 1 || g.strategy.Beam.Block < 1:
 		return nil, usagef(c, "--samples, --beams and --block are 1 or more")
@@ -216,12 +218,12 @@ func readPrompt(c *cli.Context, unescape func(string) string) (string, error) {
 // fit checks the head against the model, and makes the context as large as the prompt
 // and the method need.
 func (g *generation) fit(c *cli.Context, m *llama.Model) error {
-	if g.request.Head != nil {
+	if g.head != nil {
 		fingerprint, err := m.Fingerprint()
 		if err != nil {
 			return err
 		}
-		if err := g.request.Head.CheckBackbone(fingerprint); err != nil {
+		if err := g.head.CheckBackbone(fingerprint); err != nil {
 			return err
 		}
 	}
@@ -258,7 +260,7 @@ func (g *generation) print(c *cli.Context, m *llama.Model, r decode.Response, st
 			TokensPerSecond: float64(len(r.Tokens)) / stats.Total.Seconds(),
 		},
 	}
-	if g.request.Head != nil {
+	if g.head != nil {
 		out.Values, out.Value = r.Values, &r.Value
 	}
 	for _, t := range r.Tokens {

@@ -79,14 +79,33 @@ func (d Distribution) Pessimistic(share float64) float32 {
 type Reading struct {
 	Beta        float64 // V_beta; 0 for none
 	Pessimistic float64 // share of the worst returns; 0 for none
+	Quantile    float64 // q of the least return r with P(R <= r) >= q; 0 for none
 }
 
 func (r Reading) validate() error {
+	chosen := 0
+	for _, v := range []float64{r.Beta, r.Pessimistic, r.Quantile} {
+		if v != 0 {
+			chosen++
+		}
+	}
 	switch {
-	case r.Beta != 0 && r.Pessimistic != 0:
-		return fmt.Errorf("valuehead: a value that is soft and pessimistic at once (choose one; a negative beta is averse to risk)")
-	case math.IsNaN(r.Beta) || !(r.Pessimistic >= 0 && r.Pessimistic <= 1):
-		return fmt.Errorf("valuehead: beta %v, pessimistic share %v (the share lies between 0 and 1)", r.Beta, r.Pessimistic)
+	case chosen > 1:
+		return fmt.Errorf("valuehead: a value that is two of soft, pessimistic and a quantile at once (choose one; a negative beta is averse to risk)")
+	case math.IsNaN(r.Beta) || !(r.Pessimistic >= 0 && r.Pessimistic <= 1) || !(r.Quantile >= 0 && r.Quantile <= 1):
+		return fmt.Errorf("valuehead: beta %v, pessimistic share %v, quantile %v (share and quantile lie between 0 and 1)", r.Beta, r.Pessimistic, r.Quantile)
+	}
+	return nil
+}
+
+// CheckReading returns an error unless the head can give this value: one without atoms knows
+// the mean alone.
+func (h *Head) CheckReading(r Reading) error {
+	if err := r.validate(); err != nil {
+		return err
+	}
+	if r != (Reading{}) && h.atoms == nil {
+		return fmt.Errorf("valuehead: the head knows the mean of the return alone, not its distribution (train a categorical one, or ask for the mean)")
 	}
 	return nil
 }
@@ -97,6 +116,8 @@ func (d Distribution) read(r Reading) float32 {
 		return d.Soft(r.Beta)
 	case r.Pessimistic != 0:
 		return d.Pessimistic(r.Pessimistic)
+	case r.Quantile != 0:
+		return d.Quantile(r.Quantile)
 	}
 	return d.Mean()
 }

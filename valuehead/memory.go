@@ -190,11 +190,8 @@ func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 }
 
 func (h *Head) check(memories []*Memory, r Reading, room int) error {
-	if err := r.validate(); err != nil {
+	if err := h.CheckReading(r); err != nil {
 		return err
-	}
-	if r != (Reading{}) && h.atoms == nil {
-		return fmt.Errorf("valuehead: the head knows the mean of the return alone, not its distribution (train a categorical one, or ask for the mean)")
 	}
 	if room < len(memories) {
 		return fmt.Errorf("valuehead: room for %d values of %d", room, len(memories))

@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"math"
+
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -8,8 +10,11 @@ import (
 // has the highest value,
 //
 //	argmax_i V(x, y_i),  y_i ~ pi_base(. | x).
+//
+// Its KL from the base policy is at most log n - (n-1)/n (arXiv 2401.01879).
 func BestOfN(e *engine.Engine, req Request, n int, done func(Response)) (engine.Job, error) {
-	if err := req.check(e, true); err != nil {
+	s := Strategy{Method: MethodBestOfN, N: n}
+	if err := s.check(e, req, true); err != nil {
 		return engine.Job{}, err
 	}
 	emit := req.Emit
@@ -23,10 +28,13 @@ func BestOfN(e *engine.Engine, req Request, n int, done func(Response)) (engine.
 			}
 		}
 		r := rs[best]
-		r.Decoded = decoded
+		r.Decoded, r.KL, r.KLKind = decoded, bestOfKL(n), KLBound
 		if emit != nil {
 			emit([]byte(r.Text))
 		}
 		done(r)
 	})
 }
+
+// bestOfKL bounds the KL from a policy of taking the best of n of its samples.
+func bestOfKL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }

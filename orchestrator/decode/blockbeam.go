@@ -1,17 +1,16 @@
 package decode
 
 import (
-	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 
-	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
-// Beam are the options of blockwise beam search.
+// Beam are the options of blockwise search.
 type Beam struct {
-	Beams int `json:"beams" yaml:"beams"` // B
+	Beams int `json:"beams" yaml:"beams"` // B, those that are kept
 	Block int `json:"block" yaml:"block"` // b, in tokens
 }
 
@@ -21,71 +20,83 @@ type Beam struct {
 // competing with their last value. The search ends when all B beams are finished, and
 // the one of highest V is the response.
 //
-// Emit gets the text that all beams share.
+// Emit gets the text that all beams share. A response y of m blocks comes out with at most
+// B^(m+1) times its probability under the base policy, for that is how often it is drawn on
+// average; so the KL is at most (m+1) log B.
 func BlockBeam(e *engine.Engine, req Request, b Beam, done func(Response)) (engine.Job, error) {
-	if err := req.check(e, true); err != nil {
-		return engine.Job{}, err
-	}
-	switch {
-	case b.Beams < 1 || b.Block < 1:
-		return engine.Job{}, fmt.Errorf("%d beams, blocks of %d tokens (give --beams and --block positive numbers)", b.Beams, b.Block)
-	case b.Beams*b.Beams > e.Params().Sequences:
-		return engine.Job{}, fmt.Errorf("%d beams need %d sequences, the context has %d (lower --beams)", b.Beams, b.Beams*b.Beams, e.Params().Sequences)
-	}
-	return engine.Job{
-		Sequences: b.Beams * b.Beams,
-		Cells:     Strategy{Method: MethodBlockBeam, Beam: b}.Cells(len(req.Prompt), req.MaxTokens),
-		Run: func(s *engine.Session) error {
-			d := newDecoder(s, req)
-			r, err := d.blockBeam(b)
-			if err != nil {
-				return err
-			}
-			done(r)
-			return nil
-		},
-	}, nil
+	s := Strategy{Method: MethodBlockBeam, Beam: b}
+	return s.search(e, req, done)
 }
 
-func (d *decoder) blockBeam(b Beam) (Response, error) {
+// BlockBestOfK samples k blocks of b tokens from the base policy, keeps the one of highest
+// value and goes on from there (blockwise controlled decoding, arXiv 2310.17022, section 3.2):
+// block beam search with one beam. Its KL from the base policy is at most log k - (k-1)/k a
+// block.
+func BlockBestOfK(e *engine.Engine, req Request, k, block int, done func(Response)) (engine.Job, error) {
+	s := Strategy{Method: MethodBlockBestOfK, N: k, Beam: Beam{Block: block}}
+	return s.search(e, req, done)
+}
+
+func (s Strategy) search(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
+	if err := s.check(e, req, true); err != nil {
+		return engine.Job{}, err
+	}
+	return job(req, s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+		beams, samples := s.width()
+		r, err := d.blockBeam(beams, samples, s.Beam.Block)
+		if err == nil {
+			done(r)
+		}
+		return err
+	}), nil
+}
+
+// width is the number of beams that are kept, and of the blocks that each samples.
+func (s Strategy) width() (beams, samples int) {
+	if s.Method == MethodBlockBestOfK {
+		return 1, s.N
+	}
+	return s.Beam.Beams, s.Beam.Beams
+}
+
+func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 	root, err := d.start()
 	if err != nil {
 		return Response{}, err
 	}
-	beams := []*candidate{root}
-	emitted := 0
-	for block := 0; ; block++ {
-		pool, err := d.expand(beams, b.Beams)
+	kept := []*candidate{root}
+	emitted, blocks := 0, 0
+	for ; slices.ContainsFunc(kept, growing); blocks++ {
+		copies := samples
+		if blocks == 0 {
+			copies *= beams
+		}
+		pool, err := d.expand(kept, copies)
 		if err != nil {
 			return Response{}, err
 		}
-		if err := d.sampleBlock(pool, b.Block, block); err != nil {
+		if err := d.sampleBlock(pool, block, blocks); err != nil {
 			return Response{}, err
 		}
-		beams = d.prune(pool, b.Beams)
-		if d.req.Emit != nil {
-			emitted += d.emitShared(beams, emitted)
-		}
-		if !slices.ContainsFunc(beams, growing) {
-			break
-		}
+		kept = d.prune(pool, beams)
+		emitted += d.emitShared(kept, emitted)
 	}
-	r := d.response(beams[0], d.s.Decoded())
+	r := d.response(kept[0], d.s.Decoded())
+	if beams == 1 {
+		r.KL = float64(blocks) * bestOfKL(samples)
+	} else {
+		r.KL = math.Log(float64(beams*samples)) + float64(blocks-1)*math.Log(float64(samples))
+	}
+	r.KLKind = KLBound
 	if d.req.Emit != nil {
 		d.req.Emit([]byte(r.Text[emitted:]))
 	}
 	return r, nil
 }
 
-func growing(c *candidate) bool { return c.finish == "" }
-
-// expand turns the beams into the pool of the next block: B copies of every beam that
-// grows (B^2 of the root), and the finished ones as they are.
-func (d *decoder) expand(beams []*candidate, width int) ([]*candidate, error) {
-	copies := width
-	if len(beams) == 1 && beams[0].length == 0 {
-		copies = width * width
-	}
+// expand turns the beams into the pool of the next block: copies of every beam that
+// grows, and the finished ones as they are.
+func (d *decoder) expand(beams []*candidate, copies int) ([]*candidate, error) {
 	var pool []*candidate
 	for _, c := range beams {
 		pool = append(pool, c)
@@ -120,7 +131,8 @@ func (d *decoder) sampleBlock(pool []*candidate, size, block int) error {
 		active = active[:0]
 		for i, c := range pool {
 			if growing(c) {
-				d.choose(c, func(row *llama.Row, recent []int32) int32 { return d.sampler.Draw(row, recent, rngs[i]) })
+				d.look(c)
+				d.take(c, d.base.draw(rngs[i]))
 				active = append(active, c)
 			}
 		}
@@ -129,8 +141,7 @@ func (d *decoder) sampleBlock(pool []*candidate, size, block int) error {
 		}
 		for _, c := range active {
 			if !growing(c) {
-				d.s.Drop(c.seq)
-				c.seq = nil
+				d.dropSeq(c)
 			}
 		}
 	}
@@ -172,7 +183,7 @@ func (d *decoder) emitShared(beams []*candidate, emitted int) int {
 	for _, stop := range d.stop {
 		end = min(end, len(shared)-len(stop)+1)
 	}
-	if end <= emitted {
+	if d.req.Emit == nil || end <= emitted {
 		return 0
 	}
 	d.req.Emit(shared[emitted:end])

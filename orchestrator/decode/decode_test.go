@@ -199,12 +199,12 @@ func TestValues(t *testing.T) {
 func testValues(t *testing.T, kind valuehead.Kind) {
 	e := open(t)
 	req := request(t, e, 11)
-	req.Head, req.EachValue, req.Record, req.RecordPrompt = brevity(t, e, kind), true, true, true
-	req.Reading = valuehead.Reading{Beta: 0.5}
+	head, reading := brevity(t, e, kind), valuehead.Reading{Beta: 0.5}
+	req.Value, req.EachValue, req.Record, req.RecordPrompt = decode.HeadSource(head, reading), true, true, true
 	rs := sample(t, e, req, 6)
-	f := req.Head.Features()
+	f := head.Features()
 	for _, r := range rs {
-		m, err := req.Head.Begin(r.Prompt)
+		m, err := head.Begin(r.Prompt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -214,7 +214,7 @@ func testValues(t *testing.T, kind valuehead.Kind) {
 			if err := m.Push(token, r.States[i*width:(i+1)*width], r.Scalars[i*n:(i+1)*n]); err != nil {
 				t.Fatal(err)
 			}
-			if err := req.Head.Values([]*valuehead.Memory{m}, req.Reading, out); err != nil {
+			if err := head.Values([]*valuehead.Memory{m}, reading, out); err != nil {
 				t.Fatal(err)
 			}
 			if math.Abs(float64(out[0]-r.Values[i])) > 1e-3 {
@@ -265,7 +265,7 @@ func testBlockBeam(t *testing.T, kind valuehead.Kind) {
 		var jobs []engine.Job
 		for i := range out {
 			req := request(t, e, uint64(i))
-			req.Head = head
+			req.Value = decode.HeadSource(head, valuehead.Reading{})
 			job, err := decode.BlockBeam(e, req, decode.Beam{Beams: 3, Block: 4}, func(r decode.Response) { out[i] = r })
 			if err != nil {
 				t.Fatal(err)
@@ -320,8 +320,8 @@ func TestEmitAndStop(t *testing.T) {
 				defer mu.Unlock()
 				emitted.Write(text)
 			}
-			if s.NeedsHead() {
-				req.Head = head
+			if s.NeedsValue() {
+				req.Value = decode.HeadSource(head, valuehead.Reading{})
 			}
 			var r decode.Response
 			job, err := s.Job(e, req, func(got decode.Response) { r = got })
@@ -348,7 +348,7 @@ func TestErrors(t *testing.T) {
 	e := open(t)
 	head := brevity(t, e, valuehead.Linear)
 	guided := request(t, e, 1)
-	guided.Head = head
+	guided.Value = decode.HeadSource(head, valuehead.Reading{})
 	with := func(change func(*decode.Request)) decode.Request {
 		r := guided
 		change(&r)
@@ -365,8 +365,8 @@ func TestErrors(t *testing.T) {
 		{"temperature", with(func(r *decode.Request) { r.Sampling.Temp = -1 }), decode.Strategy{Method: decode.MethodSample}, "temperature"},
 		{"NaN", with(func(r *decode.Request) { r.Sampling.Temp = math.NaN() }), decode.Strategy{Method: decode.MethodSample}, "temperature"},
 		{"too long", with(func(r *decode.Request) { r.MaxTokens = 1 << 20 }), decode.Strategy{Method: decode.MethodSample}, "-c"},
-		{"no head", with(func(r *decode.Request) { r.Head = nil }), decode.Strategy{Method: decode.MethodBestOfN, N: 2}, "--value-head"},
-		{"no head", with(func(r *decode.Request) { r.Head = nil }), decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}}, "--value-head"},
+		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBestOfN, N: 2}, "--value-head"},
+		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}}, "--value-head"},
 		{"too many beams", guided, decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 6, Block: 2}}, "--beams"},
 		{"no beams", guided, decode.Strategy{Method: decode.MethodBlockBeam}, "--beams"},
 		{"no samples", guided, decode.Strategy{Method: decode.MethodBestOfN}, "--samples"},

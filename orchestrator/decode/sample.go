@@ -2,8 +2,8 @@ package decode
 
 import (
 	"fmt"
+	"math/rand/v2"
 
-	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -12,24 +12,17 @@ import (
 // random streams of their own, so response i is the same whatever n is, up to rounding. done gets them
 // in order.
 func Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine.Job, error) {
-	if err := req.check(e, false); err != nil {
+	s := Strategy{Method: MethodBestOfN, N: n}
+	if err := s.check(e, req, false); err != nil {
 		return engine.Job{}, err
 	}
-	if n < 1 || n > e.Params().Sequences {
-		return engine.Job{}, fmt.Errorf("%d samples, the context has %d sequences (give --samples 1 or more, or raise --parallel)", n, e.Params().Sequences)
-	}
-	return engine.Job{
-		Sequences: n, Cells: Strategy{Method: MethodBestOfN, N: n}.Cells(len(req.Prompt), req.MaxTokens),
-		Run: func(s *engine.Session) error {
-			d := newDecoder(s, req)
-			out, err := d.sample(n)
-			if err != nil {
-				return err
-			}
+	return job(req, n, s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+		out, err := d.sample(n)
+		if err == nil {
 			done(out)
-			return nil
-		},
-	}, nil
+		}
+		return err
+	}), nil
 }
 
 func (d *decoder) sample(n int) ([]Response, error) {
@@ -37,33 +30,29 @@ func (d *decoder) sample(n int) ([]Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []*candidate{root}
-	for len(all) < n {
+	growing := []*candidate{root}
+	for len(growing) < n {
 		c, err := d.fork(root)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, c)
+		growing = append(growing, c)
 	}
-	draws := make([]func(*llama.Row, []int32) int32, n)
-	for i := range draws {
-		rng := stream(d.req.Key, uint64(i))
-		draws[i] = func(row *llama.Row, recent []int32) int32 { return d.sampler.Draw(row, recent, rng) }
+	rngs, index := make([]*rand.Rand, n), make([]int, n)
+	for i := range rngs {
+		rngs[i], index[i] = stream(d.req.Key, uint64(i)), i
 	}
 	out := make([]Response, n)
-	growing, index := all, make([]int, n)
-	for i := range index {
-		index[i] = i
-	}
 	emitted := 0
 	for len(growing) > 0 {
 		for i, c := range growing {
-			d.choose(c, draws[index[i]])
+			d.look(c)
+			d.take(c, d.base.draw(rngs[index[i]]))
 		}
 		if err := d.advance(growing); err != nil {
 			return nil, err
 		}
-		if d.req.Emit != nil && n == 1 {
+		if n == 1 {
 			emitted += d.emit(growing[0], emitted)
 		}
 		keep := 0
@@ -84,18 +73,40 @@ func (d *decoder) sample(n int) ([]Response, error) {
 	return out, nil
 }
 
-// emit hands out a candidate's text from byte emitted on, but for the tail that could
-// still turn out to be the start of a stop string, and returns how much it was.
-func (d *decoder) emit(c *candidate, emitted int) int {
-	end := len(c.text) - c.cut
-	if c.finish == "" {
-		for _, stop := range d.stop {
-			end = min(end, len(c.text)-len(stop)+1)
+// Follow decodes a given response instead of drawing one, so that its values and
+// log-probabilities are known: those of a text that was written elsewhere. It ends at the first
+// end-of-generation token.
+func Follow(e *engine.Engine, req Request, response []int32, done func(Response)) (engine.Job, error) {
+	if len(response) == 0 {
+		return engine.Job{}, fmt.Errorf("the response to follow is empty (give a text of at least one token)")
+	}
+	req.MaxTokens, req.Stop, req.EachValue = len(response), nil, true
+	s := Strategy{Method: MethodSample}
+	if err := s.check(e, req, false); err != nil {
+		return engine.Job{}, err
+	}
+	vocab := int32(e.Model().Info().Vocab)
+	for i, token := range response {
+		if token < 0 || token >= vocab {
+			return engine.Job{}, fmt.Errorf("token %d of the response is %d, the vocabulary has %d (tokenize it with this model)", i, token, vocab)
 		}
 	}
-	if end <= emitted {
-		return 0
-	}
-	d.req.Emit(c.text[emitted:end])
-	return end - emitted
+	return job(req, 1, s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+		c, err := d.start()
+		if err != nil {
+			return err
+		}
+		for _, token := range response {
+			d.look(c)
+			d.take(c, token)
+			if err := d.advance([]*candidate{c}); err != nil {
+				return err
+			}
+			if !growing(c) {
+				break
+			}
+		}
+		done(d.response(c, c.length))
+		return nil
+	}), nil
 }

@@ -81,6 +81,9 @@ func (q *Seq) Row() *llama.Row {
 // Model is the model that is decoded with.
 func (s *Session) Model() *llama.Model { return s.run.e.model }
 
+// Context ends when the run is cancelled.
+func (s *Session) Context() context.Context { return s.run.ctx }
+
 // Decoded is the number of tokens this session has decoded after its prompts.
 func (s *Session) Decoded() int { return s.decoded }
 

@@ -9,15 +9,15 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
-	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // Method is one way to answer prompts.
 type Method struct {
 	Name      string
 	Strategy  decode.Strategy
-	Head      *valuehead.Head
+	Value     func(reward.Prompt) decode.Source // nil for none
 	Sampling  decode.Sampling
+	Reference float64 // see [decode.Request]
 	MaxTokens int
 	Stop      []string
 }
@@ -29,6 +29,9 @@ type Answer struct {
 	Reward   float64 `json:"reward"`
 	Emitted  int     `json:"emitted"` // tokens of the response
 	Decoded  int     `json:"decoded"` // tokens decoded for it
+	KL       float64 `json:"kl"`      // of the policy from the base policy, nats
+	// KLKind says whether KL is exact or a bound.
+	KLKind decode.KLKind `json:"kl_kind"`
 }
 
 // Result is how a method did.
@@ -38,8 +41,11 @@ type Result struct {
 	Reward  Interval `json:"reward"`
 	WinRate float64  `json:"win_rate"` // against the base policy, ties one half
 	// DecodedPerEmitted is the number of tokens decoded for each token of the answers.
-	DecodedPerEmitted float64  `json:"decoded_per_emitted"`
-	Answers           []Answer `json:"-"`
+	DecodedPerEmitted float64 `json:"decoded_per_emitted"`
+	// KL is the mean over the responses, exact or a bound.
+	KL      Interval      `json:"kl"`
+	KLKind  decode.KLKind `json:"kl_kind"`
+	Answers []Answer      `json:"-"`
 }
 
 // shardPrompts is the number of prompts decoded from one empty context.
@@ -60,12 +66,16 @@ func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []reward.Prom
 			if err != nil {
 				return fmt.Errorf("prompt %s: %w", p.ID, err)
 			}
+			var value decode.Source
+			if m.Value != nil {
+				value = m.Value(p)
+			}
 			job, err := m.Strategy.Job(e, decode.Request{
-				Prompt: tokens, MaxTokens: m.MaxTokens, Sampling: m.Sampling, Stop: m.Stop, Head: m.Head,
+				Prompt: tokens, MaxTokens: m.MaxTokens, Sampling: m.Sampling, Stop: m.Stop, Value: value, Reference: m.Reference,
 				// Best-of-n draws others than the base policy's answer, which it is compared with.
 				Key: decode.Key(seed, 0, string(m.Strategy.Method)+" "+p.ID, 0),
 			}, func(r decode.Response) {
-				part[i] = Answer{Prompt: p.ID, Response: r.Text, Emitted: len(r.Tokens), Decoded: r.Decoded}
+				part[i] = Answer{Prompt: p.ID, Response: r.Text, Emitted: len(r.Tokens), Decoded: r.Decoded, KL: r.KL, KLKind: r.KLKind}
 			})
 			if err != nil {
 				return fmt.Errorf("prompt %s: %w", p.ID, err)
@@ -106,10 +116,13 @@ func Summarize(method string, answers, base []Answer, seed uint64) Result {
 	r.Reward = Bootstrap(rewards, seed)
 	r.WinRate = WinRate(rewards, baseline)
 	decoded, emitted := 0, 0
-	for _, a := range answers {
+	kls := make([]float64, len(answers))
+	for i, a := range answers {
 		decoded += a.Decoded
 		emitted += a.Emitted
+		kls[i], r.KLKind = a.KL, a.KLKind
 	}
+	r.KL = Bootstrap(kls, seed)
 	r.DecodedPerEmitted = float64(decoded) / float64(max(emitted, 1))
 	return r
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -31,12 +32,19 @@ const EvalFile = "eval.json"
 // search with the first round's head (IVO*) and the last one's (IVO).
 func (r *run) methods(heads []*valuehead.Head) []eval.Method {
 	last := heads[len(heads)-1]
+	t := r.o.Sampling.Temp
 	method := func(name string, s decode.Strategy, head *valuehead.Head, temp float64) eval.Method {
-		m := eval.Method{Name: name, Strategy: s, Head: head, Sampling: r.o.Sampling, MaxTokens: r.o.MaxTokens, Stop: r.o.Stop}
+		m := eval.Method{Name: name, Strategy: s, Sampling: r.o.Sampling, MaxTokens: r.o.MaxTokens, Stop: r.o.Stop}
 		m.Sampling.Temp = temp
+		if head != nil {
+			value := decode.HeadSource(head, valuehead.Reading{})
+			m.Value = func(reward.Prompt) decode.Source { return value }
+		}
+		if temp != t {
+			m.Reference = t
+		}
 		return m
 	}
-	t := r.o.Sampling.Temp
 	sample := decode.Strategy{Method: decode.MethodSample}
 	beam := decode.Strategy{Method: decode.MethodBlockBeam, Beam: r.o.Search}
 	ms := []eval.Method{

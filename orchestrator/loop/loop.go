@@ -291,7 +291,7 @@ func (r *run) collect(ctx context.Context, round int, heads []*valuehead.Head) e
 	}
 	if round > 1 {
 		p.Strategy = decode.Strategy{Method: decode.MethodBlockBeam, Beam: r.o.Collect}
-		p.Head = heads[len(heads)-1]
+		p.Value = decode.HeadSource(heads[len(heads)-1], valuehead.Reading{})
 	}
 	shards := r.shards(round)
 	event := Event{Stage: fmt.Sprintf("round %d: collect", round), Unit: "prompts"}

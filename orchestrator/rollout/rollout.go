@@ -12,14 +12,13 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
-	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Policy is what draws the trajectories.
 type Policy struct {
 	Strategy  decode.Strategy
-	Head      *valuehead.Head // of a guided strategy
+	Value     decode.Source // of a guided strategy
 	Sampling  decode.Sampling
 	MaxTokens int
 	Stop      []string
@@ -64,11 +63,11 @@ func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []reward.P
 			return nil, fmt.Errorf("prompt %s: %w", prompt.ID, err)
 		}
 		req := decode.Request{
-			Prompt: tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Head: p.Head, Record: true, RecordPrompt: true,
+			Prompt: tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Value: p.Value, Record: true, RecordPrompt: true,
 			Key: decode.Key(seed, round, prompt.ID, 0),
 		}
 		responses[i] = make([]decode.Response, samples)
-		if !p.Strategy.NeedsHead() {
+		if !p.Strategy.NeedsValue() {
 			// Samples of one prompt share its prefill.
 			job, err := decode.Sample(e, req, samples, func(rs []decode.Response) { copy(responses[i], rs) })
 			if err != nil {

@@ -1,0 +1,268 @@
+package decode
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// node is one token of a response. Forked candidates share the nodes up to the fork.
+type node struct {
+	parent  *node
+	token   int32
+	logp    float32 // of the model at temperature 1
+	base    float32 // of the base policy
+	guided  float32 // of the guided policy, where it has token-level probabilities
+	kl      float64 // of the guided policy from the base policy at the state before the token
+	value   float32 // NaN when not computed
+	scalars [numScalars]float32
+	states  []float32
+}
+
+// candidate is a response that grows.
+type candidate struct {
+	seq    *engine.Seq
+	last   *node
+	length int
+	text   []byte
+	memory memory  // of the value function
+	value  float32 // of the last state that was valued
+	finish Finish  // empty while it grows
+	cut    int     // bytes of text that are no part of the answer: a stop string
+}
+
+func growing(c *candidate) bool { return c.finish == "" }
+
+// decoder is what the strategies share: one request in one session.
+type decoder struct {
+	s         *engine.Session
+	req       Request
+	base      Sampler
+	tokenwise bool           // the strategy has token-level probabilities
+	values    valuer         // nil without a value function
+	prompt    *states.Prompt // with the states of its tokens; nil where nobody looks at them
+	stop      [][]byte
+	// scratch
+	fed    []*candidate
+	seqs   []*engine.Seq
+	tokens []int32
+	out    []float32
+	recent []int32
+}
+
+func newDecoder(s *engine.Session, req Request) *decoder {
+	d := &decoder{s: s, req: req, base: Sampler{Sampling: req.Sampling}}
+	for _, str := range req.Stop {
+		if str != "" {
+			d.stop = append(d.stop, []byte(str))
+		}
+	}
+	return d
+}
+
+// job wraps a strategy's code: the decoder lives as long as the job.
+func job(req Request, sequences, cells int, decode func(*decoder) error) engine.Job {
+	return engine.Job{Sequences: sequences, Cells: cells, Run: func(s *engine.Session) error {
+		d := newDecoder(s, req)
+		defer func() {
+			if d.values != nil {
+				d.values.close()
+			}
+		}()
+		return decode(d)
+	}}
+}
+
+// start prefills the prompt.
+func (d *decoder) start() (*candidate, error) {
+	temp := float32(d.req.Sampling.Temp)
+	c := &candidate{value: nan}
+	var err error
+	if d.req.Value != nil && d.req.Value.needsPrompt() || d.req.RecordPrompt {
+		d.prompt = &states.Prompt{Tokens: d.req.Prompt}
+		c.seq, d.prompt.Hidden, err = d.s.PrefillStates(d.req.Prompt, temp)
+	} else {
+		c.seq, err = d.s.Prefill(d.req.Prompt, temp)
+	}
+	if err != nil || d.req.Value == nil {
+		return c, err
+	}
+	if d.values, err = d.req.Value.open(d); err != nil {
+		return c, err
+	}
+	c.memory, err = d.values.begin()
+	return c, err
+}
+
+var nan = float32(math.NaN())
+
+// fork copies a candidate.
+func (d *decoder) fork(c *candidate) (*candidate, error) {
+	f := *c
+	f.text = slices.Clone(c.text)
+	if growing(c) {
+		seq, err := d.s.Fork(c.seq)
+		if err != nil {
+			return nil, err
+		}
+		f.seq = seq
+	}
+	if c.memory != nil {
+		f.memory = d.values.fork(c.memory)
+	}
+	return &f, nil
+}
+
+// drop frees a candidate that lost, or the sequence of one that is finished.
+func (d *decoder) drop(c *candidate) {
+	d.dropSeq(c)
+	if c.memory != nil {
+		d.values.drop(c.memory)
+		c.memory = nil
+	}
+}
+
+func (d *decoder) dropSeq(c *candidate) {
+	if c.seq != nil {
+		d.s.Drop(c.seq)
+		c.seq = nil
+	}
+}
+
+// look sets d.base to the base policy at the candidate's state.
+func (d *decoder) look(c *candidate) {
+	d.recent = d.recent[:0]
+	if d.req.Sampling.penalizes() {
+		d.recent = append(append(d.recent, d.req.Prompt...), c.tokens()...)
+	}
+	d.base.at(c.seq.Row(), d.recent)
+}
+
+// take makes the token the candidate's next; d.base must be at its state. The guided policy is
+// the base policy here, unless the caller says otherwise in the node.
+func (d *decoder) take(c *candidate, token int32) *node {
+	n := &node{parent: c.last, token: token, value: nan}
+	n.logp, n.scalars = observe(c.seq.Row(), token)
+	n.base = float32(d.base.logP(token))
+	n.guided = n.base
+	if d.req.Reference > 0 {
+		n.kl = d.base.klFrom(d.req.Reference)
+	}
+	c.last = n
+	c.length++
+	return n
+}
+
+// advance feeds the tokens that were taken last, of all candidates in one batch, and
+// notes which candidates are finished by them. The token that ends a response is fed
+// too when its state is wanted: the last state is the one that knows most.
+func (d *decoder) advance(cs []*candidate) error {
+	d.fed, d.seqs, d.tokens = d.fed[:0], d.seqs[:0], d.tokens[:0]
+	for _, c := range cs {
+		if err := d.note(c); err != nil {
+			return err
+		}
+		if growing(c) || d.req.Record || d.values != nil && d.values.readsStates() {
+			d.fed, d.seqs, d.tokens = append(d.fed, c), append(d.seqs, c.seq), append(d.tokens, c.last.token)
+		}
+	}
+	if err := d.s.Step(d.seqs, d.tokens); err != nil {
+		return err
+	}
+	if d.req.Progress != nil {
+		d.req.Progress(d.s.Decoded())
+	}
+	for _, c := range d.fed {
+		row := c.seq.Row()
+		c.last.scalars[nextEntropy] = row.Entropy
+		if d.req.Record {
+			c.last.states = slices.Clone(row.States)
+		}
+	}
+	if d.values == nil {
+		return nil
+	}
+	if err := d.values.push(d.fed); err != nil {
+		return err
+	}
+	if d.req.EachValue {
+		return d.value(cs)
+	}
+	return nil
+}
+
+// note adds the last token's text and sets the finish.
+func (d *decoder) note(c *candidate) error {
+	token := c.last.token
+	if d.s.Model().IsEOG(token) {
+		c.finish = FinishEOG
+		return nil
+	}
+	piece, err := d.s.Model().Piece(token, false)
+	if err != nil {
+		return err
+	}
+	seen := len(c.text)
+	c.text = append(c.text, piece...)
+	for _, stop := range d.stop {
+		from := max(0, seen-len(stop)+1)
+		if i := bytes.Index(c.text[from:], stop); i >= 0 {
+			c.finish = FinishEOG
+			c.cut = max(c.cut, len(c.text)-from-i)
+		}
+	}
+	if c.finish == "" && c.length >= d.req.MaxTokens {
+		c.finish = FinishLength
+	}
+	return nil
+}
+
+// value computes V of each candidate's state, unless it is known.
+func (d *decoder) value(cs []*candidate) error {
+	if d.values == nil || len(cs) == 0 {
+		return nil
+	}
+	d.out = slices.Grow(d.out[:0], len(cs))[:len(cs)]
+	if err := d.values.value(cs, d.out); err != nil {
+		return err
+	}
+	for i, c := range cs {
+		if v := float64(d.out[i]); math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("the value function gave %v after token %d of the response (values are finite: check the reward that it was made from)", v, c.length)
+		}
+		c.value = d.out[i]
+		if c.last != nil {
+			c.last.value = d.out[i]
+		}
+	}
+	return nil
+}
+
+// tokens are the response's tokens so far.
+func (c *candidate) tokens() []int32 {
+	out := make([]int32, c.length)
+	for n, i := c.last, c.length-1; n != nil; n, i = n.parent, i-1 {
+		out[i] = n.token
+	}
+	return out
+}
+
+// emit hands out a candidate's text from byte emitted on, but for the tail that could
+// still turn out to be the start of a stop string, and returns how much it was.
+func (d *decoder) emit(c *candidate, emitted int) int {
+	end := len(c.text) - c.cut
+	if growing(c) {
+		for _, stop := range d.stop {
+			end = min(end, len(c.text)-len(stop)+1)
+		}
+	}
+	if d.req.Emit == nil || end <= emitted {
+		return 0
+	}
+	d.req.Emit(c.text[emitted:end])
+	return end - emitted
+}

@@ -1,0 +1,61 @@
+package decode
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+// PrefixSource values a response that is not finished by what score says of its text so
+// far: the reward model itself on prefixes, which needs no training and was not made for
+// them (ARGS, arXiv 2402.01694). score returns one number for each text; it may be called from
+// several goroutines at once.
+func PrefixSource(score func(ctx context.Context, texts []string) ([]float64, error)) Source {
+	return prefixSource{score}
+}
+
+type prefixSource struct {
+	score func(ctx context.Context, texts []string) ([]float64, error)
+}
+
+func (prefixSource) check(*engine.Engine) error { return nil }
+
+func (prefixSource) needsPrompt() bool { return false }
+
+func (p prefixSource) open(d *decoder) (valuer, error) { return prefixValuer{p, d}, nil }
+
+type prefixValuer struct {
+	prefixSource
+	d *decoder
+}
+
+func (prefixValuer) readsStates() bool { return false }
+
+func (prefixValuer) begin() (memory, error) { return nil, nil }
+
+func (prefixValuer) fork(m memory) memory { return m }
+
+func (prefixValuer) drop(memory) {}
+
+func (prefixValuer) push([]*candidate) error { return nil }
+
+func (p prefixValuer) value(cs []*candidate, out []float32) error {
+	texts := make([]string, len(cs))
+	for i, c := range cs {
+		texts[i] = string(c.text[:len(c.text)-c.cut])
+	}
+	values, err := p.score(p.d.s.Context(), texts)
+	if err != nil {
+		return err
+	}
+	if len(values) != len(texts) {
+		return fmt.Errorf("%d values for %d texts", len(values), len(texts))
+	}
+	for i, v := range values {
+		out[i] = float32(v)
+	}
+	return nil
+}
+
+func (prefixValuer) close() {}

@@ -1,0 +1,149 @@
+package decode
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/llama/blas"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// Heads are linked with the fast matrix product wherever they guide decoding.
+func init() { valuehead.Use(blas.Gemm) }
+
+// Source is a value function as the strategies see it: it follows the candidates of a
+// request and values those that are asked about. [HeadSource] and [PrefixSource] make them.
+type Source interface {
+	// check finds what is wrong before any work is done.
+	check(e *engine.Engine) error
+	// needsPrompt says whether the policy's states of the prompt are wanted.
+	needsPrompt() bool
+	// open begins with a request whose prompt has been decoded.
+	open(d *decoder) (valuer, error)
+}
+
+// memory is what a source knows of one candidate.
+type memory any
+
+// valuer is a source at work on one request.
+type valuer interface {
+	// readsStates says whether the state after a token is wanted, the last one's too.
+	readsStates() bool
+	// begin returns the memory of an empty response.
+	begin() (memory, error)
+	fork(memory) memory
+	drop(memory)
+	// push tells of a token that each candidate was fed; its row is there.
+	push(cs []*candidate) error
+	// value writes V of each candidate's state to out.
+	value(cs []*candidate, out []float32) error
+	close()
+}
+
+// scorer is a valuer that can value tokens before they are fed.
+type scorer interface {
+	valuer
+	// score writes V(s, a) for each token a to out; the candidate's row is there.
+	score(c *candidate, tokens []int32, out []float32) error
+}
+
+// HeadSource values by a head that was trained on the policy's own states. The engine must
+// tap the head's layers, in the same order. It is nil where head is.
+func HeadSource(head *valuehead.Head, reading valuehead.Reading) Source {
+	if head == nil {
+		return nil
+	}
+	return &headSource{head, reading}
+}
+
+type headSource struct {
+	head    *valuehead.Head
+	reading valuehead.Reading
+}
+
+func (h *headSource) check(e *engine.Engine) error {
+	schema, tapped := h.head.Features().Schema(), e.Params().Layers
+	switch {
+	case !slices.Equal(schema.Layers, tapped):
+		return fmt.Errorf("the head reads layers %v, the engine taps %v (open the engine with the head's layers)", schema.Layers, tapped)
+	case h.head.NeedsPrompt() && !slices.Equal(schema.PromptLayers, tapped):
+		return fmt.Errorf("the head reads layers %v of the prompt and %v of the response (train a head with this version)", schema.PromptLayers, tapped)
+	case !slices.Equal(schema.Scalars, Scalars):
+		return fmt.Errorf("the head reads the token features %q, this ivo makes %q (train a head with this version)", schema.Scalars, Scalars)
+	}
+	fingerprint, err := e.Model().Fingerprint()
+	if err != nil {
+		return err
+	}
+	if err := h.head.CheckBackbone(fingerprint); err != nil {
+		return err
+	}
+	return h.head.CheckReading(h.reading)
+}
+
+func (h *headSource) needsPrompt() bool { return h.head.NeedsPrompt() }
+
+func (h *headSource) open(d *decoder) (valuer, error) {
+	return &headValuer{headSource: h, prompt: d.prompt}, nil
+}
+
+type headValuer struct {
+	*headSource
+	prompt *states.Prompt
+	idle   []*valuehead.Memory
+	// scratch: what candidates have pushed or are asked
+	memories        []*valuehead.Memory
+	tokens          []int32
+	hidden, scalars [][]float32
+	flat            []float32
+}
+
+func (v *headValuer) readsStates() bool { return true }
+
+func (v *headValuer) begin() (memory, error) { return v.head.Begin(v.prompt) }
+
+func (v *headValuer) fork(m memory) memory {
+	if n := len(v.idle); n > 0 {
+		f := v.idle[n-1]
+		v.idle = v.idle[:n-1]
+		f.CopyFrom(m.(*valuehead.Memory))
+		return f
+	}
+	return m.(*valuehead.Memory).Clone()
+}
+
+func (v *headValuer) drop(m memory) { v.idle = append(v.idle, m.(*valuehead.Memory)) }
+
+func (v *headValuer) of(cs []*candidate) []*valuehead.Memory {
+	v.memories = v.memories[:0]
+	for _, c := range cs {
+		v.memories = append(v.memories, c.memory.(*valuehead.Memory))
+	}
+	return v.memories
+}
+
+// push takes all candidates' tokens in one product.
+func (v *headValuer) push(cs []*candidate) error {
+	v.tokens, v.hidden, v.scalars = v.tokens[:0], v.hidden[:0], v.scalars[:0]
+	for _, c := range cs {
+		v.tokens, v.hidden, v.scalars = append(v.tokens, c.last.token), append(v.hidden, c.seq.Row().States), append(v.scalars, c.last.scalars[:])
+	}
+	return v.head.Push(v.of(cs), v.tokens, v.hidden, v.scalars)
+}
+
+func (v *headValuer) value(cs []*candidate, out []float32) error {
+	return v.head.Values(v.of(cs), v.reading, out)
+}
+
+func (v *headValuer) score(c *candidate, tokens []int32, out []float32) error {
+	v.flat = v.flat[:0]
+	for _, token := range tokens {
+		_, scalars := observe(c.seq.Row(), token)
+		v.flat = append(v.flat, scalars[:]...)
+	}
+	return v.head.Candidates(c.memory.(*valuehead.Memory), tokens, v.flat, v.reading, out)
+}
+
+func (v *headValuer) close() {}
