@@ -50,8 +50,12 @@ type axis struct {
 	lo, hi float64
 }
 
-// over makes the axis span the coordinates of the points, with a margin.
+// over makes the axis span the coordinates of the points, with a margin, unless it has its
+// span.
 func (a axis) over(points []point, of func(point) eval.Interval) axis {
+	if a.lo < a.hi {
+		return a
+	}
 	a.lo, a.hi = math.Inf(1), math.Inf(-1)
 	for _, p := range points {
 		a.lo, a.hi = min(a.lo, of(p).Lo), max(a.hi, of(p).Hi)

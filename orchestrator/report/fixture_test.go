@@ -30,7 +30,7 @@ func fakeRun(t *testing.T, rounds int, evaluated bool) (dir string, e loop.Evalu
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "run.yaml"), options)
+	put(t, filepath.Join(dir, "run.yaml"), options)
 	manifest := loop.Manifest{Version: 1, Complete: map[string]loop.File{}}
 	for round := 1; round <= rounds+1; round++ {
 		for shard := range 3 {
@@ -58,7 +58,11 @@ func metrics(round int) loop.Metrics {
 		x := float64(i)
 		report.HeldOut.Fifths[i] = valuehead.Score{States: 6241, R2: -0.02 + 0.15*x, Spearman: 0.2 + 0.14*x}
 	}
-	report.HeldOut.All = valuehead.Score{States: 31205, R2: 0.37, Spearman: 0.58}
+	for i := range 15 {
+		x := 0.3 * float64(i)
+		report.HeldOut.Reliability = append(report.HeldOut.Reliability, valuehead.Bin{States: 2080, Value: x, Return: x + 0.05*float64(i%3-1)})
+	}
+	report.HeldOut.All = valuehead.Score{States: 31205, R2: 0.37, Spearman: 0.58, ECE: 0.06}
 	report.HeldOut.Last = valuehead.Score{States: 1200, R2: 0.71, Spearman: 0.83}
 	m.Training = report
 	return m
@@ -75,7 +79,7 @@ func evaluation(t *testing.T, dir string, seed uint64) loop.Evaluation {
 		line, _ := json.Marshal(map[string]string{"id": fmt.Sprint("test-", i), "prompt": "Tom took the red bus to the old mill on Friday. It rained all day.\nTL;DR:"})
 		fmt.Fprintf(&prompts, "%s\n", line)
 	}
-	write(t, filepath.Join(dir, "test.jsonl"), prompts.Bytes())
+	put(t, filepath.Join(dir, "test.jsonl"), prompts.Bytes())
 	var base []eval.Answer
 	for _, m := range []struct {
 		name   string
@@ -96,7 +100,7 @@ func evaluation(t *testing.T, dir string, seed uint64) loop.Evaluation {
 		for _, a := range answers {
 			json.NewEncoder(&lines).Encode(a)
 		}
-		write(t, filepath.Join(dir, "eval", m.name+".jsonl"), lines.Bytes())
+		put(t, filepath.Join(dir, "eval", m.name+".jsonl"), lines.Bytes())
 		e.Methods = append(e.Methods, eval.Summarize(m.name, answers, base, seed))
 	}
 	writeJSON(t, filepath.Join(dir, loop.EvalFile), e)
@@ -109,10 +113,10 @@ func writeJSON(t *testing.T, path string, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, path, data)
+	put(t, path, data)
 }
 
-func write(t *testing.T, path string, data []byte) {
+func put(t *testing.T, path string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

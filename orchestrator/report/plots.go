@@ -2,8 +2,10 @@ package report
 
 import (
 	"fmt"
+	"slices"
 
-	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 func rewards(methods []method) *chart {
@@ -52,21 +54,47 @@ func curves(title string, x, y axis, cs ...curve) *chart {
 	return plot(title, x, y, 250, 52, 76, points, true)
 }
 
-// learning shows the losses by epoch; epoch 0 is the head before training.
-func learning(m *loop.Metrics) *chart {
-	training, held := curve{name: "training", class: ranked, first: 1}, curve{name: "held out", class: guided, values: []float64{m.Training.Start}}
-	for _, e := range m.Training.Epochs {
+// learning shows the losses by epoch; epoch 0 is the head before training. prefix begins
+// the title.
+func learning(prefix string, r *valuehead.Report) *chart {
+	training, held := curve{name: "training", class: ranked, first: 1}, curve{name: "held out", class: guided, values: []float64{r.Start}}
+	for _, e := range r.Epochs {
 		training.values, held.values = append(training.values, e.TrainLoss), append(held.values, e.HeldOutLoss)
 	}
-	return curves(fmt.Sprintf("Round %d: loss by epoch", m.Round), axis{title: "epoch"}, axis{title: "loss, ½(V − R)², in variances of the reward"}, training, held)
+	return curves(prefix+"loss by epoch", axis{title: "epoch"}, axis{title: "loss of a state"}, training, held)
 }
 
 // quality shows how well the head predicts, by position in the response.
-func quality(m *loop.Metrics) *chart {
+func quality(prefix string, r *valuehead.Report) *chart {
 	r2, rank := curve{name: "R²", class: ranked}, curve{name: "Spearman", class: guided}
-	for _, s := range m.Training.HeldOut.Fifths {
+	for _, s := range r.HeldOut.Fifths {
 		r2.values, rank.values = append(r2.values, s.R2), append(rank.values, s.Spearman)
 	}
 	x := axis{title: "fifth of the response", names: []string{"1st", "2nd", "3rd", "4th", "5th"}}
-	return curves(fmt.Sprintf("Round %d: quality of the value by position", m.Round), x, axis{title: "R² and rank correlation, held-out prompts"}, r2, rank)
+	return curves(prefix+"quality of the value by position", x, axis{title: "R² and rank correlation, held-out prompts"}, r2, rank)
+}
+
+// reliability shows what followed states of similar value; a calibrated head's points lie
+// on the diagonal. Both axes have one scale, so that it is one.
+func reliability(prefix string, bins []valuehead.Bin) *chart {
+	var points []point
+	for _, b := range bins {
+		title := fmt.Sprintf("value %s, return %s: means of %s states", num(b.Value, 3), num(b.Return, 3), count(b.States))
+		points = append(points, point{x: exact(b.Value), y: exact(b.Return), class: guided, title: title})
+	}
+	span := axis{}.over(slices.Concat(points, transposed(points)), func(p point) eval.Interval { return p.x })
+	x, y := span, span
+	x.title, y.title = "mean value of a bin of states", "mean reward that followed"
+	c := plot(prefix+"reliability", x, y, 300, 52, 24, points, false)
+	c.Lines[alone] = fmt.Sprint(c.X0, ",", c.Y1, " ", c.X1, ",", c.Y0)
+	return c
+}
+
+// transposed swaps x and y.
+func transposed(points []point) (out []point) {
+	for _, p := range points {
+		p.x, p.y = p.y, p.x
+		out = append(out, p)
+	}
+	return out
 }

@@ -1,12 +1,13 @@
-// Package report turns the directory of a run of orchestrator/loop, finished or not, into
-// one HTML page with its figures. The page needs nothing beside it: no scripts, no
-// network, and its plots are inline SVG that takes its colours from the page.
+// Package report makes HTML pages: of the directory of a run of orchestrator/loop, finished
+// or not, of the training of a value function, and of a text with its values. A page needs
+// nothing beside it: no scripts, no network, and its plots are inline SVG that takes its
+// colours from the page.
 //
-// The package only reads what a run has written; it decodes and trains nothing.
+// The package only shows what it is given; it decodes and trains nothing.
 package report
 
 import (
-	_ "embed"
+	"embed"
 	"errors"
 	"fmt"
 	"html/template"
@@ -25,13 +26,18 @@ import (
 // File is the name of the report in a run directory.
 const File = "report.html"
 
-//go:embed report.html
-var source string
+//go:embed *.html
+var sources embed.FS
 
-var page = template.Must(template.New(File).Funcs(template.FuncMap{
-	"num": num, "count": count, "percent": percent, "interval": interval,
-	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality,
-}).Parse(source))
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"num": num, "count": count, "percent": percent, "interval": interval, "ordinal": ordinal,
+	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
+}).ParseFS(sources, "*.html"))
+
+// write creates or replaces the page at path.
+func write(path, page string, data any) error {
+	return atomicfile.Write(path, func(w io.Writer) error { return pages.ExecuteTemplate(w, page, data) })
+}
 
 // Write reads the run in dir and creates or replaces the report in it. What the run has
 // not finished yet is missing in the page too; only a directory without a run, or with
@@ -41,7 +47,7 @@ func Write(dir string) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(filepath.Join(dir, File), func(w io.Writer) error { return page.Execute(w, r) })
+	return write(filepath.Join(dir, File), File, r)
 }
 
 // run is what a run has written so far, as the template shows it.

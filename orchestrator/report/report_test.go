@@ -20,16 +20,23 @@ type document struct {
 	text     string
 	elements map[string]int
 	rows     map[string][][]string // cells of the tables, by id
+	tips     []string              // what tokens say of themselves
 }
 
-// parse reads the page as XML, which it is written to be: what does not parse is not
-// well-formed.
+// parse makes and reads the report of the run in dir.
 func parse(t *testing.T, dir string) document {
 	t.Helper()
 	if err := Write(dir); err != nil {
 		t.Fatal(err)
 	}
-	data, err := os.ReadFile(filepath.Join(dir, File))
+	return parsePage(t, filepath.Join(dir, File))
+}
+
+// parsePage reads a page as XML, which it is written to be: what does not parse is not
+// well-formed.
+func parsePage(t *testing.T, path string) document {
+	t.Helper()
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +59,8 @@ func parse(t *testing.T, dir string) document {
 				switch a.Name.Local {
 				case "id":
 					table = a.Value
+				case "data-tip":
+					d.tips = append(d.tips, a.Value)
 				case "src", "href":
 					t.Errorf("<%s %s=%q>: the page is not self-contained", token.Name.Local, a.Name.Local, a.Value)
 				}
@@ -105,11 +114,11 @@ func TestFinishedRun(t *testing.T) {
 	d.wants(t, fmt.Sprintf("Value-guided block beam search scores %.2f [%.2f,\u00a0%.2f] where the model alone scores %.2f [%.2f,\u00a0%.2f]; it wins on %.0f\u00a0%% of 300 prompts.",
 		ivo.Reward.Mean, ivo.Reward.Lo, ivo.Reward.Hi, base.Reward.Mean, base.Reward.Lo, base.Reward.Hi, 100*ivo.WinRate),
 		"On the same prompts, ivo minus greedy is", "Tom took the red bus", "round_prompts: 0")
-	if got, want := fmt.Sprint(d.rows["rounds"][2]), "[2 12,000 2.90 1.81 22.4 0.37 0.58]"; got != want {
+	if got, want := fmt.Sprint(d.rows["rounds"][2]), "[2 12,000 2.90 1.81 22.4 0.37 0.58 0.06]"; got != want {
 		t.Errorf("round 2: %s, not %s", got, want)
 	}
-	if d.elements["svg"] != 6 {
-		t.Errorf("%d plots, not 2 of the methods and 2 a round", d.elements["svg"])
+	if d.elements["svg"] != 8 {
+		t.Errorf("%d plots, not 2 of the methods and 3 a round", d.elements["svg"])
 	}
 }
 
@@ -136,7 +145,7 @@ func TestUnfinishedRuns(t *testing.T) {
 		dir, _ := fakeRun(t, c.rounds, false)
 		d := parse(t, dir)
 		d.wants(t, c.want)
-		if d.elements["svg"] != 2*c.rounds {
+		if d.elements["svg"] != 3*c.rounds {
 			t.Errorf("%d rounds: %d plots", c.rounds, d.elements["svg"])
 		}
 	}
@@ -157,7 +166,7 @@ func TestErrors(t *testing.T) {
 		t.Errorf("no run: %v", err)
 	}
 	dir, _ := fakeRun(t, 2, true)
-	write(t, filepath.Join(dir, loop.EvalFile), []byte("{"))
+	put(t, filepath.Join(dir, loop.EvalFile), []byte("{"))
 	if err := Write(dir); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("damaged evaluation: %v", err)
 	}

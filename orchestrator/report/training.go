@@ -1,0 +1,70 @@
+package report
+
+import (
+	"fmt"
+
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// Training tells how a value function was trained from stored states.
+type Training struct {
+	Head       string            `json:"head"` // its file
+	Kind       valuehead.Kind    `json:"kind"`
+	OnePass    bool              `json:"one_pass"` // it values tokens before they are fed
+	Target     valuehead.Target  `json:"target"`
+	Atoms      int               `json:"atoms"` // returns of a categorical head, 0 for one that gives the mean alone
+	Members    int               `json:"members"`
+	Parameters int               `json:"parameters"`
+	Layers     []int             `json:"layers"`
+	Backbone   string            `json:"backbone"` // fingerprint of its model
+	Shards     []string          `json:"shards"`   // files of states
+	Prompts    int               `json:"prompts"`  // trained on, as are the trajectories and states
+	Trained    int               `json:"trajectories"`
+	States     int               `json:"states"`
+	HeldOut    int               `json:"held_out_prompts"`
+	Seed       uint64            `json:"seed"`
+	WarmStart  bool              `json:"warm_start"`
+	Seconds    float64           `json:"seconds"` // of training
+	Report     *valuehead.Report `json:"report"`
+}
+
+// WriteTraining creates or replaces the page about a training at path.
+func WriteTraining(path string, t Training) error { return write(path, "training.html", &t) }
+
+// Part is a part of the held-out states with the head's score there.
+type Part struct {
+	Name  string
+	Score valuehead.Score
+}
+
+// Parts are all parts: first all states, then those by relative position in the response.
+func (t *Training) Parts() []Part {
+	m := t.Report.HeldOut
+	parts := []Part{{"all", m.All}}
+	for i, s := range m.Quarters {
+		parts = append(parts, Part{ordinal(i+1) + " quarter", s})
+	}
+	for i, s := range m.Fifths {
+		parts = append(parts, Part{ordinal(i+1) + " fifth", s})
+	}
+	return append(parts, Part{"last state", m.Last})
+}
+
+// Gives says what the head gives of the return.
+func (t *Training) Gives() string {
+	gives := "the mean return"
+	if t.Atoms > 0 {
+		gives = fmt.Sprintf("a distribution over %d returns", t.Atoms)
+	}
+	if t.OnePass {
+		gives += " of tokens before they are fed"
+	}
+	return gives
+}
+
+func ordinal(n int) string {
+	if n >= 1 && n <= 3 {
+		return fmt.Sprint(n, []string{"st", "nd", "rd"}[n-1])
+	}
+	return fmt.Sprint(n, "th")
+}
