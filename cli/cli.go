@@ -42,7 +42,8 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		}
 	}()
 
-	err := newApp(stdout, stderr).RunContext(ctx, args)
+	app := newApp(stdout, stderr)
+	err := app.RunContext(ctx, flagsFirst(app, args))
 	if err == nil {
 		return 0
 	}
@@ -71,7 +72,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		DisableSliceFlagSeparator: true, // a stop string may hold a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{verboseFlag()},
-		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), trainCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())
@@ -102,15 +103,56 @@ func setup(c *cli.Context, stderr io.Writer) error {
 		}
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
-	// urfave/cli takes flags that follow an argument for arguments.
 	takes := len(strings.Fields(c.Command.ArgsUsage))
 	if strings.HasSuffix(c.Command.ArgsUsage, "...") || len(c.Command.Subcommands) > 0 {
 		takes = c.Args().Len()
 	}
 	if c.Args().Len() > takes {
-		return usagef(c, "unexpected argument %q (flags go before arguments, and text with spaces needs quotes)", c.Args().Get(takes))
+		return usagef(c, "unexpected argument %q (text with spaces needs quotes)", c.Args().Get(takes))
 	}
 	return nil
+}
+
+// flagsFirst moves a verb's arguments behind its flags: urfave/cli takes flags that follow
+// an argument for arguments.
+func flagsFirst(app *cli.App, args []string) []string {
+	flags, commands := app.Flags, app.Commands
+	out, last := slices.Clone(args[:1]), []string(nil)
+	for i := 1; i < len(args); i++ {
+		arg := args[i]
+		name, value, dash := flagName(arg)
+		at := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(arg) })
+		switch {
+		case arg == "--":
+			return slices.Concat(out, []string{"--"}, last, args[i+1:])
+		case dash:
+			out = append(out, arg)
+			f := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+			if f >= 0 && flags[f].(cli.DocGenerationFlag).TakesValue() && !value && i+1 < len(args) {
+				i++
+				out = append(out, args[i])
+			}
+		case at >= 0:
+			out = append(out, arg)
+			flags, commands = commands[at].Flags, commands[at].Subcommands
+		case len(commands) > 0: // no verb
+			return args
+		default:
+			last = append(last, arg)
+		}
+	}
+	return append(out, last...)
+}
+
+// flagName is the name that a flag on the command line has, and whether its value is
+// joined to it.
+func flagName(arg string) (name string, value, ok bool) {
+	name = strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
+	if name == arg || name == "" {
+		return "", false, false
+	}
+	name, _, value = strings.Cut(name, "=")
+	return name, value, true
 }
 
 // flagHelp is a flag's line of help, spelt as llama.cpp spells it: short names first,

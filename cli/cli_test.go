@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,5 +45,26 @@ func TestMeterOffTerminal(t *testing.T) {
 	m.close()
 	if want := "collect: 3 of 3 prompts\ntrain: 2 of 2 steps, loss 1\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
+	}
+}
+
+func TestFlagsFirst(t *testing.T) {
+	app := newApp(io.Discard, io.Discard)
+	for in, want := range map[string]string{
+		"ivo":                                  "ivo",
+		"ivo -v train RUN --out h.gguf":        "ivo -v train --out h.gguf RUN",
+		"ivo train RUN --out=h.gguf --json":    "ivo train --out=h.gguf --json RUN",
+		"ivo train --json RUN -s 7":            "ivo train --json -s 7 RUN",
+		"ivo train RUN --out":                  "ivo train --out RUN",
+		"ivo train RUN --frobnicate x":         "ivo train --frobnicate RUN x",
+		"ivo train a -- --out b":               "ivo train -- a --out b",
+		"ivo states verify a --json b":         "ivo states verify --json a b",
+		"ivo states repair a -o b":             "ivo states repair -o b a",
+		"ivo frobnicate x --json":              "ivo frobnicate x --json",
+		"ivo generate -p --json -m m.gguf x -": "ivo generate -p --json -m m.gguf x -",
+	} {
+		if got := strings.Join(flagsFirst(app, strings.Fields(in)), " "); got != want {
+			t.Errorf("%s: %s, not %s", in, got, want)
+		}
 	}
 }

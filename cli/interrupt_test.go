@@ -220,6 +220,20 @@ func TestInterruptedGenerate(t *testing.T) {
 	}
 }
 
+// An interrupted training leaves no file, nor a part of one.
+func TestInterruptedTraining(t *testing.T) {
+	f := lab(t)
+	dir := t.TempDir()
+	args := []string{"ivo", "train", f.run, "--out", filepath.Join(dir, "head.gguf"), "--html", filepath.Join(dir, "head.html"), "--epochs", "100", "-v"}
+	code, stdout, log := stopAt(t, args, "msg=train done=2", os.Interrupt)
+	if code != 130 || stdout != "" || !strings.Contains(log, "nothing was written") || strings.Contains(log, "goroutine ") {
+		t.Errorf("exit code %d, %q: %s", code, stdout, log)
+	}
+	if left, _ := os.ReadDir(dir); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // A download that is interrupted goes on when the same command runs again.
 func TestInterruptedDownload(t *testing.T) {
 	f := lab(t)

@@ -75,10 +75,6 @@ func verifyStates(c *cli.Context) error {
 
 func repairStates(c *cli.Context) error {
 	args, out := c.Args().Slice(), c.String("output")
-	// urfave/cli takes flags that follow an argument for arguments.
-	if len(args) == 3 && out == "" && (args[1] == "-o" || args[1] == "--output") {
-		args, out = args[:1], args[2]
-	}
 	switch {
 	case len(args) != 1:
 		return usagef(c, "%d shards to repair (name one)", len(args))

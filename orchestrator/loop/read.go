@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +28,18 @@ func (m *Manifest) Shards(round int) int {
 		}
 	}
 	return n
+}
+
+// StateShards are the finished shards of states of a round, counted from 1, below the run
+// directory.
+func (m *Manifest) StateShards(round int) (names []string) {
+	for name := range m.Complete {
+		if strings.HasPrefix(name, path(round, "states")+string(filepath.Separator)) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 func readJSON[T any](name string) (*T, error) {

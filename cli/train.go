@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+func trainCommand() *cli.Command {
+	const data, head, training = "States", "Value function", "Training"
+	d := loop.Defaults(0).Head
+	return &cli.Command{
+		Name: "train", Usage: "train a value function from stored states, without decoding",
+		ArgsUsage: "[RUN]",
+		Description: "RUN is the directory of a run of ivo iterate, finished or not. Prompts that were held\n" +
+			"out of the run's training are held out here too. Examples:\n\n" +
+			"  ivo train runs/first --out head.gguf\n" +
+			"  ivo train runs/first --round 1 --head mlp --target td --atoms 0 --out mlp.gguf --html mlp.html\n" +
+			"  ivo train --states 'runs/*/iter-01/states/*.states' --one-pass --out one-pass.gguf",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "out", Usage: "`FILE` for the value function; it must not exist", Category: data},
+			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
+			&cli.StringSliceFlag{Name: "states", Usage: "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", Category: data},
+			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Kind, Category: head},
+			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "all stored ones", Category: head},
+			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Hidden, Category: head},
+			&cli.IntFlag{Name: "atoms", Usage: "returns between which the value function spreads its belief; 0 for the mean alone", Value: d.Atoms, Category: head},
+			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
+			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},
+			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge or td", Value: string(valuehead.MonteCarloReturn), Category: training},
+			&cli.Float64Flag{Name: "lambda", Usage: "of the target td", Value: 0.95, Category: training},
+			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Epochs, Category: training},
+			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Rate, Category: training},
+			&cli.Float64Flag{Name: "weight-decay", Usage: "of AdamW", DefaultText: "0.1, of mlp and linear 1", Category: training},
+			&cli.Float64Flag{Name: "warm-up", Usage: "share of the steps over which the learning rate rises", DefaultText: "0.05", Category: training},
+			&cli.Float64Flag{Name: "dropout", Usage: "of hidden units", DefaultText: "0.1, of mlp 0.3", Category: training},
+			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: loop.Defaults(0).Seed, Category: training},
+			&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to train with; 0 for one a core. They make no difference to the result", Category: training},
+			&cli.StringFlag{Name: "html", Usage: "write a page with plots to `FILE`"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		},
+		Action: train,
+	}
+}
+
+// embedding is the width of the token embedding of one-pass heads; docs/log.md has what it gives.
+const embedding = 32
+
+func train(c *cli.Context) error {
+	o, err := trainOptions(c)
+	if err != nil {
+		return err
+	}
+	out, page := c.String("out"), c.String("html")
+	// Before the training, which takes longer.
+	if _, err := os.Stat(out); err == nil {
+		return fmt.Errorf("%s is there already (give another --out, or remove it)", out)
+	}
+	for _, path := range []string{out, page} {
+		if st, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !st.IsDir()) {
+			return fmt.Errorf("%s: no directory %s (make it, or give another path)", path, filepath.Dir(path))
+		}
+	}
+	shards, err := storedStates(c)
+	if err != nil {
+		return err
+	}
+	schema, err := schemaOf(shards)
+	if err != nil {
+		return err
+	}
+	features, err := o.features(c, schema)
+	if err != nil {
+		return err
+	}
+	data, err := valuehead.OpenStored(features, shards)
+	if err != nil {
+		return err
+	}
+
+	begin, member, last := time.Now(), 1, 0
+	meter := newMeter(c.App.ErrWriter)
+	o.Progress = func(p valuehead.Progress) {
+		stage := "train"
+		if p.Step < last {
+			member++
+		}
+		if last = p.Step; o.Shape.Members > 1 {
+			stage = fmt.Sprintf("train member %d of %d", member, o.Shape.Members)
+		}
+		note := fmt.Sprintf("loss %.3f, held out %.3f, R^2 %.2f", p.TrainLoss, p.HeldOutLoss, p.HeldOutR2)
+		slog.Debug(stage, "done", p.Step, "total", p.Steps, "note", note)
+		meter.show(stage, p.Step, p.Steps, "steps", note)
+	}
+	head, trained, err := valuehead.Train(c.Context, data, o.TrainOptions)
+	meter.close()
+	if c.Context.Err() != nil {
+		return fmt.Errorf("%w (nothing was written; run the same command again)", context.Cause(c.Context))
+	}
+	if err != nil {
+		return err
+	}
+	t := describe(head, trained)
+	t.Head, t.Shards, t.Seconds = out, shards, time.Since(begin).Seconds()
+	if err := head.Save(out); err != nil {
+		return err
+	}
+	if page != "" {
+		if err := report.WriteTraining(page, t); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return printJSON(c, t)
+	}
+	return printTraining(c.App.Writer, &t, page)
+}
+
+// trainFlags is what the flags of ivo train ask for.
+type trainFlags struct {
+	valuehead.TrainOptions
+	onePass bool
+	layers  []int
+}
+
+func trainOptions(c *cli.Context) (*trainFlags, error) {
+	switch {
+	case c.String("out") == "":
+		return nil, usagef(c, "--out is missing (it names the file for the value function)")
+	case c.String("out") == c.String("html"):
+		return nil, usagef(c, "--out and --html name the same file")
+	case c.String("target") == string(valuehead.CDQ):
+		return nil, usagef(c, "--target cd-q needs the likeliest tokens of every state, which stores of states do not hold (choose monte-carlo, fudge or td)")
+	case c.Int("hidden") < 0 || c.Int("atoms") < 0 || c.Int("atoms") == 1 || c.Int("epochs") < 1 || c.Int("members") < 1 || c.Int("round") < 0 || !(c.Float64("lr") > 0):
+		return nil, usagef(c, "--epochs, --members and --lr are positive, --round, --hidden and --atoms are not negative, and one atom is too few")
+	case !(c.Float64("weight-decay") >= 0) || !within(c.Float64("warm-up"), 1) || !within(c.Float64("lambda"), 1) || !(c.Float64("dropout") < 1) || !within(c.Float64("dropout"), 1):
+		return nil, usagef(c, "--weight-decay is not negative, --warm-up and --lambda lie from 0 to 1, --dropout below 1")
+	}
+	o := &trainFlags{onePass: c.Bool("one-pass")}
+	var err error
+	if o.Kind, err = choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
+		return nil, err
+	}
+	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda}); err != nil {
+		return nil, err
+	}
+	if o.onePass && o.Kind != valuehead.Recall {
+		return nil, usagef(c, "--one-pass with --head %s (only recall heads value tokens before they are fed)", o.Kind)
+	}
+	for _, s := range strings.FieldsFunc(c.String("layers"), func(r rune) bool { return r == ',' }) {
+		n, err := strconv.Atoi(strings.TrimSpace(s))
+		if err != nil {
+			return nil, usagef(c, "--layers %q: give numbers with commas between, such as 8,16", c.String("layers"))
+		}
+		o.layers = append(o.layers, n)
+	}
+	o.Shape = valuehead.Shape{Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Members: c.Int("members")}
+	if o.onePass {
+		o.Shape.Embedding = embedding
+	}
+	o.Epochs, o.Rate, o.Seed, o.Lambda = c.Int("epochs"), c.Float64("lr"), c.Uint64("seed"), c.Float64("lambda")
+	o.Workers = max(0, c.Int("threads"))
+	// Training takes 0 for its default, and a negative number for none.
+	for name, to := range map[string]*float64{"weight-decay": &o.WeightDecay, "warm-up": &o.Warmup, "dropout": &o.Dropout} {
+		if c.IsSet(name) {
+			*to = cmp.Or(c.Float64(name), -1)
+		}
+	}
+	if path := c.String("from"); path != "" {
+		for _, name := range []string{"head", "one-pass", "layers", "hidden", "atoms", "members"} {
+			if c.IsSet(name) {
+				return nil, usagef(c, "--%s with --from (a value function is trained on in its own shape)", name)
+			}
+		}
+		if o.From, err = valuehead.Load(path); err != nil {
+			return nil, err
+		}
+		o.Kind, o.Shape = o.From.Kind(), o.From.Shape()
+	}
+	return o, nil
+}
+
+// within says whether x lies from 0 to most; NaN does not.
+func within(x, most float64) bool { return x >= 0 && x <= most && !math.IsInf(x, 0) }
+
+// storedStates are the shards of the run, or those named by --states.
+func storedStates(c *cli.Context) ([]string, error) {
+	dir, patterns := c.Args().First(), c.StringSlice("states")
+	switch {
+	case dir == "" && len(patterns) == 0:
+		return nil, usagef(c, "nothing to train on (name a run directory, or files with --states)")
+	case dir != "" && len(patterns) > 0:
+		return nil, usagef(c, "both a run and --states (give one of them)")
+	case dir == "" && c.Int("round") > 0:
+		return nil, usagef(c, "--round without a run (name its directory)")
+	case dir != "":
+		return runStates(dir, c.Int("round"))
+	}
+	var shards []string
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			return nil, usagef(c, "--states %q: %v (give a file or a pattern such as 'dir/*.states')", pattern, err)
+		}
+		if len(names) == 0 {
+			return nil, fmt.Errorf("--states %q names no file (check the path; ivo iterate puts states into RUN/iter-01/states)", pattern)
+		}
+		for _, name := range names {
+			if !slices.Contains(shards, name) {
+				shards = append(shards, name)
+			}
+		}
+	}
+	return shards, nil
+}
+
+// runStates are the finished shards of a run, of one round or, with round 0, of all.
+func runStates(dir string, round int) ([]string, error) {
+	o, err := loop.ReadOptions(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("train: %s is not a run directory (name the --out of ivo iterate, or files with --states)", dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if round > o.Rounds {
+		return nil, fmt.Errorf("train: the run in %s has %d rounds (lower --round)", dir, o.Rounds)
+	}
+	m, err := absent(loop.ReadManifest(dir))
+	if err != nil {
+		return nil, err
+	}
+	var shards []string
+	for k := 1; m != nil && k <= o.Rounds; k++ {
+		if round == 0 || k == round {
+			for _, name := range m.StateShards(k) {
+				shards = append(shards, filepath.Join(dir, name))
+			}
+		}
+	}
+	if shards == nil {
+		return nil, fmt.Errorf("train: the run in %s has no finished states yet (ivo inspect shows how far it is; run its ivo iterate again to continue)", dir)
+	}
+	return shards, nil
+}
+
+// schemaOf is what the states mean; all shards must agree with the first.
+func schemaOf(shards []string) (states.Schema, error) {
+	r, err := states.Open(shards[0])
+	if err != nil {
+		return states.Schema{}, fmt.Errorf("train: %w", err)
+	}
+	defer r.Close()
+	return r.Schema(), nil
+}
+
+// features lays out what the head reads of the states.
+func (o *trainFlags) features(c *cli.Context, schema states.Schema) (*valuehead.Features, error) {
+	options := valuehead.FeaturesOf(o.Kind)
+	switch {
+	case o.From != nil:
+		if err := o.From.CheckBackbone(schema.Backbone); err != nil {
+			return nil, err
+		}
+		options = o.From.Features().Options()
+	case o.onePass:
+		options = valuehead.CandidateFeatures(schema)
+	}
+	if o.layers != nil {
+		options.Layers = o.layers
+	}
+	if i := slices.IndexFunc(o.layers, func(l int) bool { return !slices.Contains(schema.Layers, l) }); i >= 0 {
+		return nil, usagef(c, "--layers %s: layer %d is not stored (choose from %v)", c.String("layers"), o.layers[i], schema.Layers)
+	}
+	return valuehead.NewFeatures(schema, options)
+}
+
+// describe tells how the head was trained.
+func describe(h *valuehead.Head, r *valuehead.Report) report.Training {
+	s := h.Summary()
+	return report.Training{
+		Kind: h.Kind(), OnePass: h.CanScoreCandidates(), Target: h.Target(), Atoms: len(h.Atoms()), Members: h.Shape().Members,
+		Parameters: h.Parameters(), Layers: h.Features().Options().Layers, Backbone: h.Backbone(),
+		Prompts: s.Prompts, Trained: s.Trajectories, States: s.States, HeldOut: s.HeldOut, Seed: s.Seed, WarmStart: s.WarmStart, Report: r,
+	}
+}
+
+func printTraining(w io.Writer, t *report.Training, page string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "held out\tstates\tR^2\tSpearman\tECE\t")
+	for _, p := range t.Parts() {
+		fmt.Fprintf(tw, "%s\t%d\t%.3f\t%.3f\t%.3f\t\n", p.Name, p.Score.States, p.Score.R2, p.Score.Spearman, p.Score.ECE)
+	}
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w)
+	s := sheet{
+		{"value function", t.Head},
+		{"gives", fmt.Sprintf("%s, fitted to %s", t.Gives(), t.Target)},
+		{"kind", fmt.Sprintf("%s, %d parameters, layers %v", t.Kind, t.Parameters, t.Layers)},
+		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
+		{"kept", fmt.Sprintf("epoch %d of %d", t.Report.Best, len(t.Report.Epochs))},
+		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
+	}
+	if page != "" {
+		s = append(s, property{"report", page})
+	}
+	return s.write(w)
+}
