@@ -124,7 +124,7 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 		if err := s.Guide.check(); err != nil {
 			return err
 		}
-		if h, ok := req.Value.(*headSource); s.Guide.Ahead && !(ok && h.head.CanScoreCandidates()) {
+		if s.Guide.Ahead && !req.Value.scores() {
 			return fmt.Errorf("the one-pass method needs a head that values tokens before they are decoded (train one with ivo train --one-pass)")
 		}
 	}

@@ -21,6 +21,8 @@ type prefixSource struct {
 
 func (prefixSource) check(*engine.Engine) error { return nil }
 
+func (prefixSource) scores() bool { return true }
+
 func (prefixSource) needsPrompt() bool { return false }
 
 func (p prefixSource) open(d *decoder) (valuer, error) { return prefixValuer{p, d}, nil }
@@ -45,7 +47,28 @@ func (p prefixValuer) value(cs []*candidate, out []float32) error {
 	for i, c := range cs {
 		texts[i] = string(c.text[:len(c.text)-c.cut])
 	}
-	values, err := p.score(p.d.s.Context(), texts)
+	return p.values(texts, out)
+}
+
+// score values the text with each token's added.
+func (p prefixValuer) score(c *candidate, tokens []int32, out []float32) error {
+	texts := make([]string, len(tokens))
+	for i, token := range tokens {
+		texts[i] = string(c.text)
+		if p.d.s.Model().IsEOG(token) {
+			continue
+		}
+		piece, err := p.d.s.Model().Piece(token, false)
+		if err != nil {
+			return err
+		}
+		texts[i] += string(piece)
+	}
+	return p.values(texts, out)
+}
+
+func (p prefixValuer) values(texts []string, out []float32) error {
+	values, err := p.prefixSource.score(p.d.s.Context(), texts)
 	if err != nil {
 		return err
 	}

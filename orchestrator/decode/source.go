@@ -18,6 +18,8 @@ func init() { valuehead.Use(blas.Gemm) }
 type Source interface {
 	// check finds what is wrong before any work is done.
 	check(e *engine.Engine) error
+	// scores says whether it values tokens before they are fed: its valuer is a scorer.
+	scores() bool
 	// needsPrompt says whether the policy's states of the prompt are wanted.
 	needsPrompt() bool
 	// open begins with a request whose prompt has been decoded.
@@ -82,6 +84,8 @@ func (h *headSource) check(e *engine.Engine) error {
 	}
 	return h.head.CheckReading(h.reading)
 }
+
+func (h *headSource) scores() bool { return h.head.CanScoreCandidates() }
 
 func (h *headSource) needsPrompt() bool { return h.head.NeedsPrompt() }
 

@@ -1,0 +1,117 @@
+package decode
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// Whatever is asked of the base policy agrees with its definition over the whole sorted
+// vocabulary, with any number of sorted candidates and any penalties.
+func TestBasePolicy(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	penalties := []Sampling{
+		{},
+		{RepeatLastN: 8, RepeatPenalty: 1.3},
+		{RepeatLastN: -1, FrequencyPenalty: 0.4, PresencePenalty: 0.7},
+		{RepeatLastN: 64, RepeatPenalty: 0.8, PresencePenalty: -1.5}, // raises them
+		{RepeatLastN: 64, PresencePenalty: 30},
+	}
+	chains := []Sampling{
+		{Temp: 1}, {Temp: 0.7}, {Temp: 0.7, TopK: 5}, {Temp: 1, TopK: 30}, {Temp: 1, TopP: 0.5}, {Temp: 1, TopP: 0.97}, {Temp: 0.8, MinP: 0.1},
+		{Temp: 0.8, TopK: 20, TopP: 0.8, MinP: 0.1}, {},
+	}
+	for range 40 {
+		logits := make([]float32, 50)
+		for i := range logits {
+			logits[i] = float32(2 * rng.NormFloat64())
+		}
+		recent := make([]int32, rng.IntN(20))
+		for i := range recent {
+			recent[i] = int32(rng.IntN(len(logits)))
+		}
+		for _, penalty := range penalties {
+			changed := slices.Clone(logits)
+			window := recent
+			if n := penalty.RepeatLastN; n > 0 && n < len(window) {
+				window = window[len(window)-n:]
+			}
+			for id := range changed {
+				n := 0
+				for _, r := range window {
+					if int(r) == id {
+						n++
+					}
+				}
+				if n == 0 || penalty.RepeatLastN == 0 {
+					continue
+				}
+				if p := float32(penalty.RepeatPenalty); p != 0 && changed[id] > 0 {
+					changed[id] /= p
+				} else if p != 0 {
+					changed[id] *= p
+				}
+				changed[id] -= float32(n)*float32(penalty.FrequencyPenalty) + float32(penalty.PresencePenalty)
+			}
+			for _, s := range chains {
+				s.RepeatLastN, s.RepeatPenalty, s.FrequencyPenalty, s.PresencePenalty = penalty.RepeatLastN, penalty.RepeatPenalty, penalty.FrequencyPenalty, penalty.PresencePenalty
+				want := make([]float64, len(logits))
+				if s.Temp > 0 {
+					want = distribution(changed, s)
+				} else {
+					best := 0
+					for id, l := range changed {
+						if l > changed[best] {
+							best = id
+						}
+					}
+					want[best] = 1
+				}
+				for _, candidates := range []int{1, 10, 50} {
+					b := Sampler{Sampling: s}
+					b.at(rowOf(logits, candidates, max(s.Temp, 1e-3)), recent)
+					near := func(what string, got, want float64) {
+						if math.Abs(got-want) > 1e-4 {
+							t.Fatalf("%+v, %d candidates: %s is %v, not %v", s, candidates, what, got, want)
+						}
+					}
+					for id, p := range want {
+						near("a probability", math.Exp(b.logP(int32(id))), p)
+					}
+					for _, temp := range []float64{0.5, 1} {
+						kl := 0.0
+						reference := distribution(logits, Sampling{Temp: temp})
+						for id, p := range want {
+							if p > 0 {
+								kl += p * math.Log(p/reference[id])
+							}
+						}
+						near("the KL", b.klFrom(temp)/(1+kl), kl/(1+kl))
+					}
+					for _, k := range []int{1, 7, 20} {
+						b.at(rowOf(logits, candidates, max(s.Temp, 1e-3)), recent)
+						ids, p, rest := b.likeliest(k)
+						sorted := slices.Clone(want)
+						slices.Sort(sorted)
+						sum := 0.0
+						for i, id := range ids {
+							near("a likely token's probability", p[i], want[id])
+							near("a probability by rank", p[i], sorted[len(sorted)-1-i])
+							sum += p[i]
+						}
+						near("the rest", rest, 1-sum)
+						if rest < 1e-3 {
+							continue
+						}
+						for range 5 {
+							if other := b.drawRest(len(ids), rest, rng); slices.Contains(ids, other) || want[other] == 0 {
+								t.Fatalf("%+v, %d candidates: drew %d of the rest", s, candidates, other)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}

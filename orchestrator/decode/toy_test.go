@@ -1,0 +1,352 @@
+package decode_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+// The toy vocabulary: the token of a letter is its place here.
+const (
+	letters = "?^.abcdef" // unknown, begin, end
+	begin   = int32(1)
+	end     = int32(2)
+)
+
+func token(letter byte) int32 { return int32(strings.IndexByte(letters, letter)) }
+
+// toy is a real model whose next token depends on the last one alone: next[x][y] is the
+// probability of letter y after x. Letters that are not named are all but impossible.
+func toy(t testing.TB, next map[byte]map[byte]float64) *engine.Engine {
+	t.Helper()
+	const width, ff = 16, 16
+	n := len(letters)
+	// The embedding of a token is a unit vector, and blocks that add nothing leave it so.
+	embedding, output := make([]float32, n*width), make([]float32, n*width)
+	for i := range n {
+		embedding[i*width+i] = 10
+		for j := range n {
+			p := next[letters[i]][letters[j]]
+			output[j*width+i] = float32(math.Log(max(p, 1e-30)))
+		}
+	}
+	fill := func(n int, x float32) []float32 {
+		out := make([]float32, n)
+		for i := range out {
+			out[i] = x
+		}
+		return out
+	}
+	square, gain := []uint64{width, width}, []uint64{width}
+	tensors := []gguf.Tensor{
+		{Name: "token_embd.weight", Shape: []uint64{width, uint64(n)}, Data: embedding},
+		{Name: "output_norm.weight", Shape: gain, Data: fill(width, float32(1/math.Sqrt(width)))},
+		{Name: "output.weight", Shape: []uint64{width, uint64(n)}, Data: output},
+		{Name: "blk.0.attn_norm.weight", Shape: gain, Data: fill(width, 1)},
+		{Name: "blk.0.ffn_norm.weight", Shape: gain, Data: fill(width, 1)},
+		{Name: "blk.0.ffn_gate.weight", Shape: []uint64{width, ff}, Data: fill(width*ff, 0)},
+		{Name: "blk.0.ffn_up.weight", Shape: []uint64{width, ff}, Data: fill(width*ff, 0)},
+		{Name: "blk.0.ffn_down.weight", Shape: []uint64{ff, width}, Data: fill(width*ff, 0)},
+	}
+	for _, name := range []string{"q", "k", "v", "output"} {
+		tensors = append(tensors, gguf.Tensor{Name: "blk.0.attn_" + name + ".weight", Shape: square, Data: fill(width*width, 0)})
+	}
+	var texts []string
+	kinds := []int32{2, 3, 3} // unknown, control, control
+	for i, l := range letters {
+		texts = append(texts, string(l))
+		if i >= len(kinds) {
+			kinds = append(kinds, 1)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "toy.gguf")
+	err := gguf.Write(path, []gguf.KV{
+		{Key: "general.architecture", Value: "llama"},
+		{Key: "llama.vocab_size", Value: uint32(n)},
+		{Key: "llama.context_length", Value: uint32(128)},
+		{Key: "llama.embedding_length", Value: uint32(width)},
+		{Key: "llama.block_count", Value: uint32(1)},
+		{Key: "llama.feed_forward_length", Value: uint32(ff)},
+		{Key: "llama.attention.head_count", Value: uint32(1)},
+		{Key: "llama.attention.head_count_kv", Value: uint32(1)},
+		{Key: "llama.attention.layer_norm_rms_epsilon", Value: float32(1e-6)},
+		{Key: "llama.rope.dimension_count", Value: uint32(width)},
+		{Key: "tokenizer.ggml.model", Value: "llama"},
+		{Key: "tokenizer.ggml.tokens", Value: texts},
+		{Key: "tokenizer.ggml.scores", Value: make([]float32, n)},
+		{Key: "tokenizer.ggml.token_type", Value: kinds},
+		{Key: "tokenizer.ggml.unknown_token_id", Value: uint32(0)},
+		{Key: "tokenizer.ggml.bos_token_id", Value: uint32(begin)},
+		{Key: "tokenizer.ggml.eos_token_id", Value: uint32(end)},
+	}, tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := llama.Load(path, llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(m, engine.Params{Threads: 1, Sequences: 64, Ctx: 2048})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(e.Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+// table values texts by what is written down for them; a text without a value is a mistake
+// of the test.
+func table(values map[string]float64) decode.Source {
+	return decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+		out := make([]float64, len(texts))
+		for i, text := range texts {
+			v, ok := values[text]
+			if !ok {
+				return nil, fmt.Errorf("no value for %q", text)
+			}
+			out[i] = v
+		}
+		return out, nil
+	})
+}
+
+// What each strategy chooses, worked out by hand. The search methods draw so many
+// blocks that every likely one is among them; at beta 1000 the tokenwise ones take the
+// highest value.
+func TestTrace(t *testing.T) {
+	// From the beginning a, b or c; after each of them d, e or the end; then the end.
+	e := toy(t, map[byte]map[byte]float64{
+		'^': {'a': 0.5, 'b': 0.3, 'c': 0.2},
+		'a': {'d': 0.6, 'e': 0.4},
+		'b': {'d': 0.5, 'e': 0.5},
+		'c': {'d': 0.5, '.': 0.5},
+		'd': {'.': 1}, 'e': {'.': 1},
+	})
+	values := map[string]float64{
+		"": 0, "a": 0.6, "b": 0.5, "c": 0.7,
+		"ad": 0.1, "ae": 0.2, "bd": 0.8, "be": 0.3, "cd": 0.4,
+	}
+	guide := decode.Guide{TopK: 3, Beta: 1000, Rest: decode.RestNone}
+	two := guide
+	two.TopK = 2
+	mild := guide
+	mild.Beta = 1
+	for _, c := range []struct {
+		name string
+		s    decode.Strategy
+		want string
+	}{
+		// c has the highest value of all first letters, and the end after it (V(c) = .7) more than d.
+		{"tokenwise", decode.Strategy{Method: decode.MethodTokenwise, Guide: guide}, "c"},
+		// Among the two likeliest, a and b, a is better; then e.
+		{"tokenwise, two candidates", decode.Strategy{Method: decode.MethodTokenwise, Guide: two}, "ae"},
+		{"one-pass", decode.Strategy{Method: decode.MethodOnePass, Guide: guide}, "c"},
+		{"one-pass, two candidates", decode.Strategy{Method: decode.MethodOnePass, Guide: two}, "ae"},
+		{"greedy", decode.Strategy{Method: decode.MethodGreedy, Guide: guide}, "c"},
+		// log p + V: a -.69+.6, b -1.20+.5, c -1.61+.7; then d -.51+.1, e -.92+.2.
+		{"greedy, beta 1", decode.Strategy{Method: decode.MethodGreedy, Guide: mild}, "ad"},
+		// Single letters: c, then the end, whose text is c still, worth more than cd.
+		{"block best of k, blocks of 1", decode.Strategy{Method: decode.MethodBlockBestOfK, N: 60, Beam: decode.Beam{Block: 1}}, "c"},
+		// Pairs: bd is the best of them.
+		{"block best of k, blocks of 2", decode.Strategy{Method: decode.MethodBlockBestOfK, N: 60, Beam: decode.Beam{Block: 2}}, "bd"},
+		// All eight beams are c, which was drawn more often; finished, it keeps competing.
+		{"block beam, blocks of 1", decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 8, Block: 1}}, "c"},
+		{"block beam, blocks of 2", decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 7, Block: 2}}, "bd"},
+		{"best of n", decode.Strategy{Method: decode.MethodBestOfN, N: 60}, "bd"},
+	} {
+		for key := range uint64(5) {
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: table(values)}
+			var r decode.Response
+			job, err := c.s.Job(e, req, func(got decode.Response) { r = got })
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			run(t, e, job)
+			if r.Text != c.want || r.Finish != decode.FinishEOG {
+				t.Errorf("%s, key %d: %q (%s), want %q", c.name, key, r.Text, r.Finish, c.want)
+			}
+			if want := values[c.want]; math.Abs(float64(r.Value)-want) > 1e-6 {
+				t.Errorf("%s: value %v, want %v", c.name, r.Value, want)
+			}
+		}
+	}
+}
+
+// Blockwise guided sampling follows the value at every second token alone.
+func TestTraceBlockSampling(t *testing.T) {
+	e := toy(t, map[byte]map[byte]float64{
+		'^': {'a': 0.5, 'b': 0.5}, 'a': {'c': 0.5, 'd': 0.5}, 'b': {'c': 0.5, 'd': 0.5},
+		'c': {'e': 0.5, 'f': 0.5}, 'd': {'e': 0.5, 'f': 0.5}, 'e': {'.': 1}, 'f': {'.': 1},
+	})
+	// a is better than b, c than d, e than f, each everywhere.
+	better := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+		out := make([]float64, len(texts))
+		for i, text := range texts {
+			for _, l := range text {
+				if strings.ContainsRune("ace", l) {
+					out[i]++
+				}
+			}
+		}
+		return out, nil
+	})
+	seen := map[string]int{}
+	for key := range uint64(60) {
+		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: better}
+		s := decode.Strategy{Method: decode.MethodBlockSampling, Beam: decode.Beam{Block: 2}, Guide: decode.Guide{TopK: 2, Beta: 1000, Rest: decode.RestParent}}
+		job, err := s.Job(e, req, func(r decode.Response) { seen[r.Text]++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, e, job)
+	}
+	if len(seen) != 2 || seen["ace"] < 15 || seen["ade"] < 15 {
+		t.Errorf("guided at the first and third letter: %v, want ace and ade about equally often", seen)
+	}
+}
+
+// Tokenwise sampling follows its closed form (chi-squared), and the KL and the
+// log-probabilities that it reports are those of the closed form.
+func TestTokenwiseDistribution(t *testing.T) {
+	base := map[byte]float64{'a': 0.35, 'b': 0.25, 'c': 0.2, 'd': 0.12, 'e': 0.08}
+	next := map[byte]map[byte]float64{'^': {'f': 1}, 'f': base}
+	e := toy(t, next)
+	values := map[string]float64{"": 0, "f": 0.3, "fa": -0.4, "fb": 0.5, "fc": 1, "fd": 3, "fe": -2}
+	const temp = 0.8
+	z := 0.0
+	for _, p := range base {
+		z += math.Pow(p, 1/temp)
+	}
+	pi := func(l byte) float64 { return math.Pow(base[l], 1/temp) / z }
+	for _, c := range []struct {
+		name   string
+		method decode.Method
+		guide  decode.Guide
+		others float64 // the value of d and e
+	}{
+		{"Eq. 5", decode.MethodTokenwise, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestParent}, 0.3},
+		{"VAS", decode.MethodTokenwise, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestMean}, (-0.4 + 0.5 + 1) / 3},
+		{"FUDGE", decode.MethodTokenwise, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestNone}, math.Inf(-1)},
+		{"beta 0", decode.MethodTokenwise, decode.Guide{TopK: 3, Rest: decode.RestParent}, 0},
+		{"one-pass", decode.MethodOnePass, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestParent}, 0.3},
+		{"block sampling", decode.MethodBlockSampling, decode.Guide{TopK: 3, Rest: decode.RestParent, Beta: 1.3}, math.NaN()}, // the second token is not guided
+	} {
+		q := map[byte]float64{}
+		sum := 0.0
+		for l := range base {
+			v := c.others
+			if strings.IndexByte("abc", l) >= 0 {
+				v = values["f"+string(l)]
+			}
+			q[l] = pi(l) * math.Exp(c.guide.Beta*v)
+			if math.IsNaN(c.others) {
+				q[l] = pi(l)
+			}
+			sum += q[l]
+		}
+		kl := 0.0
+		for l := range q {
+			if q[l] /= sum; q[l] > 0 {
+				kl += q[l] * math.Log(q[l]/pi(l))
+			}
+		}
+		const n = 2000
+		count := map[byte]float64{}
+		var jobs []engine.Job
+		responses := make([]decode.Response, n) // jobs run at once
+		for key := range uint64(n) {
+			s := decode.Strategy{Method: c.method, Guide: c.guide, Beam: decode.Beam{Block: 2}}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: decode.Sampling{Temp: temp}, Key: key, Value: table(values)}
+			job, err := s.Job(e, req, func(r decode.Response) { responses[key] = r })
+			if err != nil {
+				t.Fatal(err)
+			}
+			jobs = append(jobs, job)
+		}
+		run(t, e, jobs...)
+		for _, r := range responses {
+			l := r.Text[1]
+			count[l]++
+			if math.Abs(r.KL-kl) > 1e-4 || r.KLKind != decode.KLExact {
+				t.Errorf("%s: KL %v (%s), want %v", c.name, r.KL, r.KLKind, kl)
+			}
+			if got := math.Exp(float64(r.GuidedLogProbs[1])); math.Abs(got-q[l]) > 1e-4 {
+				t.Errorf("%s: guided probability of %c %v, want %v", c.name, l, got, q[l])
+			}
+			if got := math.Exp(float64(r.BaseLogProbs[1])); math.Abs(got-pi(l)) > 1e-4 {
+				t.Errorf("%s: base probability of %c %v, want %v", c.name, l, got, pi(l))
+			}
+		}
+		if t.Failed() {
+			return
+		}
+		chi2, cells := 0.0, 0
+		for l, p := range q {
+			if p == 0 {
+				if count[l] > 0 {
+					t.Errorf("%s: %c was drawn", c.name, l)
+				}
+				continue
+			}
+			d := count[l] - n*p
+			chi2 += d * d / (n * p)
+			cells++
+		}
+		if df := float64(cells - 1); chi2 > df+6*math.Sqrt(2*df)+6 {
+			t.Errorf("%s: chi-squared %.1f on %d cells: %v of %v", c.name, chi2, cells, count, q)
+		}
+	}
+}
+
+// The KL of another temperature and of greedy decoding from the base policy is the closed form.
+func TestReference(t *testing.T) {
+	base := map[byte]float64{'a': 0.5, 'b': 0.3, 'c': 0.2}
+	e := toy(t, map[byte]map[byte]float64{'^': base})
+	tilted := func(temp float64) map[byte]float64 {
+		out, z := map[byte]float64{}, 0.0
+		for l, p := range base {
+			out[l] = math.Pow(p, 1/temp)
+			z += out[l]
+		}
+		for l := range out {
+			out[l] /= z
+		}
+		return out
+	}
+	const reference = 0.7
+	pi := tilted(reference)
+	kl := func(q map[byte]float64) (sum float64) {
+		for l, p := range q {
+			sum += p * math.Log(p/pi[l])
+		}
+		return sum
+	}
+	for _, c := range []struct {
+		s    decode.Sampling
+		want float64
+	}{
+		{decode.Sampling{Temp: 0.35}, kl(tilted(0.35))},
+		{decode.Sampling{Temp: 2}, kl(tilted(2))},
+		{decode.Sampling{Temp: reference}, 0},
+		{decode.Sampling{}, -math.Log(pi['a'])},
+		{decode.Sampling{Temp: 1, TopK: 2}, kl(map[byte]float64{'a': 0.625, 'b': 0.375})},
+	} {
+		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 1, Sampling: c.s, Reference: reference}
+		if r := sample(t, e, req, 1)[0]; math.Abs(r.KL-c.want) > 1e-5 || r.KLKind != decode.KLExact {
+			t.Errorf("%+v: KL %v (%s), want %v", c.s, r.KL, r.KLKind, c.want)
+		}
+	}
+}
