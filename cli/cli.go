@@ -72,7 +72,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		DisableSliceFlagSeparator: true, // a stop string may hold a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{verboseFlag()},
-		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), trainCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())

@@ -54,29 +54,28 @@ func curves(title string, x, y axis, cs ...curve) *chart {
 	return plot(title, x, y, 250, 52, 76, points, true)
 }
 
-// learning shows the losses by epoch; epoch 0 is the head before training. prefix begins
-// the title.
-func learning(prefix string, r *valuehead.Report) *chart {
+// learning shows the losses by epoch; epoch 0 is the head before training.
+func learning(r *valuehead.Report) *chart {
 	training, held := curve{name: "training", class: ranked, first: 1}, curve{name: "held out", class: guided, values: []float64{r.Start}}
 	for _, e := range r.Epochs {
 		training.values, held.values = append(training.values, e.TrainLoss), append(held.values, e.HeldOutLoss)
 	}
-	return curves(prefix+"loss by epoch", axis{title: "epoch"}, axis{title: "loss of a state"}, training, held)
+	return curves("Loss by epoch", axis{title: "epoch"}, axis{title: "loss of a state"}, training, held)
 }
 
 // quality shows how well the head predicts, by position in the response.
-func quality(prefix string, r *valuehead.Report) *chart {
+func quality(r *valuehead.Report) *chart {
 	r2, rank := curve{name: "R²", class: ranked}, curve{name: "Spearman", class: guided}
 	for _, s := range r.HeldOut.Fifths {
 		r2.values, rank.values = append(r2.values, s.R2), append(rank.values, s.Spearman)
 	}
 	x := axis{title: "fifth of the response", names: []string{"1st", "2nd", "3rd", "4th", "5th"}}
-	return curves(prefix+"quality of the value by position", x, axis{title: "R² and rank correlation, held-out prompts"}, r2, rank)
+	return curves("Quality of the value by position", x, axis{title: "R² and rank correlation, held-out prompts"}, r2, rank)
 }
 
 // reliability shows what followed states of similar value; a calibrated head's points lie
 // on the diagonal. Both axes have one scale, so that it is one.
-func reliability(prefix string, bins []valuehead.Bin) *chart {
+func reliability(bins []valuehead.Bin) *chart {
 	var points []point
 	for _, b := range bins {
 		title := fmt.Sprintf("value %s, return %s: means of %s states", num(b.Value, 3), num(b.Return, 3), count(b.States))
@@ -85,7 +84,7 @@ func reliability(prefix string, bins []valuehead.Bin) *chart {
 	span := axis{}.over(slices.Concat(points, transposed(points)), func(p point) eval.Interval { return p.x })
 	x, y := span, span
 	x.title, y.title = "mean value of a bin of states", "mean reward that followed"
-	c := plot(prefix+"reliability", x, y, 300, 52, 24, points, false)
+	c := plot("Reliability", x, y, 300, 52, 24, points, false)
 	c.Lines[alone] = fmt.Sprint(c.X0, ",", c.Y1, " ", c.X1, ",", c.Y0)
 	return c
 }

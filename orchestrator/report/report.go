@@ -30,7 +30,7 @@ const File = "report.html"
 var sources embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"num": num, "count": count, "percent": percent, "interval": interval, "ordinal": ordinal,
+	"num": num, "count": count, "percent": percent, "interval": interval,
 	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
 }).ParseFS(sources, "*.html"))
 

@@ -4,7 +4,10 @@ import "math"
 
 // Scale colours values: vermilion at Low, pale grey in the middle, bluish green at High,
 // which colour-blind readers can tell apart. Values beyond the ends have the ends' colours.
-type Scale struct{ Low, High float64 }
+type Scale struct {
+	Low  float64 `json:"low"`
+	High float64 `json:"high"`
+}
 
 // ScaleOf is the scale for a value function that was trained on rewards of this mean and
 // standard deviation. It spans two deviations to either side, whatever the text, so that

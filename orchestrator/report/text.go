@@ -15,7 +15,8 @@ type Text struct {
 	Model   string  `json:"model"`
 	Head    string  `json:"head"`    // the value function's file
 	Reading string  `json:"reading"` // what a value is, in words
-	Scale   Scale   `json:"-"`
+	Scale   Scale   `json:"scale"`
+	Seed    *uint64 `json:"seed,omitempty"` // of a sampled text
 	Tokens  []Token `json:"tokens"`
 }
 

@@ -48,7 +48,7 @@ func TestReliability(t *testing.T) {
 		for i := range 15 {
 			bins = append(bins, valuehead.Bin{States: 10, Value: float64(i)/5 + excess, Return: float64(i) / 5})
 		}
-		c := reliability("", bins)
+		c := reliability(bins)
 		var x0, y0, x1, y1 float64
 		if _, err := fmt.Sscanf(c.Lines[alone], "%g,%g %g,%g", &x0, &y0, &x1, &y1); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,327 @@
+package cli
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+func valueCommand() *cli.Command {
+	const text, head, output = "Text", "Value function", "Output"
+	return &cli.Command{
+		Name: "value", Usage: "show the value of a response, token by token",
+		Description: "The response is given, or else sampled from the model. On a terminal its tokens are\n" +
+			"coloured by their value; elsewhere each has a line: text, value, change. Examples:\n\n" +
+			"  ivo value -m model.gguf --value-head head.gguf -p 'Q: 2+2?\\nA:' --response ' It is 5.'\n" +
+			"  ivo value -m model.gguf --value-head head.gguf -f prompt.txt --response-file answer.txt --html value.html\n" +
+			"  ivo value -m model.gguf --value-head head.gguf -p 'Once' -n 100 --pessimistic 0.1",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` that is answered; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: text},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
+			&cli.StringFlag{Name: "response", Usage: "`TEXT` of the response, with the escapes of -p; special tokens such as the model's end token are recognised", Category: text},
+			&cli.StringFlag{Name: "response-file", Usage: "read the response from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
+			&cli.BoolFlag{Name: "no-escape", Usage: "take backslashes in -p, -r and --response literally", Category: text},
+			&cli.StringFlag{Name: "value-head", Usage: "value function `FILE` that ivo iterate or ivo train made", Category: head, TakesFile: true},
+			&cli.Float64Flag{Name: "beta", Usage: "show the soft value, 1/beta log E[exp(beta R)], instead of the mean", DefaultText: "none", Category: head},
+			&cli.Float64Flag{Name: "pessimistic", Usage: "show the mean of this share of the returns, the worst ones", DefaultText: "none", Category: head},
+			&cli.Float64Flag{Name: "quantile", Usage: "show the return that this share of the returns does not exceed", DefaultText: "none", Category: head},
+			&cli.StringFlag{Name: "html", Usage: "write a page to `FILE`", Category: output},
+			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: output},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
+			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
+			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
+		}, samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		Action: value,
+	}
+}
+
+// valuation is what ivo value was asked for.
+type valuation struct {
+	prompt, response string // the response is empty where it is sampled
+	predict          int
+	seed             uint64
+	head             *valuehead.Head
+	reading          valuehead.Reading
+	params           engine.Params
+	request          decode.Request
+}
+
+func value(c *cli.Context) error {
+	v, err := readValuation(c)
+	if err != nil {
+		return err
+	}
+	depth, err := depthOf(c)
+	if err != nil {
+		return err
+	}
+	m, err := load(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	response, err := v.fit(c, m)
+	if err != nil {
+		return err
+	}
+	r, err := v.decode(c, m, response)
+	if err != nil {
+		return err
+	}
+	text, err := v.text(m, r)
+	if err != nil {
+		return err
+	}
+	text.Model, text.Head = m.Path(), c.String("value-head")
+	if path := c.String("html"); path != "" {
+		if err := report.WriteText(path, text); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Bool("json"):
+		return printJSON(c, text)
+	case depth == 0:
+		return printTokens(c.App.Writer, text.Tokens)
+	}
+	return paint(c.App.Writer, text, depth)
+}
+
+// readValuation reads the flags that need no model, and the head.
+func readValuation(c *cli.Context) (*valuation, error) {
+	v := &valuation{predict: c.Int("predict")}
+	v.reading = valuehead.Reading{Beta: c.Float64("beta"), Pessimistic: c.Float64("pessimistic"), Quantile: c.Float64("quantile")}
+	given := c.IsSet("response") || c.IsSet("response-file")
+	switch {
+	case c.String("value-head") == "":
+		return nil, usagef(c, "no value function (give one with --value-head; ivo iterate and ivo train make them)")
+	case c.IsSet("response") && c.IsSet("response-file"):
+		return nil, usagef(c, "both --response and --response-file (give one of them)")
+	case v.predict == 0 || v.predict < -1:
+		return nil, usagef(c, "-n %d: give a positive number of tokens, or -1 for all that the context holds", v.predict)
+	}
+	unescape := escapes.Replace
+	if c.Bool("no-escape") {
+		unescape = func(s string) string { return s }
+	}
+	var err error
+	if v.prompt, err = readPrompt(c, unescape); err != nil {
+		return nil, err
+	}
+	v.response = unescape(c.String("response"))
+	if path := c.String("response-file"); path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("read the response: %w (check the path given with --response-file)", err)
+		}
+		v.response = strings.TrimSuffix(string(text), "\n")
+	}
+	if given && v.response == "" {
+		return nil, fmt.Errorf("the response is empty (give a text, or none at all to have one sampled)")
+	}
+	if v.request.Sampling, err = sampling(c); err != nil {
+		return nil, err
+	}
+	for _, stop := range c.StringSlice("reverse-prompt") {
+		v.request.Stop = append(v.request.Stop, unescape(stop))
+	}
+	if v.seed = uint64(c.Int64("seed")); c.Int64("seed") < 0 {
+		v.seed = uint64(rand.Uint32())
+	}
+	v.request.Key = decode.Key(v.seed, 0, "", 0)
+	if v.params, err = contextParams(c); err != nil {
+		return nil, err
+	}
+	if v.head, err = valuehead.Load(c.String("value-head")); err != nil {
+		return nil, err
+	}
+	if err := v.head.CheckReading(v.reading); err != nil {
+		return nil, err
+	}
+	v.params.Layers = v.head.Features().Schema().Layers
+	return v, nil
+}
+
+// fit checks the head against the model, turns the texts into tokens, and makes the
+// context as large as they need.
+func (v *valuation) fit(c *cli.Context, m *llama.Model) (response []int32, err error) {
+	fingerprint, err := m.Fingerprint()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.head.CheckBackbone(fingerprint); err != nil {
+		return nil, err
+	}
+	prompt, err := m.Tokenize(v.prompt, true, true)
+	if err != nil {
+		return nil, err
+	}
+	if v.response != "" {
+		if response, err = continuation(m, v.prompt, prompt, v.response); err != nil {
+			return nil, err
+		}
+		v.predict = len(response)
+	}
+	size, err := contextSize(c, m)
+	if err != nil {
+		return nil, err
+	}
+	room := size - len(prompt)
+	if v.predict < 0 {
+		v.predict = room
+	}
+	if room < 1 || v.predict > room {
+		return nil, fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (raise -c, lower -n, or shorten the text)", len(prompt), max(1, v.predict), size)
+	}
+	v.request.Prompt, v.request.MaxTokens = prompt, v.predict
+	v.params.Sequences, v.params.Ctx = 1, decode.Strategy{Method: decode.MethodSample}.Cells(len(prompt), v.predict)
+	return response, nil
+}
+
+// continuation is the response's tokens as they follow the prompt's. Some tokenizers
+// begin every text with a space of their own, so both are tokenized together where that
+// leaves the prompt's tokens as they are.
+func continuation(m *llama.Model, prompt string, tokens []int32, response string) ([]int32, error) {
+	all, err := m.Tokenize(prompt+response, true, true)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(tokens); len(all) > n && slices.Equal(all[:n], tokens) {
+		return all[n:], nil
+	}
+	return m.Tokenize(response, false, true)
+}
+
+// decode goes through the response, or samples one.
+func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (r decode.Response, err error) {
+	e, err := engine.New(m, v.params)
+	if err != nil {
+		return r, err
+	}
+	defer e.Close()
+	meter, begin := newMeter(c.App.ErrWriter), time.Now()
+	defer meter.close()
+	req := v.request
+	req.Value, req.EachValue, req.Record, req.RecordPrompt = decode.HeadSource(v.head, v.reading), true, true, true
+	req.Progress = func(decoded int) {
+		if time.Since(begin) > 2*time.Second {
+			meter.show("decode", decoded, v.predict, "tokens at most", "")
+		}
+	}
+	var job engine.Job
+	if response != nil {
+		job, err = decode.Follow(e, req, response, func(done decode.Response) { r = done })
+	} else {
+		job, err = decode.Sample(e, req, 1, func(done []decode.Response) { r = done[0] })
+	}
+	if err != nil {
+		return r, err
+	}
+	return r, e.Run(c.Context, []engine.Job{job})
+}
+
+// text is what is shown of the response.
+func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error) {
+	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: inWords(v.reading), Scale: report.ScaleOf(v.head.Reward())}
+	if v.response == "" {
+		t.Seed = &v.seed
+	}
+	quantiles, err := v.quantiles(r)
+	if err != nil {
+		return nil, err
+	}
+	var pieces [][]byte
+	for _, token := range r.Tokens {
+		piece, err := m.Piece(token, true)
+		if err != nil {
+			return nil, err
+		}
+		pieces = append(pieces, piece)
+	}
+	for i, text := range characters(pieces) {
+		token := report.Token{ID: r.Tokens[i], Text: text, Value: r.Values[i], LogProb: r.LogProbs[i]}
+		if i > 0 {
+			change := r.Values[i] - r.Values[i-1]
+			token.Change = &change
+		}
+		if quantiles != nil {
+			token.Quantiles = &quantiles[i]
+		}
+		t.Tokens = append(t.Tokens, token)
+	}
+	return t, nil
+}
+
+// quantiles are what a categorical head believes after each token, nil of other heads.
+func (v *valuation) quantiles(r decode.Response) ([]report.Quantiles, error) {
+	if v.head.Atoms() == nil {
+		return nil, nil
+	}
+	memory, err := v.head.Begin(r.Prompt)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]report.Quantiles, len(r.Tokens))
+	width, scalars := len(r.States)/len(r.Tokens), len(decode.Scalars)
+	for i, token := range r.Tokens {
+		if err := memory.Push(token, r.States[i*width:(i+1)*width], r.Scalars[i*scalars:(i+1)*scalars]); err != nil {
+			return nil, err
+		}
+		for _, q := range []struct {
+			share float64
+			to    *float32
+		}{{0.1, &out[i].Q10}, {0.5, &out[i].Q50}, {0.9, &out[i].Q90}} {
+			var value [1]float32
+			if err := v.head.Values([]*valuehead.Memory{memory}, valuehead.Reading{Quantile: q.share}, value[:]); err != nil {
+				return nil, err
+			}
+			*q.to = value[0]
+		}
+	}
+	return out, nil
+}
+
+// inWords says what a value is.
+func inWords(r valuehead.Reading) string {
+	switch {
+	case r.Beta != 0:
+		return fmt.Sprintf("soft value for beta %g", r.Beta)
+	case r.Pessimistic != 0:
+		return fmt.Sprintf("mean of the worst %g %% of returns", 100*r.Pessimistic)
+	case r.Quantile != 0:
+		return fmt.Sprintf("%g %% quantile of the return", 100*r.Quantile)
+	}
+	return "mean return"
+}
+
+// characters are the texts of tokens, of which each character is in one: that of the
+// token which completes it.
+func characters(pieces [][]byte) []string {
+	var out []string
+	var open []byte // begins a character
+	for i, piece := range pieces {
+		open = append(open, piece...)
+		whole := len(open)
+		for at := max(0, whole-utf8.UTFMax+1); at < len(open) && i < len(pieces)-1; at++ {
+			if utf8.RuneStart(open[at]) && !utf8.FullRune(open[at:]) {
+				whole = at
+				break
+			}
+		}
+		out = append(out, strings.ToValidUTF8(string(open[:whole]), "\uFFFD"))
+		open = slices.Clone(open[whole:])
+	}
+	return out
+}
