@@ -21,6 +21,8 @@ type headFinding struct {
 	Width       int       `json:"width"`  // of the input row
 	Target      string    `json:"target"`
 	Atoms       int       `json:"atoms"` // returns of a categorical head, 0 for one that gives the mean alone
+	Members     int       `json:"members"`
+	OnePass     bool      `json:"one_pass"` // it values tokens before they are fed
 	RewardMean  float32   `json:"reward_mean"`
 	RewardScale float32   `json:"reward_scale"`
 	Training    trainedOn `json:"training"`
@@ -51,7 +53,7 @@ func examineHead(path string) (finding, error) {
 		Kind: "value-head", Head: string(h.Kind()), Parameters: h.Parameters(), Backbone: h.Backbone(),
 		Layers: options.Layers, Scalars: options.Scalars, Width: h.Features().Width(),
 		Prompt: h.NeedsPrompt(), Target: string(h.Target()), Atoms: len(h.Atoms()),
-		RewardMean: mean, RewardScale: scale, Training: trainedOn(h.Summary()),
+		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), RewardMean: mean, RewardScale: scale, Training: trainedOn(h.Summary()),
 	}
 	for _, b := range options.Blocks {
 		f.Blocks = append(f.Blocks, string(b))
@@ -68,6 +70,12 @@ func (f *headFinding) write(w io.Writer) error {
 	gives, from := "the mean return", ""
 	if f.Atoms > 0 {
 		gives = fmt.Sprintf("a distribution over %d returns", f.Atoms)
+	}
+	if f.OnePass {
+		gives += " of tokens before they are fed"
+	}
+	if f.Members > 1 {
+		gives += fmt.Sprintf(" as %d members have it", f.Members)
 	}
 	if f.Prompt {
 		from = "; looks back at the prompt"

@@ -97,7 +97,7 @@ func (f *runFinding) write(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "round\tshards\ttrajectories\treward\tsd\ttokens\theld-out R2\tSpearman\t")
+	fmt.Fprintln(t, "round\tshards\ttrajectories\treward\tsd\ttokens\theld-out R2\tSpearman\tECE\t")
 	for _, r := range f.Rounds {
 		shards := fmt.Sprint(r.Shards)
 		if r.Of > 0 {
@@ -106,9 +106,9 @@ func (f *runFinding) write(w io.Writer) error {
 		fmt.Fprintf(t, "%d\t%s\t", r.Round, shards)
 		if m := r.Metrics; m != nil && m.Training != nil {
 			all := m.Training.HeldOut.All
-			fmt.Fprintf(t, "%d\t%.2f\t%.2f\t%.1f\t%.3f\t%.3f\t", m.Trajectories, m.Reward.Mean, m.Reward.SD, m.Tokens, all.R2, all.Spearman)
+			fmt.Fprintf(t, "%d\t%.2f\t%.2f\t%.1f\t%.3f\t%.3f\t%.3f\t", m.Trajectories, m.Reward.Mean, m.Reward.SD, m.Tokens, all.R2, all.Spearman, all.ECE)
 		} else {
-			fmt.Fprint(t, "-\t-\t-\t-\t-\t-\t")
+			fmt.Fprint(t, "-\t-\t-\t-\t-\t-\t-\t")
 		}
 		fmt.Fprintln(t)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 func valueCommand() *cli.Command {
-	const text, head, output = "Text", "Value function", "Output"
+	const text, output = "Text", "Output"
 	return &cli.Command{
 		Name: "value", Usage: "show the value of a response, token by token",
 		Description: "The response is given, or else sampled from the model. On a terminal its tokens are\n" +
@@ -33,16 +33,12 @@ func valueCommand() *cli.Command {
 			&cli.StringFlag{Name: "response", Usage: "`TEXT` of the response, with the escapes of -p; special tokens such as the model's end token are recognised", Category: text},
 			&cli.StringFlag{Name: "response-file", Usage: "read the response from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
 			&cli.BoolFlag{Name: "no-escape", Usage: "take backslashes in -p, -r and --response literally", Category: text},
-			&cli.StringFlag{Name: "value-head", Usage: "value function `FILE` that ivo iterate or ivo train made", Category: head, TakesFile: true},
-			&cli.Float64Flag{Name: "beta", Usage: "show the soft value, 1/beta log E[exp(beta R)], instead of the mean", DefaultText: "none", Category: head},
-			&cli.Float64Flag{Name: "pessimistic", Usage: "show the mean of this share of the returns, the worst ones", DefaultText: "none", Category: head},
-			&cli.Float64Flag{Name: "quantile", Usage: "show the return that this share of the returns does not exceed", DefaultText: "none", Category: head},
 			&cli.StringFlag{Name: "html", Usage: "write a page to `FILE`", Category: output},
 			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: output},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: value,
 	}
 }
@@ -52,7 +48,7 @@ type valuation struct {
 	prompt, response string // the response is empty where it is sampled
 	predict          int
 	seed             uint64
-	head             *valuehead.Head
+	value            *valueSource
 	reading          valuehead.Reading
 	params           engine.Params
 	request          decode.Request
@@ -67,6 +63,11 @@ func value(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if v.value, err = openValue(c); err != nil {
+		return err
+	}
+	defer v.value.Close()
+	v.params.Layers = v.value.Layers
 	m, err := load(c)
 	if err != nil {
 		return err
@@ -93,16 +94,15 @@ func value(c *cli.Context) error {
 	switch {
 	case c.Bool("json"):
 		return printJSON(c, text)
-	case depth == 0:
+	case depth == noColours:
 		return printTokens(c.App.Writer, text.Tokens)
 	}
 	return paint(c.App.Writer, text, depth)
 }
 
-// readValuation reads the flags that need no model, and the head.
+// readValuation reads the flags that need no model.
 func readValuation(c *cli.Context) (*valuation, error) {
 	v := &valuation{predict: c.Int("predict")}
-	v.reading = valuehead.Reading{Beta: c.Float64("beta"), Pessimistic: c.Float64("pessimistic"), Quantile: c.Float64("quantile")}
 	given := c.IsSet("response") || c.IsSet("response-file")
 	switch {
 	case c.String("value-head") == "":
@@ -141,17 +141,11 @@ func readValuation(c *cli.Context) (*valuation, error) {
 		v.seed = uint64(rand.Uint32())
 	}
 	v.request.Key = decode.Key(v.seed, 0, "", 0)
-	if v.params, err = contextParams(c); err != nil {
+	if v.reading, err = valueReading(c); err != nil {
 		return nil, err
 	}
-	if v.head, err = valuehead.Load(c.String("value-head")); err != nil {
-		return nil, err
-	}
-	if err := v.head.CheckReading(v.reading); err != nil {
-		return nil, err
-	}
-	v.params.Layers = v.head.Features().Schema().Layers
-	return v, nil
+	v.params, err = contextParams(c)
+	return v, err
 }
 
 // fit checks the head against the model, turns the texts into tokens, and makes the
@@ -161,7 +155,7 @@ func (v *valuation) fit(c *cli.Context, m *llama.Model) (response []int32, err e
 	if err != nil {
 		return nil, err
 	}
-	if err := v.head.CheckBackbone(fingerprint); err != nil {
+	if err := v.value.Head.CheckBackbone(fingerprint); err != nil {
 		return nil, err
 	}
 	prompt, err := m.Tokenize(v.prompt, true, true)
@@ -214,7 +208,7 @@ func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (r 
 	meter, begin := newMeter(c.App.ErrWriter), time.Now()
 	defer meter.close()
 	req := v.request
-	req.Value, req.EachValue, req.Record, req.RecordPrompt = decode.HeadSource(v.head, v.reading), true, true, true
+	req.Value, req.EachValue, req.Record, req.RecordPrompt = v.value.Source, true, true, true
 	req.Progress = func(decoded int) {
 		if time.Since(begin) > 2*time.Second {
 			meter.show("decode", decoded, v.predict, "tokens at most", "")
@@ -234,7 +228,7 @@ func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (r 
 
 // text is what is shown of the response.
 func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error) {
-	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: inWords(v.reading), Scale: report.ScaleOf(v.head.Reward())}
+	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: inWords(v.reading), Scale: report.ScaleOf(v.value.Head.Reward())}
 	if v.response == "" {
 		t.Seed = &v.seed
 	}
@@ -266,10 +260,10 @@ func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error
 
 // quantiles are what a categorical head believes after each token, nil of other heads.
 func (v *valuation) quantiles(r decode.Response) ([]report.Quantiles, error) {
-	if v.head.Atoms() == nil {
+	if v.value.Head.Atoms() == nil {
 		return nil, nil
 	}
-	memory, err := v.head.Begin(r.Prompt)
+	memory, err := v.value.Head.Begin(r.Prompt)
 	if err != nil {
 		return nil, err
 	}
@@ -284,7 +278,7 @@ func (v *valuation) quantiles(r decode.Response) ([]report.Quantiles, error) {
 			to    *float32
 		}{{0.1, &out[i].Q10}, {0.5, &out[i].Q50}, {0.9, &out[i].Q90}} {
 			var value [1]float32
-			if err := v.head.Values([]*valuehead.Memory{memory}, valuehead.Reading{Quantile: q.share}, value[:]); err != nil {
+			if err := v.value.Head.Values([]*valuehead.Memory{memory}, valuehead.Reading{Quantile: q.share}, value[:]); err != nil {
 				return nil, err
 			}
 			*q.to = value[0]
