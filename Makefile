@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo test test-system race lint bench lab clean
+.PHONY: help build demo test test-system race lint frontier bench lab clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -52,6 +52,9 @@ lint: ## check formatting and run the linters
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+frontier: ## compare all strategies and value sources on the demo's run (resumable, about an hour)
+	$(GO) run ./scripts/frontier
 
 bench: ## measure speed as ratios to a bare llama.cpp loop
 	$(GO) run ./scripts/bench

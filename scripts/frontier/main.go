@@ -1,0 +1,190 @@
+// Command frontier compares every decoding strategy with every value source on a run's
+// test prompts: reward, win rate, KL from the base policy and tokens decoded for each one
+// emitted, over several seeds, with greedy decoding and other temperatures as controls. It
+// goes on where it was stopped. Run it with make frontier, after make demo.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+func main() {
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	dir := flag.String("run", "runs/demo", "finished run of ivo iterate with test prompts")
+	out := flag.String("out", "runs/frontier", "folder for answers and tables")
+	seeds := flag.Int("seeds", 5, "seeds of each method")
+	only := flag.String("only", "", "regular expression that methods' names must match")
+	engines := flag.Int("engines", 0, "contexts side by side; 0 for one a core")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := frontier(ctx, *dir, *out, *seeds, *only, *engines); err != nil {
+		fmt.Fprintln(os.Stderr, "frontier:", err)
+		os.Exit(1)
+	}
+}
+
+// job is what all methods share.
+type job struct {
+	out    string
+	o      *loop.Options
+	pool   *engine.Pool
+	reward reward.Model
+	test   []reward.Prompt
+}
+
+func frontier(ctx context.Context, dir, out string, seeds int, only string, engines int) error {
+	pattern, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
+	o, err := loop.ReadOptions(dir)
+	if err != nil {
+		return fmt.Errorf("%w (run make demo first)", err)
+	}
+	j := &job{out: out, o: o}
+	if j.reward, err = reward.Open(o.Reward); err != nil {
+		return err
+	}
+	if j.test, err = reward.ReadPrompts(o.EvalPrompts); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return err
+	}
+	m, err := llama.Load(o.Model, llama.ModelParams{})
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	if j.pool, err = engine.NewPool(m, engine.Params{Ctx: 8192, Sequences: 64, Layers: o.Layers}, engines); err != nil {
+		return err
+	}
+	defer j.pool.Close()
+	heads, err := trainHeads(ctx, dir, out, o)
+	if err != nil {
+		return err
+	}
+
+	var base []eval.Answer // means over the seeds
+	var results []eval.Result
+	fmt.Println("method | reward [95 %] | wins | KL, nats | decoded an emitted token | seeds")
+	fmt.Println("---|---|---|---|---|---")
+	for _, method := range methods(o, j.reward, heads) {
+		if base != nil && !pattern.MatchString(method.Name) {
+			continue
+		}
+		answers, err := j.seeds(ctx, method, seeds)
+		if err != nil {
+			return err
+		}
+		if base == nil {
+			base = answers
+		}
+		r := eval.Summarize(method.Name, answers, base, o.Seed)
+		results = append(results, r)
+		kind := ""
+		if r.KLKind != "exact" {
+			kind = "at most "
+		}
+		fmt.Printf("%s | %.2f [%.2f, %.2f] | %.0f %% | %s%.2f | %.1f | %d\n", r.Method, r.Reward.Mean, r.Reward.Lo, r.Reward.Hi, 100*r.WinRate, kind, r.KL.Mean, r.DecodedPerEmitted, seeds)
+	}
+	data, err := json.MarshalIndent(results, "", " ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(filepath.Join(out, "frontier.json"), append(data, '\n'))
+}
+
+// seeds answers all prompts under each seed and returns each prompt's mean over them, which
+// is what intervals are over: answers to one prompt are not independent.
+func (j *job) seeds(ctx context.Context, m eval.Method, seeds int) ([]eval.Answer, error) {
+	var mean []eval.Answer
+	for seed := range seeds {
+		answers, err := j.answers(ctx, m, uint64(seed+1))
+		if err != nil {
+			return nil, fmt.Errorf("%s, seed %d: %w", m.Name, seed+1, err)
+		}
+		if mean == nil {
+			mean = answers
+			continue
+		}
+		for i, a := range answers {
+			s := &mean[i]
+			s.Reward += a.Reward
+			s.KL += a.KL
+			s.Emitted += a.Emitted
+			s.Decoded += a.Decoded
+		}
+	}
+	for i := range mean {
+		mean[i].Reward /= float64(seeds)
+		mean[i].KL /= float64(seeds)
+	}
+	return mean, nil
+}
+
+// answers decodes a method's answers under a seed, or reads them if they are there.
+func (j *job) answers(ctx context.Context, m eval.Method, seed uint64) ([]eval.Answer, error) {
+	name := strings.NewReplacer(" ", "_", "/", "_", "*", "").Replace(m.Name)
+	path := filepath.Join(j.out, fmt.Sprintf("%s.%d.jsonl", name, seed))
+	if answers, err := readAnswers(path); !errors.Is(err, fs.ErrNotExist) {
+		return answers, err
+	}
+	answers, err := eval.Run(ctx, j.pool, m, j.test, j.reward, seed, func(done int) {
+		fmt.Fprintf(os.Stderr, "\r\x1b[K%s, seed %d: %d of %d prompts", m.Name, seed, done, len(j.test))
+	})
+	fmt.Fprint(os.Stderr, "\r\x1b[K")
+	if err != nil {
+		return nil, err
+	}
+	return answers, atomicfile.Write(path, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		for _, a := range answers {
+			if err := enc.Encode(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func readAnswers(path string) (out []eval.Answer, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	dec := json.NewDecoder(bufio.NewReader(f))
+	for {
+		var a eval.Answer
+		switch err := dec.Decode(&a); err {
+		case nil:
+			out = append(out, a)
+		case io.EOF:
+			return out, nil
+		default:
+			return nil, fmt.Errorf("%s: damaged: %w (delete it; it is made again)", path, err)
+		}
+	}
+}
