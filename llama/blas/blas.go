@@ -1,13 +1,16 @@
-// Package blas is the one matrix product that training needs, in C: row-major,
-// single precision, single-threaded, safe to call from many goroutines at once. It
-// knows nothing of models and links nothing but itself; packages that may not
-// import it take [Gemm] through a function value.
+// Package blas is what training and heads need in C: a matrix product, row-major,
+// single precision, single-threaded, and the exponential function of many numbers. Both are
+// safe to call from many goroutines at once. It knows nothing of models and links nothing
+// but itself; packages that may not import it take [Gemm] and [Exp] through function values.
 package blas
 
 /*
 #cgo CFLAGS: -O3 -Wall
 #cgo noescape ivo_sgemm
 #cgo nocallback ivo_sgemm
+#cgo noescape ivo_exp
+#cgo nocallback ivo_exp
+#include "exp.h"
 #include "gemm.h"
 */
 import "C"
@@ -43,6 +46,16 @@ func Gemm(tA, tB bool, m, n, k int, alpha float32, a []float32, lda int, b []flo
 		C.float(alpha), ptr(a), C.long(lda), ptr(b), C.long(ldb),
 		C.float(beta), ptr(c), C.long(ldc), ptr(s[:]))
 	pool.Put(s)
+}
+
+// Exp replaces every x[i] by e^(x[i]-shift), to a relative error of 3e-7, the exponent
+// clamped to [-87, 88], and returns the sum. What becomes of a number does not depend on
+// its place.
+func Exp(x []float32, shift float32) (sum float32) {
+	if len(x) == 0 {
+		return 0
+	}
+	return float32(C.ivo_exp(ptr(x), C.long(len(x)), C.float(shift)))
 }
 
 // check panics unless x holds rows x cols elements (cols x rows when transposed)

@@ -154,3 +154,39 @@ func BenchmarkGemm(b *testing.B) {
 		})
 	}
 }
+
+func TestExp(t *testing.T) {
+	for n := range 40 {
+		for _, shift := range []float32{0, -3.5} {
+			x, want, sum := make([]float32, n), make([]float64, n), 0.0
+			for i := range x {
+				x[i] = float32(i*i%91)*1.8 - 83
+				want[i] = math.Exp(float64(x[i] - shift))
+				sum += want[i]
+			}
+			got := Exp(x, shift)
+			for i := range x {
+				if math.Abs(float64(x[i])/want[i]-1) > 3e-7 {
+					t.Fatalf("%d of %d: %g, want %g", i, n, x[i], want[i])
+				}
+			}
+			if n > 0 && math.Abs(float64(got)/sum-1) > 1e-6 {
+				t.Fatalf("sum of %d: %g, want %g", n, got, sum)
+			}
+		}
+	}
+	extremes := []float32{-1e9, 1e9, float32(math.Inf(-1)), float32(math.Inf(1))}
+	Exp(extremes, 0)
+	for i, want := range []float64{-87, 88, -87, 88} {
+		if math.Abs(float64(extremes[i])/math.Exp(want)-1) > 3e-7 {
+			t.Errorf("clamped to %g, want %g", extremes[i], math.Exp(want))
+		}
+	}
+}
+
+func BenchmarkExp(b *testing.B) {
+	x := make([]float32, 1024)
+	for b.Loop() {
+		Exp(x, 1)
+	}
+}

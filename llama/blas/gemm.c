@@ -5,15 +5,8 @@
 // lies as the kernel walks it is not copied.
 #include "gemm.h"
 
-// One vector register: what is wider than the machine's, compilers lower badly.
-#if defined(__AVX512F__)
-#define LANES 16
-#elif defined(__AVX__)
-#define LANES 8
-#else
-#define LANES 4
-#endif
-typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+#include "vec.h"
+
 typedef float vec4 __attribute__((vector_size(16), aligned(4), may_alias));
 
 enum {
