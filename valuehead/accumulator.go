@@ -13,30 +13,43 @@ type Accumulator struct {
 	t int // tokens so far
 	// One backing array, so that a copy is one copy:
 	memory  []float32
-	hidden  []float32 // h_t of the chosen layers
-	before  []float32 // h_{t-1}
-	total   []float32 // sum of h_1..h_t
-	low     []float32
-	high    []float32
 	scalars []float32 // of token t
 	sum     []float32
 	least   []float32
 	most    []float32
+	hidden  []float32 // h_t of the chosen layers
+	// The same, each empty unless the features have it:
+	before []float32 // h_{t-1}
+	total  []float32 // sum of h_1..h_t
+	low    []float32
+	high   []float32
 }
 
 // NewAccumulator returns the memory of an empty response.
 func (f *Features) NewAccumulator() *Accumulator {
 	a := &Accumulator{f: f}
-	h, s := f.hidden, len(f.scalars)
-	a.memory = make([]float32, 5*h+4*s)
-	rest := a.memory
-	for _, part := range []*[]float32{&a.hidden, &a.before, &a.total, &a.low, &a.high} {
-		*part, rest = rest[:h:h], rest[h:]
+	wide := []*[]float32{&a.hidden}
+	for i, part := range []*[]float32{&a.before, &a.total, &a.low, &a.high} {
+		if f.on[[]Block{Previous, HiddenMean, HiddenMin, HiddenMax}[i]] {
+			wide = append(wide, part)
+		}
 	}
+	s := len(f.scalars)
+	a.memory = make([]float32, 4*s+len(wide)*f.hidden)
+	a.cutScalars()
+	rest := a.memory[4*s:]
+	for _, part := range wide {
+		*part, rest = rest[:f.hidden:f.hidden], rest[f.hidden:]
+	}
+	return a
+}
+
+// cutScalars makes what is kept of the scalars the first part of the memory.
+func (a *Accumulator) cutScalars() {
+	s, rest := len(a.f.scalars), a.memory
 	for _, part := range []*[]float32{&a.scalars, &a.sum, &a.least, &a.most} {
 		*part, rest = rest[:s:s], rest[s:]
 	}
-	return a
 }
 
 // Reset empties the response.
@@ -69,12 +82,14 @@ func (a *Accumulator) begin(hidden []float32) {
 	copy(a.hidden, hidden)
 }
 
-// ahead takes the next token before it is fed: its state is left zero.
-func (a *Accumulator) ahead(scalars []float32) {
-	a.t++
-	copy(a.before, a.hidden)
-	clear(a.hidden)
-	a.pushScalars(scalars)
+// ahead is a with the next token before that is fed, good for appendNarrow alone. memory
+// is [4][scalars].
+func (a *Accumulator) ahead(memory, scalars []float32) Accumulator {
+	b := Accumulator{f: a.f, t: a.t + 1, memory: memory}
+	copy(memory, a.memory)
+	b.cutScalars()
+	b.pushScalars(scalars)
+	return b
 }
 
 // Push takes the next response token: the raw hidden row after it was fed,
@@ -90,13 +105,18 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 	for _, l := range f.layers {
 		at += copy(a.hidden[at:], hidden[l[0]:l[1]])
 	}
-	for i, v := range a.hidden {
-		a.total[i] += v
-		if a.t == 1 {
-			a.low[i], a.high[i] = v, v
-		} else {
-			a.low[i], a.high[i] = min(a.low[i], v), max(a.high[i], v)
-		}
+	for i := range a.total {
+		a.total[i] += a.hidden[i]
+	}
+	if a.t == 1 {
+		copy(a.low, a.hidden)
+		copy(a.high, a.hidden)
+	}
+	for i := range a.low {
+		a.low[i] = min(a.low[i], a.hidden[i])
+	}
+	for i := range a.high {
+		a.high[i] = max(a.high[i], a.hidden[i])
 	}
 	a.pushScalars(scalars)
 	return nil
@@ -126,9 +146,11 @@ func (a *Accumulator) pushScalars(scalars []float32) {
 
 // AppendRow appends the input row of the current state, [Features.Width], to dst. It is
 // not standardised: the head does that. Before the first token the row is all zeros.
-func (a *Accumulator) AppendRow(dst []float32) []float32 {
+func (a *Accumulator) AppendRow(dst []float32) []float32 { return a.appendNarrow(a.appendWide(dst)) }
+
+// appendWide appends the columns of the layers.
+func (a *Accumulator) appendWide(dst []float32) []float32 {
 	on := a.f.on
-	per := 1 / float32(max(a.t, 1))
 	if on[Hidden] {
 		dst = append(dst, a.hidden...)
 	}
@@ -136,7 +158,7 @@ func (a *Accumulator) AppendRow(dst []float32) []float32 {
 		dst = append(dst, a.before...)
 	}
 	if on[HiddenMean] {
-		dst = appendScaled(dst, a.total, per)
+		dst = appendScaled(dst, a.total, a.per())
 	}
 	if on[HiddenMin] {
 		dst = append(dst, a.low...)
@@ -144,6 +166,24 @@ func (a *Accumulator) AppendRow(dst []float32) []float32 {
 	if on[HiddenMax] {
 		dst = append(dst, a.high...)
 	}
+	return dst
+}
+
+// appendAhead appends the columns of the layers of the next token, before that is fed, of
+// features that can be made so.
+func (a *Accumulator) appendAhead(dst []float32) []float32 {
+	if a.f.on[Previous] {
+		dst = append(dst, a.hidden...)
+	}
+	return dst
+}
+
+// per is one over the number of tokens.
+func (a *Accumulator) per() float32 { return 1 / float32(max(a.t, 1)) }
+
+// appendNarrow appends the other columns.
+func (a *Accumulator) appendNarrow(dst []float32) []float32 {
+	on := a.f.on
 	if on[Scalar] {
 		dst = append(dst, a.scalars...)
 	}
@@ -151,7 +191,7 @@ func (a *Accumulator) AppendRow(dst []float32) []float32 {
 		dst = append(dst, a.sum...)
 	}
 	if on[ScalarMean] {
-		dst = appendScaled(dst, a.sum, per)
+		dst = appendScaled(dst, a.sum, a.per())
 	}
 	if on[ScalarMin] {
 		dst = append(dst, a.least...)

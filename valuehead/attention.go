@@ -19,78 +19,41 @@ func (m *recallNet) look(p [][]float32, s *scratch, t *recallTape) {
 	t.query = s.floats(n * dk)
 	m.digest(p, s, t)
 	fully(n, dk, m.in, t.x, p[tQuery], nil, t.query)
-	t.alpha, t.levels = t.alpha[:0], t.levels[:0]
+	t.alpha, t.matches = t.alpha[:0], make([][]match, 0, n)
 	read := s.floats(n * dv)
+	var all []match
 	for i := range len(s.starts) - 1 {
 		from, T := s.starts[i], s.starts[i+1]-s.starts[i]
 		pf, P := s.promptRows(i)
-		levels, alpha := make([]uint8, T*P), s.floats(T*(P+1))
-		match := newMatcher(s.promptIDs[s.prompt[i]])
-		m.attend(p, T, P, t.query[from*dk:], t.key[pf*dk:], t.val[pf*dv:], alpha, read[from*dv:], t.z[from*m.z:], func(k int) []uint8 {
-			match.push(s.tokens[from+k])
-			copy(levels[k*P:], match.at)
-			return match.at
-		})
-		t.alpha, t.levels = append(t.alpha, alpha), append(t.levels, levels)
+		var now []match
+		for _, token := range s.tokens[from : from+T] {
+			at := len(all)
+			all = appendMatches(all, s.promptIDs[s.prompt[i]], now, token)
+			now = all[at:]
+			t.matches = append(t.matches, now)
+		}
+		alpha := s.floats(T * (P + 1))
+		m.attend(p, P, t.query[from*dk:], digest{key: t.key[pf*dk:], val: t.val[pf*dv:]}, t.matches[from:], alpha, read[from*dv:], t.z[from*m.z:])
+		t.alpha = append(t.alpha, alpha)
 	}
 	m.products(p, s, t, read)
 }
 
-// attend fills alpha [n][P+1] and read [n][values] for n queries over one prompt, and the
-// weights by length in the rows of z. levels gives the lengths of the matches of each
-// query, in order.
-func (m *recallNet) attend(p [][]float32, n, P int, query, key, val, alpha, read, z []float32, levels func(k int) []uint8) {
-	dk, dv := m.shape.Keys, m.shape.Values
-	gemm(false, true, n, P, dk, m.temper(), query, dk, key, dk, 0, alpha, P+1)
-	for k := range n {
-		weigh(alpha[k*(P+1):(k+1)*(P+1)], levels(k), p[tBias], z[k*m.z+m.atM:][:matchLevels+1])
+// attend fills alpha [n][P+1] and read [n][values] for n queries over a prompt of P tokens,
+// and the weights by length in the rows of z, from the matches of each query.
+func (m *recallNet) attend(p [][]float32, P int, query []float32, d digest, matches [][]match, alpha, read, z []float32) {
+	n, dk, dv := len(matches), m.shape.Keys, m.shape.Values
+	gemm(false, true, n, P, dk, m.temper(), query, dk, d.key, dk, 0, alpha, P+1)
+	for k, now := range matches {
+		weigh(alpha[k*(P+1):(k+1)*(P+1)], now, p[tBias], z[k*m.z+m.atM:][:matchLevels+1])
 	}
-	gemm(false, false, n, dv, P, 1, alpha, P+1, val, dv, 0, read, dv)
+	gemm(false, false, n, dv, P, 1, alpha, P+1, d.val, dv, 0, read, dv)
 	for k := range n {
 		nothing, row := alpha[k*(P+1)+P], read[k*dv:(k+1)*dv]
 		for j, v := range p[tNull] {
 			row[j] += nothing * v
 		}
 	}
-}
-
-// attendOne is attend for one query, without the cost of a product that is prepared for
-// many: what nothing falls on is not read.
-func (m *recallNet) attendOne(p [][]float32, d digest, query, alpha, read, z []float32, levels []uint8) {
-	dk, dv := m.shape.Keys, m.shape.Values
-	temper := m.temper()
-	for j := range levels {
-		alpha[j] = temper * dot(query[:dk], d.key[j*dk:])
-	}
-	weigh(alpha, levels, p[tBias], z[m.atM:][:matchLevels+1])
-	for j, v := range p[tNull] {
-		read[j] = alpha[len(levels)] * v
-	}
-	const least = 1e-6
-	for j, a := range alpha[:len(levels)] {
-		if a < least {
-			continue
-		}
-		for i, v := range d.val[j*dv : (j+1)*dv] {
-			read[i] += a * v
-		}
-	}
-}
-
-func dot(x, y []float32) float32 {
-	var a, b, c, d float32
-	y = y[:len(x)]
-	i := 0
-	for ; i+4 <= len(x); i += 4 {
-		a += x[i] * y[i]
-		b += x[i+1] * y[i+1]
-		c += x[i+2] * y[i+2]
-		d += x[i+3] * y[i+3]
-	}
-	for ; i < len(x); i++ {
-		a += x[i] * y[i]
-	}
-	return a + b + c + d
 }
 
 // products puts what was read, and its products with what was said, into the rows of z.
@@ -169,28 +132,26 @@ func multiply(dst, a, b []float32) {
 }
 
 // weigh turns the scores q k of one token, [P] and room for the null slot, into weights
-// of attention, and sums them by the length of the match.
-func weigh(scores []float32, levels []uint8, bias, byLevel []float32) {
-	P := len(levels)
-	top := bias[matchLevels]
-	scores[P] = top
-	for j, l := range levels {
-		scores[j] += bias[l]
-		top = max(top, scores[j])
+// of attention, and sums them by the length of the match. Where nothing matches, which is
+// nearly everywhere, the bias is left out, and taken from all others instead.
+func weigh(scores []float32, matches []match, bias, byLevel []float32) {
+	last := len(scores) - 1
+	scores[last] = bias[matchLevels] - bias[0]
+	for _, m := range matches {
+		scores[m.at] += bias[m.length] - bias[0]
 	}
-	total := float32(0)
-	for j, v := range scores {
-		scores[j] = exp(v - top)
-		total += scores[j]
+	share := 1 / exps(scores, largest(scores))
+	for j := range scores {
+		scores[j] *= share
 	}
 	clear(byLevel)
-	for j := range scores {
-		scores[j] /= total
-		if j < P {
-			byLevel[levels[j]] += scores[j]
-		}
+	byLevel[matchLevels] = scores[last]
+	rest := 1 - scores[last]
+	for _, m := range matches {
+		byLevel[m.length] += scores[m.at]
+		rest -= scores[m.at]
 	}
-	byLevel[matchLevels] = scores[P]
+	byLevel[0] = max(rest, 0)
 }
 
 // lookBack takes dz, the gradient of [r m g] for each row, and adds to dx, that of
@@ -231,19 +192,27 @@ func (m *recallNet) lookBack(p, g [][]float32, s *scratch, t *recallTape, dz, dx
 				da[P] += dr[j] * v
 				g[tNull][j] += dr[j] * a[P]
 			}
-			levels := t.levels[i][k*P : (k+1)*P]
-			mean := a[P] * da[P]
-			for j, l := range levels {
-				da[j] += byLevel[l]
-				mean += a[j] * da[j]
+			matches := t.matches[from+k]
+			for j := range P {
+				da[j] += byLevel[0]
+			}
+			for _, x := range matches {
+				da[x.at] += byLevel[x.length] - byLevel[0]
+			}
+			mean, rest := float32(0), float32(0)
+			for j, v := range a {
+				mean += v * da[j]
 			}
 			for j, v := range a {
 				da[j] = v * (da[j] - mean)
+				rest += da[j]
 			}
-			for j, l := range levels {
-				g[tBias][l] += da[j]
+			for _, x := range matches {
+				g[tBias][x.length] += da[x.at]
+				rest -= da[x.at]
 			}
 			g[tBias][matchLevels] += da[P]
+			g[tBias][0] += rest - da[P]
 		}
 		gemm(false, false, T, dk, P, m.temper(), d, P+1, t.key[pf*dk:], dk, 0, dquery[from*dk:], dk)
 		gemm(true, false, P, dk, T, m.temper(), d, P+1, t.query[from*dk:], dk, 1, dkey[pf*dk:], dk)

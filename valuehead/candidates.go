@@ -24,7 +24,7 @@ func (t *trainer) nextValues(targets []float32, e Example) error {
 			return err
 		}
 		from, to := (i+1)*c.K, (i+2)*c.K
-		h.candidates(&work, m, c.Tokens[from:to], c.Scalars[from*ns:to*ns])
+		h.candidates(&work, []*Memory{m}, [][]int32{c.Tokens[from:to]}, [][]float32{c.Scalars[from*ns : to*ns]})
 		for j := range c.K {
 			values[i*c.K+j] = h.value(work.out[j*k:(j+1)*k], Reading{})
 		}

@@ -197,15 +197,8 @@ func spread(s Spread, atoms, q []float32, ret float32) {
 
 // softmax turns logits into probabilities in place and returns the log of their sum.
 func softmax(logits []float32) float64 {
-	top := logits[0]
-	for _, v := range logits {
-		top = max(top, v)
-	}
-	sum := float32(0)
-	for i, v := range logits {
-		logits[i] = exp(v - top)
-		sum += logits[i]
-	}
+	top := largest(logits)
+	sum := exps(logits, top)
 	for i := range logits {
 		logits[i] /= sum
 	}

@@ -48,6 +48,7 @@ type Features struct {
 	scalars []int // index of each chosen scalar in a raw row
 	hidden  int   // floats of the chosen layers together
 	width   int   // of the input row
+	wide    int   // of its columns, the first: those of the layers
 
 	promptWidth int // of the chosen layers of a prompt's row
 }
@@ -93,6 +94,9 @@ func NewFeatures(schema states.Schema, options FeatureOptions) (*Features, error
 	for _, b := range o.Blocks {
 		f.on[b] = true
 		f.width += f.size(b)
+		if b.wide() {
+			f.wide += f.size(b)
+		}
 	}
 	if f.width == 0 {
 		return nil, fmt.Errorf("valuehead: features: no column is left (choose some layers, scalars or the length)")
@@ -120,13 +124,22 @@ func unknown[T comparable](choice, all []T) int {
 
 // size is the number of columns of a block.
 func (f *Features) size(b Block) int {
-	switch b {
-	case Hidden, Previous, HiddenMean, HiddenMin, HiddenMax:
+	switch {
+	case b.wide():
 		return f.hidden
-	case Length:
+	case b == Length:
 		return 2
 	}
 	return len(f.scalars)
+}
+
+// wide reports whether a block holds layers; such blocks come first in a row.
+func (b Block) wide() bool {
+	switch b {
+	case Hidden, Previous, HiddenMean, HiddenMin, HiddenMax:
+		return true
+	}
+	return false
 }
 
 // Width is the number of floats in an input row.

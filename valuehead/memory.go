@@ -13,10 +13,14 @@ type Memory struct {
 	head *Head
 	acc  *Accumulator
 	// Of a Recall head:
-	past *past
-	at   []uint8   // matches with the prompt, see matcher
-	c    []float32 // [members][channels]
-	s    []float32 // [members][scan]
+	past    *past
+	matches []match
+	c       []float32 // [members][channels]
+	s       []float32 // [members][scan]
+	// The next token's wide columns projected, [members][project], once they are known,
+	// which a head of candidates does before the token.
+	wide []float32
+	seen bool
 }
 
 // past is a prompt as a Recall head sees it, shared by all responses to it.
@@ -62,7 +66,7 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 		}
 		r.begin(p, a.digest[k].last, a.c[k*ch:(k+1)*ch])
 	}
-	m.at, m.c, m.s = make([]uint8, len(m.past.tokens)), make([]float32, n*ch), make([]float32, n*h.shape.Scan)
+	m.c, m.s, m.wide = make([]float32, n*ch), make([]float32, n*h.shape.Scan), make([]float32, n*h.shape.Project)
 	m.Reset()
 	return m, nil
 }
@@ -72,7 +76,7 @@ func (m *Memory) Reset() {
 	m.acc.Reset()
 	if m.past != nil {
 		m.acc.begin(m.past.last)
-		clear(m.at)
+		m.matches, m.seen = m.matches[:0], false
 		clear(m.s)
 		copy(m.c, m.past.c)
 	}
@@ -80,17 +84,18 @@ func (m *Memory) Reset() {
 
 // Clone returns an independent copy.
 func (m *Memory) Clone() *Memory {
-	c := &Memory{head: m.head, acc: m.acc.Clone(), past: m.past}
-	c.at, c.c, c.s = slices.Clone(m.at), slices.Clone(m.c), slices.Clone(m.s)
+	c := &Memory{head: m.head, acc: m.acc.Clone(), past: m.past, seen: m.seen}
+	c.matches, c.c, c.s, c.wide = slices.Clone(m.matches), slices.Clone(m.c), slices.Clone(m.s), slices.Clone(m.wide)
 	return c
 }
 
 // CopyFrom makes m the response that o is. It allocates nothing when both are of one
 // head and of prompts of one length.
 func (m *Memory) CopyFrom(o *Memory) {
-	m.head, m.past = o.head, o.past
+	m.head, m.past, m.seen = o.head, o.past, o.seen
 	m.acc.CopyFrom(o.acc)
-	m.at, m.c, m.s = append(m.at[:0], o.at...), append(m.c[:0], o.c...), append(m.s[:0], o.s...)
+	m.matches, m.wide = append(m.matches[:0], o.matches...), append(m.wide[:0], o.wide...)
+	m.c, m.s = append(m.c[:0], o.c...), append(m.s[:0], o.s...)
 }
 
 // Push takes the next response token, the raw hidden row after it was fed, [Schema.Width],
@@ -119,39 +124,32 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 			return err
 		}
 	}
-	r, ok := h.model.(*recallNet)
+	net, ok := h.model.(*recallNet)
 	if !ok || n == 0 {
 		return nil
 	}
 	s := h.scratch.Get().(*scratch)
 	defer h.scratch.Put(s)
-	s.rewind()
-	s.reset()
-	s.n, s.tokens = n, append(s.tokens, tokens...)
-	rows := make([]before, n)
+	h.prepare(s, memories, (*Accumulator).appendWide)
 	for i, m := range memories {
-		s.x = h.input.appendTo(s.x, m.acc.AppendRow(s.floats(h.features.width)[:0]))
-		match := matcher{m.past.tokens, m.at}
-		match.push(tokens[i])
+		s.narrow = m.acc.appendNarrow(s.narrow)
+		s.row(m, tokens[i])
+		s.starts = append(s.starts, s.n)
+		m.seen = false
+	}
+	h.narrow().apply(s.narrow)
+	for i, m := range memories {
+		m.matches = append(m.matches[:0], s.matches[i]...)
 	}
 	for k, params := range h.members() {
-		for i, m := range memories {
-			rows[i].digest, rows[i].at = m.past.digest[k], m.at
-			rows[i].c, rows[i].s = m.member(k)
-		}
-		c, said := r.step(params, s, rows)
-		for i, row := range rows {
-			copy(row.c, c[i*len(row.c):])
-			copy(row.s, said[i*len(row.s):])
+		p := s.turn(h, k, params, memories)
+		c, said := net.next(p, s)
+		for i, turn := range s.turns {
+			copy(turn.c, c[i*len(turn.c):])
+			copy(turn.s, said[i*len(turn.s):])
 		}
 	}
 	return nil
-}
-
-// member returns the memory of member k.
-func (m *Memory) member(k int) (c, s []float32) {
-	ch, sc := m.head.shape.Channels, m.head.shape.Scan
-	return m.c[k*ch : (k+1)*ch], m.s[k*sc : (k+1)*sc]
 }
 
 // Values writes the value of each memory's response so far to out, in units of reward. A
@@ -171,10 +169,10 @@ func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 		c := s.floats(s.n * h.shape.Channels)
 		h.combine(s, func(k int, params []float32) {
 			for i, m := range memories {
-				own, _ := m.member(k)
-				copy(c[i*h.shape.Channels:], own)
+				copy(c[i*h.shape.Channels:], m.member(k).c)
 			}
-			net.read(parts(net, params), s, c, &mlpTape{})
+			s.weights = appendParts(s.weights[:0], net, params)
+			net.read(s.weights, s, c, &mlpTape{})
 		})
 	} else {
 		for _, m := range memories {
@@ -202,64 +200,4 @@ func (h *Head) check(memories []*Memory, r Reading, room int) error {
 		}
 	}
 	return nil
-}
-
-// CanScoreCandidates reports whether the head values tokens before they are fed; see
-// [CandidateFeatures].
-func (h *Head) CanScoreCandidates() bool { return h.kind == Recall && h.features.ahead() }
-
-// Candidates writes to out the value Q(s_t, a) of the response in m continued by each of
-// the tokens, without feeding any: from one state, all k of them in one small product.
-// scalars is [k][len(Schema.Scalars)], of which those whose names begin with "next-" are
-// not read.
-func (h *Head) Candidates(m *Memory, tokens []int32, scalars []float32, r Reading, out []float32) error {
-	ns := len(h.features.schema.Scalars)
-	if err := h.check([]*Memory{m}, r, len(out)); err != nil {
-		return err
-	}
-	switch {
-	case !h.CanScoreCandidates():
-		return fmt.Errorf("valuehead: the head needs the state after a token to value it (train one with the features of CandidateFeatures)")
-	case len(scalars) != len(tokens)*ns || len(out) < len(tokens):
-		return fmt.Errorf("valuehead: %d scalars and room for %d values of %d candidates of %d scalars each", len(scalars), len(out), len(tokens), ns)
-	}
-	s := h.scratch.Get().(*scratch)
-	defer h.scratch.Put(s)
-	h.candidates(s, m, tokens, scalars)
-	k := h.shape.outputs()
-	for i := range tokens {
-		out[i] = h.value(s.out[i*k:(i+1)*k], r)
-	}
-	return nil
-}
-
-// candidates leaves the outputs of the candidates in s.out.
-func (h *Head) candidates(s *scratch, m *Memory, tokens []int32, scalars []float32) {
-	net, ns := h.model.(*recallNet), len(h.features.schema.Scalars)
-	s.rewind()
-	s.reset()
-	s.n = len(tokens)
-	next := m.acc.Clone()
-	for i := range tokens {
-		next.CopyFrom(m.acc)
-		next.ahead(scalars[i*ns : (i+1)*ns])
-		s.x = h.input.appendTo(s.x, next.AppendRow(s.floats(h.features.width)[:0]))
-	}
-	s.tokens = append(s.tokens, tokens...)
-	p := len(m.past.tokens)
-	at := make([]uint8, len(tokens)*p)
-	match := matcher{m.past.tokens, m.at}
-	for i, token := range tokens {
-		match.after(token, at[i*p:(i+1)*p])
-	}
-	s.out = s.floats(s.n * h.shape.outputs())
-	rows := make([]before, len(tokens))
-	h.combine(s, func(k int, params []float32) {
-		own, short := m.member(k)
-		for i := range rows {
-			rows[i] = before{m.past.digest[k], own, short, at[i*p : (i+1)*p]}
-		}
-		c, _ := net.step(params, s, rows)
-		net.read(parts(net, params), s, c, &mlpTape{})
-	})
 }

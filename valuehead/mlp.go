@@ -68,23 +68,3 @@ func dropout(keep []float32, p float32, rng *rand.PCG) {
 		bits >>= 16
 	}
 }
-
-func sigmoid(z float32) float32 { return 1 / (1 + exp(-z)) }
-
-// exp is e^x to a relative error of about 2e-7, x clamped to [-87, 88]: 2^n e^r with
-// |r| <= ln(2)/2 and e^r by its Taylor series to r^6. The library's exp, in float64,
-// takes several times as long.
-func exp(x float32) float32 {
-	const (
-		toInt = 3 << 22 // a float32 of this size has an ulp of 1
-		hi    = 0.693359375
-		lo    = math.Ln2 - hi // hi has few bits, so n*hi is exact
-	)
-	x = min(max(x, -87), 88)
-	shifted := x*math.Log2E + toInt
-	n := shifted - toInt
-	r := x - n*hi
-	r -= n * lo
-	p := 1 + r*(1+r*(1./2+r*(1./6+r*(1./24+r*(1./120+r*(1./720))))))
-	return p * math.Float32frombits(uint32(int32(n)+127)<<23)
-}

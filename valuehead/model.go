@@ -65,14 +65,15 @@ func count(m model) int {
 }
 
 // parts cuts a parameter vector into the model's tensors.
-func parts(m model, params []float32) [][]float32 {
-	var out [][]float32
+func parts(m model, params []float32) [][]float32 { return appendParts(nil, m, params) }
+
+func appendParts(dst [][]float32, m model, params []float32) [][]float32 {
 	for _, t := range m.tensors() {
 		n := t.rows * t.cols
-		out = append(out, params[:n:n])
+		dst = append(dst, params[:n:n])
 		params = params[n:]
 	}
-	return out
+	return dst
 }
 
 // batch is a slice of a minibatch: the rows of whole responses, one response after the
@@ -108,6 +109,7 @@ type scratch struct {
 	drop float32
 	rng  *rand.PCG
 	tape any // what forward leaves for backward
+	step     // of responses that are being decoded
 	pool []float32
 	used int
 }
@@ -169,19 +171,6 @@ func sumRows(n int, y, g []float32) {
 		for j, v := range row {
 			g[j] += v
 		}
-	}
-}
-
-// silu computes act = z sigmoid(z), times keep where there is one, and leaves the
-// sigmoid in sig.
-func silu(z, sig, act, keep []float32) {
-	sig, act = sig[:len(z)], act[:len(z)]
-	for i, v := range z {
-		sig[i] = sigmoid(v)
-		act[i] = v * sig[i]
-	}
-	for i, k := range keep {
-		act[i] *= k
 	}
 }
 

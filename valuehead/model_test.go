@@ -206,7 +206,7 @@ func TestGradient(t *testing.T) {
 }
 
 // The length of a match against its definition.
-func TestMatcher(t *testing.T) {
+func TestMatches(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	random := func(n int) []int32 {
 		x := make([]int32, n)
@@ -217,16 +217,20 @@ func TestMatcher(t *testing.T) {
 	}
 	for range 50 {
 		prompt, response := random(12), random(9)
-		m := newMatcher(prompt)
+		var now []match
 		for k, token := range response {
-			m.push(token)
+			now = appendMatches(nil, prompt, now, token)
+			got := make([]uint8, len(prompt))
+			for _, m := range now {
+				got[m.at] = m.length
+			}
 			for j := range prompt {
 				want := 0
 				for want < matchLevels-1 && want <= j && want <= k && prompt[j-want] == response[k-want] {
 					want++
 				}
-				if int(m.at[j]) != want {
-					t.Fatalf("prompt %v, response %v: %d tokens match at %d, want %d", prompt, response[:k+1], m.at[j], j, want)
+				if int(got[j]) != want {
+					t.Fatalf("prompt %v, response %v: %d tokens match at %d, want %d", prompt, response[:k+1], got[j], j, want)
 				}
 			}
 		}

@@ -24,32 +24,30 @@ func checkPrompt(p *states.Prompt, s states.Schema) error {
 // matchLevels-1 tokens, the last meaning that many or more.
 const matchLevels = 5
 
-// matcher follows where a response repeats its prompt: at[j] is the number of tokens that
-// the response so far, read backwards from its end, has in common with the prompt read
-// backwards from token j, at most matchLevels-1. A word of several tokens is found by
-// the length of its match, whatever the tokeniser.
-type matcher struct {
-	prompt []int32
-	at     []uint8 // [P]
+// match is a token of the prompt at which the response ends too: length is the number of
+// tokens that the two have in common, read backwards from there, at most matchLevels-1.
+// A word of several tokens is found by the length of its match, whatever the tokeniser.
+type match struct {
+	at     int32
+	length uint8
 }
 
-func newMatcher(prompt []int32) matcher {
-	return matcher{prompt, make([]uint8, len(prompt))}
-}
-
-// push takes the next token of the response.
-func (m *matcher) push(token int32) { m.after(token, m.at) }
-
-// after writes to next what at would be after token. next may be m.at itself.
-func (m *matcher) after(token int32, next []uint8) {
-	for j := len(m.prompt) - 1; j >= 0; j-- {
-		n := uint8(0)
-		if m.prompt[j] == token {
-			n = 1
-			if j > 0 {
-				n = min(m.at[j-1]+1, matchLevels-1)
-			}
+// appendMatches appends to dst, in order, the matches of a response with its prompt after
+// its next token, now being those before it.
+func appendMatches(dst []match, prompt []int32, now []match, token int32) []match {
+	for j, t := range prompt {
+		if t != token {
+			continue
 		}
-		next[j] = n
+		at := int32(j)
+		for len(now) > 0 && now[0].at < at-1 {
+			now = now[1:]
+		}
+		m := match{at, 1}
+		if len(now) > 0 && now[0].at == at-1 {
+			m.length = min(now[0].length+1, matchLevels-1)
+		}
+		dst = append(dst, m)
 	}
+	return dst
 }

@@ -168,7 +168,7 @@ type recallTape struct {
 	key, val           []float32 // of all prompts' tokens
 	query              []float32
 	alpha              [][]float32 // of each response [T][P+1], the last column being the null slot
-	levels             [][]uint8   // of each response [T][P]
+	matches            [][]match   // of each row with its prompt
 	saidHere, foundNow []float32   // A x and B r
 	z                  []float32   // [n][z]
 	h                  mlpTape     // of W1
@@ -198,9 +198,14 @@ func (m *recallNet) forward(params []float32, s *scratch) {
 
 // join projects the rows and puts the embeddings beside them.
 func (m *recallNet) join(p [][]float32, s *scratch, t *recallTape) {
-	j, e := m.shape.Project, m.shape.Embedding
 	t.joined = s.floats(s.n * m.joined)
-	gemm(false, true, s.n, j, m.width, 1, s.x, m.width, p[m.project], m.width, 0, t.joined, m.joined)
+	gemm(false, true, s.n, m.shape.Project, m.width, 1, s.x, m.width, p[m.project], m.width, 0, t.joined, m.joined)
+	m.embed(p, s, t)
+}
+
+// embed puts the embeddings of the tokens, if there are any, beside the projected rows.
+func (m *recallNet) embed(p [][]float32, s *scratch, t *recallTape) {
+	j, e := m.shape.Project, m.shape.Embedding
 	if e == 0 {
 		return
 	}
@@ -264,10 +269,11 @@ func (m *recallNet) accumulate(p [][]float32, s *scratch, t *recallTape) {
 
 // decays fills d with the decay of each channel.
 func (m *recallNet) decays(d, logits []float32) []float32 {
-	for j, l := range logits {
-		d[j] = 1
-		if !m.shape.Advantages {
-			d[j] = sigmoid(l)
+	copy(d, logits)
+	sigmoid(d)
+	if m.shape.Advantages {
+		for j := range d {
+			d[j] = 1
 		}
 	}
 	return d
@@ -307,53 +313,4 @@ func (m *recallNet) read(p [][]float32, s *scratch, c []float32, t *mlpTape) {
 	fully(n, sh.Hidden, sh.Channels, c, p[m.top], p[m.top+1], t.z)
 	silu(t.z, t.sig, t.act, t.keep)
 	fully(n, sh.outputs(), sh.Hidden, t.act, p[m.top+2], p[m.top+3], s.out)
-}
-
-// before is where a response stands before its next token, and where it matches its prompt
-// after it, [P].
-type before struct {
-	digest digest
-	c, s   []float32 // [channels], [scan]
-	at     []uint8
-}
-
-// step is forward for the next token of n responses: it leaves the memory after it in c
-// [n][channels] and said [n][scan].
-func (m *recallNet) step(params []float32, s *scratch, rows []before) (c, said []float32) {
-	p, sh, n := parts(m, params), m.shape, s.n
-	t := &recallTape{}
-	m.join(p, s, t)
-	if k := sh.Scan; k > 0 {
-		in := m.said.inputs(p[m.scans:], s, n, t.joined)
-		said = s.floats(n * k)
-		for i, row := range rows {
-			m.said.next(m.said.row(said, i), row.s, m.said.row(in.a, i), m.said.row(in.g, i))
-		}
-	}
-	m.inputs(s, t, said)
-	if dk, dv := sh.Keys, sh.Values; sh.looks() {
-		t.query = s.floats(n * dk)
-		fully(n, dk, m.in, t.x, p[tQuery], nil, t.query)
-		read := s.floats(n * dv)
-		for i, row := range rows {
-			alpha := s.floats(len(row.at) + 1)
-			m.attendOne(p, row.digest, t.query[i*dk:], alpha, read[i*dv:(i+1)*dv], t.z[i*m.z:], row.at)
-		}
-		m.products(p, s, t, read)
-	}
-	m.write(p, s, t)
-	decay := m.decays(s.floats(sh.Channels), p[m.decay])
-	for i, row := range rows {
-		u := t.u[i*sh.Channels : (i+1)*sh.Channels]
-		for j := range u {
-			u[j] += decay[j] * row.c[j]
-		}
-	}
-	return t.u, said
-}
-
-func tanh(x []float32) {
-	for i, v := range x {
-		x[i] = 2*sigmoid(2*v) - 1
-	}
 }

@@ -52,18 +52,26 @@ type scaling struct{ mean, inverse []float32 }
 
 // appendTo appends the standardised rows to dst.
 func (c scaling) appendTo(dst, rows []float32) []float32 {
-	w := len(c.mean)
 	at := len(dst)
 	dst = append(dst, rows...)
-	for ; at < len(dst); at += w {
-		row := dst[at : at+w]
+	c.apply(dst[at:])
+	return dst
+}
+
+// apply standardises rows in place.
+func (c scaling) apply(rows []float32) {
+	w := len(c.mean)
+	for at := 0; at < len(rows); at += w {
+		row := rows[at : at+w]
 		mean, inverse := c.mean[:len(row)], c.inverse[:len(row)]
 		for j, v := range row {
 			row[j] = (v - mean[j]) * inverse[j]
 		}
 	}
-	return dst
 }
+
+// columns are the scales of some of the columns.
+func (c scaling) columns(from, to int) scaling { return scaling{c.mean[from:to], c.inverse[from:to]} }
 
 // fitScales sets the scales of the head's inputs and returns, and its atoms, to the
 // examples that entries name.

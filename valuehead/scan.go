@@ -64,9 +64,7 @@ func (c scan) inputs(p [][]float32, work *scratch, n int, x []float32) scanTape 
 	fully(n, c.channels, c.in, x, p[0], p[1], t.a)
 	fully(n, c.channels, c.in, x, p[2], p[3], t.g)
 	tanh(t.a)
-	for i, v := range t.g {
-		t.g[i] = sigmoid(v)
-	}
+	sigmoid(t.g)
 	return t
 }
 
