@@ -11,7 +11,10 @@ import (
 )
 
 // Heads are linked with the fast matrix product wherever they guide decoding.
-func init() { valuehead.Use(blas.Gemm) }
+func init() {
+	valuehead.Use(blas.Gemm)
+	valuehead.UseExp(blas.Exp)
+}
 
 // Source is a value function as the strategies see it: it follows the candidates of a
 // request and values those that are asked about. [HeadSource] and [PrefixSource] make them.
