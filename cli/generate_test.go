@@ -42,6 +42,10 @@ func TestGenerateJSON(t *testing.T) {
 		"sample, valued":    {[]string{"--value-head", f.head}, true},
 		"best of 3":         {[]string{"--value-head", f.head, "--method", "best-of-n", "--samples", "3"}, true},
 		"block beam search": {[]string{"--value-head", f.head, "--method", "block-beam", "--beams", "2", "--block", "3"}, true},
+		"best of 3 blocks":  {[]string{"--value-head", f.head, "--method", "block-best-of-k", "--samples", "3", "--block", "3"}, true},
+		"tokenwise":         {[]string{"--value-head", f.head, "--method", "tokenwise", "--candidates", "5", "--beta", "1"}, true},
+		"greedy":            {[]string{"--value-head", f.head, "--method", "greedy", "--candidates", "5"}, true},
+		"block sampling":    {[]string{"--value-head", f.head, "--method", "block-sampling", "--candidates", "5", "--block", "2", "--rest", "mean"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"ivo", "generate", "-m", f.model, "-p", "i found a red kettle.\\nTL;DR:", "-n", "16", "-s", "3"}, tc.method...)
@@ -73,6 +77,13 @@ func TestGenerateJSON(t *testing.T) {
 			}
 			if r.Seed != 3 || (r.Finish != "stop" && r.Finish != "length") || r.Prompt != "i found a red kettle.\nTL;DR:" || r.PromptLen == 0 {
 				t.Errorf("seed %d, finish %q, prompt %q of %d tokens", r.Seed, r.Finish, r.Prompt, r.PromptLen)
+			}
+			tokenwise := strings.Contains("tokenwise greedy block sampling", name)
+			if len(r.BaseLogProbs) != n || (len(r.GuidedLogProbs) == n) != tokenwise || !(r.KL >= 0) {
+				t.Errorf("%d log-probabilities under the base policy, %d under the guided one, KL %v", len(r.BaseLogProbs), len(r.GuidedLogProbs), r.KL)
+			}
+			if exact := tokenwise || !tc.guided || name == "sample, valued"; (r.KLKind == "exact") != exact || r.Ratio != float64(r.Decoded)/float64(n) {
+				t.Errorf("a KL that is %s; %v tokens decoded for one", r.KLKind, r.Ratio)
 			}
 			switch {
 			case !tc.guided && (r.Values != nil || r.Value != nil):

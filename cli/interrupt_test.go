@@ -5,6 +5,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -21,6 +22,16 @@ import (
 // returns its exit code, -1 if the signal killed it, and what it printed.
 func stopAt(t *testing.T, args []string, at string, sig os.Signal) (code int, stdout, stderr string) {
 	t.Helper()
+	code, stdout, stderr, sent := stopWhen(t, args, func(line string) bool { return strings.Contains(line, at) }, sig)
+	if !sent {
+		t.Fatalf("ivo never came to %q: %s", at, stderr)
+	}
+	return code, stdout, stderr
+}
+
+// stopWhen is stopAt the first line that is the one; sent says whether there was one.
+func stopWhen(t *testing.T, args []string, is func(line string) bool, sig os.Signal) (code int, stdout, stderr string, sent bool) {
+	t.Helper()
 	cmd := exec.Command(args[0], args[1:]...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
@@ -32,10 +43,9 @@ func stopAt(t *testing.T, args []string, at string, sig os.Signal) (code int, st
 		t.Fatal(err)
 	}
 	var log strings.Builder
-	sent := false
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		log.WriteString(lines.Text() + "\n")
-		if !sent && strings.Contains(lines.Text(), at) {
+		if !sent && is(lines.Text()) {
 			sent = true
 			if err := cmd.Process.Signal(sig); err != nil {
 				t.Fatal(err)
@@ -43,10 +53,7 @@ func stopAt(t *testing.T, args []string, at string, sig os.Signal) (code int, st
 		}
 	}
 	cmd.Wait()
-	if !sent {
-		t.Fatalf("ivo never came to %q: %s", at, log.String())
-	}
-	return cmd.ProcessState.ExitCode(), out.String(), log.String()
+	return cmd.ProcessState.ExitCode(), out.String(), log.String(), sent
 }
 
 // files are the contents of a run's files by name. What a killed process left under a
@@ -217,6 +224,54 @@ func TestInterruptedGenerate(t *testing.T) {
 	cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.HasSuffix(text.String(), "\n") {
 		t.Errorf("exit code %d, %q: %s", code, text.String(), stderr.String())
+	}
+}
+
+// Answers to many prompts that were stopped again and again are, byte by byte, those of a
+// run that nothing disturbed.
+func TestStoppedAnswersContinue(t *testing.T) {
+	f := lab(t)
+	dir := t.TempDir()
+	train, err := os.ReadFile(filepath.Join(filepath.Dir(f.model), "summarize-train.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	prompts := filepath.Join(t.TempDir(), "prompts.jsonl")
+	if err := os.WriteFile(prompts, bytes.Join(bytes.SplitAfterN(train, []byte("\n"), 31)[:30], nil), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := func(name string, more ...string) []string {
+		return append([]string{
+			"ivo", "generate", "-m", f.model, "--prompts", prompts, "-n", "40", "-s", "3", "--shard", "2",
+			"--value-head", f.head, "--method", "block-beam", "--beams", "2", "--out", filepath.Join(dir, name),
+		}, more...)
+	}
+	if code, log := run(t, args("whole")); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	for _, stop := range []struct {
+		after int // responses at least
+		sig   os.Signal
+	}{{0, syscall.SIGKILL}, {1, os.Interrupt}, {5, syscall.SIGKILL}, {9, syscall.SIGTERM}, {14, syscall.SIGKILL}} {
+		code, _, log, sent := stopWhen(t, args("stopped", "-v"), func(line string) bool {
+			_, line, _ = strings.Cut(line, "msg=answer done=")
+			var done int
+			_, err := fmt.Sscan(line, &done)
+			return err == nil && done >= stop.after
+		}, stop.sig)
+		switch {
+		case sent && stop.sig == syscall.SIGKILL && code == -1:
+		case sent && stop.sig != syscall.SIGKILL && code >= 128 && strings.Contains(log, "of 30 responses written (run the same command again to continue)") && !strings.Contains(log, "goroutine "):
+		default:
+			t.Fatalf("%v after %d responses: exit code %d: %s", stop.sig, stop.after, code, log)
+		}
+	}
+	if code, log := run(t, args("stopped")); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	got := files(t, dir)
+	if n := strings.Count(got["whole"], "\n"); n != 30 || got["stopped"] != got["whole"] || got["stopped.options"] != got["whole.options"] {
+		t.Errorf("%d answers; stopped:\n%s\nundisturbed:\n%s", n, got["stopped"], got["whole"])
 	}
 }
 

@@ -1,0 +1,110 @@
+package cli
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+)
+
+const methodCategory = "Method"
+
+// Defaults of the paper (arXiv 2503.02368) where it states them.
+var defaultStrategy = decode.Strategy{
+	Method: decode.MethodSample, N: 4, Beam: decode.Beam{Beams: 4, Block: 4},
+	Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent},
+}
+
+// methodFlags say by which method is decoded, and with which options.
+func methodFlags() []cli.Flag {
+	d := defaultStrategy
+	number := func(name, usage string, value int) cli.Flag {
+		return &cli.IntFlag{Name: name, Usage: usage, Value: value, Category: methodCategory}
+	}
+	return []cli.Flag{
+		&cli.StringFlag{Name: "method", Usage: "decode by `METHOD`: " + list(decode.Methods), Value: string(d.Method), Category: methodCategory},
+		number("samples", "responses that best-of-n chooses from, blocks that block-best-of-k chooses from", d.N),
+		number("beams", "beams of block-beam; each samples as many blocks", d.Beam.Beams),
+		number("block", "tokens a block of block-beam, block-best-of-k and block-sampling", d.Beam.Block),
+		number("candidates", "likeliest `K` tokens that tokenwise, greedy, block-sampling and one-pass look at", d.Guide.TopK),
+		&cli.Float64Flag{Name: "beta", Usage: "how far these follow the value function: 0 is the base policy", Value: d.Guide.Beta, Category: methodCategory},
+		&cli.StringFlag{Name: "rest", Usage: "`VALUE` of all other tokens: parent, that of the state before them; mean, that of the K; none, no weight at all", Value: string(d.Guide.Rest), Category: methodCategory},
+	}
+}
+
+// list names the choices in a line of help.
+func list[T ~string](names []T) string {
+	var s []string
+	for _, n := range names {
+		s = append(s, string(n))
+	}
+	return strings.Join(s[:len(s)-1], ", ") + " or " + s[len(s)-1]
+}
+
+// streaming is the help on when text is printed.
+const streaming = "Text is printed as soon as nothing can take it back: by sample, tokenwise, greedy,\n" +
+	"block-sampling and one-pass with every token, by block-best-of-k with every block, by\n" +
+	"block-beam as far as all its beams agree, by best-of-n at the end."
+
+// readStrategy reads methodFlags.
+func readStrategy(c *cli.Context) (decode.Strategy, error) {
+	s := decode.Strategy{
+		Method: decode.Method(c.String("method")), N: c.Int("samples"),
+		Beam:  decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
+		Guide: decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest"))},
+	}
+	switch {
+	case !slices.Contains(decode.Methods, s.Method):
+		return s, usagef(c, "--method %q is not one of %v", s.Method, decode.Methods)
+	case !slices.Contains(decode.Rests, s.Guide.Rest):
+		return s, usagef(c, "--rest %q is not one of %v", s.Guide.Rest, decode.Rests)
+	case s.N < 1 || s.Beam.Beams < 1 || s.Beam.Block < 1 || s.Guide.TopK < 1:
+		return s, usagef(c, "--samples, --beams, --block and --candidates are 1 or more")
+	}
+	if err := checkBeta(s.Guide.Beta); err != nil {
+		return s, usagef(c, "--beta %v", err)
+	}
+	if err := checkSequences(s); err != nil {
+		return s, usagef(c, "%v", err)
+	}
+	return s, nil
+}
+
+func checkBeta(beta float64) error {
+	if !(beta >= 0) || math.IsInf(beta, 1) {
+		return fmt.Errorf("%v: give 0 for the base policy, or a positive number to follow the value function", beta)
+	}
+	return nil
+}
+
+func checkSequences(s decode.Strategy) error {
+	if n := s.Sequences(); n > llama.MaxSequences {
+		return fmt.Errorf("%s would need %d sequences at once, llama.cpp holds %d (lower --samples, --beams or --candidates; beams count squared)", s.Method, n, llama.MaxSequences)
+	}
+	return nil
+}
+
+// blockwise says whether a method goes block by block.
+func blockwise(m decode.Method) bool {
+	return m == decode.MethodBlockSampling || m == decode.MethodBlockBestOfK || m == decode.MethodBlockBeam
+}
+
+// checkGuidance finds what a strategy lacks to be guided, before the model is there.
+func checkGuidance(s decode.Strategy, sampling decode.Sampling, v *valueSource) error {
+	switch {
+	case !s.NeedsValue():
+		return nil
+	case v.Source == nil:
+		return fmt.Errorf("%s needs a value function (give one with --value-head, or learn one with ivo iterate)", s.Method)
+	case s.Method == decode.MethodOnePass && v.Head != nil && !v.Head.CanScoreCandidates():
+		return fmt.Errorf("one-pass needs a head that values tokens before they are decoded (train one with ivo train --one-pass)")
+	case sampling.Temp == 0 && s.Sequences() > 1:
+		return fmt.Errorf("at temperature 0 %s has nothing to choose from (raise --temp)", s.Method)
+	}
+	return nil
+}
