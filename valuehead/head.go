@@ -165,11 +165,11 @@ func (h *Head) Predict(rows []float32, n int, out []float32) error {
 	}
 	s := h.scratch.Get().(*scratch)
 	defer h.scratch.Put(s)
-	k := h.shape.outputs()
-	for from := 0; from < n; from += sliceRows {
+	k, most := h.shape.outputs(), h.sliceRows()
+	for from := 0; from < n; from += most {
 		s.rewind()
 		s.reset()
-		s.n = min(sliceRows, n-from)
+		s.n = min(most, n-from)
 		s.x = h.input.appendTo(s.x, rows[from*w:(from+s.n)*w])
 		s.out = s.floats(s.n * k)
 		h.forward(s)
@@ -212,11 +212,12 @@ func (h *Head) load(s *scratch, memory *Accumulator, examples []Example) error {
 	s.reset()
 	for i, e := range examples {
 		n := len(e.Trajectory.Tokens)
-		rows, err := h.rows(s.floats(n * h.features.width)[:0], memory, e)
-		if err != nil {
+		from := len(s.x)
+		var err error
+		if s.x, err = h.rows(s.x, memory, e); err != nil {
 			return err
 		}
-		s.x = h.input.appendTo(s.x, rows)
+		h.input.apply(s.x[from:])
 		s.n += n
 		s.starts = append(s.starts, s.n)
 		s.tokens = append(s.tokens, e.Trajectory.Tokens...)
@@ -236,16 +237,23 @@ func (h *Head) load(s *scratch, memory *Accumulator, examples []Example) error {
 	return nil
 }
 
-// sliceRows is about how many rows go through a model at once. It is fixed, so that sums
-// over the slices of a minibatch do not depend on the number of workers.
-const sliceRows = 128
+// sliceRows is about how many rows go through the head at once. It does not depend on the
+// number of workers, so that sums over the slices of a minibatch do not. Each slice reads
+// all weights and leaves a gradient of as many: the slices of large heads are larger.
+func (h *Head) sliceRows() int {
+	if len(h.params) > 1<<19 {
+		return 256
+	}
+	return 128
+}
 
-// slicesOf cuts examples into slices of whole responses with at least sliceRows states,
+// slicesOf cuts examples into slices of whole responses with at least h.sliceRows states,
 // but for the last.
-func slicesOf(examples []Example) (out [][]Example) {
+func (h *Head) slicesOf(examples []Example) (out [][]Example) {
+	rows := h.sliceRows()
 	from, n := 0, 0
 	for i, e := range examples {
-		if n += len(e.Trajectory.Tokens); n >= sliceRows || i == len(examples)-1 {
+		if n += len(e.Trajectory.Tokens); n >= rows || i == len(examples)-1 {
 			out = append(out, examples[from:i+1])
 			from, n = i+1, 0
 		}
@@ -265,7 +273,7 @@ func (h *Head) each(ctx context.Context, src Source, entries []entry, workers in
 	var some []Example
 	n := 0
 	flush := func() error {
-		parts := slicesOf(some)
+		parts := h.slicesOf(some)
 		for len(parts) > 0 {
 			now := parts[:min(workers, len(parts))]
 			parts = parts[len(now):]
@@ -296,7 +304,7 @@ func (h *Head) each(ctx context.Context, src Source, entries []entry, workers in
 			return err
 		}
 		some = append(some, ex)
-		if n += e.tokens; n >= workers*sliceRows {
+		if n += e.tokens; n >= workers*h.sliceRows() {
 			if err := flush(); err != nil {
 				return err
 			}

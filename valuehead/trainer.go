@@ -131,7 +131,7 @@ func epochShare(seen, states, minibatches int) int {
 func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 	o, h := &t.options, t.head
 	t.optimiser.step++
-	parts := slicesOf(batch)
+	parts := h.slicesOf(batch)
 	states := 0
 	for _, e := range batch {
 		states += len(e.Trajectory.Tokens)
@@ -157,11 +157,7 @@ func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 	parallel(o.Workers, (len(h.params)+part-1)/part, func(i int) {
 		from, to := i*part, min((i+1)*part, len(h.params))
 		sum := t.slices[0].grad[from:to]
-		for _, g := range t.slices[1:len(parts)] {
-			for j, v := range g.grad[from:to] {
-				sum[j] += v
-			}
-		}
+		addAll(sum, t.slices[1:len(parts)], from)
 		t.optimiser.update(h.params, from, to, sum, rate, o.WeightDecay)
 		if t.slow != nil {
 			slow := t.slow.params[from:to]
@@ -242,4 +238,20 @@ func (t *trainer) heldOut(ctx context.Context, held []entry) (loss, r2 float64, 
 		}
 	})
 	return loss / float64(max(len(p.values), 1)), p.r2(), err
+}
+
+// addAll adds to sum the gradients of slices from a parameter on, three at a time: memory
+// is what it waits for.
+func addAll(sum []float32, slices []*gradient, from int) {
+	for ; len(slices) >= 3; slices = slices[3:] {
+		a, b, c := slices[0].grad[from:][:len(sum)], slices[1].grad[from:][:len(sum)], slices[2].grad[from:][:len(sum)]
+		for j := range sum {
+			sum[j] = sum[j] + a[j] + b[j] + c[j]
+		}
+	}
+	for _, g := range slices {
+		for j, v := range g.grad[from:][:len(sum)] {
+			sum[j] += v
+		}
+	}
 }
