@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
-	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
 // variant is a way to decode the same tokens.
@@ -15,6 +15,21 @@ type variant struct {
 	name   string
 	params llama.ContextParams // what differs from the bare loop's
 	times  []float64           // seconds a step
+}
+
+// bindings times steps of sequences through package llama.
+func bindings(ctx context.Context, b *bench) error {
+	fmt.Printf("%-28s %-26s %4s %9s  %-14s %7s\n", "model", "steps of sequences through", "seq.", "of bare", "[95 %]", "copied")
+	err := b.eachModel(func(m *llama.Model) error {
+		for _, sequences := range []int{1, 8, 32} {
+			if err := binding(ctx, m, cmp.Or(b.threads, engine.Threads(m)), sequences, b.pairs); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	fmt.Println("of bare: speed as a share of the bare C loop over the same tokens, step by step in turns, ratio of medians; copied: bytes a step beside llama.cpp's own.")
+	return err
 }
 
 // binding times steps of sequences through package llama against the bare C loop, and
@@ -128,28 +143,6 @@ func throughBinding(c *llama.Context, tokens []int32, pos int) error {
 		}
 	}
 	return nil
-}
-
-func median(x []float64) float64 {
-	x = slices.Sorted(slices.Values(x))
-	return x[len(x)/2]
-}
-
-// interval is the 95 % bootstrap interval of the ratio of medians of times that were
-// taken in turns.
-func interval(bare, other []float64) (lo, hi float64) {
-	rng := rand.New(rand.NewPCG(1, 2))
-	a, b := make([]float64, len(bare)), make([]float64, len(bare))
-	var ratios []float64
-	for range 400 {
-		for i := range a {
-			k := rng.IntN(len(bare))
-			a[i], b[i] = bare[k], other[k]
-		}
-		ratios = append(ratios, median(a)/median(b))
-	}
-	slices.Sort(ratios)
-	return ratios[len(ratios)/40], ratios[len(ratios)-1-len(ratios)/40]
 }
 
 // copied is the number of bytes that a step copies between llama.cpp, C and Go beside
