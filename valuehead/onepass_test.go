@@ -34,12 +34,14 @@ func TestCandidates(t *testing.T) {
 				return x
 			}
 			var memories []*Memory
-			for i := range 5 {
-				m, err := h.Begin(d.examples[i/2].Prompt)
+			for i := range 3 { // the first two prompts have two responses
+				m, err := h.Begin(d.examples[i].Prompt)
 				if err != nil {
 					t.Fatal(err)
 				}
-				memories = append(memories, m)
+				if memories = append(memories, m); i < 2 {
+					memories = append(memories, m.Clone())
+				}
 			}
 			score := func(memories []*Memory, tokens [][]int32, scalars [][]float32) [][]float32 {
 				out := make([][]float32, len(memories))

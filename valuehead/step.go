@@ -12,7 +12,7 @@ type step struct {
 
 // turn is where a response stands before its next token, as one member of a head sees it.
 type turn struct {
-	digest digest
+	digest *digest
 	wide   []float32 // [project], the wide columns projected
 	c, s   []float32 // [channels], [scan]
 }
@@ -40,7 +40,7 @@ func (s *scratch) turn(h *Head, k int, params []float32, memories []*Memory) [][
 func (m *Memory) member(k int) turn {
 	sh := m.head.shape
 	j, ch, sc := sh.Project, sh.Channels, sh.Scan
-	return turn{m.past.digest[k], m.wide[k*j : (k+1)*j], m.c[k*ch : (k+1)*ch], m.s[k*sc : (k+1)*sc]}
+	return turn{&m.past.digest[k], m.wide[k*j : (k+1)*j], m.c[k*ch : (k+1)*ch], m.s[k*sc : (k+1)*sc]}
 }
 
 // prepare empties the step and projects the wide columns of each response's next token,
@@ -120,13 +120,22 @@ func (m *recallNet) lookUp(p [][]float32, s *scratch, t *recallTape) {
 	t.query = s.floats(n * dk)
 	fully(n, dk, m.in, t.x, p[tQuery], nil, t.query)
 	read := s.floats(n * dv)
-	var alpha []float32 // of one response at a time
-	for i, turn := range s.turns {
-		from, to, P := s.starts[i], s.starts[i+1], len(turn.digest.key)/dk
+	var alpha []float32
+	for first := 0; first < len(s.turns); {
+		d := s.turns[first].digest
+		from, P := s.starts[first], len(d.key)/dk
+		// Responses to one prompt go together, as long as their weights stay in the cache.
+		const most = 1 << 16
+		last := first + 1
+		for last < len(s.turns) && s.turns[last].digest == d && (s.starts[last+1]-from)*(P+1) <= most {
+			last++
+		}
+		to := s.starts[last]
 		if size := (to - from) * (P + 1); size > len(alpha) {
 			alpha = s.floats(size)
 		}
-		m.attend(p, P, t.query[from*dk:], turn.digest, s.matches[from:to], alpha, read[from*dv:], t.z[from*m.z:])
+		m.attend(p, P, t.query[from*dk:], *d, s.matches[from:to], alpha, read[from*dv:], t.z[from*m.z:])
+		first = last
 	}
 	m.products(p, s, t, read)
 }

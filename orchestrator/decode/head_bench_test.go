@@ -60,12 +60,12 @@ func newHeadBench(b *testing.B, features func(states.Schema) valuehead.FeatureOp
 	if h.head, _, err = valuehead.Train(context.Background(), d, valuehead.TrainOptions{Kind: valuehead.Recall, Shape: shape, Epochs: 1, Workers: 1}); err != nil {
 		b.Fatal(err)
 	}
+	m, err := h.head.Begin(p)
+	if err != nil {
+		b.Fatal(err)
+	}
 	for i := range n {
-		m, err := h.head.Begin(p)
-		if err != nil {
-			b.Fatal(err)
-		}
-		h.memories, h.hidden, h.scalars = append(h.memories, m), append(h.hidden, random(width)), append(h.scalars, random(scalars))
+		h.memories, h.hidden, h.scalars = append(h.memories, m.Clone()), append(h.hidden, random(width)), append(h.scalars, random(scalars))
 		h.tokens = append(h.tokens, p.Tokens[i])
 		h.candidates, h.known = append(h.candidates, append(ids(k-4), p.Tokens[:4]...)), append(h.known, random(k*scalars))
 		h.out = append(h.out, make([]float32, k))
