@@ -70,7 +70,7 @@ func generate(c *cli.Context) error {
 			return usagef(c, "--%s is for many prompts (give them with --prompts)", name)
 		}
 	}
-	prompt, err := readPrompt(c)
+	prompt, err := readPrompt(c, unescaper(c))
 	if err != nil {
 		return err
 	}
@@ -255,7 +255,7 @@ func seed(c *cli.Context) uint64 {
 // stops reads the texts at which a response ends.
 func stops(c *cli.Context) (out []string) {
 	for _, stop := range c.StringSlice("reverse-prompt") {
-		out = append(out, unescape(c, stop))
+		out = append(out, unescaper(c)(stop))
 	}
 	return out
 }
@@ -263,14 +263,15 @@ func stops(c *cli.Context) (out []string) {
 // escapes are those that llama.cpp knows in -p.
 var escapes = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t", `\'`, "'", `\"`, `"`, `\\`, `\`)
 
-func unescape(c *cli.Context, text string) string {
+// unescaper reads --no-escape.
+func unescaper(c *cli.Context) func(string) string {
 	if c.Bool("no-escape") {
-		return text
+		return func(s string) string { return s }
 	}
-	return escapes.Replace(text)
+	return escapes.Replace
 }
 
-func readPrompt(c *cli.Context) (string, error) {
+func readPrompt(c *cli.Context, unescape func(string) string) (string, error) {
 	switch path := c.String("file"); {
 	case path != "" && c.IsSet("prompt"):
 		return "", usagef(c, "both -p and -f (give one of them)")
@@ -287,5 +288,5 @@ func readPrompt(c *cli.Context) (string, error) {
 	case c.String("prompt") == "":
 		return "", usagef(c, "no prompt (give a text with -p, a file with -f or many with --prompts)")
 	}
-	return unescape(c, c.String("prompt")), nil
+	return unescape(c.String("prompt")), nil
 }
