@@ -146,7 +146,7 @@ func (j *job) seeds(ctx context.Context, m eval.Method, seeds int) ([]eval.Answe
 
 // answers decodes a method's answers under a seed, or reads them if they are there.
 func (j *job) answers(ctx context.Context, m eval.Method, seed uint64) ([]eval.Answer, error) {
-	name := strings.NewReplacer(" ", "_", "/", "_", "*", "").Replace(m.Name)
+	name := strings.NewReplacer(" ", "_", "/", "_", "*", "-star").Replace(m.Name)
 	path := filepath.Join(j.out, fmt.Sprintf("%s.%d.jsonl", name, seed))
 	if answers, err := readAnswers(path); !errors.Is(err, fs.ErrNotExist) {
 		return answers, err
