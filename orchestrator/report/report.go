@@ -1,5 +1,6 @@
 // Package report makes HTML pages: of the directory of a run of orchestrator/loop, finished
-// or not, of the training of a value function, and of a text with its values. A page needs
+// or not, of the training of a value function, of a text with its values, and of a comparison
+// of methods. A page needs
 // nothing beside it: no scripts, no network, and its plots are inline SVG that takes its
 // colours from the page.
 //
@@ -32,6 +33,7 @@ var sources embed.FS
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"num": num, "count": count, "percent": percent, "interval": interval,
 	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
+	"divergence": divergence, "price": price,
 }).ParseFS(sources, "*.html"))
 
 // write creates or replaces the page at path.

@@ -22,9 +22,11 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
@@ -87,7 +89,7 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 	}
 
 	var base []eval.Answer // means over the seeds
-	var results []eval.Result
+	page := report.Frontier{Reward: o.Reward, Model: o.Model, Temp: o.Sampling.Temp, Seeds: seeds}
 	fmt.Println("method | reward [95 %] | wins | KL, nats | decoded an emitted token | seeds")
 	fmt.Println("---|---|---|---|---|---")
 	for _, method := range methods(o, j.reward, heads) {
@@ -102,19 +104,21 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 			base = answers
 		}
 		r := eval.Summarize(method.Name, answers, base, o.Seed)
-		results = append(results, r)
+		page.Rows = append(page.Rows, report.FrontierRow{
+			Result: r, Family: strings.TrimSpace(setting.ReplaceAllString(method.Name, "")),
+			Guided: method.Value != nil && method.Strategy.Method != decode.MethodBestOfN, Ranked: method.Strategy.Method == decode.MethodBestOfN,
+		})
 		kind := ""
-		if r.KLKind != "exact" {
+		if r.KLKind == decode.KLBound {
 			kind = "at most "
 		}
 		fmt.Printf("%s | %.2f [%.2f, %.2f] | %.0f %% | %s%.2f | %.1f | %d\n", r.Method, r.Reward.Mean, r.Reward.Lo, r.Reward.Hi, 100*r.WinRate, kind, r.KL.Mean, r.DecodedPerEmitted, seeds)
 	}
-	data, err := json.MarshalIndent(results, "", " ")
-	if err != nil {
-		return err
-	}
-	return atomicfile.WriteBytes(filepath.Join(out, "frontier.json"), append(data, '\n'))
+	return report.WriteFrontier(filepath.Join(out, "frontier.html"), page)
 }
+
+// setting is the part of a method's name by which members of a family differ.
+var setting = regexp.MustCompile(`beta=[0-9.]+|[0-9.]+$`)
 
 // seeds answers all prompts under each seed and returns each prompt's mean over them, which
 // is what intervals are over: answers to one prompt are not independent.
