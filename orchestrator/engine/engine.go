@@ -56,6 +56,7 @@ type Engine struct {
 	stats Stats
 	busy  atomic.Bool
 	inner bool // all tapped layers lie below the last: their states come without logits
+	kept  *kept
 }
 
 // Stats counts what an engine has done.
@@ -127,25 +128,38 @@ type Job struct {
 // Run decodes jobs, as many at once as fit, and returns when all are done. The first
 // error, by the order of the jobs, ends the run. The context starts empty, so equal
 // jobs give equal results.
-func (e *Engine) Run(ctx context.Context, jobs []Job) (err error) {
+func (e *Engine) Run(ctx context.Context, jobs []Job) error {
 	if !e.busy.CompareAndSwap(false, true) {
 		return errBusy
 	}
 	defer e.busy.Store(false)
-	begin := time.Now()
-	defer func() { e.stats.Total += time.Since(begin) }()
-	p := e.c.Params()
-	for i, j := range jobs {
-		switch {
-		case j.Sequences < 1 || j.Sequences > p.Sequences:
-			return fmt.Errorf("job %d needs %d sequences, the context has %d (lower --beams or the number of samples, or raise --parallel)", i, j.Sequences, p.Sequences)
-		case j.Cells > p.Ctx:
-			return fmt.Errorf("job %d needs %d tokens of context, there are %d (raise -c, lower -n, or shorten the prompt)", i, j.Cells, p.Ctx)
-		}
-	}
-	if err := e.c.Clear(); err != nil {
+	sequences := e.c.Params().Sequences
+	if err := e.check(jobs, sequences); err != nil {
 		return err
 	}
+	if err := e.clear(); err != nil {
+		return err
+	}
+	return e.run(ctx, jobs, sequences)
+}
+
+// check sees to it that each job fits the context, of which it may hold so many sequences.
+func (e *Engine) check(jobs []Job, sequences int) error {
+	for i, j := range jobs {
+		switch cells := e.c.Params().Ctx; {
+		case j.Sequences < 1 || j.Sequences > sequences:
+			return fmt.Errorf("job %d needs %d sequences, the context has %d (lower --beams or the number of samples, or raise --parallel)", i, j.Sequences, sequences)
+		case j.Cells > cells:
+			return fmt.Errorf("job %d needs %d tokens of context, there are %d (raise -c, lower -n, or shorten the prompt)", i, j.Cells, cells)
+		}
+	}
+	return nil
+}
+
+// run runs jobs on the first sequences of the context.
+func (e *Engine) run(ctx context.Context, jobs []Job, sequences int) error {
+	begin := time.Now()
+	defer func() { e.stats.Total += time.Since(begin) }()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	aborted := make(chan struct{})
@@ -161,10 +175,10 @@ func (e *Engine) Run(ctx context.Context, jobs []Job) (err error) {
 	}()
 
 	r := &run{e: e, ctx: ctx, cancel: cancel, jobs: jobs, events: make(chan *Session), errs: make([]error, len(jobs))}
-	for id := p.Sequences - 1; id >= 0; id-- {
+	for id := sequences - 1; id >= 0; id-- {
 		r.freeIDs = append(r.freeIDs, int32(id))
 	}
-	r.freeCells = p.Ctx
+	r.freeCells = e.c.Params().Ctx
 	r.loop()
 
 	if i := slices.IndexFunc(r.errs, func(err error) bool { return err != nil && !errors.Is(err, errStopped) }); i >= 0 {
@@ -289,6 +303,8 @@ func (r *run) apply(s *Session) error {
 			err = r.e.c.Fork(o.src, o.dst)
 		case drop:
 			err = r.e.c.Drop(o.dst)
+		case trim:
+			err = r.e.c.Trim(o.dst, o.from)
 		}
 		if err != nil {
 			return err

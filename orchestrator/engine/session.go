@@ -33,6 +33,7 @@ type Session struct {
 type op struct {
 	kind     opKind
 	src, dst int32
+	from     int32 // of trim
 }
 
 type opKind uint8
@@ -40,6 +41,7 @@ type opKind uint8
 const (
 	fork opKind = iota
 	drop
+	trim
 )
 
 type feed struct {
@@ -100,7 +102,6 @@ func (s *Session) PrefillStates(prompt []int32, temp float32) (*Seq, []float32, 
 	if len(s.run.e.c.Params().Layers) == 0 {
 		return nil, nil, fmt.Errorf("prefill: the engine taps no layers (open it with the head's layers)")
 	}
-	s.states = nil
 	q, err := s.start(prompt, temp, true)
 	return q, s.states, err
 }
@@ -114,13 +115,21 @@ func (s *Session) start(prompt []int32, temp float32, keep bool) (*Seq, error) {
 		return nil, err
 	}
 	q.temp = temp
+	first := 0
+	s.states = nil
+	if k := s.run.e.kept; k != nil {
+		first, s.states = k.share(s, q, prompt, keep)
+	}
 	s.feed = s.feed[:0]
-	for i, t := range prompt {
-		s.feed = append(s.feed, feed{token: t, pos: int32(i), seq: q.id, output: i == len(prompt)-1, keep: keep, temp: temp})
+	for i, t := range prompt[first:] {
+		s.feed = append(s.feed, feed{token: t, pos: int32(first + i), seq: q.id, output: first+i == len(prompt)-1, keep: keep, temp: temp})
 	}
 	q.len = len(prompt)
 	if err := s.decode(true); err != nil {
 		return nil, err
+	}
+	if k := s.run.e.kept; k != nil {
+		k.keep(s, q, prompt, keep)
 	}
 	return q, s.setRow(q, len(s.rows)-1)
 }
@@ -167,7 +176,7 @@ func (s *Session) Fork(src *Seq) (*Seq, error) {
 		return nil, err
 	}
 	q.len, q.temp, q.row, q.hot = src.len, src.temp, src.row, src.hot
-	s.ops = append(s.ops, op{fork, src.id, q.id})
+	s.ops = append(s.ops, op{kind: fork, src: src.id, dst: q.id})
 	return q, nil
 }
 
