@@ -33,17 +33,24 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	parts := &interrupts{}
 	go func() {
-		select {
-		case s := <-signals:
-			signal.Stop(signals) // a second signal ends the program at once
-			cancel(interrupted{s.(syscall.Signal)})
-		case <-ctx.Done():
+		for {
+			select {
+			case s := <-signals:
+				if parts.take(s) {
+					continue
+				}
+				signal.Stop(signals) // a second signal ends the program at once
+				cancel(interrupted{s.(syscall.Signal)})
+			case <-ctx.Done():
+			}
+			return
 		}
 	}()
 
 	app := newApp(stdout, stderr)
-	err := app.RunContext(ctx, flagsFirst(app, args))
+	err := app.RunContext(context.WithValue(ctx, interruptsKey{}, parts), flagsFirst(app, args))
 	if err == nil {
 		return 0
 	}
@@ -72,7 +79,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		DisableSliceFlagSeparator: true, // a stop string may hold a comma
 		ExitErrHandler:            func(*cli.Context, error) {},
 		Flags:                     []cli.Flag{verboseFlag()},
-		Commands:                  []*cli.Command{generateCommand(), iterateCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:                  []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -182,11 +183,11 @@ func TestNoRoomForShard(t *testing.T) {
 	}
 }
 
-// What was streamed before an interrupt stays and ends with a line break.
-func TestInterruptedGenerate(t *testing.T) {
-	f := lab(t)
-	endless := filepath.Join(t.TempDir(), "endless.gguf")
-	err := remake(f.model, endless, func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+// endless writes a copy of a model that never ends its text.
+func endless(t *testing.T, model string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "endless.gguf")
+	err := remake(model, path, func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
 		var out []gguf.KV
 		for _, kv := range kvs {
 			switch kv.Key {
@@ -202,7 +203,13 @@ func TestInterruptedGenerate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("ivo", "generate", "-m", endless, "-p", "i found", "-c", "20000", "--temp", "0")
+	return path
+}
+
+// What was streamed before an interrupt stays and ends with a line break.
+func TestInterruptedGenerate(t *testing.T) {
+	f := lab(t)
+	cmd := exec.Command("ivo", "generate", "-m", endless(t, f.model), "-p", "i found", "-c", "20000", "--temp", "0")
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -272,6 +279,60 @@ func TestStoppedAnswersContinue(t *testing.T) {
 	got := files(t, dir)
 	if n := strings.Count(got["whole"], "\n"); n != 30 || got["stopped"] != got["whole"] || got["stopped.options"] != got["whole.options"] {
 		t.Errorf("%d answers; stopped:\n%s\nundisturbed:\n%s", n, got["stopped"], got["whole"])
+	}
+}
+
+// The first Ctrl-C stops an answer of a chat, which goes on; where there is none it ends the
+// chat.
+func TestInterruptedChat(t *testing.T) {
+	f := lab(t)
+	model := endless(t, f.model)
+	for _, method := range []string{"sample", "tokenwise"} {
+		cmd := exec.Command("ivo", "chat", "-m", model, "-c", "4000", "-n", "3900", "--method", method, "--value-head", f.head, "--candidates", "4",
+			"--chat-template", "{% for m in messages %}{{ m.content }}\n{% endfor %}")
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		text := bufio.NewReader(out)
+		say := func(message string) {
+			if _, err := io.WriteString(in, message+"\n"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := text.ReadByte(); err != nil {
+				t.Fatalf("%s: no answer to %q: %s", method, message, stderr.String())
+			}
+		}
+		interrupt := func() {
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, message := range []string{"i found a red lamp.", "i sold a tiny hat."} {
+			say(message)
+			interrupt()
+			say("/help") // the answer's text comes first
+			for line := ""; !strings.Contains(line, "needs a second one"); {
+				if line, err = text.ReadString('\n'); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		interrupt()
+		io.Copy(io.Discard, text)
+		cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 130 || strings.Count(stderr.String(), "(stopped)\n") != 2 {
+			t.Errorf("%s: exit code %d: %s", method, code, stderr.String())
+		}
 	}
 }
 

@@ -144,7 +144,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("HEAD", f.head)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "append": appendTo},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template},
 	})
 }
 
@@ -182,9 +182,20 @@ func flip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), data, 0o644))
 }
 
-// appendTo FROM TO adds one file to another.
-func appendTo(ts *testscript.TestScript, _ bool, args []string) {
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(ts.ReadFile(args[1])+ts.ReadFile(args[0])), 0o644))
+// template FILE FROM TO writes a model with the chat template in a file.
+func template(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(remake(ts.MkAbs(args[1]), ts.MkAbs(args[2]), func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+		return append(kvs, gguf.KV{Key: "tokenizer.chat_template", Value: ts.ReadFile(args[0])}), tensors
+	}))
+}
+
+// join TO FROM... writes several files as one.
+func join(ts *testscript.TestScript, _ bool, args []string) {
+	var all string
+	for _, from := range args[1:] {
+		all += ts.ReadFile(from)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all), 0o644))
 }
 
 // qwen2 FROM TO writes a Llama model as one of another architecture.

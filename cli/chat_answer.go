@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
+)
+
+// The roles of a conversation in plain text.
+const plainUser, plainAssistant = "User:", "Assistant:"
+
+// render is the conversation as the model is shown it, with another message if that is not
+// empty, which is to be answered.
+func (t *conversation) render(message string) (string, error) {
+	messages := t.messages()
+	if message != "" {
+		messages = append(messages, llama.Message{Role: "user", Content: message})
+	}
+	if !t.plain {
+		return t.model.ApplyChat(t.template, messages, message != "")
+	}
+	var b strings.Builder
+	for _, m := range messages {
+		switch m.Role {
+		case "system":
+			b.WriteString(m.Content + "\n\n")
+		case "user":
+			b.WriteString(plainUser + " " + m.Content + "\n")
+		case "assistant":
+			b.WriteString(plainAssistant + m.Content + "\n")
+		}
+	}
+	if message != "" {
+		b.WriteString(plainAssistant)
+	}
+	return b.String(), nil
+}
+
+// prompt is render's text in tokens.
+func (t *conversation) prompt(message string) ([]int32, error) {
+	text, err := t.render(message)
+	if err != nil {
+		return nil, err
+	}
+	return t.model.Tokenize(text, true, true)
+}
+
+// say answers a message.
+func (t *conversation) say(message string) error {
+	ctx, done := stoppable(t.c.Context)
+	defer done()
+	t.prepared(ctx)
+	prompt, err := t.shorten(message)
+	if err != nil {
+		return err
+	}
+	req := t.request
+	req.Prompt, req.Key = prompt, decode.Key(t.seed, 0, "", t.answers)
+	t.answers++
+	var said strings.Builder
+	text := &stream{w: t.c.App.Writer, ended: true}
+	req.Emit = func(b []byte) {
+		said.Write(b)
+		text.emit(b)
+	}
+	var response *decode.Response
+	job, err := t.strategy.Job(t.engine, req, func(r decode.Response) { response = &r })
+	if err != nil {
+		return err
+	}
+	fed := t.engine.Stats().Tokens
+	err = t.engine.Continue(ctx, job)
+	slog.Debug("answer", "prompt", len(prompt), "fed", t.engine.Stats().Tokens-fed)
+	if !text.ended || said.Len() == 0 {
+		text.emit([]byte("\n"))
+	}
+	if text.err != nil {
+		return text.end()
+	}
+	stopped := errors.As(err, new(interrupted)) && t.c.Context.Err() == nil
+	switch {
+	case stopped && said.Len() == 0:
+		t.note("stopped; the message is forgotten")
+		return nil
+	case stopped:
+		t.note("stopped")
+	case err != nil:
+		return err
+	}
+	t.turns = append(t.turns, turn{message, strings.ToValidUTF8(said.String(), "\uFFFD"), response})
+	if t.values && response != nil {
+		t.note(fmt.Sprintf("value %.3f, %d tokens, %.1f decoded for each", response.Value, len(response.Tokens), float64(response.Decoded)/float64(len(response.Tokens))))
+	}
+	if !t.c.Bool("single-turn") {
+		t.prepare()
+	}
+	return nil
+}
+
+// shorten is the prompt for a message, the oldest turns being dropped until the answer has
+// room.
+func (t *conversation) shorten(message string) ([]int32, error) {
+	dropped := 0
+	for {
+		prompt, err := t.prompt(message)
+		if err != nil {
+			return nil, err
+		}
+		room := t.size - t.request.MaxTokens
+		switch {
+		case len(prompt) <= room && dropped > 0:
+			t.note(fmt.Sprintf("the context is full: the oldest of the conversation is forgotten, %d of %d messages", dropped, dropped+len(t.turns)))
+			return prompt, nil
+		case len(prompt) <= room:
+			return prompt, nil
+		case len(t.turns) == 0:
+			return nil, fmt.Errorf("the message takes %d tokens with the system prompt, and answers of up to %d leave %d of the context (shorten it, lower -n, or raise -c)", len(prompt), t.request.MaxTokens, room)
+		}
+		t.turns = t.turns[1:]
+		dropped++
+	}
+}
+
+// prepare decodes the last answer as a part of the conversation while the next message is
+// written, so that only that message is left to do.
+func (t *conversation) prepare() {
+	history, err := t.prompt("")
+	if err != nil || len(history) > t.size || len(history) == 0 {
+		return // some templates render no conversation that ends with an answer
+	}
+	states := t.value.Head != nil && t.value.Head.NeedsPrompt()
+	ctx, cancel := context.WithCancel(t.c.Context)
+	done := make(chan struct{})
+	t.unprepare, t.preparing = cancel, done
+	go func() {
+		defer close(done)
+		defer cancel()
+		// What fails here fails again where the next message is answered.
+		t.engine.Continue(ctx, engine.Job{Sequences: 1, Cells: len(history), Run: func(s *engine.Session) (err error) {
+			if states {
+				_, _, err = s.PrefillStates(history, 1)
+			} else {
+				_, err = s.Prefill(history, 1)
+			}
+			return err
+		}})
+	}()
+}
+
+// prepared waits for prepare, whose work is needed, until ctx ends.
+func (t *conversation) prepared(ctx context.Context) {
+	if t.preparing == nil {
+		return
+	}
+	select {
+	case <-t.preparing:
+	case <-ctx.Done():
+		t.unprepare()
+		<-t.preparing
+	}
+	t.preparing = nil
+}
+
+var errNoValue = errors.New("there is no value function (give one with --value-head)")
+
+// showValues prints the last answer with its values.
+func (t *conversation) showValues() error {
+	switch {
+	case t.value.Source == nil:
+		return errNoValue
+	case len(t.turns) == 0:
+		return errNothingSaid
+	}
+	r := t.turns[len(t.turns)-1].response
+	if r == nil {
+		return errors.New("the last answer was stopped, so its value is not known (/retry gives another)")
+	}
+	tokens, err := valuedTokens(t.model, r)
+	if err != nil {
+		return err
+	}
+	if t.colours == noColours {
+		return printTokens(t.c.App.Writer, tokens)
+	}
+	reading, err := valueReading(t.c)
+	if err != nil {
+		return err
+	}
+	text := &report.Text{Reading: inWords(reading), Tokens: tokens, Scale: report.Scale{Low: float64(slices.Min(r.Values)), High: float64(slices.Max(r.Values))}}
+	if t.value.Head != nil {
+		text.Scale = report.ScaleOf(t.value.Head.Reward())
+	}
+	return paint(t.c.App.Writer, text, t.colours)
+}

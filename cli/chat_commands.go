@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+)
+
+// errExit is what /exit ends the chat with.
+var errExit = errors.New("exit")
+
+// typedCommand is a command that is typed instead of a message.
+type typedCommand struct {
+	name, argument, help string
+	run                  func(t *conversation, argument string) error
+}
+
+// typedCommands lists them.
+func typedCommands() []typedCommand {
+	return []typedCommand{
+		{"method", "[NAME]", "answer by another method: " + list(decode.Methods), (*conversation).setMethod},
+		{"beta", "[B]", "follow the value function more or less: 0 is the base policy", (*conversation).setBeta},
+		{"temp", "[T]", "the temperature", (*conversation).setTemp},
+		{"value", "[on|off]", "show the value of the last answer token by token, or that of every answer to come", (*conversation).setValue},
+		{"system", "[TEXT]", "another system prompt, or none", (*conversation).setSystem},
+		{"retry", "", "answer the last message anew", (*conversation).retry},
+		{"undo", "", "forget the last message and its answer", (*conversation).undo},
+		{"clear", "", "forget the conversation", (*conversation).clear},
+		{"save", "FILE", "write the conversation to a file, as JSON", (*conversation).save},
+		{"help", "", "this list", func(t *conversation, _ string) error {
+			_, err := fmt.Fprint(t.c.App.Writer, chatHelp()+"A message that begins with / needs a second one: //\n")
+			return err
+		}},
+		{"exit", "", "end, as Ctrl-D does", func(*conversation, string) error { return errExit }},
+	}
+}
+
+// chatHelp lists the commands, a line each.
+func chatHelp() string {
+	var b strings.Builder
+	for _, c := range typedCommands() {
+		fmt.Fprintf(&b, "  %-18s %s\n", strings.TrimSpace("/"+c.name+" "+c.argument), c.help)
+	}
+	return b.String()
+}
+
+// command carries out what follows the slash.
+func (t *conversation) command(text string) error {
+	name, argument, _ := strings.Cut(text, " ")
+	argument = strings.TrimSpace(argument)
+	commands := typedCommands()
+	i := slices.IndexFunc(commands, func(c typedCommand) bool { return c.name == name })
+	switch {
+	case i < 0:
+		return fmt.Errorf("there is no /%s (see /help; a message that begins with / needs a second one)", name)
+	case argument != "" && commands[i].argument == "":
+		return fmt.Errorf("/%s takes nothing more (see /help)", name)
+	}
+	return commands[i].run(t, argument)
+}
+
+// change sets up another way of answering, if it can be.
+func (t *conversation) change(s decode.Strategy, sampling decode.Sampling) error {
+	if err := checkGuidance(s, sampling, t.value); err != nil {
+		return err
+	}
+	t.prepared(t.c.Context)
+	t.strategy, t.request.Sampling = s, sampling
+	return t.open()
+}
+
+func (t *conversation) setMethod(name string) error {
+	s := t.strategy
+	if name != "" {
+		s.Method = decode.Method(name)
+		if !slices.Contains(decode.Methods, s.Method) {
+			return fmt.Errorf("there is no method %q (use one of %v)", name, decode.Methods)
+		}
+		if err := checkSequences(s); err != nil {
+			return err
+		}
+		if err := t.change(s, t.request.Sampling); err != nil {
+			return err
+		}
+	}
+	t.note("method " + string(s.Method))
+	return nil
+}
+
+func (t *conversation) setBeta(text string) error {
+	s := t.strategy
+	if text != "" {
+		var err error
+		if s.Guide.Beta, err = strconv.ParseFloat(text, 64); err != nil {
+			return fmt.Errorf("beta %q is no number (give 0 or more)", text)
+		}
+		if err := checkBeta(s.Guide.Beta); err != nil {
+			return fmt.Errorf("beta %w", err)
+		}
+		if err := t.change(s, t.request.Sampling); err != nil {
+			return err
+		}
+	}
+	t.note(fmt.Sprintf("beta %g, which tokenwise, greedy, block-sampling and one-pass heed", s.Guide.Beta))
+	return nil
+}
+
+func (t *conversation) setTemp(text string) error {
+	sampling := t.request.Sampling
+	if text != "" {
+		var err error
+		sampling.Temp, err = strconv.ParseFloat(text, 64)
+		if err != nil || !(sampling.Temp >= 0) || math.IsInf(sampling.Temp, 1) {
+			return fmt.Errorf("temperature %q (give 0 or more)", text)
+		}
+		if err := t.change(t.strategy, sampling); err != nil {
+			return err
+		}
+	}
+	t.note(fmt.Sprintf("temperature %g", sampling.Temp))
+	return nil
+}
+
+func (t *conversation) setValue(text string) error {
+	switch {
+	case text == "":
+		return t.showValues()
+	case text != "on" && text != "off":
+		return fmt.Errorf("/value %s (give on, off or nothing)", text)
+	case text == "on" && t.value.Source == nil:
+		return errNoValue
+	}
+	t.values = text == "on"
+	return nil
+}
+
+func (t *conversation) setSystem(text string) error {
+	t.system = text
+	return nil
+}
+
+var errNothingSaid = errors.New("nothing has been said yet (write a message)")
+
+func (t *conversation) retry(string) error {
+	n := len(t.turns)
+	if n == 0 {
+		return errNothingSaid
+	}
+	last := t.turns[n-1]
+	t.turns = t.turns[:n-1]
+	return t.say(last.message)
+}
+
+func (t *conversation) undo(string) error {
+	n := len(t.turns)
+	if n == 0 {
+		return errNothingSaid
+	}
+	t.turns = t.turns[:n-1]
+	return nil
+}
+
+func (t *conversation) clear(string) error {
+	t.turns = nil
+	return nil
+}
+
+func (t *conversation) save(path string) error {
+	if path == "" {
+		return errors.New("/save without a file (name one)")
+	}
+	data, err := json.MarshalIndent(t.messages(), "", " ")
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.WriteBytes(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("%w (name a file that can be written)", err)
+	}
+	t.note("written to " + path)
+	return nil
+}
+
+// messages are the conversation so far.
+func (t *conversation) messages() []llama.Message {
+	messages := []llama.Message{}
+	if t.system != "" {
+		messages = append(messages, llama.Message{Role: "system", Content: t.system})
+	}
+	for _, turn := range t.turns {
+		messages = append(messages, llama.Message{Role: "user", Content: turn.message}, llama.Message{Role: "assistant", Content: turn.answer})
+	}
+	return messages
+}
