@@ -22,6 +22,7 @@ const (
 	sequences    = 8
 	promptTokens = 256
 	newTokens    = 32
+	candidates   = 20 // of the one-pass head
 )
 
 // lane is a way to decode the same request; lanes take their steps in turns.
@@ -43,7 +44,11 @@ func headCost(ctx context.Context, b *bench) error {
 	}
 	return withModel(path, func(m *llama.Model) error {
 		layers := loop.Defaults(m.Info().Layers).Layers
-		head, err := untrained(ctx, m, layers)
+		head, err := untrained(ctx, m, layers, false)
+		if err != nil {
+			return err
+		}
+		ahead, err := untrained(ctx, m, layers, true)
 		if err != nil {
 			return err
 		}
@@ -52,32 +57,44 @@ func headCost(ctx context.Context, b *bench) error {
 			l.threads = b.threads
 			lanes = append(lanes, &l)
 		}
-		own := &headAlone{head: head, width: len(layers) * m.Info().Width}
+		width := len(layers) * m.Info().Width
+		own := []*headAlone{{head: head, width: width}, {head: ahead, width: width}}
 		for round := range max(b.pairs/3, 1) {
 			if err := lockstep(ctx, m, lanes, uint64(round), own); err != nil {
 				return err
 			}
 		}
-		fmt.Printf("%-16s %-46s %9s %9s  %-22s %s\n", "model", "head", "a step", "head", "head, of a step [95 %]", "speed with it [95 %]")
+		fmt.Printf("%-16s %-50s %9s %9s  %-22s %s\n", "model", "head", "a step", "head", "head, of a step [95 %]", "speed with it [95 %]")
 		step := lanes[1].times
-		fmt.Printf("%-16s %-46s %6.1f ms %6.3f ms  %-22s %s\n", m.Info().Desc,
-			fmt.Sprintf("%s, %d atoms, %d parameters, layers %v", head.Kind(), head.Shape().Atoms, head.Parameters(), layers),
-			1e3*median(step), 1e3*median(own.times), share(own.times, step), share(step, lanes[2].times))
-		fmt.Printf("%d sequences, a prompt of %d tokens, every state valued. Head: Push and Values for all of them right after a step. Speed with it: of sampling without, both with the layers tapped, whose own speed is %s of sampling alone.\n",
-			sequences, promptTokens, share(lanes[0].times, step))
+		for i, name := range []string{"", ", one-pass"} {
+			with, h := "-", own[i].head
+			if i == 0 {
+				with = share(step, lanes[2].times)
+			}
+			fmt.Printf("%-16s %-50s %6.1f ms %6.3f ms  %-22s %s\n", m.Info().Desc,
+				fmt.Sprintf("%s%s, %d atoms, %d parameters", h.Kind(), name, h.Shape().Atoms, h.Parameters()),
+				1e3*median(step), 1e3*median(own[i].times), share(own[i].times, step), with)
+		}
+		fmt.Printf("%d sequences, a prompt of %d tokens, layers %v. Head: Push and Values of all sequences after a step; one-pass: the values of %d candidates each, and Push.\n", sequences, promptTokens, layers, candidates)
+		fmt.Printf("Speed with it: of decoding with every state valued, as a share of that without values, both with the layers tapped, whose own speed is %s of sampling alone.\n", share(lanes[0].times, step))
 		return nil
 	})
 }
 
-// untrained is a head of the default shape, as good as random.
-func untrained(ctx context.Context, m *llama.Model, layers []int) (*valuehead.Head, error) {
+// untrained is a head of the default shape, as good as random; with ahead one that values
+// tokens before they are fed.
+func untrained(ctx context.Context, m *llama.Model, layers []int, ahead bool) (*valuehead.Head, error) {
 	s, err := rollout.Schema(m, layers)
 	if err != nil {
 		return nil, err
 	}
 	o := loop.Defaults(m.Info().Layers).Head
 	kind := valuehead.Kind(o.Kind)
-	f, err := valuehead.NewFeatures(s, valuehead.FeaturesOf(kind))
+	features, shape := valuehead.FeaturesOf(kind), valuehead.Shape{Hidden: o.Hidden, Atoms: o.Atoms}
+	if ahead {
+		features, shape.Embedding = valuehead.CandidateFeatures(s), 32
+	}
+	f, err := valuehead.NewFeatures(s, features)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +107,7 @@ func untrained(ctx context.Context, m *llama.Model, layers []int) (*valuehead.He
 			return nil, err
 		}
 	}
-	h, _, err := valuehead.Train(ctx, data, valuehead.TrainOptions{Kind: kind, Shape: valuehead.Shape{Hidden: o.Hidden, Atoms: o.Atoms}, Epochs: 1})
+	h, _, err := valuehead.Train(ctx, data, valuehead.TrainOptions{Kind: kind, Shape: shape, Epochs: 1})
 	return h, err
 }
 
@@ -101,6 +118,7 @@ type headAlone struct {
 	memories []*valuehead.Memory
 	hidden   [][]float32
 	scalars  [][]float32
+	known    [][]float32 // scalars of the candidates
 	times    []float64
 }
 
@@ -110,23 +128,32 @@ func (a *headAlone) begin(prompt []int32) error {
 	if err != nil {
 		return err
 	}
-	a.memories, a.hidden, a.scalars = nil, nil, nil
+	a.memories, a.hidden, a.scalars, a.known = nil, nil, nil, nil
 	for range sequences {
 		a.memories = append(a.memories, m.Clone())
 		a.hidden, a.scalars = append(a.hidden, random(a.width)), append(a.scalars, random(len(decode.Scalars)))
+		a.known = append(a.known, random(candidates*len(decode.Scalars)))
 	}
 	return nil
 }
 
-// step takes token n of every response, and values them.
+// step takes token n of every response, and values it or, before, its candidates.
 func (a *headAlone) step(prompt []int32, n int) error {
 	tokens, values := make([]int32, sequences), make([]float32, sequences)
+	others, out := make([][]int32, sequences), make([][]float32, sequences)
 	for i := range tokens { // tokens of the prompt, whose matches grow
-		tokens[i] = prompt[(i*17+n)%len(prompt)]
+		at := (i*17 + n) % (len(prompt) - candidates)
+		tokens[i], others[i], out[i] = prompt[at], prompt[at:at+candidates], make([]float32, candidates)
 	}
 	begin := time.Now()
-	err := a.head.Push(a.memories, tokens, a.hidden, a.scalars)
+	var err error
+	if a.head.CanScoreCandidates() {
+		err = a.head.CandidatesOf(a.memories, others, a.known, valuehead.Reading{}, out)
+	}
 	if err == nil {
+		err = a.head.Push(a.memories, tokens, a.hidden, a.scalars)
+	}
+	if err == nil && !a.head.CanScoreCandidates() {
 		err = a.head.Values(a.memories, valuehead.Reading{}, values)
 	}
 	if n > 0 { // as of the lanes
@@ -135,15 +162,17 @@ func (a *headAlone) step(prompt []int32, n int) error {
 	return err
 }
 
-// lockstep decodes a prompt in all lanes, one step of each in turn, and has the head work
-// on its own after each round.
-func lockstep(ctx context.Context, m *llama.Model, lanes []*lane, key uint64, own *headAlone) error {
+// lockstep decodes a prompt in all lanes, one step of each in turn, and has the
+// heads work on their own after each round.
+func lockstep(ctx context.Context, m *llama.Model, lanes []*lane, key uint64, own []*headAlone) error {
 	prompt := make([]int32, promptTokens)
 	for i := range prompt {
 		prompt[i] = int32(300 + i*37%500)
 	}
-	if err := own.begin(prompt); err != nil {
-		return err
+	for _, a := range own {
+		if err := a.begin(prompt); err != nil {
+			return err
+		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -168,8 +197,10 @@ func lockstep(ctx context.Context, m *llama.Model, lanes []*lane, key uint64, ow
 				l.times = append(l.times, time.Since(begin).Seconds())
 			}
 		}
-		if err := own.step(prompt, step); err != nil {
-			return err
+		for _, a := range own {
+			if err := a.step(prompt, step); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
