@@ -75,7 +75,7 @@ func (p product) check(r *rand.Rand) error {
 func products() (out []product) {
 	// Around the register tile, and past each cache block (96, 256, 512).
 	sizes := [][3]int{{1, 1, 1}, {1, 1, 7}, {5, 3, 2}, {6, 16, 8}, {7, 17, 9}, {13, 33, 31}, {12, 32, 256},
-		{97, 15, 257}, {5, 513, 3}, {101, 530, 300}, {64, 128, 640}, {3, 4, 0}}
+		{97, 15, 257}, {5, 513, 3}, {101, 530, 300}, {64, 128, 640}, {8, 96, 1000}, {3, 4, 0}}
 	for _, s := range sizes {
 		for t := range 4 {
 			for i, scale := range [][2]float32{{1, 0}, {-.5, 1}, {2, .25}} {

@@ -2,7 +2,8 @@
 // High-Performance Matrix Multiplication" (2008): blocks of A and B are copied into
 // panels that the caches hold, and a register tile of MR x NR is summed over them.
 // The copies undo any transposition, so one kernel serves all four cases; an A that
-// lies as the kernel walks it is not copied.
+// lies as the kernel walks it is not copied. Few rows by a transposed B, what heads ask for
+// while decoding, are dot products of what lies there already.
 #include "gemm.h"
 
 #include "vec.h"
@@ -15,11 +16,16 @@ enum {
 	MC = 96,        // MC x KC of A: 96 KB, second-level cache
 	KC = 256,       // KC x NR of B: 16 KB, first-level cache
 	NC = 512,
+
+	FEW = 16, // rows for which packing B costs more than it saves
+	DR = 4,   // 4 x 3 accumulators + 3 of B + 1 of A
+	DC = 3,
 };
 _Static_assert(MC % MR == 0 && NC % NR == 0, "blocks hold whole tiles");
 _Static_assert(MC * KC + KC * NC == IVO_GEMM_SCRATCH, "scratch holds both blocks");
 
 static inline long min(long a, long b) { return a < b ? a : b; }
+
 // transpose4 writes the 4 x 4 block at src, whose rows lie rs apart, column by column,
 // the columns ds apart.
 static inline void transpose4(float *restrict dst, long ds, const float *restrict src, long rs) {
@@ -102,12 +108,57 @@ static void tile(long k, const float *restrict a, long is, long ps, const float 
 		for (long j = 0; j < nr; j++) c[j] = beta == 0 ? out[i][j] : out[i][j] + beta * c[j];
 }
 
+static inline float sum(vec v) {
+	float s[LANES];
+	*(vec *)s = v;
+	for (int half = LANES / 2; half > 0; half /= 2)
+		for (int i = 0; i < half; i++) s[i] += s[i + half];
+	return s[0];
+}
+
+// dots adds alpha times the products of mr rows of A and nr rows of B to beta * C.
+static void dots(long k, const float *a, long lda, long mr, const float *b, long ldb, long nr,
+                 float alpha, float beta, float *restrict c, long ldc) {
+	const float *ra[DR], *rb[DC]; // rows past the corner repeat its last one
+	for (int i = 0; i < DR; i++) ra[i] = a + min(i, mr - 1) * lda;
+	for (int j = 0; j < DC; j++) rb[j] = b + min(j, nr - 1) * ldb;
+	vec acc[DR][DC] = {{{0}}};
+	long p = 0;
+	for (; p + LANES <= k; p += LANES) {
+		vec b0 = *(const vec *)(rb[0] + p), b1 = *(const vec *)(rb[1] + p), b2 = *(const vec *)(rb[2] + p);
+#pragma GCC unroll 4
+		for (int i = 0; i < DR; i++) {
+			vec x = *(const vec *)(ra[i] + p);
+			acc[i][0] += x * b0;
+			acc[i][1] += x * b1;
+			acc[i][2] += x * b2;
+		}
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < DR; i++)
+#pragma GCC unroll 3
+		for (int j = 0; j < DC; j++) {
+			if (i >= mr || j >= nr) continue;
+			float s = sum(acc[i][j]);
+			for (long q = p; q < k; q++) s += ra[i][q] * rb[j][q];
+			float *out = &c[i * ldc + j];
+			*out = beta == 0 ? alpha * s : alpha * s + beta * *out; // C may hold anything
+		}
+}
+
 void ivo_sgemm(int ta, int tb, long m, long n, long k,
                float alpha, const float *a, long lda, const float *b, long ldb,
                float beta, float *c, long ldc, float *scratch) {
 	if (k == 0) {
 		for (long i = 0; i < m; i++)
 			for (long j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
+		return;
+	}
+	if (tb && !ta && m <= FEW) { // rows of both lie as dot products want them
+		for (long j = 0; j < n; j += DC)
+			for (long i = 0; i < m; i += DR)
+				dots(k, a + i * lda, lda, min(DR, m - i), b + j * ldb, ldb, min(DC, n - j), alpha, beta,
+				     c + i * ldc + j, ldc);
 		return;
 	}
 	float *pa = scratch, *pb = scratch + MC * KC;
