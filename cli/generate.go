@@ -29,8 +29,8 @@ func generateCommand() *cli.Command {
 			"  ivo generate -m model.gguf --prompts test.jsonl --out answers.jsonl -n 128 --method tokenwise --value-head head.gguf\n\n" +
 			streaming + "\n\n" +
 			"--prompts takes JSON lines such as {\"id\": \"1\", \"prompt\": \"...\"} and gives the records of\n" +
-			"--json in the same order. A run with --out that was stopped goes on when the same\n" +
-			"command runs again.",
+			"--json in the same order; with --method sample, --samples is how many for each prompt.\n" +
+			"A run with --out that was stopped goes on when the same command runs again.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: prompt},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: prompt, TakesFile: true},

@@ -28,7 +28,7 @@ func methodFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		&cli.StringFlag{Name: "method", Usage: "decode by `METHOD`: " + list(decode.Methods), Value: string(d.Method), Category: methodCategory},
-		number("samples", "responses that best-of-n chooses from, blocks that block-best-of-k chooses from", d.N),
+		number("samples", "responses that best-of-n chooses from, or blocks that block-best-of-k does", d.N),
 		number("beams", "beams of block-beam; each samples as many blocks", d.Beam.Beams),
 		number("block", "tokens a block of block-beam, block-best-of-k and block-sampling", d.Beam.Block),
 		number("candidates", "likeliest `K` tokens that tokenwise, greedy, block-sampling and one-pass look at", d.Guide.TopK),

@@ -1,6 +1,10 @@
 package cli
 
 import (
+	"slices"
+	"strings"
+	"unicode/utf8"
+
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -26,4 +30,24 @@ func valuedTokens(m *llama.Model, r *decode.Response) ([]report.Token, error) {
 		out = append(out, token)
 	}
 	return out, nil
+}
+
+// characters are the texts of tokens, of which each character is in one: that of the
+// token which completes it.
+func characters(pieces [][]byte) []string {
+	var out []string
+	var open []byte // begins a character
+	for i, piece := range pieces {
+		open = append(open, piece...)
+		whole := len(open)
+		for at := max(0, whole-utf8.UTFMax+1); at < len(open) && i < len(pieces)-1; at++ {
+			if utf8.RuneStart(open[at]) && !utf8.FullRune(open[at:]) {
+				whole = at
+				break
+			}
+		}
+		out = append(out, strings.ToValidUTF8(string(open[:whole]), "\uFFFD"))
+		open = slices.Clone(open[whole:])
+	}
+	return out
 }

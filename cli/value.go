@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -236,24 +235,11 @@ func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error
 	if err != nil {
 		return nil, err
 	}
-	var pieces [][]byte
-	for _, token := range r.Tokens {
-		piece, err := m.Piece(token, true)
-		if err != nil {
-			return nil, err
-		}
-		pieces = append(pieces, piece)
+	if t.Tokens, err = valuedTokens(m, &r); err != nil {
+		return nil, err
 	}
-	for i, text := range characters(pieces) {
-		token := report.Token{ID: r.Tokens[i], Text: text, Value: r.Values[i], LogProb: r.LogProbs[i]}
-		if i > 0 {
-			change := r.Values[i] - r.Values[i-1]
-			token.Change = &change
-		}
-		if quantiles != nil {
-			token.Quantiles = &quantiles[i]
-		}
-		t.Tokens = append(t.Tokens, token)
+	for i := range quantiles {
+		t.Tokens[i].Quantiles = &quantiles[i]
 	}
 	return t, nil
 }
@@ -298,24 +284,4 @@ func inWords(r valuehead.Reading) string {
 		return fmt.Sprintf("%g %% quantile of the return", 100*r.Quantile)
 	}
 	return "mean return"
-}
-
-// characters are the texts of tokens, of which each character is in one: that of the
-// token which completes it.
-func characters(pieces [][]byte) []string {
-	var out []string
-	var open []byte // begins a character
-	for i, piece := range pieces {
-		open = append(open, piece...)
-		whole := len(open)
-		for at := max(0, whole-utf8.UTFMax+1); at < len(open) && i < len(pieces)-1; at++ {
-			if utf8.RuneStart(open[at]) && !utf8.FullRune(open[at:]) {
-				whole = at
-				break
-			}
-		}
-		out = append(out, strings.ToValidUTF8(string(open[:whole]), "\uFFFD"))
-		open = slices.Clone(open[whole:])
-	}
-	return out
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
@@ -105,6 +106,43 @@ func TestContinue(t *testing.T) {
 	}
 	if err := e.Continue(t.Context(), prefill(e.Params().Sequences)); err == nil {
 		t.Error("a job took the sequence that keeps the prompt")
+	}
+}
+
+// A run that is cancelled anywhere leaves what the next one can go on with.
+func TestContinueAfterCancel(t *testing.T) {
+	p := exact
+	p.Batch, p.Sequences = 16, 2
+	e, alone := open(t, p), open(t, p)
+	text := ""
+	for range 12 {
+		text += "i found a red lamp. "
+	}
+	prompt := tokenize(t, e, text)
+	prefill := func(logits *[]float32, n int) engine.Job {
+		return engine.Job{Sequences: 1, Cells: n, Run: func(s *engine.Session) error {
+			q, err := s.Prefill(prompt[:n], 1)
+			if err == nil {
+				*logits = slices.Clone(q.Row().Logits)
+			}
+			return err
+		}}
+	}
+	for i := range 40 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond) // some before it begins, some in it, some behind it
+		var got, want []float32
+		e.Continue(ctx, prefill(&got, len(prompt)-i))
+		cancel()
+		n := len(prompt) - i/2
+		if err := e.Continue(t.Context(), prefill(&got, n)); err != nil {
+			t.Fatal(err)
+		}
+		if err := alone.Run(t.Context(), []engine.Job{prefill(&want, n)}); err != nil {
+			t.Fatal(err)
+		}
+		if d := furthest(got, want); len(got) != len(want) || d > 1e-3 {
+			t.Errorf("cancelled after %d00 us: logits off by %g", i, d)
+		}
 	}
 }
 
