@@ -66,6 +66,9 @@ type conversation struct {
 	unprepare context.CancelFunc
 }
 
+// chatSequences are those that an answer may take: one more keeps the conversation so far.
+const chatSequences = llama.MaxSequences - 1
+
 // turn is a message and its answer.
 type turn struct {
 	message, answer string
@@ -113,6 +116,9 @@ func readChat(c *cli.Context) (*conversation, error) {
 	var err error
 	if t.strategy, err = readStrategy(c); err != nil {
 		return nil, err
+	}
+	if err := checkSequences(t.strategy, chatSequences); err != nil {
+		return nil, usagef(c, "%v", err)
 	}
 	if t.request.Sampling, err = sampling(c); err != nil {
 		return nil, err
@@ -174,7 +180,7 @@ func (t *conversation) fit() error {
 // open makes an engine for the strategy, unless the one that is there will do.
 func (t *conversation) open() error {
 	need := t.params
-	need.Sequences = t.strategy.Sequences() + 1 // one keeps the conversation so far
+	need.Sequences = t.strategy.Sequences() + 1
 	need.Ctx = t.strategy.Cells(t.size-t.request.MaxTokens, t.request.MaxTokens)
 	if t.engine != nil {
 		if p := t.engine.Params(); p.Sequences >= need.Sequences && p.Ctx >= need.Ctx && p.Batch >= need.Sequences {

@@ -84,7 +84,7 @@ func (t *conversation) setMethod(name string) error {
 		if !slices.Contains(decode.Methods, s.Method) {
 			return fmt.Errorf("there is no method %q (use one of %v)", name, decode.Methods)
 		}
-		if err := checkSequences(s); err != nil {
+		if err := checkSequences(s, chatSequences); err != nil {
 			return err
 		}
 		if err := t.change(s, t.request.Sampling); err != nil {
@@ -144,6 +144,9 @@ func (t *conversation) setValue(text string) error {
 
 func (t *conversation) setSystem(text string) error {
 	t.system = text
+	if text == "" {
+		t.note("no system prompt")
+	}
 	return nil
 }
 
@@ -165,11 +168,13 @@ func (t *conversation) undo(string) error {
 		return errNothingSaid
 	}
 	t.turns = t.turns[:n-1]
+	t.note(fmt.Sprintf("%d messages are left", n-1))
 	return nil
 }
 
 func (t *conversation) clear(string) error {
 	t.turns = nil
+	t.note("no messages are left")
 	return nil
 }
 

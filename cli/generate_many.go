@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -35,8 +36,8 @@ type many struct {
 // manyOptions are what the answers depend on.
 type manyOptions struct {
 	Model       string          `json:"model"`   // its fingerprint
-	Prompts     string          `json:"prompts"` // hash of the file
-	Value       string          `json:"value"`   // fingerprint of the value function
+	Prompts     string          `json:"prompts"` // their hash
+	Value       string          `json:"value"`   // hash of the value function
 	ValueBeta   float64         `json:"value_beta"`
 	Pessimistic float64         `json:"pessimistic"`
 	Quantile    float64         `json:"quantile"`
@@ -193,13 +194,17 @@ func (r *many) options(c *cli.Context) (*manyOptions, error) {
 	if o.Model, err = r.model.Fingerprint(); err != nil {
 		return nil, err
 	}
-	if o.Prompts, err = hash(c.String("prompts")); err != nil {
+	prompts, err := json.Marshal(r.prompts)
+	if err != nil {
 		return nil, err
 	}
+	o.Prompts = hash(prompts)
 	if path := c.String("value-head"); path != "" {
-		if o.Value, err = hash(path); err != nil {
-			return nil, err
+		head, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fmt.Errorf("%w (check the path)", err)
 		}
+		o.Value = hash(head)
 	}
 	if path := c.String("value-model"); path != "" {
 		f, err := gguf.ReadModel(path)
@@ -215,13 +220,7 @@ func (r *many) options(c *cli.Context) (*manyOptions, error) {
 	return o, nil
 }
 
-func hash(path string) (string, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%w (check the path)", err)
-	}
-	return fmt.Sprintf("%016x", xxhash.Sum64(data)), nil
-}
+func hash(data []byte) string { return fmt.Sprintf("%016x", xxhash.Sum64(data)) }
 
 // key names the answer of line i.
 func (r *many) key(i int) lineKey {

@@ -69,7 +69,7 @@ func readStrategy(c *cli.Context) (decode.Strategy, error) {
 	if err := checkBeta(s.Guide.Beta); err != nil {
 		return s, usagef(c, "--beta %v", err)
 	}
-	if err := checkSequences(s); err != nil {
+	if err := checkSequences(s, llama.MaxSequences); err != nil {
 		return s, usagef(c, "%v", err)
 	}
 	return s, nil
@@ -82,9 +82,9 @@ func checkBeta(beta float64) error {
 	return nil
 }
 
-func checkSequences(s decode.Strategy) error {
-	if n := s.Sequences(); n > llama.MaxSequences {
-		return fmt.Errorf("%s would need %d sequences at once, llama.cpp holds %d (lower --samples, --beams or --candidates; beams count squared)", s.Method, n, llama.MaxSequences)
+func checkSequences(s decode.Strategy, room int) error {
+	if n := s.Sequences(); n > room {
+		return fmt.Errorf("%s would need %d sequences at once, there is room for %d (lower --samples, --beams or --candidates; beams count squared)", s.Method, n, room)
 	}
 	return nil
 }
