@@ -105,27 +105,27 @@ func (t *conversation) say(message string) error {
 	return nil
 }
 
-// shorten is the prompt for a message, the oldest turns being dropped until the answer has
-// room.
+// shorten is the prompt for a message. Where it leaves the answer no room, the oldest turns are
+// dropped, and a few more at once: all that follows them has to be decoded anew.
 func (t *conversation) shorten(message string) ([]int32, error) {
-	dropped := 0
-	for {
+	all, room := t.turns, t.size-t.request.MaxTokens
+	for fits := room; ; fits = room * 3 / 4 {
 		prompt, err := t.prompt(message)
 		if err != nil {
 			return nil, err
 		}
-		room := t.size - t.request.MaxTokens
+		dropped := len(all) - len(t.turns)
 		switch {
-		case len(prompt) <= room && dropped > 0:
-			t.note(fmt.Sprintf("the context is full: the oldest of the conversation is forgotten, %d of %d messages", dropped, dropped+len(t.turns)))
-			return prompt, nil
-		case len(prompt) <= room:
+		case len(prompt) <= fits || len(prompt) <= room && len(t.turns) == 0:
+			if dropped > 0 {
+				t.note(fmt.Sprintf("the context is full: the oldest of the conversation is forgotten, %d of %d messages", dropped, len(all)))
+			}
 			return prompt, nil
 		case len(t.turns) == 0:
+			t.turns = all
 			return nil, fmt.Errorf("the message takes %d tokens with the system prompt, and answers of up to %d leave %d of the context (shorten it, lower -n, or raise -c)", len(prompt), t.request.MaxTokens, room)
 		}
 		t.turns = t.turns[1:]
-		dropped++
 	}
 }
 
