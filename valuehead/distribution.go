@@ -82,7 +82,8 @@ type Reading struct {
 	Quantile    float64 // q of the least return r with P(R <= r) >= q; 0 for none
 }
 
-func (r Reading) validate() error {
+// Check returns an error unless the reading is of one kind and in range.
+func (r Reading) Check() error {
 	chosen := 0
 	for _, v := range []float64{r.Beta, r.Pessimistic, r.Quantile} {
 		if v != 0 {
@@ -101,7 +102,7 @@ func (r Reading) validate() error {
 // CheckReading returns an error unless the head can give this value: one without atoms knows
 // the mean alone.
 func (h *Head) CheckReading(r Reading) error {
-	if err := r.validate(); err != nil {
+	if err := r.Check(); err != nil {
 		return err
 	}
 	if r != (Reading{}) && h.atoms == nil {
@@ -110,7 +111,8 @@ func (h *Head) CheckReading(r Reading) error {
 	return nil
 }
 
-func (d Distribution) read(r Reading) float32 {
+// Read is the number of the distribution that r says.
+func (d Distribution) Read(r Reading) float32 {
 	switch {
 	case r.Beta != 0:
 		return d.Soft(r.Beta)

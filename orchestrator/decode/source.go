@@ -17,7 +17,8 @@ func init() {
 }
 
 // Source is a value function as the strategies see it: it follows the candidates of a
-// request and values those that are asked about. [HeadSource] and [PrefixSource] make them.
+// request and values those that are asked about. [HeadSource], [PrefixSource] and
+// [ValueModel.Source] make them.
 type Source interface {
 	// check finds what is wrong before any work is done.
 	check(e *engine.Engine) error

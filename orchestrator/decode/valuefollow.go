@@ -1,0 +1,307 @@
+package decode
+
+import (
+	"math"
+	"slices"
+	"sync/atomic"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// modelValuer follows the candidates of a request with a value model: lazily, for a
+// candidate costs nothing until somebody asks for its value.
+type modelValuer struct {
+	*modelSource
+	d      *decoder
+	same   bool // the policy's tokens are the model's
+	text   *translation
+	prompt []int32
+	root   *followed // the prompt; without snapshots until it has been decoded
+	closed atomic.Bool
+}
+
+// followed is what a value model knows of a candidate, apart from what its context holds.
+type followed struct {
+	of     *modelValuer
+	dead   atomic.Bool
+	next   []*followed // the tokens after it that were asked about before they were fed
+	tokens []int32     // whose value is known, the prompt's included
+	value  float32     // NaN when not computed
+	// With a head:
+	seen []snapshot // the last is after all tokens
+	row  *llama.Row // after the last token; nil if it has to be computed again
+}
+
+// snapshot is a head's memory after n tokens. It does not change any more.
+type snapshot struct {
+	n      int
+	memory *valuehead.Memory
+}
+
+// snapshots are kept for as many tokens as another tokenizer may still change its mind on; if
+// there are more, the response is read again.
+const snapshots = 8
+
+func (f *followed) gone() bool { return f.dead.Load() || f.of.closed.Load() }
+
+func (v *modelValuer) readsStates() bool { return false }
+
+func (v *modelValuer) begin() (memory, error) { return &followed{of: v, value: nan}, nil }
+
+func (v *modelValuer) fork(m memory) memory {
+	f := m.(*followed)
+	return &followed{of: v, tokens: slices.Clip(f.tokens), value: f.value, seen: slices.Clip(f.seen), row: f.row}
+}
+
+func (v *modelValuer) drop(m memory) {
+	f := m.(*followed)
+	f.dead.Store(true)
+	for _, n := range f.next {
+		n.dead.Store(true)
+	}
+}
+
+func (v *modelValuer) push([]*candidate) error { return nil }
+
+func (v *modelValuer) close() { v.closed.Store(true) }
+
+func (v *modelValuer) value(cs []*candidate, out []float32) error {
+	return v.use(v.d.s.Context(), func() error {
+		asked, tokens := make([]*followed, len(cs)), make([][]int32, len(cs))
+		for i, c := range cs {
+			var err error
+			if asked[i], tokens[i], err = v.follow(c); err != nil {
+				return err
+			}
+		}
+		return v.values(asked, tokens, out)
+	})
+}
+
+// score feeds the tokens to the value model, each after a copy of what it has read, but for
+// a head that values tokens before they are fed.
+func (v *modelValuer) score(c *candidate, next []int32, out []float32) error {
+	return v.use(v.d.s.Context(), func() error {
+		f, tokens, err := v.follow(c)
+		if err != nil {
+			return err
+		}
+		if v.head != nil && v.same && v.head.CanScoreCandidates() {
+			if err := v.values([]*followed{f}, [][]int32{tokens}, make([]float32, 1)); err != nil {
+				return err
+			}
+			var flat []float32
+			for _, token := range next {
+				_, scalars := observe(f.row, token)
+				flat = append(flat, scalars[:]...)
+			}
+			return v.head.Candidates(f.seen[len(f.seen)-1].memory, next, flat, v.reading, out)
+		}
+		all := make([][]int32, len(next))
+		for i, token := range next {
+			if all[i], err = v.tokens(c, token); err != nil {
+				return err
+			}
+			f.next = append(f.next, v.fork(f).(*followed))
+		}
+		return v.values(f.next, all, out)
+	})
+}
+
+// follow returns what is known of a candidate, and its tokens. Of the tokens that it was asked
+// about before they were fed, the one that was taken lives on.
+func (v *modelValuer) follow(c *candidate) (*followed, []int32, error) {
+	f := c.memory.(*followed)
+	tokens, err := v.tokens(c)
+	next := f.next
+	f.next = nil
+	for _, n := range next {
+		if slices.Equal(n.tokens, tokens) {
+			f.dead.Store(true)
+			f, c.memory = n, n
+		} else {
+			n.dead.Store(true)
+		}
+	}
+	return f, tokens, err
+}
+
+// values decodes what the model has not read of the tokens yet.
+func (v *modelValuer) values(fs []*followed, tokens [][]int32, out []float32) error {
+	if err := v.seqs.sweep(); err != nil {
+		return err
+	}
+	if v.head != nil && v.root.seen == nil {
+		if err := v.readPrompt(); err != nil {
+			return err
+		}
+	}
+	var wants []*want
+	var asked []*followed
+	for i, f := range fs {
+		if !slices.Equal(tokens[i], f.tokens) || math.IsNaN(float64(f.value)) {
+			wants, asked = append(wants, v.want(f, tokens[i])), append(asked, f)
+		}
+	}
+	if err := v.share(wants); err != nil {
+		return err
+	}
+	if err := v.seqs.bring(wants); err != nil {
+		return err
+	}
+	if v.head != nil && len(asked) > 0 {
+		memories := make([]*valuehead.Memory, len(asked))
+		for i, f := range asked {
+			memories[i] = f.seen[len(f.seen)-1].memory
+		}
+		values := make([]float32, len(asked))
+		if err := v.head.Values(memories, v.reading, values); err != nil {
+			return err
+		}
+		for i, f := range asked {
+			f.value = values[i]
+		}
+	}
+	for i, f := range fs {
+		out[i] = f.value
+	}
+	return nil
+}
+
+// tokens are the prompt and the candidate's response, with more tokens of the policy after it, in
+// the model's own tokens.
+func (v *modelValuer) tokens(c *candidate, more ...int32) ([]int32, error) {
+	if v.same {
+		return slices.Concat(v.prompt, c.tokens(), more), nil
+	}
+	last := int32(-1)
+	if c.last != nil {
+		last = c.last.token
+	}
+	text := c.text
+	for _, last = range more {
+		piece, err := v.d.s.Model().Piece(last, false)
+		if err != nil {
+			return nil, err
+		}
+		if !v.d.s.Model().IsEOG(last) {
+			text = slices.Concat(text, piece)
+		}
+	}
+	response, err := v.text.response(text, last)
+	return slices.Concat(v.prompt, response), err
+}
+
+// readPrompt decodes the prompt and begins the head's memory.
+func (v *modelValuer) readPrompt() error {
+	n := len(v.prompt)
+	w := &want{owner: v.root, tokens: v.prompt, from: n - 1, out: n - 1, rows: func(rows []llama.Row) error {
+		v.root.row = copyRow(rows[len(rows)-1])
+		return nil
+	}}
+	var hidden []float32
+	if v.head.NeedsPrompt() {
+		w.from, w.states = 0, &hidden
+	}
+	if err := v.seqs.bring([]*want{w}); err != nil {
+		return err
+	}
+	var p *states.Prompt
+	if v.head.NeedsPrompt() {
+		p = &states.Prompt{Tokens: v.prompt, Hidden: hidden}
+	}
+	m, err := v.head.Begin(p)
+	if err != nil {
+		return err
+	}
+	v.root.tokens, v.root.seen = v.prompt, []snapshot{{n, m}}
+	return nil
+}
+
+// want says what must be decoded for the value of a candidate, and what becomes of it.
+func (v *modelValuer) want(f *followed, tokens []int32) *want {
+	last := len(tokens) - 1
+	if v.head == nil {
+		return &want{owner: f, tokens: tokens, from: last, out: last, rows: func(rows []llama.Row) error {
+			f.tokens, f.value = tokens, v.read(rows[0])
+			return nil
+		}}
+	}
+	// From the latest snapshot of what is still so.
+	start, row, seen := v.root.seen[0], v.root.row, v.root.seen
+	for i := len(f.seen) - 1; i >= 0; i-- {
+		if s := f.seen[i]; s.n <= common(f.tokens, tokens) && s.n > start.n {
+			start, row, seen = s, nil, f.seen[:i+1]
+			if s.n == len(f.tokens) {
+				row = f.row
+			}
+			break
+		}
+	}
+	w := &want{owner: f, tokens: tokens, from: start.n}
+	if row == nil || start.n > last {
+		row = nil
+		w.from-- // for its row alone, which the next token's features are of
+	}
+	w.out = w.from
+	keep := snapshots
+	if v.same {
+		keep = 1
+	}
+	m := start.memory.Clone()
+	n := w.from
+	f.seen, f.tokens, f.row, f.value = slices.Clip(seen[max(0, len(seen)-keep):]), tokens, nil, nan
+	w.rows = func(rows []llama.Row) error {
+		for i := range rows {
+			if n >= start.n {
+				_, scalars := observe(row, tokens[n])
+				scalars[nextEntropy] = rows[i].Entropy
+				if err := m.Push(tokens[n], rows[i].States, scalars[:]); err != nil {
+					return err
+				}
+				if n+1 > len(tokens)-keep && n < last {
+					f.seen = append(f.seen, snapshot{n + 1, m.Clone()})
+				}
+			}
+			row = &rows[i]
+			n++
+		}
+		row = copyRow(*row) // the rows end with this decode
+		if n > last {
+			f.row = row
+			if start.n <= last {
+				f.seen = append(f.seen, snapshot{n, m})
+			}
+		}
+		return nil
+	}
+	return w
+}
+
+// share decodes what several candidates have in common and nobody has read, such as the
+// prompt, once for all.
+func (v *modelValuer) share(wants []*want) error {
+	if len(wants) < 2 {
+		return nil
+	}
+	n := len(wants[0].tokens)
+	for _, w := range wants {
+		n = min(n, common(wants[0].tokens, w.tokens), w.from)
+	}
+	prefix := wants[0].tokens[:n]
+	const worthwhile = 32 // tokens, for one more decode
+	if (n-v.seqs.known(prefix))*(len(wants)-1) < worthwhile {
+		return nil
+	}
+	return v.seqs.bring([]*want{{owner: v.root, tokens: prefix, from: n, out: n}})
+}
+
+// copyRow keeps of a row what observe looks at.
+func copyRow(r llama.Row) *llama.Row {
+	return &llama.Row{
+		Logits: slices.Clone(r.Logits), LSE: r.LSE, Entropy: r.Entropy, LSET: r.LSET,
+		Top: slices.Clone(r.Top), TopLogits: slices.Clone(r.TopLogits),
+	}
+}

@@ -1,0 +1,216 @@
+package decode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/train"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// ValueModel is a value function that is a model of its own beside the policy: so one value
+// function serves policies of other sizes and vocabularies. Either a head reads the model's
+// hidden states and what the model itself thinks of each token, or the model was fine-tuned as
+// a value function and its first logits are the distribution of the return (see
+// [train.TrainValue]).
+//
+// It has a context of its own. Requests ask it in turns, each for all of its candidates in one
+// batch; what it has read of a candidate it keeps while there is room. With several requests
+// at once the values depend on their order as far as rounding goes.
+type ValueModel struct {
+	model *llama.Model
+	head  *valuehead.Head // nil of a model that is a value function itself
+	atoms []float32       // of such a model
+
+	mu     sync.Mutex // held for a call, in which nobody waits for another request
+	c      *llama.Context
+	seqs   *sequences
+	closed bool
+
+	vocabulary sync.Mutex
+	policy     *llama.Model // the last one that was compared
+	same       bool         // its vocabulary is this model's
+}
+
+// OpenValueModel makes a value function of a model and a head that was trained on its states.
+// Without a head the model must be a value function itself. Of the params, Layers and
+// Top are not read. Close it before the model.
+func OpenValueModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*ValueModel, error) {
+	v := &ValueModel{model: m, head: head}
+	params := llama.ContextParams{
+		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
+		Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV, FullWindow: true,
+	}
+	if params.Ctx == 0 {
+		params.Ctx = 4096
+	}
+	if params.Sequences == 0 {
+		params.Sequences = 64
+	}
+	if params.Threads == 0 {
+		params.Threads = engine.Threads(m)
+	}
+	var err error
+	if head != nil {
+		err = v.checkHead()
+		params.Layers, params.Top = head.Features().Schema().Layers, 64 // as engines have it: ranks beyond are cut off
+	} else {
+		v.atoms, err = readAtoms(m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if m.Info().Recurrent {
+		return nil, fmt.Errorf("the value model is a recurrent %s model, which cannot go back to value another candidate (use a transformer)", m.Info().Architecture)
+	}
+	if v.c, err = m.NewContext(params); err != nil {
+		return nil, fmt.Errorf("the value model: %w", err)
+	}
+	v.seqs = newSequences(v.c)
+	return v, nil
+}
+
+func (v *ValueModel) checkHead() error {
+	schema := v.head.Features().Schema()
+	if !slices.Equal(schema.Scalars, Scalars) {
+		return fmt.Errorf("the head reads the token features %q, this ivo makes %q (train a head with this version)", schema.Scalars, Scalars)
+	}
+	if v.head.NeedsPrompt() && !slices.Equal(schema.PromptLayers, schema.Layers) {
+		return fmt.Errorf("the head reads layers %v of the prompt and %v of the response (train a head with this version)", schema.PromptLayers, schema.Layers)
+	}
+	fingerprint, err := v.model.Fingerprint()
+	if err != nil {
+		return err
+	}
+	if err := v.head.CheckBackbone(fingerprint); err != nil {
+		return fmt.Errorf("the value model is not the head's: %w", err)
+	}
+	return nil
+}
+
+// readAtoms reads what the logits of a value model stand for.
+func readAtoms(m *llama.Model) ([]float32, error) {
+	stored := m.Metadata().Value(train.AtomsKey)
+	atoms, ok := stored.([]float32)
+	switch {
+	case stored == nil:
+		return nil, fmt.Errorf("%s is no value model: it says nothing of returns in %s (give the head that reads its states with --value-head, or fine-tune a value model with ivo train)", m.Path(), train.AtomsKey)
+	case !ok || len(atoms) < 2:
+		return nil, fmt.Errorf("%s: %s is not a list of two or more numbers (make the value model anew with ivo train)", m.Path(), train.AtomsKey)
+	case len(atoms) > m.Info().Vocab:
+		return nil, fmt.Errorf("%s names %d returns, the model has %d logits (make the value model anew with ivo train)", m.Path(), len(atoms), m.Info().Vocab)
+	}
+	for i, a := range atoms {
+		if a-a != 0 || i > 0 && a <= atoms[i-1] {
+			return nil, fmt.Errorf("%s: the returns in %s are not finite and rising: %v follows %v (make the value model anew with ivo train)", m.Path(), train.AtomsKey, a, atoms[max(0, i-1)])
+		}
+	}
+	return atoms, nil
+}
+
+// Source is the value function with one reading of the distribution of the return.
+func (v *ValueModel) Source(reading valuehead.Reading) Source { return &modelSource{v, reading} }
+
+// Close frees the context. It fails while a value is computed.
+func (v *ValueModel) Close() error {
+	if !v.mu.TryLock() {
+		return fmt.Errorf("close the value model: %w (end the run first)", llama.ErrBusy)
+	}
+	defer v.mu.Unlock()
+	v.closed = true
+	return v.c.Close()
+}
+
+type modelSource struct {
+	*ValueModel
+	reading valuehead.Reading
+}
+
+func (s *modelSource) check(e *engine.Engine) error {
+	if s.head != nil {
+		if err := s.head.CheckReading(s.reading); err != nil {
+			return err
+		}
+	} else if err := s.reading.Check(); err != nil {
+		return err
+	}
+	if !s.sameVocabulary(e.Model()) {
+		for _, m := range []*llama.Model{e.Model(), s.model} {
+			if m.VocabType() == llama.VocabNone {
+				return fmt.Errorf("%s has no tokenizer, and the policy and the value model have different vocabularies (convert the model with its tokenizer)", m.Path())
+			}
+		}
+	}
+	return nil
+}
+
+func (s *modelSource) scores() bool { return true }
+
+func (s *modelSource) needsPrompt() bool { return false }
+
+func (s *modelSource) open(d *decoder) (valuer, error) {
+	v := &modelValuer{modelSource: s, d: d, same: s.sameVocabulary(d.s.Model())}
+	v.root = &followed{of: v, value: nan}
+	if v.same {
+		v.prompt = d.req.Prompt
+		if n, most := len(v.prompt)+d.req.MaxTokens, s.c.Params().Ctx; n > most {
+			return nil, fmt.Errorf("prompt and response may have %d tokens, the value model's context holds %d (raise -c, lower -n, or shorten the prompt)", n, most)
+		}
+		return v, nil
+	}
+	var err error
+	if v.text, err = newTranslation(d.s.Model(), s.model, d.req.Prompt); err != nil {
+		return nil, err
+	}
+	v.prompt = v.text.prompt
+	return v, nil
+}
+
+// read turns a row of a model that is a value function into a value.
+func (s *modelSource) read(row llama.Row) float32 {
+	p := slices.Clone(row.Logits[:len(s.atoms)])
+	top, sum := slices.Max(p), float32(0)
+	for i, l := range p {
+		p[i] = float32(math.Exp(float64(l - top)))
+		sum += p[i]
+	}
+	for i := range p {
+		p[i] /= sum
+	}
+	return valuehead.Distribution{Atoms: s.atoms, P: p}.Read(s.reading)
+}
+
+// use calls f with the context to itself; it ends early with ctx.
+func (v *ValueModel) use(ctx context.Context, f func() error) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return fmt.Errorf("the value model: %w", llama.ErrClosed)
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	aborted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		v.c.Abort(true)
+		close(aborted)
+	})
+	err := f()
+	if !stop() {
+		<-aborted
+		v.c.Abort(false)
+	}
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, llama.ErrAborted) && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return errors.Join(err, v.seqs.reset())
+}
