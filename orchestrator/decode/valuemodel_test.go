@@ -392,6 +392,7 @@ func TestValueModelCancelled(t *testing.T) {
 	source := valueModel(t, labModel, brevity(t, e, valuehead.Linear), exact(512, 8)).Source(valuehead.Reading{})
 	want := answers(t, e, guided[1], source, true)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	var jobs []engine.Job
 	for i := range 4 {
 		req := request(t, e, uint64(i))
