@@ -42,7 +42,7 @@ func generateCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
-		}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, methodFlags(), valueFlags(), valueModelFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }

@@ -130,11 +130,16 @@ func load(c *cli.Context) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	params, err := modelParams(c)
+	path, err := from.find(c)
 	if err != nil {
 		return nil, err
 	}
-	path, err := from.find(c)
+	return loadFile(c, path)
+}
+
+// loadFile loads the model at path as loadFlags say.
+func loadFile(c *cli.Context, path string) (*llama.Model, error) {
+	params, err := modelParams(c)
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -22,11 +25,21 @@ func valueFlags() []cli.Flag {
 	}
 }
 
+// valueModelFlags are those of commands whose value function may be a model of its own.
+func valueModelFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "value-model", Usage: "GGUF model `FILE` to take values from instead of the policy, of any size and vocabulary: with --value-head by that head on its states, without by itself, fine-tuned as a value function", Category: valueCategory, TakesFile: true},
+	}
+}
+
 // valueSource is the value function of valueFlags, which the caller closes.
 type valueSource struct {
 	Source decode.Source   // nil without any
 	Layers []int           // that the policy's engine has to tap
 	Head   *valuehead.Head // that reads the policy's own states; nil without one
+
+	model  *llama.Model // instead of the policy
+	values *decode.ValueModel
 }
 
 // openValue opens the value function that valueFlags ask for. It is there before the policy,
@@ -37,22 +50,50 @@ func openValue(c *cli.Context) (*valueSource, error) {
 		return nil, err
 	}
 	v := &valueSource{}
-	path := c.String("value-head")
-	if path == "" {
+	path, model := c.String("value-head"), c.String("value-model")
+	if path == "" && model == "" {
 		if reading != (valuehead.Reading{}) {
 			return nil, usagef(c, "--value-beta, --pessimistic and --quantile say what is read from a value function (give one with --value-head)")
 		}
 		return v, nil
 	}
-	if v.Head, err = valuehead.Load(path); err != nil {
-		return nil, err
+	var head *valuehead.Head
+	if path != "" {
+		if head, err = valuehead.Load(path); err != nil {
+			return nil, err
+		}
+		if err := head.CheckReading(reading); err != nil {
+			return nil, err
+		}
 	}
-	if err := v.Head.CheckReading(reading); err != nil {
-		return nil, err
+	if model != "" {
+		if err := v.openModel(c, model, head); err != nil {
+			return nil, errors.Join(err, v.Close())
+		}
+		v.Source = v.values.Source(reading)
+		return v, nil
 	}
-	v.Layers = v.Head.Features().Schema().Layers
-	v.Source = decode.HeadSource(v.Head, reading)
+	v.Head, v.Layers, v.Source = head, head.Features().Schema().Layers, decode.HeadSource(head, reading)
 	return v, nil
+}
+
+// openModel opens a value model. It gets room for two of the longest texts, which is all that
+// the candidates of a request take, for they share most of theirs.
+func (v *valueSource) openModel(c *cli.Context, path string, head *valuehead.Head) error {
+	params, err := contextParams(c)
+	if err != nil {
+		return err
+	}
+	if v.model, err = loadFile(c, path); err != nil {
+		return err
+	}
+	size, err := contextSize(c, v.model)
+	if err != nil {
+		return err
+	}
+	params.Ctx = 2 * size
+	v.values, err = decode.OpenValueModel(v.model, head, params)
+	return err
 }
 
 // valueReading reads what is asked of the distribution of the reward.
@@ -78,4 +119,13 @@ func valueReading(c *cli.Context) (valuehead.Reading, error) {
 }
 
 // Close frees the value function. A second Close does nothing.
-func (v *valueSource) Close() error { return nil }
+func (v *valueSource) Close() error {
+	var err error
+	if v.values != nil {
+		err = v.values.Close()
+	}
+	if v.model != nil {
+		err = errors.Join(err, v.model.Close())
+	}
+	return err
+}
