@@ -231,7 +231,7 @@ func (b *Sampler) logPAt(i int) float64 {
 
 // draw takes a token y ~ pi_base(. | s).
 func (b *Sampler) draw(rng *rand.Rand) int32 {
-	if len(b.ids) == 1 && b.closed {
+	if b.Temp <= 0 {
 		return b.ids[0]
 	}
 	return b.drawFrom(0, rng.Float64())
@@ -291,10 +291,9 @@ func (b *Sampler) likeliest(k int) (ids []int32, p []float64, rest float64) {
 }
 
 // drawRest takes a token from the base policy given that it is none of the k likeliest,
-// whose others have the probability rest > 0.
-func (b *Sampler) drawRest(k int, rest float64, rng *rand.Rand) int32 {
-	return b.drawFrom(k, rng.Float64()*rest)
-}
+// whose others have the probability rest > 0;
+// u is uniform in [0, 1).
+func (b *Sampler) drawRest(k int, rest, u float64) int32 { return b.drawFrom(k, u*rest) }
 
 // klFrom is KL(pi_base || pi_T) in nats, pi_T being the model itself at a temperature.
 func (b *Sampler) klFrom(temp float64) float64 {

@@ -105,7 +105,7 @@ func TestBasePolicy(t *testing.T) {
 							continue
 						}
 						for range 5 {
-							if other := b.drawRest(len(ids), rest, rng); slices.Contains(ids, other) || want[other] == 0 {
+							if other := b.drawRest(len(ids), rest, rng.Float64()); slices.Contains(ids, other) || want[other] == 0 {
 								t.Fatalf("%+v, %d candidates: drew %d of the rest", s, candidates, other)
 							}
 						}

@@ -195,8 +195,9 @@ func (t *tilt) begin(d *decoder, others *rand.Rand) {
 	t.ids, t.p, t.rest = d.base.likeliest(t.TopK)
 	t.values = slices.Grow(t.values[:0], len(t.ids))[:len(t.ids)]
 	t.other = -1
+	u := others.Float64() // whether it is needed or not: rounding must not shift the stream
 	if t.rest > 0 && t.Rest != RestNone && !t.Greedy {
-		t.other = d.base.drawRest(len(t.ids), t.rest, others)
+		t.other = d.base.drawRest(len(t.ids), t.rest, u)
 	}
 }
 

@@ -64,7 +64,6 @@ func asked(t testing.TB, e *engine.Engine, i int) decode.Request {
 	if req.Prompt, err = e.Model().Tokenize(prompts[i], true, false); err != nil {
 		t.Fatal(err)
 	}
-	req.Sampling.MinP = 0.05 // rounding does not decide whether any token is left over
 	return req
 }
 
