@@ -222,13 +222,14 @@ func (t *tilt) draw(parent float32, rng *rand.Rand) int {
 	if t.other >= 0 {
 		t.q = append(t.q, math.Log(t.rest)+t.Beta*v)
 	}
-	norm := logSumExpAt(t.q, 1)
-	t.kl = 0
-	best := 0
+	norm, best := logSumExpAt(t.q, 1), 0
 	for i, l := range t.q {
 		if l > t.q[best] {
 			best = i
 		}
+	}
+	t.kl = 0
+	for i, l := range t.q {
 		p := t.rest
 		if i < len(t.p) {
 			p = t.p[i]

@@ -107,9 +107,9 @@ func toy(t testing.TB, next map[byte]map[byte]float64) *engine.Engine {
 	return e
 }
 
-// table values texts by what is written down for them; a text without a value is a mistake
+// table values texts by what is written down for them, plus the shift; a text without a value is a mistake
 // of the test.
-func table(values map[string]float64) decode.Source {
+func table(values map[string]float64, shift float64) decode.Source {
 	return decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
 		out := make([]float64, len(texts))
 		for i, text := range texts {
@@ -117,7 +117,7 @@ func table(values map[string]float64) decode.Source {
 			if !ok {
 				return nil, fmt.Errorf("no value for %q", text)
 			}
-			out[i] = v
+			out[i] = v + shift
 		}
 		return out, nil
 	})
@@ -167,8 +167,9 @@ func TestTrace(t *testing.T) {
 		{"block beam, blocks of 2", decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 7, Block: 2}}, "bd"},
 		{"best of n", decode.Strategy{Method: decode.MethodBestOfN, N: 60}, "bd"},
 	} {
-		for key := range uint64(5) {
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: table(values)}
+		for key := range uint64(6) {
+			shift := []float64{0, -10, 3}[key%3] // what all values have in common makes no difference
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: table(values, shift)}
 			var r decode.Response
 			job, err := c.s.Job(e, req, func(got decode.Response) { r = got })
 			if err != nil {
@@ -178,7 +179,7 @@ func TestTrace(t *testing.T) {
 			if r.Text != c.want || r.Finish != decode.FinishEOG {
 				t.Errorf("%s, key %d: %q (%s), want %q", c.name, key, r.Text, r.Finish, c.want)
 			}
-			if want := values[c.want]; math.Abs(float64(r.Value)-want) > 1e-6 {
+			if want := values[c.want] + shift; math.Abs(float64(r.Value)-want) > 1e-6 {
 				t.Errorf("%s: value %v, want %v", c.name, r.Value, want)
 			}
 		}
@@ -269,7 +270,7 @@ func TestTokenwiseDistribution(t *testing.T) {
 		responses := make([]decode.Response, n) // jobs run at once
 		for key := range uint64(n) {
 			s := decode.Strategy{Method: c.method, Guide: c.guide, Beam: decode.Beam{Block: 2}}
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: decode.Sampling{Temp: temp}, Key: key, Value: table(values)}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: decode.Sampling{Temp: temp}, Key: key, Value: table(values, 0)}
 			job, err := s.Job(e, req, func(r decode.Response) { responses[key] = r })
 			if err != nil {
 				t.Fatal(err)
