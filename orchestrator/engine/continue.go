@@ -61,11 +61,11 @@ func (k *kept) share(s *Session, q *Seq, prompt []int32, wantStates bool) (int, 
 		n = 0 // such a memory cannot be cut, or has lost what came before the cut
 	}
 	if n < len(k.tokens) {
-		s.ops = append(s.ops, op{kind: trim, dst: k.id, from: int32(n)})
+		s.ops = append(s.ops, Op{Kind: Trim, Seq: k.id, From: int32(n)})
 		k.tokens, k.states = k.tokens[:n], k.states[:min(len(k.states), n*width)]
 	}
 	if n > 0 {
-		s.ops = append(s.ops, op{kind: fork, src: k.id, dst: q.id})
+		s.ops = append(s.ops, Op{Kind: Fork, Seq: q.id, From: k.id})
 	}
 	if !wantStates {
 		return n, nil
@@ -75,7 +75,7 @@ func (k *kept) share(s *Session, q *Seq, prompt []int32, wantStates bool) (int, 
 
 // keep keeps the prompt that q has been given.
 func (k *kept) keep(s *Session, q *Seq, prompt []int32, withStates bool) {
-	s.ops = append(s.ops, op{kind: fork, src: q.id, dst: k.id})
+	s.ops = append(s.ops, Op{Kind: Fork, Seq: k.id, From: q.id})
 	k.tokens = slices.Clone(prompt)
 	if withStates {
 		k.states = slices.Clone(s.states)

@@ -35,6 +35,9 @@ type Params struct {
 	CacheV    llama.CacheType
 	Layers    []int // layers whose states are wanted, see [llama.ContextParams]
 	Top       int   // candidates a row, sorted; default 64
+	// Observe, if set, is shown every batch before it is decoded, while all jobs wait for it: for
+	// tests and measurements.
+	Observe func(Batch)
 }
 
 // smallModel is the size below which one thread decodes fastest: a step is over
@@ -57,6 +60,9 @@ type Engine struct {
 	busy  atomic.Bool
 	inner bool // all tapped layers lie below the last: their states come without logits
 	kept  *kept
+
+	observe func(Batch)
+	batch   Batch // the one to come, where it is observed
 }
 
 // Stats counts what an engine has done.
@@ -95,7 +101,7 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 		return nil, err
 	}
 	inner := len(p.Layers) > 0 && slices.Max(p.Layers) < m.Info().Layers-1
-	return &Engine{model: m, c: c, inner: inner}, nil
+	return &Engine{model: m, c: c, inner: inner, observe: p.Observe}, nil
 }
 
 // Close frees the context. It fails while a Run is under way.
@@ -158,6 +164,7 @@ func (e *Engine) check(jobs []Job, sequences int) error {
 
 // run runs jobs on the first sequences of the context.
 func (e *Engine) run(ctx context.Context, jobs []Job, sequences int) error {
+	e.batch = Batch{}
 	begin := time.Now()
 	defer func() { e.stats.Total += time.Since(begin) }()
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -282,7 +289,7 @@ func (r *run) finish(s *Session) {
 		r.cancel(s.err)
 	}
 	for _, id := range s.ids {
-		s.ops = append(s.ops, op{kind: drop, dst: id})
+		s.ops = append(s.ops, Op{Kind: Drop, Seq: id})
 	}
 	if err := r.apply(s); err != nil && r.errs[s.job] == nil {
 		r.errs[s.job] = err
@@ -291,126 +298,6 @@ func (r *run) finish(s *Session) {
 	r.freeIDs = append(r.freeIDs, s.ids...)
 	slices.SortFunc(r.freeIDs, func(a, b int32) int { return int(b - a) })
 	r.freeCells += r.jobs[s.job].Cells
-}
-
-// apply carries out a session's forks and drops.
-func (r *run) apply(s *Session) error {
-	defer func() { s.ops = s.ops[:0] }()
-	for _, o := range s.ops {
-		var err error
-		switch o.kind {
-		case fork:
-			err = r.e.c.Fork(o.src, o.dst)
-		case drop:
-			err = r.e.c.Drop(o.dst)
-		case trim:
-			err = r.e.c.Trim(o.dst, o.from)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// serve decodes one batch for the sessions at the head of the queue and lets those go
-// on that got all they asked for. A prompt longer than a batch goes in piece by piece.
-func (r *run) serve() {
-	c := r.e.c
-	room := c.Params().Batch
-	served := 0
-	for _, s := range r.waiting {
-		if n := len(s.feed) - s.fed; n > room && (served > 0 || !s.prefill) {
-			break
-		}
-		if err := r.apply(s); err != nil {
-			r.fail(err)
-			return
-		}
-		last := min(len(s.feed), s.fed+room)
-		for s.fed < last {
-			f := s.feed[s.fed]
-			s.fed++
-			if err := r.add(s, f); err != nil {
-				r.fail(err)
-				return
-			}
-		}
-		room = c.Params().Batch - c.Pending()
-		served++
-		if room == 0 {
-			break
-		}
-	}
-	begin := time.Now()
-	n := c.Pending()
-	err := c.Decode()
-	r.e.stats.InC += time.Since(begin)
-	r.e.stats.Decodes++
-	r.e.stats.Tokens += n
-	if err != nil {
-		r.fail(err)
-		return
-	}
-	for _, s := range r.waiting[:served] {
-		if err := r.takeStates(s); err != nil {
-			r.fail(err)
-			return
-		}
-	}
-	rest := r.waiting[served:]
-	for _, s := range r.waiting[:served] {
-		if s.fed < len(s.feed) {
-			rest = slices.Insert(rest, 0, s) // only the first can be a prompt in pieces
-			continue
-		}
-		r.running++
-		s.reply <- nil
-	}
-	r.waiting = slices.Clone(rest)
-}
-
-// add puts a token of a session into the batch.
-func (r *run) add(s *Session, f feed) error {
-	c := r.e.c
-	if f.keep && !f.output && r.e.inner {
-		k, err := c.AddKept(f.token, f.pos, f.seq)
-		s.kept = append(s.kept, keptAt{k, false})
-		return err
-	}
-	row, err := c.Add(f.token, f.pos, f.seq, f.output || f.keep, f.temp)
-	if err != nil {
-		return err
-	}
-	if f.keep {
-		s.kept = append(s.kept, keptAt{row, true})
-	}
-	if f.output {
-		s.rows = append(s.rows, row)
-	}
-	return nil
-}
-
-// takeStates copies the states of the batch that a session wants kept: they are valid
-// until the next decode.
-func (r *run) takeStates(s *Session) error {
-	for _, k := range s.kept {
-		if k.output {
-			row, err := r.e.c.Row(k.index)
-			if err != nil {
-				return err
-			}
-			s.states = append(s.states, row.States...)
-			continue
-		}
-		states, err := r.e.c.Kept(k.index)
-		if err != nil {
-			return err
-		}
-		s.states = append(s.states, states...)
-	}
-	s.kept = s.kept[:0]
-	return nil
 }
 
 // fail ends the run: every waiting session gets the error.

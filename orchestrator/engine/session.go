@@ -17,7 +17,7 @@ type Session struct {
 	ids      []int32 // sequence ids of this job
 	free     []int32 // those not in use
 	live     []*Seq
-	ops      []op // forks and drops to do before the next decode
+	ops      []Op // forks and drops to do before the next decode
 	feed     []feed
 	fed      int      // tokens of feed that have been decoded
 	prefill  bool     // feed may be split over several decodes
@@ -29,20 +29,6 @@ type Session struct {
 	err      error
 	decoded  int
 }
-
-type op struct {
-	kind     opKind
-	src, dst int32
-	from     int32 // of trim
-}
-
-type opKind uint8
-
-const (
-	fork opKind = iota
-	drop
-	trim
-)
 
 type feed struct {
 	token, pos, seq int32
@@ -176,7 +162,7 @@ func (s *Session) Fork(src *Seq) (*Seq, error) {
 		return nil, err
 	}
 	q.len, q.temp, q.row, q.hot = src.len, src.temp, src.row, src.hot
-	s.ops = append(s.ops, op{kind: fork, src: src.id, dst: q.id})
+	s.ops = append(s.ops, Op{Kind: Fork, Seq: q.id, From: src.id})
 	return q, nil
 }
 
@@ -188,7 +174,7 @@ func (s *Session) Drop(q *Seq) {
 		return
 	}
 	q.dead = true
-	s.ops = append(s.ops, op{kind: drop, dst: q.id})
+	s.ops = append(s.ops, Op{Kind: Drop, Seq: q.id})
 	s.free = append(s.free, q.id)
 	s.live = slices.DeleteFunc(s.live, func(o *Seq) bool { return o == q })
 	q.hot = false
