@@ -22,7 +22,7 @@ const (
 	sequences    = 8
 	promptTokens = 256
 	newTokens    = 32
-	candidates   = 20 // of the one-pass head
+	candidates   = 20 // of the one-pass head and of tokenwise guidance
 )
 
 // lane is a way to decode the same request; lanes take their steps in turns.

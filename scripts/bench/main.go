@@ -1,7 +1,8 @@
 // Command bench measures speed as ratios, both sides in one run and in turns, so that a
 // machine whose speed drifts does not matter: decoding against a bare C loop of
 // llama_decode, training against OpenBLAS' matrix product, the store of states against
-// plain zstd, and a head against the step that it guides. Run it with make bench.
+// plain zstd, a head against the step that it guides, and guided decoding against the bare
+// loop and against itself. Run it with make bench.
 package main
 
 import (
@@ -23,6 +24,7 @@ type bench struct {
 	lab, cache string
 	pairs      int
 	threads    int // of decoding; 0 for the engine's own choice
+	cpu        bool
 }
 
 // parts are the tables, in the order in which they are printed.
@@ -31,6 +33,7 @@ var parts = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"binding", bindings}, {"sampling", sampling}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
+	{"guided", guided}, {"one-pass", onePass}, {"relative", relative}, {"batched", batched},
 }
 
 func main() {
@@ -40,6 +43,7 @@ func main() {
 	flag.StringVar(&b.cache, "cache", ".cache/bench", "folder of the random-weight model")
 	flag.IntVar(&b.pairs, "pairs", 15, "rounds of measuring")
 	flag.IntVar(&b.threads, "t", 0, "threads of decoding; 0 for the model's default. On a busy machine 1 is right: threads wait for each other at every layer")
+	flag.BoolVar(&b.cpu, "cpu", false, "time guided, one-pass, relative and batched by the processors' time instead of the wall clock: with -t 1, what others do counts less")
 	var names []string
 	for _, p := range parts {
 		names = append(names, p.name)
