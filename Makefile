@@ -56,7 +56,7 @@ lint: ## check formatting and run the linters
 frontier: ## compare all strategies and value sources on the demo's run (resumable, about an hour)
 	$(GO) run ./scripts/frontier
 
-bench: ## measure speed as ratios to a bare llama.cpp loop
+bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
 	$(GO) run ./scripts/bench
 
 lab: ## make the lab's world, tokenizer and model anew (resumable, under an hour)
