@@ -66,8 +66,7 @@ func relative(ctx context.Context, b *bench) error {
 		}
 		return compete(ctx, b, m, cs, prompts, max(b.pairs/5, 1))
 	})
-	fmt.Println("Time of an emitted token relative to plain sampling, all taking their steps in turns, ratios of medians over pieces of four tokens. Block 4 = 1: the same relative to blocks of 4,")
-	fmt.Println("for the tokenwise method those of guided sampling (Eq. 14) and of beam search with two and with four beams. Base policy: top-k 20 at temperature 1, so that no token outside the candidates is ever drawn and decoded.")
+	fmt.Println("Block 4 = 1: the same relative to blocks of 4, for the tokenwise method those of guided sampling (Eq. 14) and of beam search with two and with four beams.")
 	return err
 }
 
@@ -85,6 +84,8 @@ func (b *bench) eachParallel(use func(m *llama.Model, layers []int, prompts int)
 				return err
 			}
 		}
+		fmt.Println("Time of an emitted token relative to plain sampling, all taking their steps in turns, ratios of medians over pieces of four tokens of each prompt.")
+		fmt.Println("Base policy: top-k 20 at temperature 1, so that no token outside the candidates is ever drawn and decoded.")
 		return nil
 	})
 }
