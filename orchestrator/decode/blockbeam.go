@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -19,6 +20,10 @@ type Beam struct {
 // ranked by V at the end of their block and the best B stay. Finished candidates keep
 // competing with their last value. The search ends when all B beams are finished, and
 // the one of highest V is the response.
+//
+// Samples that have drawn the same tokens so far are one sequence, decoded once until they
+// differ: the answer is what it would be were each decoded by itself, and the likelier the base
+// policy's favourite, the fewer tokens that takes.
 //
 // Emit gets the text that all beams share. A response y of m blocks comes out with at most
 // B^(m+1) times its probability under the base policy, for that is how often it is drawn on
@@ -64,6 +69,7 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	root.places = 1
 	kept := []*candidate{root}
 	emitted, blocks := 0, 0
 	for ; slices.ContainsFunc(kept, growing); blocks++ {
@@ -71,11 +77,9 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 		if blocks == 0 {
 			copies *= beams
 		}
-		pool, err := d.expand(kept, copies)
+		d.expand(kept, copies, blocks)
+		pool, err := d.sampleBlock(kept, block)
 		if err != nil {
-			return Response{}, err
-		}
-		if err := d.sampleBlock(pool, block, blocks); err != nil {
 			return Response{}, err
 		}
 		kept = d.prune(pool, beams)
@@ -94,50 +98,46 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 	return r, nil
 }
 
-// expand turns the beams into the pool of the next block: copies of every beam that
-// grows, and the finished ones as they are.
-func (d *decoder) expand(beams []*candidate, copies int) ([]*candidate, error) {
-	var pool []*candidate
+// expand gives every beam that grows the random streams of its samples of the next block,
+// copies for each place that it holds. A sample's stream is keyed by its number in the block, in
+// which a finished beam's places count too.
+func (d *decoder) expand(beams []*candidate, copies, block int) {
+	number := 0
 	for _, c := range beams {
-		pool = append(pool, c)
+		c.streams = nil
 		if !growing(c) {
+			number += c.places
 			continue
 		}
-		for range copies - 1 {
-			f, err := d.fork(c)
+		for range c.places * copies {
+			c.streams = append(c.streams, stream(d.req.Key, uint64(block), uint64(number)))
+			number++
+		}
+	}
+}
+
+// sampleBlock extends every beam that grows by up to size tokens, by different ones where its
+// samples draw different ones, and values what has become of it at the block's end.
+func (d *decoder) sampleBlock(pool []*candidate, size int) ([]*candidate, error) {
+	for range size {
+		var next, active []*candidate
+		for _, c := range pool {
+			if !growing(c) {
+				next = append(next, c)
+				continue
+			}
+			cs, err := d.split(c)
 			if err != nil {
 				return nil, err
 			}
-			pool = append(pool, f)
+			next, active = append(next, cs...), append(active, cs...)
 		}
-	}
-	return pool, nil
-}
-
-// sampleBlock extends every candidate that grows by up to size tokens and values it at
-// the block's end.
-func (d *decoder) sampleBlock(pool []*candidate, size, block int) error {
-	rngs := make([]*rand.Rand, len(pool))
-	for i := range rngs {
-		rngs[i] = stream(d.req.Key, uint64(block), uint64(i))
-	}
-	var fresh, active []*candidate
-	for _, c := range pool {
-		if growing(c) {
-			fresh = append(fresh, c)
-		}
-	}
-	for range size {
-		active = active[:0]
-		for i, c := range pool {
-			if growing(c) {
-				d.look(c)
-				d.take(c, d.base.draw(rngs[i]))
-				active = append(active, c)
-			}
+		pool = next
+		if len(active) == 0 {
+			break
 		}
 		if err := d.advance(active); err != nil {
-			return err
+			return nil, err
 		}
 		for _, c := range active {
 			if !growing(c) {
@@ -145,22 +145,54 @@ func (d *decoder) sampleBlock(pool []*candidate, size, block int) error {
 			}
 		}
 	}
-	return d.value(fresh)
+	var fresh []*candidate
+	for _, c := range pool {
+		if math.IsNaN(float64(c.last.value)) { // the others were finished before
+			fresh = append(fresh, c)
+		}
+	}
+	return pool, d.value(fresh)
 }
 
-// prune keeps the candidates of highest value, best first; equal values keep the
-// order of the pool.
-func (d *decoder) prune(pool []*candidate, width int) []*candidate {
-	slices.SortStableFunc(pool, func(a, b *candidate) int {
-		switch {
-		case a.value > b.value:
-			return -1
-		case a.value < b.value:
-			return 1
+// split draws the next token of each of the samples that a candidate stands for, and makes a
+// candidate of those that drew the same.
+func (d *decoder) split(c *candidate) ([]*candidate, error) {
+	d.look(c)
+	var tokens []int32
+	var streams [][]*rand.Rand
+	for _, rng := range c.streams {
+		token := d.base.draw(rng)
+		i := slices.Index(tokens, token)
+		if i < 0 {
+			i = len(tokens)
+			tokens, streams = append(tokens, token), append(streams, nil)
 		}
-		return 0
-	})
-	n := min(width, len(pool))
+		streams[i] = append(streams[i], rng)
+	}
+	out := []*candidate{c}
+	for range len(tokens) - 1 {
+		f, err := d.fork(c)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, f)
+	}
+	for i, f := range out {
+		f.streams, f.places = streams[i], len(streams[i])
+		d.take(f, tokens[i])
+	}
+	return out, nil
+}
+
+// prune keeps the candidates of highest value, best first, until width places are taken, one by
+// each of the samples that a candidate stands for; equal values keep the order of the pool.
+func (d *decoder) prune(pool []*candidate, width int) []*candidate {
+	slices.SortStableFunc(pool, func(a, b *candidate) int { return cmp.Compare(b.value, a.value) })
+	n := 0
+	for ; n < len(pool) && width > 0; n++ {
+		pool[n].places = min(pool[n].places, width)
+		width -= pool[n].places
+	}
 	for _, c := range pool[n:] {
 		d.drop(c)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -33,6 +34,9 @@ type candidate struct {
 	value  float32 // of the last state that was valued
 	finish Finish  // empty while it grows
 	cut    int     // bytes of text that are no part of the answer: a stop string
+	// In block search it stands for all samples that have drawn its tokens:
+	streams []*rand.Rand // theirs, of the block under way
+	places  int          // their number, and after pruning that of the beams which it is
 }
 
 func growing(c *candidate) bool { return c.finish == "" }

@@ -312,6 +312,80 @@ func TestTokenwiseDistribution(t *testing.T) {
 	}
 }
 
+// Samples of a block that have drawn the same tokens are decoded once; the end is not decoded,
+// for nobody asks for its state.
+func TestBlocksShareTokens(t *testing.T) {
+	values := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+		return make([]float64, len(texts)), nil
+	})
+	for _, c := range []struct {
+		name string
+		next map[byte]map[byte]float64
+		s    decode.Strategy
+		want int
+	}{
+		{"one way", map[byte]map[byte]float64{'^': {'a': 1}, 'a': {'b': 1}, 'b': {'c': 1}, 'c': {'.': 1}},
+			decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 4, Block: 2}}, len("abc")},
+		{"two ways, one block", map[byte]map[byte]float64{'^': {'a': 0.5, 'b': 0.5}, 'a': {'c': 1}, 'b': {'c': 0.5, 'd': 0.5}, 'c': {'.': 1}, 'd': {'.': 1}},
+			decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 7, Block: 3}}, len("ab") + len("ccd")},
+		// The first in the pool, a or b, is kept.
+		{"two ways, one beam", map[byte]map[byte]float64{'^': {'a': 0.5, 'b': 0.5}, 'a': {'c': 0.5, 'd': 0.5}, 'b': {'c': 0.5, 'd': 0.5}, 'c': {'.': 1}, 'd': {'.': 1}},
+			decode.Strategy{Method: decode.MethodBlockBestOfK, N: 40, Beam: decode.Beam{Block: 1}}, len("ab") + len("cd")},
+	} {
+		e := toy(t, c.next)
+		for key := range uint64(5) {
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 8, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: values}
+			var r decode.Response
+			job, err := c.s.Job(e, req, func(got decode.Response) { r = got })
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, e, job)
+			if r.Decoded != c.want {
+				t.Errorf("%s, key %d: %d tokens decoded for %q, want %d", c.name, key, r.Decoded, r.Text, c.want)
+			}
+		}
+	}
+}
+
+// The block of highest value of k is the one of value v with probability F(v)^k - F(v-)^k, F
+// being the distribution of the values of one block.
+func TestBlockBestOfKDistribution(t *testing.T) {
+	first, second := map[byte]float64{'a': 0.6, 'b': 0.4}, map[byte]float64{'c': 0.7, 'd': 0.3}
+	e := toy(t, map[byte]map[byte]float64{'^': first, 'a': second, 'b': second})
+	order := []string{"bc", "ad", "ac", "bd"} // by rising value
+	values := map[string]float64{}
+	for i, text := range order {
+		values[text] = float64(i)
+	}
+	const n, k = 2000, 3
+	responses := make([]decode.Response, n)
+	var jobs []engine.Job
+	for key := range uint64(n) {
+		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: table(values, 0)}
+		job, err := decode.BlockBestOfK(e, req, k, 2, func(r decode.Response) { responses[key] = r })
+		if err != nil {
+			t.Fatal(err)
+		}
+		jobs = append(jobs, job)
+	}
+	run(t, e, jobs...)
+	count := map[string]float64{}
+	for _, r := range responses {
+		count[r.Text]++
+	}
+	below, chi2 := 0.0, 0.0
+	for _, text := range order {
+		upTo := below + first[text[0]]*second[text[1]]
+		want := n * (math.Pow(upTo, k) - math.Pow(below, k))
+		chi2 += (count[text] - want) * (count[text] - want) / want
+		below = upTo
+	}
+	if df := float64(len(order) - 1); chi2 > df+6*math.Sqrt(2*df)+6 {
+		t.Errorf("chi-squared %.1f: %v", chi2, count)
+	}
+}
+
 // The KL of another temperature and of greedy decoding from the base policy is the closed form.
 func TestReference(t *testing.T) {
 	base := map[byte]float64{'a': 0.5, 'b': 0.3, 'c': 0.2}
