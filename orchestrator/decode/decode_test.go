@@ -368,6 +368,7 @@ func TestErrors(t *testing.T) {
 		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBestOfN, N: 2}, "--value-head"},
 		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}}, "--value-head"},
 		{"too many beams", guided, decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 6, Block: 2}}, "--beams"},
+		{"least probability", guided, decode.Strategy{Method: decode.MethodTokenwise, Guide: decode.Guide{TopK: 2, LeastP: 1, Rest: decode.RestNone}}, "probability"},
 		{"no beams", guided, decode.Strategy{Method: decode.MethodBlockBeam}, "--beams"},
 		{"no samples", guided, decode.Strategy{Method: decode.MethodBestOfN}, "--samples"},
 		{"unknown", guided, decode.Strategy{Method: "oracle"}, "oracle"},

@@ -18,6 +18,9 @@ type Guide struct {
 	Greedy bool    `json:"greedy" yaml:"greedy"` // takes the token of most weight instead of drawing one
 	Ahead  bool    `json:"ahead" yaml:"ahead"`   // values tokens before they are fed: no token is decoded for nothing
 	Rest   Rest    `json:"rest" yaml:"rest"`
+	// LeastP leaves the tokens of lower pi_base out of the top k, but for the likeliest: where
+	// the base policy is sure there is little to choose, and decoding k candidates is waste.
+	LeastP float64 `json:"least_p,omitempty" yaml:"least_p,omitempty"`
 }
 
 // Rest is the value that tokens outside the top k are given.
@@ -40,6 +43,8 @@ func (g Guide) check() error {
 		return fmt.Errorf("beta %v (give --beta 0 or more: 0 is the base policy, larger ones follow the value function further)", g.Beta)
 	case g.Every < 1:
 		return fmt.Errorf("guidance at every %d tokens (give --block 1 or more)", g.Every)
+	case !(g.LeastP >= 0 && g.LeastP < 1):
+		return fmt.Errorf("candidates of probability %v or more (give 0 for any, or a number below 1)", g.LeastP)
 	case g.Rest != RestParent && g.Rest != RestMean && g.Rest != RestNone:
 		return fmt.Errorf("unknown value %q of the other tokens (use one of %v)", g.Rest, Rests)
 	}
@@ -193,6 +198,10 @@ type tilt struct {
 
 func (t *tilt) begin(d *decoder, others *rand.Rand) {
 	t.ids, t.p, t.rest = d.base.likeliest(t.TopK)
+	for n := len(t.p) - 1; n > 0 && t.p[n] < t.LeastP; n-- {
+		t.rest += t.p[n]
+		t.ids, t.p = t.ids[:n], t.p[:n]
+	}
 	t.values = slices.Grow(t.values[:0], len(t.ids))[:len(t.ids)]
 	t.other = -1
 	u := others.Float64() // whether it is needed or not: rounding must not shift the stream

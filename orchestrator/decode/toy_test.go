@@ -242,6 +242,7 @@ func TestTokenwiseDistribution(t *testing.T) {
 		{"VAS", decode.MethodTokenwise, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestMean}, (-0.4 + 0.5 + 1) / 3},
 		{"FUDGE", decode.MethodTokenwise, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestNone}, math.Inf(-1)},
 		{"beta 0", decode.MethodTokenwise, decode.Guide{TopK: 3, Rest: decode.RestParent}, 0},
+		{"least probability", decode.MethodTokenwise, decode.Guide{TopK: 5, LeastP: 0.15, Beta: 1.3, Rest: decode.RestParent}, 0.3}, // pi(c) = .19, pi(d) = .10
 		{"one-pass", decode.MethodOnePass, decode.Guide{TopK: 3, Beta: 1.3, Rest: decode.RestParent}, 0.3},
 		{"block sampling", decode.MethodBlockSampling, decode.Guide{TopK: 3, Rest: decode.RestParent, Beta: 1.3}, math.NaN()}, // the second token is not guided
 	} {
