@@ -14,10 +14,10 @@ import (
 
 const methodCategory = "Method"
 
-// Defaults of the paper (arXiv 2503.02368) where it states them.
+// Defaults of the paper (arXiv 2503.02368) where it states them, but for LeastP: docs/log.md.
 var defaultStrategy = decode.Strategy{
 	Method: decode.MethodSample, N: 4, Beam: decode.Beam{Beams: 4, Block: 4},
-	Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent},
+	Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent, LeastP: 0.001},
 }
 
 // methodFlags say by which method is decoded, and with which options.
@@ -32,6 +32,7 @@ func methodFlags() []cli.Flag {
 		number("beams", "beams of block-beam; each samples as many blocks", d.Beam.Beams),
 		number("block", "tokens a block of block-beam, block-best-of-k and block-sampling", d.Beam.Block),
 		number("candidates", "likeliest `K` tokens that tokenwise, greedy, block-sampling and one-pass look at", d.Guide.TopK),
+		&cli.Float64Flag{Name: "least-p", Usage: "leaves out those of a lower probability, which saves most of the decoding; 0 for the paper's K", Value: d.Guide.LeastP, Category: methodCategory},
 		&cli.Float64Flag{Name: "beta", Usage: "how far these follow the value function: 0 is the base policy", Value: d.Guide.Beta, Category: methodCategory},
 		&cli.StringFlag{Name: "rest", Usage: "`VALUE` of all other tokens: parent, that of the state before them; mean, that of the K; none, no weight at all", Value: string(d.Guide.Rest), Category: methodCategory},
 	}
@@ -56,7 +57,7 @@ func readStrategy(c *cli.Context) (decode.Strategy, error) {
 	s := decode.Strategy{
 		Method: decode.Method(c.String("method")), N: c.Int("samples"),
 		Beam:  decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
-		Guide: decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest"))},
+		Guide: decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
 	}
 	switch {
 	case !slices.Contains(decode.Methods, s.Method):
@@ -65,6 +66,9 @@ func readStrategy(c *cli.Context) (decode.Strategy, error) {
 		return s, usagef(c, "--rest %q is not one of %v", s.Guide.Rest, decode.Rests)
 	case s.N < 1 || s.Beam.Beams < 1 || s.Beam.Block < 1 || s.Guide.TopK < 1:
 		return s, usagef(c, "--samples, --beams, --block and --candidates are 1 or more")
+	}
+	if p := s.Guide.LeastP; !(p >= 0 && p < 1) {
+		return s, usagef(c, "--least-p %v: give 0 to look at all candidates, or a probability below 1", p)
 	}
 	if err := checkBeta(s.Guide.Beta); err != nil {
 		return s, usagef(c, "--beta %v", err)
