@@ -64,7 +64,7 @@ func TestGenerateJSON(t *testing.T) {
 				t.Errorf("text %q, streamed %q", r.Text, text.String())
 			}
 			n := len(r.Tokens)
-			if n == 0 || n > 16 || len(r.Pieces) != n || len(r.LogProbs) != n || r.Emitted != n || r.Decoded < n {
+			if n == 0 || n > 16 || len(r.Pieces) != n || len(r.LogProbs) != n || r.Emitted != n || r.Decoded < n-1 { // the last token may not be decoded
 				t.Errorf("%d tokens, %d pieces, %d log-probabilities; %d emitted of %d", n, len(r.Pieces), len(r.LogProbs), r.Emitted, r.Decoded)
 			}
 			if all := strings.Join(r.Pieces, ""); !strings.HasPrefix(all, r.Text) {

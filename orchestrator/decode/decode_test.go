@@ -85,7 +85,12 @@ func sample(t testing.TB, e *engine.Engine, req decode.Request, n int) (out []de
 // length.
 func brevity(t testing.TB, e *engine.Engine, kind valuehead.Kind) *valuehead.Head {
 	t.Helper()
-	f, err := valuehead.NewFeatures(schema(t, e), valuehead.FeaturesOf(kind))
+	return brevityOf(t, e, kind, valuehead.FeaturesOf(kind))
+}
+
+func brevityOf(t testing.TB, e *engine.Engine, kind valuehead.Kind, options valuehead.FeatureOptions) *valuehead.Head {
+	t.Helper()
+	f, err := valuehead.NewFeatures(schema(t, e), options)
 	if err != nil {
 		t.Fatal(err)
 	}

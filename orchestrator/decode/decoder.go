@@ -52,6 +52,7 @@ type decoder struct {
 	stop      [][]byte
 	// scratch
 	fed    []*candidate
+	asked  []*candidate
 	seqs   []*engine.Seq
 	tokens []int32
 	out    []float32
@@ -212,36 +213,58 @@ func (d *decoder) note(c *candidate) error {
 	}
 	seen := len(c.text)
 	c.text = append(c.text, piece...)
-	for _, stop := range d.stop {
-		from := max(0, seen-len(stop)+1)
-		if i := bytes.Index(c.text[from:], stop); i >= 0 {
-			c.finish = FinishEOG
-			c.cut = max(c.cut, len(c.text)-from-i)
-		}
-	}
-	if c.finish == "" && c.length >= d.req.MaxTokens {
+	if c.cut = d.stopped(c.text, seen); c.cut > 0 {
+		c.finish = FinishEOG
+	} else if c.length >= d.req.MaxTokens {
 		c.finish = FinishLength
 	}
 	return nil
 }
 
+// stopped is the number of bytes from the first stop string on that ends beyond byte seen of a
+// text, 0 where none does.
+func (d *decoder) stopped(text []byte, seen int) int {
+	cut := 0
+	for _, stop := range d.stop {
+		from := max(0, seen-len(stop)+1)
+		if i := bytes.Index(text[from:], stop); i >= 0 {
+			cut = max(cut, len(text)-from-i)
+		}
+	}
+	return cut
+}
+
 // value computes V of each candidate's state, unless it is known.
 func (d *decoder) value(cs []*candidate) error {
-	if d.values == nil || len(cs) == 0 {
+	if d.values == nil {
 		return nil
 	}
-	d.out = slices.Grow(d.out[:0], len(cs))[:len(cs)]
-	if err := d.values.value(cs, d.out); err != nil {
+	d.asked = d.asked[:0]
+	for _, c := range cs {
+		if math.IsNaN(float64(c.last.value)) {
+			d.asked = append(d.asked, c)
+		}
+	}
+	if len(d.asked) == 0 {
+		return nil
+	}
+	d.out = slices.Grow(d.out[:0], len(d.asked))[:len(d.asked)]
+	if err := d.values.value(d.asked, d.out); err != nil {
 		return err
 	}
-	for i, c := range cs {
-		if v := float64(d.out[i]); math.IsNaN(v) || math.IsInf(v, 0) {
-			return fmt.Errorf("the value function gave %v after token %d of the response (values are finite: check the reward that it was made from)", v, c.length)
+	for i, c := range d.asked {
+		if err := checkValue(d.out[i], c.length); err != nil {
+			return err
 		}
-		c.value = d.out[i]
-		if c.last != nil {
-			c.last.value = d.out[i]
-		}
+		c.value, c.last.value = d.out[i], d.out[i]
+	}
+	return nil
+}
+
+// checkValue finds a value of the state after token n that is none.
+func checkValue(v float32, n int) error {
+	if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
+		return fmt.Errorf("the value function gave %v after token %d of the response (values are finite: check the reward that it was made from)", v, n)
 	}
 	return nil
 }

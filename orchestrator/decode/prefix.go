@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
@@ -50,19 +51,19 @@ func (p prefixValuer) value(cs []*candidate, out []float32) error {
 	return p.values(texts, out)
 }
 
-// score values the text with each token's added.
+// score values the text with each token's added, as it will be after that is fed.
 func (p prefixValuer) score(c *candidate, tokens []int32, out []float32) error {
 	texts := make([]string, len(tokens))
 	for i, token := range tokens {
-		texts[i] = string(c.text)
-		if p.d.s.Model().IsEOG(token) {
-			continue
+		text := c.text
+		if !p.d.s.Model().IsEOG(token) {
+			piece, err := p.d.s.Model().Piece(token, false)
+			if err != nil {
+				return err
+			}
+			text = slices.Concat(text, piece)
 		}
-		piece, err := p.d.s.Model().Piece(token, false)
-		if err != nil {
-			return err
-		}
-		texts[i] += string(piece)
+		texts[i] = string(text[:len(text)-p.d.stopped(text, len(c.text))])
 	}
 	return p.values(texts, out)
 }

@@ -65,7 +65,7 @@ func (d *decoder) sample(n int) ([]Response, error) {
 			if err := d.value([]*candidate{c}); err != nil {
 				return nil, err
 			}
-			out[index[i]] = d.response(c, c.length)
+			out[index[i]] = d.response(c, c.seq.Len()-len(d.req.Prompt))
 			d.drop(c)
 		}
 		growing, index = growing[:keep], index[:keep]
@@ -106,7 +106,7 @@ func Follow(e *engine.Engine, req Request, response []int32, done func(Response)
 				break
 			}
 		}
-		done(d.response(c, c.length))
+		done(d.response(c, d.s.Decoded()))
 		return nil
 	}), nil
 }

@@ -96,10 +96,8 @@ func (d *decoder) guide(g Guide) (Response, error) {
 		}
 		emitted += d.emit(c, emitted)
 	}
-	if math.IsNaN(float64(c.last.value)) {
-		if err := d.value([]*candidate{c}); err != nil {
-			return Response{}, err
-		}
+	if err := d.value([]*candidate{c}); err != nil {
+		return Response{}, err
 	}
 	return d.response(c, d.s.Decoded()), nil
 }
@@ -125,10 +123,8 @@ func (d *decoder) guideToken(c *candidate, t *tilt, rng, others *rand.Rand) (*ca
 	if err := d.advance(children); err != nil {
 		return nil, err
 	}
-	if !d.req.EachValue { // or else they have them
-		if err := d.value(children); err != nil {
-			return nil, err
-		}
+	if err := d.value(children); err != nil {
+		return nil, err
 	}
 	for i, f := range children {
 		t.values[i] = f.value
@@ -159,6 +155,11 @@ func (d *decoder) guideAhead(c *candidate, t *tilt, rng, others *rand.Rand) erro
 	if err := d.values.(scorer).score(c, t.ids, t.values); err != nil {
 		return err
 	}
+	for _, v := range t.values {
+		if err := checkValue(v, c.length+1); err != nil {
+			return err
+		}
+	}
 	i := t.draw(parent, rng)
 	token, value := t.other, nan
 	if i < len(t.ids) {
@@ -176,12 +177,8 @@ func (d *decoder) parentValue(c *candidate, t *tilt) (float32, error) {
 	if t.Rest != RestParent || c.length == 0 {
 		return nan, nil
 	}
-	if math.IsNaN(float64(c.last.value)) {
-		if err := d.value([]*candidate{c}); err != nil {
-			return nan, err
-		}
-	}
-	return c.last.value, nil
+	err := d.value([]*candidate{c})
+	return c.last.value, err
 }
 
 // tilt is the guided policy at one state.

@@ -1,0 +1,324 @@
+package decode_test
+
+import (
+	"context"
+	"errors"
+	"hash/crc32"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// strategies are all methods, with options that the lab engine has room for.
+func strategies() []decode.Strategy {
+	guide := decode.Guide{TopK: 4, Beta: 0.7, Rest: decode.RestParent}
+	var out []decode.Strategy
+	for _, m := range decode.Methods {
+		out = append(out, decode.Strategy{Method: m, N: 3, Beam: decode.Beam{Beams: 2, Block: 3}, Guide: guide})
+	}
+	return out
+}
+
+// short prefers responses of few words.
+var short = decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+	out := make([]float64, len(texts))
+	for i, text := range texts {
+		out[i] = -float64(len(strings.Fields(text)))
+	}
+	return out, nil
+})
+
+// By every method and source, what a response says of itself is what going through it gives:
+// values, probabilities, states and their features, the number of tokens decoded. To ask for all
+// of them does not change it.
+func TestAccounts(t *testing.T) {
+	e := open(t)
+	head := brevityOf(t, e, valuehead.Recall, valuehead.CandidateFeatures(schema(t, e)))
+	for name, source := range map[string]decode.Source{"head": decode.HeadSource(head, valuehead.Reading{}), "prefix": short} {
+		for _, s := range strategies() {
+			for key := range uint64(4) {
+				answer := func(req decode.Request) decode.Response {
+					var r decode.Response
+					job, err := s.Job(e, req, func(got decode.Response) { r = got })
+					if err != nil {
+						t.Fatal(err)
+					}
+					before := e.Stats().Tokens
+					run(t, e, job)
+					if got := e.Stats().Tokens - before - len(req.Prompt); got != r.Decoded {
+						t.Errorf("%s by %s: says that it decoded %d tokens, it was %d", s.Method, name, r.Decoded, got)
+					}
+					return r
+				}
+				req := request(t, e, key)
+				req.MaxTokens, req.Value = 12, source
+				plain := answer(req)
+				req.EachValue, req.Record = true, true
+				r := answer(req)
+				if !slices.Equal(r.Tokens, plain.Tokens) || math.Abs(r.KL-plain.KL) > 1e-3 {
+					t.Errorf("%s by %s, key %d: %q at KL %.3f, %q at KL %.3f without a value for each token", s.Method, name, key, r.Text, r.KL, plain.Text, plain.KL)
+				}
+				var f decode.Response
+				job, err := decode.Follow(e, req, r.Tokens, func(got decode.Response) { f = got })
+				if err != nil {
+					t.Fatal(err)
+				}
+				run(t, e, job)
+				for _, c := range []struct {
+					what      string
+					got, want []float32
+				}{
+					{"log-probabilities", r.LogProbs, f.LogProbs}, {"base log-probabilities", r.BaseLogProbs, f.BaseLogProbs},
+					{"states", r.States, f.States}, {"features", r.Scalars, f.Scalars}, {"values", r.Values, f.Values},
+				} {
+					if !slices.EqualFunc(c.got, c.want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 5e-3*math.Max(1, math.Abs(float64(b))) }) {
+						t.Errorf("%s by %s, key %d: the %s differ from those of the same text", s.Method, name, key, c.what)
+					}
+				}
+			}
+		}
+	}
+}
+
+// The mean of log guided/base over responses is the mean of their KL.
+func TestKLOfSamples(t *testing.T) {
+	e := open(t)
+	taste := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+		out := make([]float64, len(texts))
+		for i, text := range texts {
+			out[i] = float64(crc32.ChecksumIEEE([]byte(text))) / math.MaxUint32
+		}
+		return out, nil
+	})
+	for _, c := range []struct {
+		method decode.Method
+		rest   decode.Rest
+	}{
+		{decode.MethodTokenwise, decode.RestParent}, {decode.MethodTokenwise, decode.RestNone},
+		{decode.MethodBlockSampling, decode.RestParent}, {decode.MethodOnePass, decode.RestMean},
+	} {
+		s := decode.Strategy{Method: c.method, Beam: decode.Beam{Block: 2}, Guide: decode.Guide{TopK: 3, Beta: 2, Rest: c.rest}}
+		const n = 200
+		responses := make([]decode.Response, n)
+		var jobs []engine.Job
+		for i := range responses {
+			req := request(t, e, uint64(i))
+			req.Prompt, req.MaxTokens, req.Value = req.Prompt[:8], 8, taste
+			job, err := s.Job(e, req, func(r decode.Response) { responses[i] = r })
+			if err != nil {
+				t.Fatal(err)
+			}
+			jobs = append(jobs, job)
+		}
+		run(t, e, jobs...)
+		var sum, squares, kl float64
+		for _, r := range responses {
+			d := -r.KL
+			for i := range r.Tokens {
+				d += float64(r.GuidedLogProbs[i] - r.BaseLogProbs[i])
+			}
+			sum, squares, kl = sum+d/n, squares+d*d/n, kl+r.KL/n
+		}
+		if se := math.Sqrt((squares - sum*sum) / n); math.Abs(sum) > 4*se || kl < 0.1 {
+			t.Errorf("%s, the rest %s: the log-ratio is %.4f +- %.4f more than the KL, %.4f", s.Method, c.rest, sum, se, kl)
+		}
+	}
+}
+
+// What is known of a state is not asked again, and a token before it is fed is valued as it
+// will be after: without a stop string that it completes.
+func TestAskedOnce(t *testing.T) {
+	e := toy(t, map[byte]map[byte]float64{'^': {'a': 0.9, 'd': 0.1}, 'd': {'a': 1}, 'a': {'b': 1}, 'b': {'c': 1}})
+	for _, s := range strategies() {
+		asked := map[string]int{}
+		req := decode.Request{
+			Prompt: []int32{begin}, MaxTokens: 3, Sampling: decode.Sampling{Temp: 1, TopK: 1}, Stop: []string{"bc"}, EachValue: true,
+			Value: decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+				for _, text := range texts {
+					asked[text]++
+				}
+				return make([]float64, len(texts)), nil
+			}),
+		}
+		s.N, s.Beam.Beams = 1, 1
+		var r decode.Response
+		job, err := s.Job(e, req, func(got decode.Response) { r = got })
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, e, job)
+		want := map[string]int{"a": 2, "ab": 1} // in the end abc, of which bc is cut off
+		if r.Text != "a" || !maps.Equal(asked, want) {
+			t.Errorf("%s: %q after asking for the values of %v, want %v", s.Method, r.Text, asked, want)
+		}
+	}
+}
+
+// A value that is no number ends the run, whoever asks for it.
+func TestValuesAreFinite(t *testing.T) {
+	e := toy(t, map[byte]map[byte]float64{'^': {'a': 0.5, 'b': 0.5}, 'a': {'c': 1}, 'b': {'c': 1}, 'c': {'.': 1}})
+	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300} {
+		for _, s := range strategies() {
+			req := decode.Request{
+				Prompt: []int32{begin}, MaxTokens: 8, Sampling: decode.Sampling{Temp: 1},
+				Value: decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+					return slices.Repeat([]float64{bad}, len(texts)), nil
+				}),
+			}
+			job, err := s.Job(e, req, func(r decode.Response) { t.Errorf("%s: value %v", s.Method, r.Value) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Run(t.Context(), []engine.Job{job}); err == nil || !strings.Contains(err.Error(), "finite") {
+				t.Errorf("%s with the value %v: %v", s.Method, bad, err)
+			}
+		}
+	}
+}
+
+// By every method, what was emitted on the way is the text, though stop strings straddle
+// tokens and begin like each other.
+func TestEmitted(t *testing.T) {
+	flat := map[byte]float64{'a': .3, 'b': .3, 'c': .3, '.': .1}
+	e := toy(t, map[byte]map[byte]float64{'^': flat, 'a': flat, 'b': flat, 'c': flat})
+	cut := 0
+	for _, stop := range [][]string{nil, {"a"}, {"abc"}, {"abca", "bc", ""}, {"cab", "aba", "bcb"}} {
+		for _, s := range strategies() {
+			for key := range uint64(20) {
+				var emitted strings.Builder
+				req := decode.Request{
+					Prompt: []int32{begin}, MaxTokens: 9, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: short, Stop: stop,
+					Emit: func(text []byte) { emitted.Write(text) },
+				}
+				var r decode.Response
+				job, err := s.Job(e, req, func(got decode.Response) { r = got })
+				if err != nil {
+					t.Fatal(err)
+				}
+				run(t, e, job)
+				if emitted.String() != r.Text {
+					t.Errorf("%s, stop %q: emitted %q, the text is %q", s.Method, stop, emitted.String(), r.Text)
+				}
+				all := ""
+				for _, id := range r.Tokens {
+					if id != end {
+						all += letters[id : id+1]
+					}
+				}
+				if !strings.HasPrefix(all, r.Text) || (all == r.Text) != (r.Finish == decode.FinishLength || r.Tokens[len(r.Tokens)-1] == end) {
+					t.Errorf("%s, stop %q: %q of %q (%s)", s.Method, stop, r.Text, all, r.Finish)
+				}
+				if all != r.Text {
+					cut++
+				}
+				for _, str := range stop {
+					if str != "" && strings.Contains(r.Text, str) {
+						t.Errorf("%s, stop %q: %q", s.Method, stop, r.Text)
+					}
+				}
+			}
+		}
+	}
+	if cut < 100 {
+		t.Errorf("only %d responses ended with a stop string", cut)
+	}
+}
+
+// A run that is cancelled in the middle ends with the cause, by every method, and the next one
+// is as if nothing had been.
+func TestCancelAnywhere(t *testing.T) {
+	flat := map[byte]float64{'a': .3, 'b': .3, 'c': .4}
+	e := toy(t, map[byte]map[byte]float64{'^': flat, 'a': flat, 'b': flat, 'c': flat})
+	stopped := errors.New("stopped by the test")
+	for _, s := range strategies() {
+		var want []int32
+		for steps := range 20 {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var r decode.Response
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 16, Sampling: decode.Sampling{Temp: 1}, Value: short}
+			n := 0
+			req.Progress = func(int) {
+				if n++; n == steps {
+					cancel(stopped)
+				}
+			}
+			job, err := s.Job(e, req, func(got decode.Response) { r = got })
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = e.Run(ctx, []engine.Job{job})
+			cancel(nil)
+			if steps > 0 && n >= steps && !errors.Is(err, stopped) {
+				t.Errorf("%s, cancelled after %d steps: %v", s.Method, steps, err)
+			}
+			if steps == 0 || n < steps {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want == nil {
+					want = r.Tokens
+				}
+				if !slices.Equal(r.Tokens, want) {
+					t.Errorf("%s: %v, and after a cancelled run %v", s.Method, want, r.Tokens)
+				}
+			}
+		}
+	}
+}
+
+// No job takes more sequences or cells than its strategy says: in a context that has no more it
+// is done, alone or beside another.
+func TestRoom(t *testing.T) {
+	next := map[byte]map[byte]float64{}
+	for _, l := range letters {
+		next[byte(l)] = map[byte]float64{'a': .2, 'b': .2, 'c': .2, 'd': .15, 'e': .1, 'f': .1, '.': .05}
+	}
+	m := toy(t, next).Model()
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(name string, low, high int) int { return rapid.IntRange(low, high).Draw(t, name) }
+		s := decode.Strategy{
+			Method: rapid.SampledFrom(decode.Methods).Draw(t, "method"),
+			N:      draw("samples", 1, 9),
+			Beam:   decode.Beam{Beams: draw("beams", 1, 5), Block: draw("block", 1, 9)},
+			Guide:  decode.Guide{TopK: draw("candidates", 1, 12), Beta: 1, Rest: rapid.SampledFrom(decode.Rests).Draw(t, "rest")},
+		}
+		const ctx = 256 // llama.cpp has no smaller one
+		jobs, beside := draw("jobs", 1, 3), draw("beside", 1, 2)
+		cells := ctx / beside
+		most := draw("most", 1, 100)
+		for most > 1 && s.Cells(1, most) > cells {
+			most--
+		}
+		prompt := slices.Repeat([]int32{begin}, 1+cells-s.Cells(1, most))
+		e, err := engine.New(m, engine.Params{Threads: 1, Sequences: s.Sequences() * beside, Ctx: ctx, Top: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		if e.Params().Ctx != ctx || s.Cells(len(prompt), most) != cells {
+			t.Fatalf("%d cells of %d", s.Cells(len(prompt), most), e.Params().Ctx)
+		}
+		var all []engine.Job
+		for i := range jobs {
+			job, err := s.Job(e, decode.Request{
+				Prompt: prompt, MaxTokens: most, Sampling: decode.Sampling{Temp: 1}, Key: uint64(i), Value: short,
+				EachValue: draw("each", 0, 1) == 1,
+			}, func(decode.Response) {})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, job)
+		}
+		if err := e.Run(context.Background(), all); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
