@@ -37,7 +37,7 @@ func chatCommand() *cli.Command {
 			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: conversation},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer; 512, or half of a smaller context, without it", Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, methodFlags(), valueFlags(), valueModelFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: chat,
 	}
 }
@@ -149,7 +149,7 @@ func readChat(c *cli.Context) (*conversation, error) {
 // fit checks what needs the model before anything is said.
 func (t *conversation) fit() error {
 	g := generation{value: t.value}
-	if err := g.checkHead(t.model); err != nil {
+	if err := g.value.checkHead(t.model); err != nil {
 		return err
 	}
 	var err error

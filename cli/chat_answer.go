@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -194,9 +193,6 @@ func (t *conversation) showValues() error {
 	if err != nil {
 		return err
 	}
-	text := &report.Text{Reading: inWords(reading), Tokens: tokens, Scale: report.Scale{Low: float64(slices.Min(r.Values)), High: float64(slices.Max(r.Values))}}
-	if t.value.Head != nil {
-		text.Scale = report.ScaleOf(t.value.Head.Reward())
-	}
+	text := &report.Text{Reading: inWords(reading), Tokens: tokens, Scale: t.value.Scale}
 	return paint(t.c.App.Writer, text, t.colours)
 }

@@ -42,7 +42,7 @@ func generateCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
-		}, methodFlags(), valueFlags(), valueModelFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }
@@ -125,7 +125,7 @@ func (g *generation) one(c *cli.Context, prompt string) error {
 	}
 	defer m.Close()
 	loaded := time.Since(begin)
-	if err := g.checkHead(m); err != nil {
+	if err := g.value.checkHead(m); err != nil {
 		return err
 	}
 	if g.request.Prompt, err = m.Tokenize(prompt, true, true); err != nil {
@@ -177,18 +177,6 @@ func (g *generation) one(c *cli.Context, prompt string) error {
 		TokensPerSecond: float64(len(response.Tokens)) / stats.Total.Seconds(),
 	}
 	return printJSON(c, out)
-}
-
-// checkHead checks that the head was trained on the model's states.
-func (g *generation) checkHead(m *llama.Model) error {
-	if g.value.Head == nil {
-		return nil
-	}
-	fingerprint, err := m.Fingerprint()
-	if err != nil {
-		return err
-	}
-	return g.value.Head.CheckBackbone(fingerprint)
 }
 
 // length is the most tokens that the response to a prompt may have.

@@ -94,7 +94,7 @@ func (g *generation) many(c *cli.Context) (err error) {
 		return err
 	}
 	defer r.model.Close()
-	if err := g.checkHead(r.model); err != nil {
+	if err := g.value.checkHead(r.model); err != nil {
 		return err
 	}
 	if err := r.fit(c); err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/train"
 )
 
 // modelFinding describes a GGUF model by its header; the weights are not loaded.
@@ -35,6 +37,8 @@ type modelFinding struct {
 	Memory        memory           `json:"memory"`
 	Tensors       []tensorCount    `json:"tensors"`
 	Fingerprint   string           `json:"fingerprint"`
+	Returns       []float32        `json:"returns,omitempty"` // of a value model, which gives a distribution over them
+	Policy        string           `json:"policy,omitempty"`  // that it values, by its fingerprint
 }
 
 // memory is [llama.Memory] of a context of some size, estimated.
@@ -72,6 +76,8 @@ func examineModel(c *cli.Context, f *gguf.File) (finding, error) {
 		SpecialTokens: map[string]token{}, Template: f.Str("tokenizer.chat_template"), Quantization: llama.FileTypeOf(f),
 	}
 	m.ChatTemplate = m.Template != ""
+	m.Returns, _ = f.Value(train.AtomsKey).([]float32)
+	m.Policy = f.Str(policyKey)
 	if m.KVHeads == 0 {
 		m.KVHeads = m.Heads
 	}
@@ -147,7 +153,7 @@ func (m *modelFinding) write(w io.Writer) error {
 		template = fmt.Sprintf("yes, %d characters (--json prints it)", len([]rune(m.Template)))
 	}
 	mem := m.Memory
-	return sheet{
+	s := sheet{
 		{"GGUF model", m.Name},
 		{"architecture", m.Architecture},
 		{"parameters", count(m.Parameters)},
@@ -164,7 +170,11 @@ func (m *modelFinding) write(w io.Writer) error {
 		{"memory", fmt.Sprintf("%s for %d tokens of context (-c): weights %s, cache %s, computing about %s",
 			size(mem.Weights+mem.Cache+mem.Compute), mem.Context, size(mem.Weights), size(mem.Cache), size(mem.Compute))},
 		{"fingerprint", m.Fingerprint},
-	}.write(w)
+	}
+	if n := len(m.Returns); n > 0 {
+		s = append(s, property{"value model", fmt.Sprintf("a distribution over %d returns from %.3g to %.3g, of policy %s", n, m.Returns[0], m.Returns[n-1], cmp.Or(m.Policy, "unknown"))})
+	}
+	return s.write(w)
 }
 
 // count is a number of parameters for people.

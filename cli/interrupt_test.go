@@ -350,6 +350,31 @@ func TestInterruptedTraining(t *testing.T) {
 	}
 }
 
+// A fine-tuning that is stopped goes on where it was, and ends with the file of one that nothing
+// disturbed.
+func TestStoppedFineTuningContinues(t *testing.T) {
+	f := lab(t)
+	dir := t.TempDir()
+	args := func(name string, more ...string) []string {
+		return append([]string{"ivo", "train", f.run, "--fine-tune", "-m", f.model, "--out", filepath.Join(dir, name), "--epochs", "4", "--atoms", "3"}, more...)
+	}
+	if code, log := run(t, args("whole")); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	for _, at := range []string{"msg=fine-tune done=1 ", "msg=fine-tune done=3 "} {
+		code, stdout, log := stopAt(t, args("stopped", "-v"), at, os.Interrupt)
+		if code != 130 || stdout != "" || !strings.Contains(log, "run the same command again to continue") || strings.Contains(log, "goroutine ") {
+			t.Errorf("at %s: exit code %d, %q: %s", at, code, stdout, log)
+		}
+	}
+	if code, log := run(t, args("stopped", "-v")); code != 0 || strings.Contains(log, "done=1 ") {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	if got := files(t, dir); got["stopped"] != got["whole"] || len(got) != 2 {
+		t.Errorf("%d files, of %d and %d bytes", len(got), len(got["stopped"]), len(got["whole"]))
+	}
+}
+
 // A download that is interrupted goes on when the same command runs again.
 func TestInterruptedDownload(t *testing.T) {
 	f := lab(t)

@@ -35,12 +35,14 @@ func trainCommand() *cli.Command {
 			"out of the run's training are held out here too. Examples:\n\n" +
 			"  ivo train runs/first --out head.gguf\n" +
 			"  ivo train runs/first --round 1 --head mlp --target td --atoms 0 --out mlp.gguf --html mlp.html\n" +
-			"  ivo train --states 'runs/*/iter-01/states/*.states' --one-pass --out one-pass.gguf",
-		Flags: []cli.Flag{
+			"  ivo train --states 'runs/*/iter-01/states/*.states' --one-pass --out one-pass.gguf\n" +
+			"  ivo train runs/first --fine-tune -m model.gguf --out value.gguf",
+		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "`FILE` for the value function; it must not exist", Category: data},
 			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
 			&cli.StringSliceFlag{Name: "states", Usage: "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", Category: data},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Kind, Category: head},
+			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model in F32 or F16. An interrupted training goes on with the same command", Category: head},
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
 			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "all stored ones", Category: head},
 			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Hidden, Category: head},
@@ -49,8 +51,8 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},
 			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge or td", Value: string(valuehead.MonteCarloReturn), Category: training},
 			&cli.Float64Flag{Name: "lambda", Usage: "of the target td", Value: 0.95, Category: training},
-			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Epochs, Category: training},
-			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Rate, Category: training},
+			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Epochs, DefaultText: fmt.Sprintf("%d, with --fine-tune %d", d.Epochs, fineTuneEpochs), Category: training},
+			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Rate, DefaultText: fmt.Sprintf("%g, with --fine-tune %g", d.Rate, fineTuneRate), Category: training},
 			&cli.Float64Flag{Name: "weight-decay", Usage: "of AdamW", DefaultText: "0.1, of mlp and linear 1", Category: training},
 			&cli.Float64Flag{Name: "warm-up", Usage: "share of the steps over which the learning rate rises", DefaultText: "0.05", Category: training},
 			&cli.Float64Flag{Name: "dropout", Usage: "of hidden units", DefaultText: "0.1, of mlp 0.3", Category: training},
@@ -58,28 +60,28 @@ func trainCommand() *cli.Command {
 			&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to train with; 0 for one a core. They make no difference to the result", Category: training},
 			&cli.StringFlag{Name: "html", Usage: "write a page with plots to `FILE`"},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		},
-		Action: train,
+		}, []cli.Flag{
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE` to fine-tune, the run's own", Category: modelCategory, TakesFile: true},
+		}, remoteFlags()),
+		Action: trainValue,
 	}
 }
 
 // embedding is the width of the token embedding of one-pass heads; docs/log.md has what it gives.
 const embedding = 32
 
-func train(c *cli.Context) error {
+func trainValue(c *cli.Context) error {
+	if c.Bool("fine-tune") {
+		return fineTune(c)
+	}
 	o, err := trainOptions(c)
 	if err != nil {
 		return err
 	}
 	out, page := c.String("out"), c.String("html")
 	// Before the training, which takes longer.
-	if _, err := os.Stat(out); err == nil {
-		return fmt.Errorf("%s is there already (give another --out, or remove it)", out)
-	}
-	for _, path := range []string{out, page} {
-		if st, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !st.IsDir()) {
-			return fmt.Errorf("%s: no directory %s (make it, or give another path)", path, filepath.Dir(path))
-		}
+	if err := writable(out, page); err != nil {
+		return err
 	}
 	shards, err := storedStates(c)
 	if err != nil {
@@ -136,6 +138,19 @@ func train(c *cli.Context) error {
 	return printTraining(c.App.Writer, &t, page)
 }
 
+// writable checks that out, which must not exist, and the pages can be written.
+func writable(out string, pages ...string) error {
+	if _, err := os.Stat(out); err == nil {
+		return fmt.Errorf("%s is there already (give another --out, or remove it)", out)
+	}
+	for _, path := range append(pages, out) {
+		if st, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !st.IsDir()) {
+			return fmt.Errorf("%s: no directory %s (make it, or give another path)", path, filepath.Dir(path))
+		}
+	}
+	return nil
+}
+
 // trainFlags is what the flags of ivo train ask for.
 type trainFlags struct {
 	valuehead.TrainOptions
@@ -147,6 +162,8 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 	switch {
 	case c.String("out") == "":
 		return nil, usagef(c, "--out is missing (it names the file for the value function)")
+	case c.IsSet("model") || c.IsSet("hf-repo") || c.IsSet("model-url"):
+		return nil, usagef(c, "a model without --fine-tune (a value function is trained on stored states alone)")
 	case c.String("out") == c.String("html"):
 		return nil, usagef(c, "--out and --html name the same file")
 	case c.String("target") == string(valuehead.CDQ):
@@ -306,15 +323,9 @@ func describe(h *valuehead.Head, r *valuehead.Report) report.Training {
 }
 
 func printTraining(w io.Writer, t *report.Training, page string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "held out\tstates\tR^2\tSpearman\tECE\t")
-	for _, p := range t.Parts() {
-		fmt.Fprintf(tw, "%s\t%d\t%.3f\t%.3f\t%.3f\t\n", p.Name, p.Score.States, p.Score.R2, p.Score.Spearman, p.Score.ECE)
-	}
-	if err := tw.Flush(); err != nil {
+	if err := printParts(w, t.Parts()); err != nil {
 		return err
 	}
-	fmt.Fprintln(w)
 	s := sheet{
 		{"value function", t.Head},
 		{"gives", fmt.Sprintf("%s, fitted to %s", t.Gives(), t.Target)},
@@ -327,4 +338,15 @@ func printTraining(w io.Writer, t *report.Training, page string) error {
 		s = append(s, property{"report", page})
 	}
 	return s.write(w)
+}
+
+// printParts prints the table of scores on the held-out states.
+func printParts(w io.Writer, parts []report.Part) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "held out\tstates\tR^2\tSpearman\tECE\t")
+	for _, p := range parts {
+		fmt.Fprintf(tw, "%s\t%d\t%.3f\t%.3f\t%.3f\t\n", p.Name, p.Score.States, p.Score.R2, p.Score.Spearman, p.Score.ECE)
+	}
+	fmt.Fprintln(tw)
+	return tw.Flush()
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -84,7 +85,7 @@ func value(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	text.Model, text.Head = m.Path(), c.String("value-head")
+	text.Model, text.Head = m.Path(), cmp.Or(c.String("value-head"), c.String("value-model"))
 	if path := c.String("html"); path != "" {
 		if err := report.WriteText(path, text); err != nil {
 			return err
@@ -104,8 +105,8 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	v := &valuation{predict: c.Int("predict")}
 	given := c.IsSet("response") || c.IsSet("response-file")
 	switch {
-	case c.String("value-head") == "":
-		return nil, usagef(c, "no value function (give one with --value-head; ivo iterate and ivo train make them)")
+	case c.String("value-head") == "" && c.String("value-model") == "":
+		return nil, usagef(c, "no value function (give one with --value-head or --value-model; ivo iterate and ivo train make them)")
 	case c.IsSet("response") && c.IsSet("response-file"):
 		return nil, usagef(c, "both --response and --response-file (give one of them)")
 	case v.predict == 0 || v.predict < -1:
@@ -150,11 +151,7 @@ func readValuation(c *cli.Context) (*valuation, error) {
 // fit checks the head against the model, turns the texts into tokens, and makes the
 // context as large as they need.
 func (v *valuation) fit(c *cli.Context, m *llama.Model) (response []int32, err error) {
-	fingerprint, err := m.Fingerprint()
-	if err != nil {
-		return nil, err
-	}
-	if err := v.value.Head.CheckBackbone(fingerprint); err != nil {
+	if err := v.value.checkHead(m); err != nil {
 		return nil, err
 	}
 	prompt, err := m.Tokenize(v.prompt, true, true)
@@ -207,7 +204,8 @@ func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (r 
 	meter, begin := newMeter(c.App.ErrWriter), time.Now()
 	defer meter.close()
 	req := v.request
-	req.Value, req.EachValue, req.Record, req.RecordPrompt = v.value.Source, true, true, true
+	req.Value, req.EachValue = v.value.Source, true
+	req.Record, req.RecordPrompt = v.value.Head != nil, v.value.Head != nil
 	req.Progress = func(decoded int) {
 		if time.Since(begin) > 2*time.Second {
 			meter.show("decode", decoded, v.predict, "tokens at most", "")
@@ -227,7 +225,7 @@ func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (r 
 
 // text is what is shown of the response.
 func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error) {
-	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: inWords(v.reading), Scale: report.ScaleOf(v.value.Head.Reward())}
+	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: inWords(v.reading), Scale: v.value.Scale}
 	if v.response == "" {
 		t.Seed = &v.seed
 	}
@@ -244,9 +242,10 @@ func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error
 	return t, nil
 }
 
-// quantiles are what a categorical head believes after each token, nil of other heads.
+// quantiles are what a categorical head on the policy's states believes after each token, nil of
+// other value functions.
 func (v *valuation) quantiles(r decode.Response) ([]report.Quantiles, error) {
-	if v.value.Head.Atoms() == nil {
+	if v.value.Head == nil || v.value.Head.Atoms() == nil {
 		return nil, nil
 	}
 	memory, err := v.value.Head.Begin(r.Prompt)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -19,16 +20,10 @@ func valueFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		&cli.StringFlag{Name: "value-head", Usage: "value function `FILE` that ivo train or ivo iterate made", Category: valueCategory, TakesFile: true},
+		&cli.StringFlag{Name: "value-model", Usage: "GGUF model `FILE` to take values from instead of the policy, of any size and vocabulary: with --value-head by that head on its states, without by itself, fine-tuned as a value function", Category: valueCategory, TakesFile: true},
 		float("value-beta", "take the soft value 1/B log E[exp(B reward)] for this `B` instead of the mean; a negative one is averse to risk"),
 		float("pessimistic", "take the mean of the worst `SHARE` of the rewards instead of that of all"),
 		float("quantile", "take the reward that is reached with probability 1-`Q` instead of the mean"),
-	}
-}
-
-// valueModelFlags are those of commands whose value function may be a model of its own.
-func valueModelFlags() []cli.Flag {
-	return []cli.Flag{
-		&cli.StringFlag{Name: "value-model", Usage: "GGUF model `FILE` to take values from instead of the policy, of any size and vocabulary: with --value-head by that head on its states, without by itself, fine-tuned as a value function", Category: valueCategory, TakesFile: true},
 	}
 }
 
@@ -37,6 +32,7 @@ type valueSource struct {
 	Source decode.Source   // nil without any
 	Layers []int           // that the policy's engine has to tap
 	Head   *valuehead.Head // that reads the policy's own states; nil without one
+	Scale  report.Scale    // that colours its values
 
 	model  *llama.Model // instead of the policy
 	values *decode.ValueModel
@@ -53,7 +49,7 @@ func openValue(c *cli.Context) (*valueSource, error) {
 	path, model := c.String("value-head"), c.String("value-model")
 	if path == "" && model == "" {
 		if reading != (valuehead.Reading{}) {
-			return nil, usagef(c, "--value-beta, --pessimistic and --quantile say what is read from a value function (give one with --value-head)")
+			return nil, usagef(c, "--value-beta, --pessimistic and --quantile say what is read from a value function (give one with --value-head or --value-model)")
 		}
 		return v, nil
 	}
@@ -65,6 +61,7 @@ func openValue(c *cli.Context) (*valueSource, error) {
 		if err := head.CheckReading(reading); err != nil {
 			return nil, err
 		}
+		v.Scale = report.ScaleOf(head.Reward())
 	}
 	if model != "" {
 		if err := v.openModel(c, model, head); err != nil {
@@ -92,8 +89,12 @@ func (v *valueSource) openModel(c *cli.Context, path string, head *valuehead.Hea
 		return err
 	}
 	params.Ctx = 2 * size
-	v.values, err = decode.OpenValueModel(v.model, head, params)
-	return err
+	if v.values, err = decode.OpenValueModel(v.model, head, params); err != nil || head != nil {
+		return err
+	}
+	atoms := v.values.Atoms()
+	v.Scale = report.Scale{Low: float64(atoms[0]), High: float64(atoms[len(atoms)-1])}
+	return nil
 }
 
 // valueReading reads what is asked of the distribution of the reward.
@@ -116,6 +117,18 @@ func valueReading(c *cli.Context) (valuehead.Reading, error) {
 		return r, usagef(c, "--quantile %v: give a probability above 0 and at most 1", r.Quantile)
 	}
 	return r, nil
+}
+
+// checkHead checks that the head, if there is one, was trained on the policy's states.
+func (v *valueSource) checkHead(policy *llama.Model) error {
+	if v.Head == nil {
+		return nil
+	}
+	fingerprint, err := policy.Fingerprint()
+	if err != nil {
+		return err
+	}
+	return v.Head.CheckBackbone(fingerprint)
 }
 
 // Close frees the value function. A second Close does nothing.

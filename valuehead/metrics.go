@@ -22,7 +22,7 @@ type Score struct {
 	ECE float64 `json:"ece"`
 }
 
-// Metrics is the quality of a head on a dataset.
+// Metrics is the quality of a value function on a dataset.
 type Metrics struct {
 	All         Score    `json:"all"`
 	Fifths      [5]Score `json:"fifths"` // by relative position in the response
@@ -45,33 +45,58 @@ func (h *Head) Evaluate(ctx context.Context, src Source, workers int) (Metrics, 
 }
 
 func (h *Head) evaluate(ctx context.Context, src Source, entries []entry, workers int) (Metrics, error) {
-	var all, last pairs
-	var fifths [5]pairs
-	var quarters [4]pairs
+	var t tally
 	k := h.shape.outputs()
 	err := h.each(ctx, src, entries, workers, func(e Example, out []float32) {
-		n, r := len(e.Trajectory.Tokens), e.Trajectory.Reward
+		n := len(e.Trajectory.Tokens)
 		for i := range n {
-			v := h.value(out[i*k:(i+1)*k], Reading{})
-			all.add(v, r)
-			fifths[5*i/n].add(v, r)
-			quarters[4*i/n].add(v, r)
-			if i == n-1 {
-				last.add(v, r)
-			}
+			t.add(i, n, h.value(out[i*k:(i+1)*k], Reading{}), e.Trajectory.Reward)
 		}
 	})
 	if err != nil {
 		return Metrics{}, err
 	}
-	m := Metrics{All: all.score(), Last: last.score(), Reliability: reliability(&all)}
-	for i := range fifths {
-		m.Fifths[i] = fifths[i].score()
+	return t.metrics(), nil
+}
+
+// MetricsOf is the quality of any value function: values[i] are the values of response i's
+// states, returns[i] its reward.
+func MetricsOf(values [][]float32, returns []float32) Metrics {
+	var t tally
+	for r, vs := range values {
+		for i, v := range vs {
+			t.add(i, len(vs), v, returns[r])
+		}
 	}
-	for i := range quarters {
-		m.Quarters[i] = quarters[i].score()
+	return t.metrics()
+}
+
+// tally collects the values of states by their place in the response.
+type tally struct {
+	all, last pairs
+	fifths    [5]pairs
+	quarters  [4]pairs
+}
+
+// add takes state i of a response's n.
+func (t *tally) add(i, n int, value, ret float32) {
+	t.all.add(value, ret)
+	t.fifths[5*i/n].add(value, ret)
+	t.quarters[4*i/n].add(value, ret)
+	if i == n-1 {
+		t.last.add(value, ret)
 	}
-	return m, nil
+}
+
+func (t *tally) metrics() Metrics {
+	m := Metrics{All: t.all.score(), Last: t.last.score(), Reliability: reliability(&t.all)}
+	for i := range t.fifths {
+		m.Fifths[i] = t.fifths[i].score()
+	}
+	for i := range t.quarters {
+		m.Quarters[i] = t.quarters[i].score()
+	}
+	return m
 }
 
 // pairs collects values and returns of the same states.

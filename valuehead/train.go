@@ -88,7 +88,7 @@ func (o *TrainOptions) defaults() {
 		o.Lambda = 0.95
 	}
 	if o.HeldOut == 0 {
-		o.HeldOut = 0.1
+		o.HeldOut = defaultHeldOut
 	}
 	if o.Rate == 0 {
 		o.Rate = 0.002

@@ -54,6 +54,9 @@ func Read(f *gguf.File) (*Model, error) {
 	m := &Model{c, make([]float32, 0, c.Params())}
 	tensors := c.tensors()
 	for _, t := range tensors {
+		if stored, ok := f.Tensor(t.name); ok && stored.Type != gguf.F32 && stored.Type != gguf.F16 {
+			return nil, refuse("%s is stored as %v", t.name, stored.Type)
+		}
 		data, err := f.ReadF32(t.name)
 		if err != nil {
 			return nil, err

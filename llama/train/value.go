@@ -96,12 +96,18 @@ func twoHot(atoms []float32, r float32) Class {
 	return Class{int32(i - 1), int32(i), (r - atoms[i-1]) / (atoms[i] - atoms[i-1])}
 }
 
-// Values are the mean returns of the documents' response states, by document.
-func (m *ValueModel) Values(ctx context.Context, docs []ValueDoc) ([][]float32, error) {
+// Values are the mean returns of the documents' response states, by document. The number of
+// workers (0 for GOMAXPROCS) does not change them.
+func (m *ValueModel) Values(ctx context.Context, docs []ValueDoc, workers int) ([][]float32, error) {
 	out := make([][]float32, len(docs))
-	passes := make([]*pass, runtime.GOMAXPROCS(0))
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	passes := make([]*pass, workers)
 	w := m.Config.view(m.params)
+	longest := 0
 	for _, d := range docs {
+		longest = max(longest, len(d.Tokens))
 		if len(d.Tokens) > m.Config.Context || d.From < 0 || d.From > len(d.Tokens) {
 			return nil, fmt.Errorf("train: a document of %d tokens, the response from %d on: %d fit the context", len(d.Tokens), d.From, m.Config.Context)
 		}
@@ -112,7 +118,7 @@ func (m *ValueModel) Values(ctx context.Context, docs []ValueDoc) ([][]float32, 
 			return
 		}
 		if passes[worker] == nil {
-			passes[worker] = newPass(m.Config, m.Config.Context, false)
+			passes[worker] = newPass(m.Config, longest, false)
 		}
 		p := passes[worker]
 		p.load([]Doc{{Tokens: d.Tokens, Classes: make([]Class, len(d.Tokens))}})

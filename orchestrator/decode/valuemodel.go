@@ -100,19 +100,22 @@ func readAtoms(m *llama.Model) ([]float32, error) {
 	atoms, ok := stored.([]float32)
 	switch {
 	case stored == nil:
-		return nil, fmt.Errorf("%s is no value model: it says nothing of returns in %s (give the head that reads its states with --value-head, or fine-tune a value model with ivo train)", m.Path(), train.AtomsKey)
+		return nil, fmt.Errorf("%s is no value model: it says nothing of returns in %s (give the head that reads its states with --value-head, or fine-tune a value model with ivo train --fine-tune)", m.Path(), train.AtomsKey)
 	case !ok || len(atoms) < 2:
-		return nil, fmt.Errorf("%s: %s is not a list of two or more numbers (make the value model anew with ivo train)", m.Path(), train.AtomsKey)
+		return nil, fmt.Errorf("%s: %s is not a list of two or more numbers (make the value model anew with ivo train --fine-tune)", m.Path(), train.AtomsKey)
 	case len(atoms) > m.Info().Vocab:
-		return nil, fmt.Errorf("%s names %d returns, the model has %d logits (make the value model anew with ivo train)", m.Path(), len(atoms), m.Info().Vocab)
+		return nil, fmt.Errorf("%s names %d returns, the model has %d logits (make the value model anew with ivo train --fine-tune)", m.Path(), len(atoms), m.Info().Vocab)
 	}
 	for i, a := range atoms {
 		if a-a != 0 || i > 0 && a <= atoms[i-1] {
-			return nil, fmt.Errorf("%s: the returns in %s are not finite and rising: %v follows %v (make the value model anew with ivo train)", m.Path(), train.AtomsKey, a, atoms[max(0, i-1)])
+			return nil, fmt.Errorf("%s: the returns in %s are not finite and rising: %v follows %v (make the value model anew with ivo train --fine-tune)", m.Path(), train.AtomsKey, a, atoms[max(0, i-1)])
 		}
 	}
 	return atoms, nil
 }
+
+// Atoms are the rising returns of a model that is a value function itself, nil of one with a head.
+func (v *ValueModel) Atoms() []float32 { return v.atoms }
 
 // Source is the value function with one reading of the distribution of the return.
 func (v *ValueModel) Source(reading valuehead.Reading) Source { return &modelSource{v, reading} }

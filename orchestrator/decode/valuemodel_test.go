@@ -311,7 +311,7 @@ func TestValueModelFineTuned(t *testing.T) {
 	for _, s := range guided {
 		for i, r := range answers(t, e, s, v.Source(valuehead.Reading{}), true) {
 			req := asked(t, e, i)
-			values, err := tuned.Values(t.Context(), []train.ValueDoc{{Tokens: slices.Concat(req.Prompt, r.Tokens), From: len(req.Prompt)}})
+			values, err := tuned.Values(t.Context(), []train.ValueDoc{{Tokens: slices.Concat(req.Prompt, r.Tokens), From: len(req.Prompt)}}, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,15 +31,17 @@ type Training struct {
 // WriteTraining creates or replaces the page about a training at path.
 func WriteTraining(path string, t Training) error { return write(path, "training.html", &t) }
 
-// Part is a part of the held-out states with the head's score there.
+// Part is a part of the held-out states with the score of the value function there.
 type Part struct {
 	Name  string
 	Score valuehead.Score
 }
 
 // Parts are all parts: first all states, then those by relative position in the response.
-func (t *Training) Parts() []Part {
-	m := t.Report.HeldOut
+func (t *Training) Parts() []Part { return PartsOf(&t.Report.HeldOut) }
+
+// PartsOf are the parts of any value function's metrics.
+func PartsOf(m *valuehead.Metrics) []Part {
 	parts := []Part{{"all", m.All}}
 	for i, s := range m.Quarters {
 		parts = append(parts, Part{ordinal(i+1) + " quarter", s})
