@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -88,7 +89,7 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 		return err
 	}
 
-	var base []eval.Answer // means over the seeds
+	var base [][]eval.Answer // under each seed
 	page := report.Frontier{Reward: o.Reward, Model: o.Model, Temp: o.Sampling.Temp, Seeds: seeds}
 	fmt.Println("method | reward [95 %] | wins | KL, nats | decoded an emitted token | seeds")
 	fmt.Println("---|---|---|---|---|---")
@@ -103,7 +104,7 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 		if base == nil {
 			base = answers
 		}
-		r := eval.Summarize(method.Name, answers, base, o.Seed)
+		r := summarize(method.Name, answers, base, o.Seed)
 		page.Rows = append(page.Rows, report.FrontierRow{
 			Result: r, Family: strings.TrimSpace(setting.ReplaceAllString(method.Name, "")),
 			Guided: method.Value != nil && method.Strategy.Method != decode.MethodBestOfN, Ranked: method.Strategy.Method == decode.MethodBestOfN,
@@ -120,32 +121,40 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 // setting is the part of a method's name by which members of a family differ.
 var setting = regexp.MustCompile(`beta=[0-9.]+|[0-9.]+$`)
 
-// seeds answers all prompts under each seed and returns each prompt's mean over them, which
-// is what intervals are over: answers to one prompt are not independent.
-func (j *job) seeds(ctx context.Context, m eval.Method, seeds int) ([]eval.Answer, error) {
-	var mean []eval.Answer
+// seeds answers all prompts under each seed.
+func (j *job) seeds(ctx context.Context, m eval.Method, seeds int) (out [][]eval.Answer, err error) {
 	for seed := range seeds {
 		answers, err := j.answers(ctx, m, uint64(seed+1))
 		if err != nil {
 			return nil, fmt.Errorf("%s, seed %d: %w", m.Name, seed+1, err)
 		}
-		if mean == nil {
-			mean = answers
-			continue
-		}
-		for i, a := range answers {
-			s := &mean[i]
-			s.Reward += a.Reward
-			s.KL += a.KL
-			s.Emitted += a.Emitted
-			s.Decoded += a.Decoded
-		}
+		out = append(out, answers)
 	}
-	for i := range mean {
-		mean[i].Reward /= float64(seeds)
-		mean[i].KL /= float64(seeds)
+	return out, nil
+}
+
+// summarize compares a method's answers with the base policy's. Intervals are over each
+// prompt's mean, for answers to one prompt are not independent; wins are counted seed by seed.
+func summarize(name string, answers, base [][]eval.Answer, seed uint64) eval.Result {
+	wins := 0.0
+	mean := func(all [][]eval.Answer) []eval.Answer {
+		out := slices.Clone(all[0])
+		for i := range out {
+			m := &out[i]
+			for _, answers := range all[1:] {
+				a := answers[i]
+				m.Reward, m.KL, m.Emitted, m.Decoded = m.Reward+a.Reward, m.KL+a.KL, m.Emitted+a.Emitted, m.Decoded+a.Decoded
+			}
+			m.Reward, m.KL = m.Reward/float64(len(all)), m.KL/float64(len(all))
+		}
+		return out
 	}
-	return mean, nil
+	for i, a := range answers {
+		wins += eval.Summarize(name, a, base[i], seed).WinRate
+	}
+	r := eval.Summarize(name, mean(answers), mean(base), seed)
+	r.WinRate = wins / float64(len(answers))
+	return r
 }
 
 // answers decodes a method's answers under a seed, or reads them if they are there.
