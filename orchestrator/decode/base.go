@@ -64,6 +64,12 @@ func (b *Sampler) at(row *llama.Row, recent []int32) {
 			b.truncate()
 		}
 		b.closed, b.norm = true, logSumExpAt(b.logits, b.Temp)
+	case b.closed || (b.logits[0]-b.floor)/b.Temp > 40:
+		// The list holds all that has any probability, and LSET is a float32: coarse where the
+		// temperature is low.
+		b.norm = logSumExpAt(b.logits, b.Temp)
+	case b.Temp < 0.05:
+		b.sortAll()
 	}
 }
 
@@ -118,8 +124,8 @@ func (b *Sampler) penalize(recent []int32) bool {
 			b.ids, b.logits = slices.Insert(b.ids, i, c.id), slices.Insert(b.logits, i, c.logit)
 		}
 	}
-	const enough = 0.05
-	if len(b.ids) == 0 || share < enough || (b.Temp > 0 && shareT < enough) {
+	const enough, most = 0.05, 1e6 // most, for raised tokens hide what is known of the others; neither holds of NaN
+	if len(b.ids) == 0 || !(share > enough && gain < most) || b.Temp > 0 && !(shareT > enough && gainT < most) {
 		return false
 	}
 	b.lse += math.Log(share + gain)

@@ -13,13 +13,12 @@ import (
 // at the temperature.
 func rowOf(logits []float32, n int, temp float64) *llama.Row {
 	r := &llama.Row{Logits: logits}
-	var z, zt float64
+	z, zt := math.Inf(-1), math.Inf(-1)
 	for id, l := range logits {
-		z += math.Exp(float64(l))
-		zt += math.Exp(float64(l) / temp)
+		z, zt = logAdd(z, float64(l)), logAdd(zt, float64(l)/temp)
 		r.Top = append(r.Top, int32(id))
 	}
-	r.LSE, r.LSET = float32(math.Log(z)), float32(math.Log(zt))
+	r.LSE, r.LSET = float32(z), float32(zt)
 	slices.SortStableFunc(r.Top, func(a, b int32) int {
 		if logits[a] != logits[b] {
 			if logits[a] > logits[b] {
@@ -155,6 +154,55 @@ func TestPenalties(t *testing.T) {
 	} {
 		if got := (&Sampler{Sampling: c.s}).Draw(rowOf(logits, 2, 1), c.recent, nil); got != c.want {
 			t.Errorf("%+v after %v drew %d, want %d", c.s, c.recent, got, c.want)
+		}
+	}
+}
+
+// At temperatures and penalties far from what is usual the probabilities are still what the
+// chain says, though the row's LSET is a float32.
+func TestExtremes(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	logits := make([]float32, 50)
+	for i := range logits {
+		logits[i] = float32(100 + 3*rng.NormFloat64())
+	}
+	recent := []int32{3, 3, 4}
+	for _, s := range []Sampling{
+		{Temp: 1e-60}, {Temp: 1e-5}, {Temp: 0.001}, {Temp: 0.02}, {Temp: 50}, {Temp: 1e6}, {Temp: 1e-5, TopK: 3},
+		{Temp: 1, RepeatLastN: -1, PresencePenalty: -2000}, {Temp: 0.001, RepeatLastN: -1, PresencePenalty: -2}, {Temp: 0.01, RepeatLastN: -1, RepeatPenalty: 0.1},
+		{Temp: 1e-5, RepeatLastN: -1, RepeatPenalty: 1.5}, {RepeatLastN: -1, PresencePenalty: -2000},
+	} {
+		changed := slices.Clone(logits)
+		for _, id := range []int{3, 4} {
+			if s.RepeatPenalty != 0 {
+				changed[id] /= float32(s.RepeatPenalty)
+			}
+			changed[id] -= float32(s.PresencePenalty)
+		}
+		want := make([]float64, len(logits))
+		z := 0.0
+		for id, l := range changed {
+			want[id] = math.Exp(float64(l-slices.Max(changed)) / max(s.Temp, 1e-100))
+			z += want[id]
+		}
+		for _, candidates := range []int{1, 10, 50} {
+			row := rowOf(logits, candidates, max(s.Temp, 1e-3))
+			if float32(s.Temp) == 0 {
+				row.LSET = row.LSE
+			}
+			b := Sampler{Sampling: s}
+			b.at(row, recent)
+			for id, p := range want {
+				if got := math.Exp(b.logP(int32(id))); math.Abs(got-p/z) > 1e-3 && s.TopK == 0 {
+					t.Errorf("%+v, %d candidates: probability %g of token %d, want %g", s, candidates, got, id, p/z)
+				}
+			}
+			if id := b.draw(rng); want[id] == 0 {
+				t.Errorf("%+v, %d candidates: drew %d", s, candidates, id)
+			}
+			if kl := b.klFrom(1); !(kl >= 0) || math.IsInf(kl, 1) {
+				t.Errorf("%+v, %d candidates: KL %v", s, candidates, kl)
+			}
 		}
 	}
 }
