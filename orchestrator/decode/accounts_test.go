@@ -3,6 +3,7 @@ package decode_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"maps"
 	"math"
@@ -321,4 +322,101 @@ func TestRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// Block search gives no response with more than exp(its bound) times its probability under the
+// base policy, and its mean bound is no less than the KL; responses end at different times.
+func TestBoundOfBlocks(t *testing.T) {
+	next := map[byte]map[byte]float64{}
+	for _, l := range "^abc" {
+		next[byte(l)] = map[byte]float64{'a': .1, 'b': .35, 'c': .35, '.': .2}
+	}
+	e := toy(t, next)
+	likes := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+		out := make([]float64, len(texts))
+		for i, text := range texts {
+			out[i] = float64(strings.Count(text, "a")) + 0.1*float64(strings.Count(text, "b"))
+		}
+		return out, nil
+	})
+	for _, s := range []decode.Strategy{
+		{Method: decode.MethodBlockBestOfK, N: 4, Beam: decode.Beam{Block: 2}},
+		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}},
+		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 3, Block: 1}},
+	} {
+		const n = 2000
+		responses := make([]decode.Response, n)
+		var jobs []engine.Job
+		for key := range uint64(n) {
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 5, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: likes}
+			job, err := s.Job(e, req, func(r decode.Response) { responses[key] = r })
+			if err != nil {
+				t.Fatal(err)
+			}
+			jobs = append(jobs, job)
+		}
+		run(t, e, jobs...)
+		count, base := map[string]float64{}, map[string]float64{}
+		bound := 0.0
+		for _, r := range responses {
+			id := fmt.Sprint(r.Tokens)
+			count[id]++
+			base[id] = 0
+			for _, l := range r.BaseLogProbs {
+				base[id] += float64(l)
+			}
+			bound += r.KL / n
+			blocks := float64((len(r.Tokens) + s.Beam.Block - 1) / s.Beam.Block)
+			want := (blocks + 1) * math.Log(float64(s.Beam.Beams))
+			if s.Method == decode.MethodBlockBestOfK {
+				want = blocks * (math.Log(4) - 0.75)
+			}
+			if math.Abs(r.KL-want) > 1e-9 || r.KLKind != decode.KLBound {
+				t.Fatalf("%s: a bound of %v (%s), want %v", s.Method, r.KL, r.KLKind, want)
+			}
+		}
+		kl := -float64(len(count)-1) / (2 * n) // what an estimate by frequencies is too high
+		for id, c := range count {
+			kl += c / n * (math.Log(c/n) - base[id])
+		}
+		if kl > bound {
+			t.Errorf("%s: KL %.3f, bound %.3f", s.Method, kl, bound)
+		}
+		t.Logf("%s: KL %.3f, bound %.3f", s.Method, kl, bound)
+	}
+}
+
+// A given response is followed to its first end, and the base policy may hold its tokens for
+// impossible.
+func TestFollow(t *testing.T) {
+	e := toy(t, map[byte]map[byte]float64{'^': {'a': .5, 'b': .25, 'c': .25}, 'b': {'c': .5, '.': .5}})
+	req := decode.Request{Prompt: []int32{begin}, Sampling: decode.Sampling{Temp: 1, TopK: 1}, Value: short, Stop: []string{"b"}}
+	for _, c := range []struct {
+		tokens []int32
+		n      int
+		text   string
+		finish decode.Finish
+	}{
+		{[]int32{token('b'), end, token('c')}, 2, "b", decode.FinishEOG},
+		{[]int32{token('b'), token('c')}, 2, "bc", decode.FinishLength},
+		{[]int32{end}, 1, "", decode.FinishEOG},
+	} {
+		var r decode.Response
+		job, err := decode.Follow(e, req, c.tokens, func(got decode.Response) { r = got })
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, e, job)
+		if !slices.Equal(r.Tokens, c.tokens[:c.n]) || r.Text != c.text || r.Finish != c.finish || len(r.Values) != c.n {
+			t.Errorf("%v: %+v", c.tokens, r)
+		}
+		if c.text != "" && (math.Abs(float64(r.LogProbs[0])-math.Log(.25)) > 1e-5 || !math.IsInf(float64(r.BaseLogProbs[0]), -1)) {
+			t.Errorf("%v: log-probability %v, under the base policy %v", c.tokens, r.LogProbs, r.BaseLogProbs)
+		}
+	}
+	for _, tokens := range [][]int32{nil, {-1}, {int32(len(letters))}} {
+		if _, err := decode.Follow(e, req, tokens, func(decode.Response) {}); err == nil {
+			t.Errorf("followed %v", tokens)
+		}
+	}
 }

@@ -86,12 +86,13 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 		emitted += d.emitShared(kept, emitted)
 	}
 	r := d.response(kept[0], d.s.Decoded())
-	if beams == 1 {
-		r.KL = float64(blocks) * bestOfKL(samples)
-	} else {
-		r.KL = math.Log(float64(beams*samples)) + float64(blocks-1)*math.Log(float64(samples))
-	}
 	r.KLKind = KLBound
+	m := float64((len(r.Tokens) + block - 1) / block) // other beams may have gone on after it was finished
+	if beams == 1 {
+		r.KL = m * bestOfKL(samples)
+	} else {
+		r.KL = math.Log(float64(beams)) + m*math.Log(float64(samples))
+	}
 	if d.req.Emit != nil {
 		d.req.Emit([]byte(r.Text[emitted:]))
 	}
@@ -145,13 +146,7 @@ func (d *decoder) sampleBlock(pool []*candidate, size int) ([]*candidate, error)
 			}
 		}
 	}
-	var fresh []*candidate
-	for _, c := range pool {
-		if math.IsNaN(float64(c.last.value)) { // the others were finished before
-			fresh = append(fresh, c)
-		}
-	}
-	return pool, d.value(fresh)
+	return pool, d.value(pool)
 }
 
 // split draws the next token of each of the samples that a candidate stands for, and makes a

@@ -130,7 +130,7 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 	}
 	p := e.Params()
 	switch n, cells := s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens); {
-	case needValue && n > 1 && req.Sampling.Temp == 0:
+	case needValue && (n > 1 || s.Guide.Ahead) && req.Sampling.Temp == 0:
 		return fmt.Errorf("at temperature 0 the base policy leaves nothing to choose from (raise --temp)")
 	case n > p.Sequences:
 		return fmt.Errorf("%s needs %d sequences, the context has %d (lower --samples, --beams or --candidates, or raise --parallel)", s.Method, n, p.Sequences)

@@ -60,8 +60,9 @@ type Response struct {
 	Tokens   []int32   // [T]
 	LogProbs []float32 // [T] log p(a_t | s_{t-1}) of the model at temperature 1
 	// BaseLogProbs is log pi_base(a_t | s_{t-1}) of the base policy, which is the model after
-	// [Sampling], and GuidedLogProbs that of the guided policy; nil where the strategy
-	// chooses among whole blocks and has none.
+	// [Sampling]: -Inf of a token that is not drawn but given to [Follow] and ruled out.
+	// GuidedLogProbs is that of the guided policy, nil where the strategy chooses among whole
+	// blocks and has none.
 	BaseLogProbs, GuidedLogProbs []float32 // [T]
 	Values                       []float32 // [T] V(s_t), NaN where it was not asked for; nil without a value function
 	Value                        float32   // V of the last state, NaN without a value function
@@ -120,6 +121,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 
 // check finds what is wrong with a request before any work is done.
 func (r *Request) check(e *engine.Engine, needValue bool) error {
+	penalties := r.Sampling.RepeatPenalty + r.Sampling.FrequencyPenalty + r.Sampling.PresencePenalty
 	switch {
 	case len(r.Prompt) == 0:
 		return fmt.Errorf("the prompt is empty (give one with -p or -f)")
@@ -127,10 +129,12 @@ func (r *Request) check(e *engine.Engine, needValue bool) error {
 		return fmt.Errorf("a response of %d tokens (give -n a positive number)", r.MaxTokens)
 	case needValue && r.Value == nil:
 		return fmt.Errorf("this method needs a value function (give one with --value-head, or learn one with ivo iterate)")
-	case r.Sampling.Temp < 0 || math.IsNaN(r.Sampling.Temp):
+	case !(r.Sampling.Temp >= 0) || math.IsInf(r.Sampling.Temp, 1):
 		return fmt.Errorf("temperature %v (give 0 for greedy decoding, or a positive one)", r.Sampling.Temp)
 	case !(r.Sampling.TopP >= 0 && r.Sampling.TopP <= 1) || !(r.Sampling.MinP >= 0 && r.Sampling.MinP <= 1) || r.Sampling.TopK < 0:
 		return fmt.Errorf("top-k %d, top-p %v, min-p %v (top-k is 0 or more, the others lie from 0 to 1)", r.Sampling.TopK, r.Sampling.TopP, r.Sampling.MinP)
+	case !(r.Sampling.RepeatPenalty >= 0) || math.IsNaN(penalties) || math.IsInf(penalties, 0):
+		return fmt.Errorf("penalties: repeat %v, frequency %v, presence %v (give finite numbers, the first 0 or more)", r.Sampling.RepeatPenalty, r.Sampling.FrequencyPenalty, r.Sampling.PresencePenalty)
 	case len(r.Prompt)+r.MaxTokens > e.Params().Ctx:
 		return fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (raise -c, lower -n, or shorten the prompt)", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
 	}
