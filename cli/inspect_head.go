@@ -18,6 +18,7 @@ type headFinding struct {
 	Scalars     []string  `json:"scalars"`
 	Blocks      []string  `json:"blocks"`
 	Prompt      bool      `json:"prompt"` // it looks back at the prompt's own states
+	Match       string    `json:"match"`  // what that searched for at first: tokens or states; empty for a head that does not
 	Width       int       `json:"width"`  // of the input row
 	Target      string    `json:"target"`
 	Atoms       int       `json:"atoms"` // returns of a categorical head, 0 for one that gives the mean alone
@@ -52,7 +53,7 @@ func examineHead(path string) (finding, error) {
 	f := &headFinding{
 		Kind: "value-head", Head: string(h.Kind()), Parameters: h.Parameters(), Backbone: h.Backbone(),
 		Layers: options.Layers, Scalars: options.Scalars, Width: h.Features().Width(),
-		Prompt: h.NeedsPrompt(), Target: string(h.Target()), Atoms: len(h.Atoms()),
+		Prompt: h.NeedsPrompt(), Match: string(h.Shape().Match), Target: string(h.Target()), Atoms: len(h.Atoms()),
 		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), RewardMean: mean, RewardScale: scale, Training: trainedOn(h.Summary()),
 	}
 	for _, b := range options.Blocks {
@@ -78,7 +79,7 @@ func (f *headFinding) write(w io.Writer) error {
 		gives += fmt.Sprintf(" as %d members have it", f.Members)
 	}
 	if f.Prompt {
-		from = "; looks back at the prompt"
+		from = fmt.Sprintf("; looks back at the prompt (match %s)", f.Match)
 	}
 	return sheet{
 		{"value function", f.Head},

@@ -45,6 +45,7 @@ func iterateCommand() *cli.Command {
 			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the first and the one at 3/5 of the depth", Category: head},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Head.Kind, Category: head},
 			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Head.Hidden, Category: head},
+			matchFlag(d.Head, head),
 			&cli.IntFlag{Name: "atoms", Usage: "returns between which the value function spreads its belief; 0 for the mean alone", Value: d.Head.Atoms, Category: head},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Head.Epochs, Category: head},
 			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Head.Rate, Category: head},
@@ -120,16 +121,22 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
 	o.Search = decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")}
 	o.Head = loop.Head{
-		Kind: c.String("head"), Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
+		Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
 		WarmStart: c.Bool("warm-start"), LastRoundOnly: c.Bool("last-round-only"),
 	}
 	o.Ctx, o.Threads, o.Parallel = c.Int("ctx-size"), max(0, c.Int("threads")), c.Int("parallel")
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	if _, err := choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
+	kind, err := choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear})
+	if err != nil {
 		return nil, err
 	}
+	how, err := match(c, kind)
+	if err != nil {
+		return nil, err
+	}
+	o.Head.Kind, o.Head.Match = string(kind), string(how)
 	if o.Head.Hidden < 0 || o.Head.Atoms < 0 || o.Head.Atoms == 1 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
 		return nil, usagef(c, "--epochs and --lr are positive, --hidden and --atoms are not negative, and one atom is too few")
 	}
@@ -137,6 +144,22 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 		return nil, usagef(c, "%v", err)
 	}
 	return &o, nil
+}
+
+func matchFlag(d loop.Head, category string) cli.Flag {
+	return &cli.StringFlag{
+		Name: "match", Value: d.Match, Category: category,
+		Usage: "what a recall head searches the prompt for at first: `HOW` tokens, where responses copy words as they stand, or states, where they also inflect, capitalise or paraphrase them",
+	}
+}
+
+// match reads --match for a kind of value function.
+func match(c *cli.Context, kind valuehead.Kind) (valuehead.Match, error) {
+	m, err := choice(c, "match", map[string]valuehead.Match{"tokens": valuehead.MatchTokens, "states": valuehead.MatchStates})
+	if err == nil && m == valuehead.MatchStates && kind != valuehead.Recall {
+		return "", usagef(c, "--match states with --head %s (only recall heads look back at the prompt)", kind)
+	}
+	return m, err
 }
 
 // layers reads --layers, or takes those that suit the model.

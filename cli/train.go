@@ -46,6 +46,7 @@ func trainCommand() *cli.Command {
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
 			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "all stored ones", Category: head},
 			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Hidden, Category: head},
+			matchFlag(d, head),
 			&cli.IntFlag{Name: "atoms", Usage: "returns between which the value function spreads its belief; 0 for the mean alone", Value: d.Atoms, Category: head},
 			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
 			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},
@@ -181,6 +182,10 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda}); err != nil {
 		return nil, err
 	}
+	how, err := match(c, o.Kind)
+	if err != nil {
+		return nil, err
+	}
 	if o.onePass && o.Kind != valuehead.Recall {
 		return nil, usagef(c, "--one-pass with --head %s (only recall heads value tokens before they are fed)", o.Kind)
 	}
@@ -191,7 +196,7 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 		}
 		o.layers = append(o.layers, n)
 	}
-	o.Shape = valuehead.Shape{Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Members: c.Int("members")}
+	o.Shape = valuehead.Shape{Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Members: c.Int("members"), Match: how}
 	if o.onePass {
 		o.Shape.Embedding = embedding
 	}
@@ -204,7 +209,7 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 		}
 	}
 	if path := c.String("from"); path != "" {
-		for _, name := range []string{"head", "one-pass", "layers", "hidden", "atoms", "members"} {
+		for _, name := range []string{"head", "one-pass", "layers", "hidden", "match", "atoms", "members"} {
 			if c.IsSet(name) {
 				return nil, usagef(c, "--%s with --from (a value function is trained on in its own shape)", name)
 			}

@@ -198,6 +198,21 @@ func (f *Features) appendPrompt(dst []float32, p *states.Prompt) []float32 {
 	return dst
 }
 
+// like gives, for every column of a prompt's row, the column of a response's row that holds
+// the same number of a state; nil where rows hold no states as they are.
+func (f *Features) like() []int {
+	if !f.on[Hidden] && !f.on[Previous] { // the first columns of a row
+		return nil
+	}
+	var out []int
+	for _, l := range f.prompt {
+		for i := range l.to - l.from {
+			out = append(out, l.in+i)
+		}
+	}
+	return out
+}
+
 // lastOfPrompt is the state after the prompt's last token as a response's own row of
 // chosen layers, zero where the prompt's states lack a layer.
 func (f *Features) lastOfPrompt(p *states.Prompt) []float32 {

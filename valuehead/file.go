@@ -21,6 +21,7 @@ const (
 	prefix      = "ivo.valuehead."
 	keyType     = "general.type"
 	keyChecksum = prefix + "checksum"
+	keyMatch    = prefix + "shape.match" // absent in the first files
 	hintHead    = "train the head again with ivo iterate, or copy the file anew"
 )
 
@@ -60,6 +61,9 @@ func (h *Head) Save(path string) error {
 		kvs = append(kvs, gguf.KV{Key: prefix + "shape." + n.name, Value: uint32(*n.v)})
 	}
 	kvs = append(kvs, gguf.KV{Key: prefix + "shape.advantages", Value: h.shape.Advantages})
+	if h.shape.looks() {
+		kvs = append(kvs, gguf.KV{Key: keyMatch, Value: string(h.shape.Match)})
+	}
 	var tensors []gguf.Tensor
 	for _, t := range h.named() {
 		shape := []uint64{uint64(t.cols), uint64(t.rows)}
@@ -111,6 +115,12 @@ func decode(f *gguf.File) (*Head, error) {
 	shape := Shape{Advantages: value[bool](&m, "shape.advantages")}
 	for _, n := range shape.sizes() {
 		*n.v = int(value[uint32](&m, "shape."+n.name))
+	}
+	if shape.looks() {
+		shape.Match = MatchTokens
+		if f.Value(keyMatch) != nil {
+			shape.Match = Match(value[string](&m, "shape.match"))
+		}
 	}
 	schema := states.Schema{
 		Backbone: value[string](&m, "backbone"), Layers: ints(value[[]int32](&m, "layers")),

@@ -45,7 +45,7 @@ type Summary struct {
 func newHead(kind Kind, shape Shape, features *Features) (*Head, error) {
 	h := &Head{kind: kind, shape: shape, features: features}
 	var err error
-	if h.model, err = newModel(kind, shape, features.width, h.promptWidth()); err != nil {
+	if h.model, err = newModel(kind, shape, features.width, h.promptWidth(), features.like()); err != nil {
 		return nil, err
 	}
 	h.params = make([]float32, count(h.model))

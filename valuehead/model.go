@@ -39,8 +39,8 @@ type tensor struct {
 }
 
 // newModel returns the model of a shape for rows of width floats, and prompts' rows of
-// promptWidth.
-func newModel(kind Kind, shape Shape, width, promptWidth int) (model, error) {
+// promptWidth; like is that of Features.
+func newModel(kind Kind, shape Shape, width, promptWidth int, like []int) (model, error) {
 	if shape.Hidden < 1 && kind != Linear {
 		return nil, fmt.Errorf("%d hidden units (choose at least 1)", shape.Hidden)
 	}
@@ -50,7 +50,7 @@ func newModel(kind Kind, shape Shape, width, promptWidth int) (model, error) {
 	case MLP:
 		return mlp{width, shape.Hidden, shape.outputs()}, nil
 	case Recall:
-		return newRecallNet(shape, width, promptWidth)
+		return newRecallNet(shape, width, promptWidth, like)
 	}
 	return nil, fmt.Errorf("unknown kind %q (choose from %q)", kind, Kinds)
 }

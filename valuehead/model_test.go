@@ -128,7 +128,7 @@ func randomBatch(rng *rand.Rand, width, promptWidth, outs int, lengths, prompts 
 func TestGradient(t *testing.T) {
 	const in, pw = 5, 3
 	recall := func(s Shape) model {
-		m, err := newRecallNet(s, in, pw*min(s.Values, 1))
+		m, err := newRecallNet(s, in, pw*min(s.Values, 1), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -34,6 +34,7 @@ type recallNet struct {
 	atRead    int // columns of its parts
 	atM, atG  int
 	list      []tensor
+	like      []int // see Features.like
 	// indices into list
 	project, embedding, hidden, decay, start, top int
 	said                                          scan // of the response; its tensors are last
@@ -53,7 +54,7 @@ const (
 	tPrompt
 )
 
-func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
+func newRecallNet(shape Shape, width, promptRow int, like []int) (*recallNet, error) {
 	switch {
 	case shape.Channels < 1 || shape.Project < 1:
 		return nil, fmt.Errorf("a memory of %d channels that sees %d columns (choose at least 1)", shape.Channels, shape.Project)
@@ -63,8 +64,10 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 		return nil, fmt.Errorf("attention with keys of %d and %d products (choose at least 1)", shape.Keys, shape.Products)
 	case shape.looks() && promptRow == 0:
 		return nil, fmt.Errorf("attention over prompts without states (collect those of the prompts' tokens, or choose -1 values for a head without attention)")
+	case shape.Match == MatchStates && len(like) == 0:
+		return nil, fmt.Errorf("attention that starts from like states, in rows without states (choose features with the block %s or %s, or the match %s)", Hidden, Previous, MatchTokens)
 	}
-	m := &recallNet{shape: shape, width: width, joined: shape.Project + shape.Embedding, promptRow: promptRow}
+	m := &recallNet{shape: shape, width: width, joined: shape.Project + shape.Embedding, promptRow: promptRow, like: like}
 	m.in = m.joined + shape.Scan
 	m.found = shape.Project + 2*shape.Scan
 	m.z = m.in
@@ -119,7 +122,8 @@ func newRecallNet(shape Shape, width, promptRow int) (*recallNet, error) {
 func (m *recallNet) tensors() []tensor { return m.list }
 
 // init starts attention as a search for the tokens of the response: a token of the prompt
-// attracts by the length of its match, and nothing is found where nothing matches.
+// attracts by the length of its match, and nothing is found where nothing matches. With
+// MatchStates, one of a like state attracts too.
 func (m *recallNet) init(params []float32, rng *rand.Rand) {
 	p := parts(m, params)
 	for i, part := range p {
@@ -135,6 +139,9 @@ func (m *recallNet) init(params []float32, rng *rand.Rand) {
 			scale(p[i], 0.5)
 		}
 		scale(p[m.start+1], 0.3)
+		if m.shape.Match == MatchStates {
+			m.searchStates(p, rng)
+		}
 	}
 	if m.shape.Embedding > 0 {
 		normal(p[m.embedding], rng, 1)

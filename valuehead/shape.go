@@ -22,6 +22,8 @@ type Shape struct {
 	Keys     int // width of the keys and queries of attention; default 32
 	Values   int // width of what is read from a token of the prompt; default 64; negative for no attention
 	Products int // products of what was found and what was said; default 32
+	// Match is what attention searches for before training; default MatchTokens.
+	Match Match
 	// Scan is the width of the short memories that run along the response and along the
 	// prompt from either end, so that a word is known by its neighbours; default 32;
 	// negative for none.
@@ -57,9 +59,12 @@ func (s *Shape) defaults(kind Kind) {
 		set(&s.Channels, 64)
 		set(&s.Values, 64)
 		if s.Values == 0 {
-			s.Keys, s.Products = 0, -1
+			s.Keys, s.Products, s.Match = 0, -1, ""
 		} else {
 			set(&s.Keys, 32)
+			if s.Match == "" {
+				s.Match = MatchTokens
+			}
 		}
 		set(&s.Products, 32)
 		set(&s.Scan, 32)
@@ -93,7 +98,7 @@ func (s *Shape) validate() error {
 	if s.Atoms == 1 {
 		return fmt.Errorf("valuehead: a distribution over one return (choose 0 atoms for the mean alone, or at least 2)")
 	}
-	return nil
+	return s.Match.validate()
 }
 
 // outputs is the number of floats that the model gives for a state.

@@ -388,7 +388,7 @@ func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*v
 	metrics.Tokens /= n
 
 	options := valuehead.TrainOptions{
-		Kind: valuehead.Kind(r.o.Head.Kind), Shape: valuehead.Shape{Hidden: r.o.Head.Hidden, Atoms: r.o.Head.Atoms},
+		Kind: valuehead.Kind(r.o.Head.Kind), Shape: valuehead.Shape{Hidden: r.o.Head.Hidden, Atoms: r.o.Head.Atoms, Match: valuehead.Match(r.o.Head.Match)},
 		Epochs: r.o.Head.Epochs, Rate: r.o.Head.Rate,
 		Seed: r.o.Seed, Progress: func(p valuehead.Progress) {
 			r.notify(Event{

@@ -62,6 +62,7 @@ type Head struct {
 	Kind   string  `yaml:"kind"`   // recall, mlp or linear
 	Hidden int     `yaml:"hidden"` // units of the hidden layer; 0 for the kind's own
 	Atoms  int     `yaml:"atoms"`  // returns of a categorical head; 0 for the mean alone
+	Match  string  `yaml:"match"`  // what a recall head searches the prompt for: tokens or states
 	Epochs int     `yaml:"epochs"`
 	Rate   float64 `yaml:"rate"`
 	// WarmStart trains a later round's head on from the one before; otherwise every
@@ -79,7 +80,7 @@ func Defaults(layers int) Options {
 		Sampling: decode.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
 		Layers: defaultLayers(layers),
-		Head:   Head{Kind: string(valuehead.Recall), Atoms: 41, Epochs: 5, Rate: 0.002},
+		Head:   Head{Kind: string(valuehead.Recall), Atoms: 41, Match: string(valuehead.MatchTokens), Epochs: 5, Rate: 0.002},
 		Ctx:    4096, Parallel: 32,
 	}
 }
@@ -174,7 +175,7 @@ func ReadOptions(dir string) (*Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	var o Options
+	o := Options{Head: Head{Match: Defaults(0).Head.Match}} // which the first runs did not state
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&o); err != nil {

@@ -25,12 +25,13 @@ func TestOptionsStore(t *testing.T) {
 		t.Errorf("the same options: %v", err)
 	}
 	for want, change := range map[string]func(*Options){
-		"samples 4 -> 5":         func(o *Options) { o.Samples = 5 },
-		"sampling.temp 0.7 -> 1": func(o *Options) { o.Sampling.Temp = 1 },
-		"search.beams 4 -> 2":    func(o *Options) { o.Search.Beams = 2 },
-		"head.warm_start":        func(o *Options) { o.Head.WarmStart = true },
-		"stop":                   func(o *Options) { o.Stop = o.Stop[:1] },
-		"layers [0 4] -> [8]":    func(o *Options) { o.Layers = []int{8} },
+		"samples 4 -> 5":              func(o *Options) { o.Samples = 5 },
+		"sampling.temp 0.7 -> 1":      func(o *Options) { o.Sampling.Temp = 1 },
+		"search.beams 4 -> 2":         func(o *Options) { o.Search.Beams = 2 },
+		"head.match tokens -> states": func(o *Options) { o.Head.Match = "states" },
+		"head.warm_start":             func(o *Options) { o.Head.WarmStart = true },
+		"stop":                        func(o *Options) { o.Stop = o.Stop[:1] },
+		"layers [0 4] -> [8]":         func(o *Options) { o.Layers = []int{8} },
 	} {
 		changed := o
 		change(&changed)
@@ -38,7 +39,20 @@ func TestOptionsStore(t *testing.T) {
 			t.Errorf("%s: got %v", want, err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, optionsFile), []byte("no_such_option: 1\n"), 0o644); err != nil {
+	// A run from before a head had a match is continued with the one that there was.
+	path := filepath.Join(dir, optionsFile)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := strings.Replace(string(text), "    match: tokens\n", "", 1)
+	if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.store(dir); err != nil || len(old) == len(text) {
+		t.Errorf("options without a match:\n%s\n%v", old, err)
+	}
+	if err := os.WriteFile(path, []byte("no_such_option: 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ReadOptions(dir); err == nil {

@@ -61,7 +61,7 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 			return h, err
 		}
 		options := valuehead.TrainOptions{
-			Kind: valuehead.Recall, Shape: valuehead.Shape{Atoms: o.Head.Atoms}, Epochs: o.Head.Epochs, Rate: o.Head.Rate, Seed: o.Seed, Target: t.target,
+			Kind: valuehead.Recall, Shape: valuehead.Shape{Atoms: o.Head.Atoms, Match: valuehead.Match(o.Head.Match)}, Epochs: o.Head.Epochs, Rate: o.Head.Rate, Seed: o.Seed, Target: t.target,
 			Progress: func(p valuehead.Progress) {
 				fmt.Fprintf(os.Stderr, "\r\x1b[Ktrain %s: step %d of %d, held-out R^2 %.2f", t.name, p.Step, p.Steps, p.HeldOutR2)
 			},
