@@ -98,7 +98,7 @@ func TestDrawDistribution(t *testing.T) {
 		for _, candidates := range []int{1, 10, 50} {
 			row := rowOf(logits, candidates, s.Temp)
 			sampler := Sampler{Sampling: s}
-			const n = 40000
+			const n = 12000
 			count := make([]float64, len(logits))
 			for range n {
 				count[sampler.Draw(row, nil, rng)]++
