@@ -75,7 +75,8 @@ func openValue(c *cli.Context) (*valueSource, error) {
 }
 
 // openModel opens a value model. It gets room for two of the longest texts, which is all that
-// the candidates of a request take, for they share most of theirs.
+// the candidates of a request take, for they share most of theirs. For many prompts, whose requests
+// take turns, it gets more: what it forgets it has to read again.
 func (v *valueSource) openModel(c *cli.Context, path string, head *valuehead.Head) error {
 	params, err := contextParams(c)
 	if err != nil {
@@ -88,7 +89,9 @@ func (v *valueSource) openModel(c *cli.Context, path string, head *valuehead.Hea
 	if err != nil {
 		return err
 	}
-	params.Ctx = 2 * size
+	if params.Ctx = 2 * size; c.IsSet("prompts") {
+		params.Ctx, params.Sequences = max(params.Ctx, keptCells), llama.MaxSequences
+	}
 	if v.values, err = decode.OpenValueModel(v.model, head, params); err != nil || head != nil {
 		return err
 	}
