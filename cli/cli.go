@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -54,7 +55,12 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(stderr, "ivo:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	var file *fs.PathError
+	if errors.As(err, &file) && file.Path == os.Stdout.Name() && !strings.HasSuffix(text, ")") {
+		text += " (check where the output goes)"
+	}
+	fmt.Fprintln(stderr, "ivo:", text)
 	var stop interrupted
 	var usage *usageError
 	switch {

@@ -70,6 +70,9 @@ func generate(c *cli.Context) error {
 			return usagef(c, "--%s is for many prompts (give them with --prompts)", name)
 		}
 	}
+	if g.strategy.Method == decode.MethodSample && c.IsSet("samples") {
+		return usagef(c, "--samples with --method sample is for many prompts (give them with --prompts, or choose with --method best-of-n)")
+	}
 	prompt, err := readPrompt(c, unescaper(c))
 	if err != nil {
 		return err
@@ -144,13 +147,23 @@ func (g *generation) one(c *cli.Context, prompt string) error {
 
 	asJSON := c.Bool("json")
 	text := &stream{w: c.App.Writer, ended: true}
-	if !asJSON {
-		g.request.Emit = text.emit
-	}
 	meter := newMeter(c.App.ErrWriter)
-	if asJSON || g.strategy.Method == decode.MethodBestOfN { // nothing else is seen until the end
-		most := g.strategy.Sequences() * g.request.MaxTokens
-		g.request.Progress = func(decoded int) { meter.show("decode", decoded, most, "tokens at most", "") }
+	if !asJSON {
+		g.request.Emit = func(b []byte) {
+			if len(b) > 0 {
+				meter.close()
+			}
+			text.emit(b)
+		}
+		if g.value.Source != nil && !g.strategy.NeedsValue() && !c.IsSet("method") {
+			fmt.Fprintln(c.App.ErrWriter, "(without --method the value function guides nothing: choose one, such as block-beam)")
+		}
+	}
+	most := g.strategy.Sequences() * g.request.MaxTokens
+	g.request.Progress = func(decoded int) {
+		if !text.begun && time.Since(begin) > 2*time.Second { // nothing else is seen yet
+			meter.show("decode", decoded, most, "tokens at most", "")
+		}
 	}
 	g.request.EachValue = asJSON
 	g.request.Key = decode.Key(g.seed, 0, "", 0)
@@ -208,12 +221,14 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 // stream prints text as it comes and keeps the first error.
 type stream struct {
 	w     io.Writer
+	begun bool // not empty
 	ended bool // with a line break, or empty
 	err   error
 }
 
 func (s *stream) emit(text []byte) {
 	if len(text) > 0 && s.err == nil {
+		s.begun = true
 		_, s.err = s.w.Write(text)
 		s.ended = bytes.HasSuffix(text, []byte("\n"))
 	}

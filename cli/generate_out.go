@@ -108,6 +108,9 @@ func readOptionsOf(path string) (*manyOptions, error) {
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return nil, fmt.Errorf("%s is no folder (make it, or give another --out)", filepath.Dir(path))
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file (give another --out, or none to print the answers)", path)
+	}
 	data, err := os.ReadFile(optionsOf(path))
 	if errors.Is(err, fs.ErrNotExist) {
 		if info, err := os.Stat(path); err == nil && info.Size() > 0 {

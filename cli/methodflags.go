@@ -87,8 +87,13 @@ func checkBeta(beta float64) error {
 }
 
 func checkSequences(s decode.Strategy, room int) error {
-	if n := s.Sequences(); n > room {
-		return fmt.Errorf("%s would need %d sequences at once, there is room for %d (lower --samples, --beams or --candidates; beams count squared)", s.Method, n, room)
+	hint := "lower --samples, --beams or --candidates; beams count squared"
+	n := s.Sequences()
+	switch {
+	case n < 1 || s.Method == decode.MethodBlockBeam && s.Beam.Beams > room: // n may have overflowed
+		return fmt.Errorf("%s would need more sequences at once than the %d there is room for (%s)", s.Method, room, hint)
+	case n > room:
+		return fmt.Errorf("%s would need %d sequences at once, there is room for %d (%s)", s.Method, n, room, hint)
 	}
 	return nil
 }
@@ -107,7 +112,7 @@ func checkGuidance(s decode.Strategy, sampling decode.Sampling, v *valueSource) 
 		return fmt.Errorf("%s needs a value function (give one with --value-head, or learn one with ivo iterate)", s.Method)
 	case s.Method == decode.MethodOnePass && v.Head != nil && !v.Head.CanScoreCandidates():
 		return fmt.Errorf("one-pass needs a head that values tokens before they are decoded (train one with ivo train --one-pass)")
-	case sampling.Temp == 0 && s.Sequences() > 1:
+	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == decode.MethodOnePass):
 		return fmt.Errorf("at temperature 0 %s has nothing to choose from (raise --temp)", s.Method)
 	}
 	return nil
