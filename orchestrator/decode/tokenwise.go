@@ -245,6 +245,7 @@ func (t *tilt) draw(parent float32, rng *rand.Rand) int {
 			t.kl += t.q[i] * (l - norm - math.Log(p))
 		}
 	}
+	t.kl = max(0, t.kl) // rounding may leave a little less
 	if t.Greedy {
 		t.kl = -math.Log(t.p[best])
 		clear(t.q)
