@@ -179,7 +179,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	case slices.Contains(noMemory, m.info.Architecture):
 		return nil, failf(op, "ivo steers models that generate text", "a %s model does not generate token by token", m.info.Architecture)
 	case p.Ctx < 0 || p.Ctx > maxCtx:
-		return nil, failf(op, "give -c a number of tokens, or 0 for the model's own", "context size %d", p.Ctx)
+		return nil, failf(op, "give -c 0 for the model's own, or lower -c, -n or the number of candidates", "context size %d is not from 0 to %d", p.Ctx, maxCtx)
 	case p.Batch < 1 || p.UBatch < 1:
 		return nil, failf(op, "give -b and -ub positive numbers", "batch size %d, micro-batch size %d", p.Batch, p.UBatch)
 	case p.Sequences < 1 || p.Sequences > MaxSequences:
