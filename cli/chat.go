@@ -141,7 +141,9 @@ func readChat(c *cli.Context) (*conversation, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read the chat template: %w (check the path)", err)
 		}
-		t.template = string(text)
+		if t.template = string(text); strings.TrimSpace(t.template) == "" {
+			return nil, fmt.Errorf("read the chat template: %s is empty (write a template in Jinja into it, or give the name of one with --chat-template)", path)
+		}
 	}
 	return t, nil
 }

@@ -54,12 +54,22 @@ func (t *conversation) prompt(message string) ([]int32, error) {
 
 // say answers a message.
 func (t *conversation) say(message string) error {
+	answered, err := t.answer(message)
+	if !answered && err == nil {
+		t.note("the message is forgotten")
+	}
+	return err
+}
+
+// answer answers a message; answered says whether it became part of the conversation, which
+// it does not where Ctrl-C comes before any text.
+func (t *conversation) answer(message string) (answered bool, err error) {
 	ctx, done := stoppable(t.c.Context)
 	defer done()
 	t.prepared(ctx)
 	prompt, err := t.shorten(message)
 	if err != nil {
-		return err
+		return false, err
 	}
 	req := t.request
 	req.Prompt, req.Key = prompt, decode.Key(t.seed, 0, "", t.answers)
@@ -73,7 +83,7 @@ func (t *conversation) say(message string) error {
 	var response *decode.Response
 	job, err := t.strategy.Job(t.engine, req, func(r decode.Response) { response = &r })
 	if err != nil {
-		return err
+		return false, err
 	}
 	fed := t.engine.Stats().Tokens
 	err = t.engine.Continue(ctx, job)
@@ -82,17 +92,17 @@ func (t *conversation) say(message string) error {
 		text.emit([]byte("\n"))
 	}
 	if text.err != nil {
-		return text.end()
+		return false, text.end()
 	}
 	stopped := errors.As(err, new(interrupted)) && t.c.Context.Err() == nil
 	switch {
 	case stopped && said.Len() == 0:
-		t.note("stopped; the message is forgotten")
-		return nil
+		t.note("stopped")
+		return false, nil
 	case stopped:
 		t.note("stopped")
 	case err != nil:
-		return err
+		return false, err
 	}
 	t.turns = append(t.turns, turn{message, strings.ToValidUTF8(said.String(), "\uFFFD"), response})
 	if t.values && response != nil {
@@ -101,7 +111,7 @@ func (t *conversation) say(message string) error {
 	if !t.c.Bool("single-turn") {
 		t.prepare()
 	}
-	return nil
+	return true, nil
 }
 
 // shorten is the prompt for a message. Where it leaves the answer no room, the oldest turns are

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,8 +72,14 @@ func (t *conversation) change(s decode.Strategy, sampling decode.Sampling) error
 		return err
 	}
 	t.prepared(t.c.Context)
+	was, wasSampling := t.strategy, t.request.Sampling
 	t.strategy, t.request.Sampling = s, sampling
-	return t.open()
+	err := t.open()
+	if err == nil {
+		return nil
+	}
+	t.strategy, t.request.Sampling = was, wasSampling
+	return errors.Join(err, t.open())
 }
 
 func (t *conversation) setMethod(name string) error {
@@ -118,7 +123,7 @@ func (t *conversation) setTemp(text string) error {
 	if text != "" {
 		var err error
 		sampling.Temp, err = strconv.ParseFloat(text, 64)
-		if err != nil || !(sampling.Temp >= 0) || math.IsInf(sampling.Temp, 1) {
+		if err != nil || !finite(sampling.Temp) || sampling.Temp < 0 {
 			return fmt.Errorf("temperature %q (give 0 or more)", text)
 		}
 		if err := t.change(t.strategy, sampling); err != nil {
@@ -139,6 +144,7 @@ func (t *conversation) setValue(text string) error {
 		return errNoValue
 	}
 	t.values = text == "on"
+	t.note("values " + text)
 	return nil
 }
 
@@ -146,6 +152,8 @@ func (t *conversation) setSystem(text string) error {
 	t.system = text
 	if text == "" {
 		t.note("no system prompt")
+	} else {
+		t.note("a new system prompt, for all of the conversation")
 	}
 	return nil
 }
@@ -157,9 +165,14 @@ func (t *conversation) retry(string) error {
 	if n == 0 {
 		return errNothingSaid
 	}
-	last := t.turns[n-1]
-	t.turns = t.turns[:n-1]
-	return t.say(last.message)
+	all := t.turns
+	t.turns = slices.Clone(all[:n-1])
+	answered, err := t.answer(all[n-1].message)
+	if !answered {
+		t.turns = all
+		t.note("the answer stays as it was")
+	}
+	return err
 }
 
 func (t *conversation) undo(string) error {
