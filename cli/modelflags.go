@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/hub"
+	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -124,7 +126,7 @@ func modelParams(c *cli.Context) (p llama.ModelParams, err error) {
 	return p, nil
 }
 
-// load loads the model of loadFlags.
+// load loads the policy of loadFlags.
 func load(c *cli.Context) (*llama.Model, error) {
 	from, err := readSource(c)
 	if err != nil {
@@ -134,7 +136,11 @@ func load(c *cli.Context) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadFile(c, path)
+	m, err := loadFile(c, path)
+	if err == nil && m.Metadata().Value(train.AtomsKey) != nil {
+		return nil, errors.Join(fmt.Errorf("load %s: a value model, which speaks no text (give it with --value-model, and the model that it values with -m)", path), m.Close())
+	}
+	return m, err
 }
 
 // loadFile loads the model at path as loadFlags say.
