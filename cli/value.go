@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"slices"
 	"strings"
@@ -88,7 +87,7 @@ func value(c *cli.Context) error {
 	text.Model, text.Head = m.Path(), cmp.Or(c.String("value-head"), c.String("value-model"))
 	if path := c.String("html"); path != "" {
 		if err := report.WriteText(path, text); err != nil {
-			return err
+			return fmt.Errorf("%w (give a path with --html that can be written)", err)
 		}
 	}
 	switch {
@@ -112,10 +111,7 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	case v.predict == 0 || v.predict < -1:
 		return nil, usagef(c, "-n %d: give a positive number of tokens, or -1 for all that the context holds", v.predict)
 	}
-	unescape := escapes.Replace
-	if c.Bool("no-escape") {
-		unescape = func(s string) string { return s }
-	}
+	unescape := unescaper(c)
 	var err error
 	if v.prompt, err = readPrompt(c, unescape); err != nil {
 		return nil, err
@@ -134,12 +130,7 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	if v.request.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	for _, stop := range c.StringSlice("reverse-prompt") {
-		v.request.Stop = append(v.request.Stop, unescape(stop))
-	}
-	if v.seed = uint64(c.Int64("seed")); c.Int64("seed") < 0 {
-		v.seed = uint64(rand.Uint32())
-	}
+	v.request.Stop, v.seed = stops(c), seed(c)
 	v.request.Key = decode.Key(v.seed, 0, "", 0)
 	if v.reading, err = valueReading(c); err != nil {
 		return nil, err
