@@ -30,7 +30,9 @@ func generateCommand() *cli.Command {
 			streaming + "\n\n" +
 			"--prompts takes JSON lines such as {\"id\": \"1\", \"prompt\": \"...\"} and gives the records of\n" +
 			"--json in the same order; with --method sample, --samples is how many for each prompt.\n" +
-			"A run with --out that was stopped goes on when the same command runs again.",
+			"A run with --out that was stopped goes on when the same command runs again, to the same\n" +
+			"answers; with --value-model, whose values depend on what else is valued by as much as\n" +
+			"rounding goes, a few may be others.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: prompt},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: prompt, TakesFile: true},

@@ -21,7 +21,8 @@ import (
 )
 
 // many is a run over many prompts. They are decoded in shards, fixed lists of prompts that
-// begin with an empty context, so that a run that was stopped goes on to the same answers.
+// begin with an empty context, so that a run that was stopped goes on to the same answers, but
+// for those that a value model's rounding decides (see [decode.ValueModel]).
 type many struct {
 	*generation
 	model   *llama.Model
