@@ -31,7 +31,7 @@ func (f FlashAttention) ggml() C.int32_t { return C.int32_t(f) - 1 }
 // ContextParams are the options of [Model.NewContext].
 type ContextParams struct {
 	Ctx       int // KV cells shared by all sequences; 0 takes the training context
-	Batch     int // most tokens of one Decode; default 2048
+	Batch     int // most tokens of one Decode, at least Sequences; default 2048
 	UBatch    int // tokens computed at once; default 512
 	Sequences int // sequence ids run from 0 to Sequences-1; default 1
 	Threads   int // default: the number of CPUs
@@ -167,6 +167,10 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	p.UBatch = min(p.UBatch, p.Batch)
 	if p.Sequences == 0 {
 		p.Sequences = 1
+	}
+	// Newer llama.cpp asserts on fewer outputs than sequences, and a batch is what bounds outputs.
+	if p.Batch > 0 {
+		p.Batch = max(p.Batch, min(p.Sequences, p.Ctx))
 	}
 	if p.Threads == 0 {
 		p.Threads = runtime.NumCPU()

@@ -387,3 +387,14 @@ func TestBareLoop(t *testing.T) {
 		}
 	}
 }
+
+// A batch has room for a token of every sequence.
+func TestSmallBatch(t *testing.T) {
+	c := newContext(t, load(t, randomModel(t, "llama", 1, nil)), llama.ContextParams{Ctx: 64, Batch: 4, Sequences: 24})
+	for seq := range int32(24) {
+		feed(t, c, seq, 0, 1, 2)
+	}
+	if n := c.Params().Batch; n != 24 {
+		t.Errorf("a batch of %d, want 24", n)
+	}
+}
