@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/blas"
 )
 
 // Sampler is the base policy, pi_base(. | s), at one state, the one looked at last. What is asked of it
@@ -26,8 +27,10 @@ type Sampler struct {
 	changed []changed // tokens that penalties concern, by id
 	lse     float64   // log sum exp of all logits
 	norm    float64   // log p(a) = logit/Temp - norm
-	recent  []int32
-	p       []float64
+	// scratch
+	recent      []int32
+	p           []float64
+	logps, exps []float32
 }
 
 type changed struct {
@@ -252,21 +255,22 @@ func (b *Sampler) drawFrom(i int, u float64) int32 {
 			return b.ids[i]
 		}
 	}
-	outside := int32(-1)
 	if !b.closed {
-		inv, next := 1/b.Temp, 0
-		for id, raw := range b.row.Logits {
-			l := float64(raw)
-			if next < len(b.changed) && b.changed[next].id == int32(id) {
-				l = b.changed[next].logit
-				next++
-			}
-			if b.listed(int32(id), l) {
+		// Stretches of the vocabulary whose probability does not reach u are passed by whole.
+		const stretch = 1024
+		for from := 0; from < len(b.row.Logits); from += stretch {
+			to := min(from+stretch, len(b.row.Logits))
+			if p := b.unlisted(from, to); p <= u {
+				u -= p
 				continue
 			}
-			outside = int32(id)
-			if u -= math.Exp(l*inv - b.norm); u < 0 {
-				return outside
+			for k, logp := range b.logps {
+				if logp == never {
+					continue
+				}
+				if u -= math.Exp(float64(logp)); u < 0 {
+					return int32(from + k)
+				}
 			}
 		}
 	}
@@ -274,7 +278,35 @@ func (b *Sampler) drawFrom(i int, u float64) int32 {
 	if first < len(b.ids) {
 		return b.ids[first]
 	}
-	return outside
+	last := int32(len(b.row.Logits) - 1)
+	for last > 0 && b.listed(last, b.logit(last)) {
+		last--
+	}
+	return last
+}
+
+// never is the log-probability of tokens that unlisted leaves out.
+const never = -1e9
+
+// unlisted is the probability of the tokens from one id up to another that are not in the list;
+// it leaves their log-probabilities in b.logps.
+func (b *Sampler) unlisted(from, to int) float64 {
+	b.logps, b.exps = slices.Grow(b.logps[:0], to-from)[:to-from], slices.Grow(b.exps[:0], to-from)[:to-from]
+	inv := 1 / b.Temp
+	next, _ := slices.BinarySearchFunc(b.changed, int32(from), func(c changed, id int32) int { return cmp.Compare(c.id, id) })
+	for k, raw := range b.row.Logits[from:to] {
+		id, l := int32(from+k), float64(raw)
+		if next < len(b.changed) && b.changed[next].id == id {
+			l = b.changed[next].logit
+			next++
+		}
+		b.logps[k] = float32(l*inv - b.norm)
+		if b.listed(id, l) {
+			b.logps[k] = never
+		}
+	}
+	copy(b.exps, b.logps)
+	return float64(blas.Exp(b.exps, 0))
 }
 
 // likeliest returns the k likeliest tokens, or all there are, their probabilities, and that

@@ -115,3 +115,40 @@ func TestBasePolicy(t *testing.T) {
 		}
 	}
 }
+
+// Draws from a large vocabulary follow the policy in every stretch of it, and where rounding
+// leaves nothing to draw, some token outside the list is drawn.
+func TestDrawOutside(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	logits := make([]float32, 5000)
+	for i := range logits {
+		logits[i] = float32(rng.NormFloat64())
+	}
+	b := Sampler{Sampling: Sampling{Temp: 0.9}}
+	b.at(rowOf(logits, 64, 0.9), nil)
+	_, _, rest := b.likeliest(64)
+	want, count := make([]float64, 50), make([]float64, 50)
+	for id := range logits {
+		if !slices.Contains(b.ids, int32(id)) {
+			want[id/100] += math.Exp(b.logP(int32(id))) / rest
+		}
+	}
+	const n = 20000
+	for range n {
+		id := b.drawRest(64, rest, rng.Float64())
+		if slices.Contains(b.ids, id) {
+			t.Fatalf("%d is one of the likeliest", id)
+		}
+		count[id/100]++
+	}
+	chi2 := 0.0
+	for i, p := range want {
+		chi2 += (count[i] - n*p) * (count[i] - n*p) / (n * p)
+	}
+	if chi2 > 49+6*math.Sqrt(2*49)+6 {
+		t.Errorf("chi-squared %.1f on 50 cells", chi2)
+	}
+	if id := b.drawFrom(64, 2); id < 0 || slices.Contains(b.ids, id) {
+		t.Errorf("beyond the last token: %d", id)
+	}
+}
