@@ -366,51 +366,6 @@ func TestConstantReward(t *testing.T) {
 	}
 }
 
-// Values that do not come from a head are measured as a head's are, on the prompts that its
-// training held out.
-func TestMetricsOfOthers(t *testing.T) {
-	d := synthetic(t, 400, 1)
-	h, report, err := Train(t.Context(), d, TrainOptions{Kind: Linear, Epochs: 1, Seed: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, e := range d.examples {
-		names = append(names, e.Trajectory.Prompt)
-	}
-	held, err := HeldOutPrompts(names, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var values [][]float32
-	var returns []float32
-	for _, e := range d.examples {
-		if !held[e.Trajectory.Prompt] {
-			continue
-		}
-		m, err := h.Begin(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := len(e.Trajectory.Tokens)
-		width, scalars := len(e.Trajectory.Hidden)/n, len(e.Trajectory.Scalars)/n
-		of := make([]float32, n)
-		for i, token := range e.Trajectory.Tokens {
-			if err := m.Push(token, e.Trajectory.Hidden[i*width:(i+1)*width], e.Trajectory.Scalars[i*scalars:(i+1)*scalars]); err != nil {
-				t.Fatal(err)
-			}
-			if err := h.Values([]*Memory{m}, Reading{}, of[i:i+1]); err != nil {
-				t.Fatal(err)
-			}
-		}
-		values, returns = append(values, of), append(returns, e.Trajectory.Reward)
-	}
-	got, want := MetricsOf(values, returns), report.HeldOut
-	if len(held) != h.Summary().HeldOut || got.All.States != want.All.States || math.Abs(got.All.R2-want.All.R2) > 1e-4 || math.Abs(got.Quarters[2].ECE-want.Quarters[2].ECE) > 1e-3 || math.Abs(got.Last.R2-want.Last.R2) > 1e-4 {
-		t.Errorf("%d prompts held out, %+v; training has %d, %+v", len(held), got.All, h.Summary().HeldOut, want.All)
-	}
-}
-
 func TestSplit(t *testing.T) {
 	held := func(d *Dataset) (train, test []string) {
 		a, b, err := split(entries(t, d), 0.2)

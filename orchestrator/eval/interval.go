@@ -1,5 +1,5 @@
 // Package eval compares policies: it answers test prompts by each method, scores the
-// answers, and states means with intervals. It knows nothing of training or files.
+// answers, and states means with intervals. It knows nothing of training.
 package eval
 
 import (

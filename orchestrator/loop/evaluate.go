@@ -1,11 +1,9 @@
 package loop
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,17 +96,7 @@ func (r *run) answers(ctx context.Context, m eval.Method) ([]eval.Answer, error)
 	if err != nil {
 		return nil, err
 	}
-	err = atomicfile.Write(filepath.Join(r.dir, name), func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		for _, a := range answers {
-			if err := enc.Encode(a); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := eval.WriteAnswers(filepath.Join(r.dir, name), answers); err != nil {
 		return nil, err
 	}
 	return answers, r.ledger.add(name)
@@ -122,23 +110,5 @@ func answersFile(method string) string {
 
 // ReadAnswers reads a method's answers from the run in dir.
 func ReadAnswers(dir, method string) ([]eval.Answer, error) {
-	path := filepath.Join(dir, answersFile(method))
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var out []eval.Answer
-	dec := json.NewDecoder(bufio.NewReader(f))
-	for {
-		var a eval.Answer
-		switch err := dec.Decode(&a); err {
-		case nil:
-			out = append(out, a)
-		case io.EOF:
-			return out, nil
-		default:
-			return nil, fmt.Errorf("%s: damaged: %w (delete the file; the run makes it again)", path, err)
-		}
-	}
+	return eval.ReadAnswers(filepath.Join(dir, answersFile(method)))
 }

@@ -5,13 +5,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -21,7 +19,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -34,7 +31,7 @@ import (
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
 	dir := flag.String("run", "runs/demo", "finished run of ivo iterate with test prompts")
-	out := flag.String("out", "runs/frontier", "folder for answers and tables")
+	out := flag.String("out", "runs/frontier", "folder for answers and the page, in one of its own for each run")
 	seeds := flag.Int("seeds", 5, "seeds of each method")
 	only := flag.String("only", "", "regular expression that methods' names must match")
 	engines := flag.Int("engines", 0, "contexts side by side; 0 for one a core")
@@ -72,9 +69,10 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 	if j.test, err = reward.ReadPrompts(o.EvalPrompts); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
+	if out, err = folder(dir, out, o.Rounds); err != nil {
 		return err
 	}
+	j.out = out
 	m, err := llama.Load(o.Model, llama.ModelParams{})
 	if err != nil {
 		return err
@@ -115,7 +113,23 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 		}
 		fmt.Printf("%s | %.2f [%.2f, %.2f] | %.0f %% | %s%.2f | %.1f | %d\n", r.Method, r.Reward.Mean, r.Reward.Lo, r.Reward.Hi, 100*r.WinRate, kind, r.KL.Mean, r.DecodedPerEmitted, seeds)
 	}
-	return report.WriteFrontier(filepath.Join(out, "frontier.html"), page)
+	path := filepath.Join(out, "frontier.html")
+	fmt.Println("\npage:", path)
+	return report.WriteFrontier(path, page)
+}
+
+// folder makes the folder for the answers of this run: another one's heads give others.
+func folder(dir, out string, rounds int) (string, error) {
+	h := sha256.New()
+	for _, name := range []string{"run.yaml", "iter-01/head.gguf", fmt.Sprintf("iter-%02d/head.gguf", rounds)} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return "", fmt.Errorf("%w (let ivo iterate finish the run first)", err)
+		}
+		h.Write(data)
+	}
+	out = filepath.Join(out, fmt.Sprintf("%x", h.Sum(nil)[:4]))
+	return out, os.MkdirAll(out, 0o755)
 }
 
 // setting is the part of a method's name by which members of a family differ.
@@ -161,7 +175,7 @@ func summarize(name string, answers, base [][]eval.Answer, seed uint64) eval.Res
 func (j *job) answers(ctx context.Context, m eval.Method, seed uint64) ([]eval.Answer, error) {
 	name := strings.NewReplacer(" ", "_", "/", "_", "*", "-star").Replace(m.Name)
 	path := filepath.Join(j.out, fmt.Sprintf("%s.%d.jsonl", name, seed))
-	if answers, err := readAnswers(path); !errors.Is(err, fs.ErrNotExist) {
+	if answers, err := eval.ReadAnswers(path); !errors.Is(err, fs.ErrNotExist) {
 		return answers, err
 	}
 	answers, err := eval.Run(ctx, j.pool, m, j.test, j.reward, seed, func(done int) {
@@ -171,33 +185,5 @@ func (j *job) answers(ctx context.Context, m eval.Method, seed uint64) ([]eval.A
 	if err != nil {
 		return nil, err
 	}
-	return answers, atomicfile.Write(path, func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		for _, a := range answers {
-			if err := enc.Encode(a); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func readAnswers(path string) (out []eval.Answer, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	dec := json.NewDecoder(bufio.NewReader(f))
-	for {
-		var a eval.Answer
-		switch err := dec.Decode(&a); err {
-		case nil:
-			out = append(out, a)
-		case io.EOF:
-			return out, nil
-		default:
-			return nil, fmt.Errorf("%s: damaged: %w (delete it; it is made again)", path, err)
-		}
-	}
+	return answers, eval.WriteAnswers(path, answers)
 }
