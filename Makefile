@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo test test-system race lint frontier bench lab clean
+.PHONY: help build demo test test-system race lint frontier ceiling bench lab clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -55,6 +55,9 @@ lint: ## check formatting and run the linters
 
 frontier: ## compare all strategies and value sources on the demo's run (resumable, about an hour)
 	$(GO) run ./scripts/frontier
+
+ceiling: ## compare the demo's value functions with the best there could be (a few minutes)
+	$(GO) run ./scripts/ceiling
 
 bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
 	$(GO) run ./scripts/bench
