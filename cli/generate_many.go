@@ -17,7 +17,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // many is a run over many prompts. They are decoded in shards, fixed lists of prompts that
@@ -26,7 +26,7 @@ import (
 type many struct {
 	*generation
 	model   *llama.Model
-	prompts []reward.Prompt
+	prompts []prompt.Record
 	tokens  [][]int32 // of the prompts
 	lengths []int     // most tokens of the responses
 	samples int       // responses a prompt
@@ -74,7 +74,7 @@ func (g *generation) many(c *cli.Context) (err error) {
 	if err := r.readParallel(c); err != nil {
 		return err
 	}
-	if r.prompts, err = reward.ReadPrompts(c.String("prompts")); err != nil {
+	if r.prompts, err = prompt.Read(c.String("prompts")); err != nil {
 		return err
 	}
 	path := c.String("out")

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // runFinding describes a run directory, finished or not.
@@ -70,7 +70,7 @@ func absent[T any](v *T, err error) (*T, error) {
 
 // shards is the number of shards of a round; 0 when the prompts cannot be read.
 func shards(o *loop.Options, round int) int {
-	prompts, err := reward.ReadPrompts(o.Prompts)
+	prompts, err := prompt.Read(o.Prompts)
 	if err != nil {
 		return 0
 	}

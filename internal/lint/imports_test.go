@@ -48,8 +48,10 @@ var rooms = [][]string{
 	{"scripts/"},
 	{"cli"},
 	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report"},
-	{"orchestrator/eval", "orchestrator/rollout"},
+	{"orchestrator/eval", "orchestrator/rollout", "orchestrator/learn"},
+	{"orchestrator/batch", "orchestrator/run"},
 	{"orchestrator/decode", "orchestrator/reward"},
+	{"orchestrator/value", "orchestrator/prompt"},
 	{"orchestrator/engine"},
 	{"llama", "valuehead"},
 	{"llama/hub"}, // files only: it may not know what is in them

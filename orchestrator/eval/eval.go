@@ -8,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
@@ -15,7 +16,7 @@ import (
 type Method struct {
 	Name      string
 	Strategy  decode.Strategy
-	Value     func(reward.Prompt) decode.Source // nil for none
+	Value     func(prompt.Record) decode.Source // nil for none
 	Sampling  decode.Sampling
 	Reference float64 // see [decode.Request]
 	MaxTokens int
@@ -53,7 +54,7 @@ const shardPrompts = 25
 
 // Run answers the prompts by a method, on all engines of the pool, and scores the
 // answers. progress, if set, is called with the number of prompts done.
-func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []reward.Prompt, rm reward.Model, seed uint64, progress func(done int)) ([]Answer, error) {
+func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Record, rm reward.Model, seed uint64, progress func(done int)) ([]Answer, error) {
 	answers := make([]Answer, len(prompts))
 	shards := slices.Collect(slices.Chunk(prompts, shardPrompts))
 	var mu sync.Mutex
@@ -99,7 +100,11 @@ func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []reward.Prom
 	for i, p := range prompts {
 		items[i] = reward.Item{Prompt: p, Response: answers[i].Response}
 	}
-	rewards, err := rm.Score(ctx, items)
+	scores, err := rm.Score(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	rewards, err := reward.Values(items, scores)
 	if err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -36,7 +36,7 @@ func (r *run) methods(heads []*valuehead.Head) []eval.Method {
 		m.Sampling.Temp = temp
 		if head != nil {
 			value := decode.HeadSource(head, valuehead.Reading{})
-			m.Value = func(reward.Prompt) decode.Source { return value }
+			m.Value = func(prompt.Record) decode.Source { return value }
 		}
 		if temp != t {
 			m.Reference = t
@@ -62,7 +62,7 @@ func (r *run) evaluate(ctx context.Context, heads []*valuehead.Head) error {
 	if err := os.MkdirAll(filepath.Join(r.dir, "eval"), 0o755); err != nil {
 		return err
 	}
-	out := Evaluation{Reward: r.reward.Name(), Seed: r.o.Seed}
+	out := Evaluation{Reward: r.reward.Info().Name, Seed: r.o.Seed}
 	var base []eval.Answer
 	for _, m := range r.methods(heads) {
 		answers, err := r.answers(ctx, m)

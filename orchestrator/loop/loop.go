@@ -22,6 +22,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -45,8 +46,8 @@ type run struct {
 	pool    *engine.Pool
 	schema  states.Schema
 	reward  reward.Model
-	prompts []reward.Prompt
-	test    []reward.Prompt
+	prompts []prompt.Record
+	test    []prompt.Record
 	notify  func(Event)
 }
 
@@ -60,11 +61,11 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 	if r.reward, err = reward.Open(o.Reward); err != nil {
 		return err
 	}
-	if r.prompts, err = reward.ReadPrompts(o.Prompts); err != nil {
+	if r.prompts, err = prompt.Read(o.Prompts); err != nil {
 		return err
 	}
 	if o.EvalPrompts != "" {
-		if r.test, err = reward.ReadPrompts(o.EvalPrompts); err != nil {
+		if r.test, err = prompt.Read(o.EvalPrompts); err != nil {
 			return err
 		}
 		if err := disjoint(r.prompts, r.test); err != nil {
@@ -138,7 +139,7 @@ func serialize(notify func(Event)) func(Event) {
 }
 
 // disjoint sees to it that nothing is tested on what it was trained on.
-func disjoint(train, test []reward.Prompt) error {
+func disjoint(train, test []prompt.Record) error {
 	seen := make(map[string]bool, len(train))
 	for _, p := range train {
 		seen[p.Text] = true
@@ -268,7 +269,7 @@ func (r *run) round(ctx context.Context, round int, heads []*valuehead.Head) (*v
 }
 
 // shards are the prompts of a round, cut up.
-func (r *run) shards(round int) [][]reward.Prompt {
+func (r *run) shards(round int) [][]prompt.Record {
 	prompts := r.prompts
 	if n := r.o.RoundPrompts; round > 1 && n > 0 && n < len(prompts) {
 		// Each later round takes the next stretch of the prompts, so that it sees others.

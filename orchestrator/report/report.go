@@ -21,7 +21,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // File is the name of the report in a run directory.
@@ -107,7 +107,7 @@ func read(dir string) (*run, error) {
 		r.Methods = append(r.Methods, describe(m, r.Options))
 	}
 	// A run may have been moved away from its prompts: the answers then stand alone.
-	prompts, _ := reward.ReadPrompts(r.Options.EvalPrompts)
+	prompts, _ := prompt.Read(r.Options.EvalPrompts)
 	r.prompts = make(map[string]string, len(prompts))
 	for _, p := range prompts {
 		r.prompts[p.ID] = p.Text

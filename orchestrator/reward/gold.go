@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
+
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // Gold scores responses by rule from what the prompt file says about each prompt:
-// Prompt.Gold is an object whose "task" names the rule and whose other fields are
+// the prompt's field "gold" is an object whose "task" names the rule and whose other fields are
 // the rule's own (SummaryGold for "summarize"). It is exact, needs no model, and is
 // therefore what the other rewards and the value functions are judged by.
 type Gold struct{}
@@ -29,28 +32,22 @@ var goldRules = map[string]func(gold json.RawMessage, response string) (float64,
 	},
 }
 
-// Name is "gold".
-func (Gold) Name() string { return "gold" }
-
-// Score applies each prompt's rule. A prompt without gold is an error.
-func (Gold) Score(ctx context.Context, items []Item) ([]float64, error) {
-	scores := make([]float64, len(items))
-	for i, it := range items {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		s, err := scoreGold(it)
-		if err != nil {
-			return nil, fmt.Errorf("gold reward: prompt %q: %w", it.Prompt.ID, err)
-		}
-		scores[i] = s
-	}
-	return scores, nil
+// Info says that it is "gold", whose rules are part of the program.
+func (Gold) Info() Info {
+	return Info{Name: "gold", Fingerprint: "gold 1", Lo: math.Inf(-1), Hi: math.Inf(1)}
 }
 
+// Score applies each prompt's rule. A prompt without gold has no score.
+func (Gold) Score(ctx context.Context, items []Item) ([]Score, error) {
+	return each(ctx, items, scoreGold)
+}
+
+// Close does nothing.
+func (Gold) Close() error { return nil }
+
 // Check finds prompts without gold, or with gold that no rule can read.
-func (Gold) Check(prompts []Prompt) error {
-	for _, p := range prompts {
+func (Gold) Check(records []prompt.Record) error {
+	for _, p := range records {
 		if _, err := scoreGold(Item{Prompt: p}); err != nil {
 			return fmt.Errorf("gold reward: prompt %q: %w", p.ID, err)
 		}
@@ -59,13 +56,13 @@ func (Gold) Check(prompts []Prompt) error {
 }
 
 func scoreGold(it Item) (float64, error) {
-	if len(it.Prompt.Gold) == 0 || string(it.Prompt.Gold) == "null" {
+	if len(it.Prompt.Fields["gold"]) == 0 || string(it.Prompt.Fields["gold"]) == "null" {
 		return 0, fmt.Errorf("it carries no gold (add a \"gold\" field to each line of the prompt file, or choose another reward)")
 	}
 	var head struct {
 		Task string `json:"task"`
 	}
-	if err := json.Unmarshal(it.Prompt.Gold, &head); err != nil {
+	if err := json.Unmarshal(it.Prompt.Fields["gold"], &head); err != nil {
 		return 0, fmt.Errorf("bad gold: %w (it is a JSON object with a \"task\")", err)
 	}
 	rule, ok := goldRules[head.Task]
@@ -73,7 +70,7 @@ func scoreGold(it Item) (float64, error) {
 		known := slices.Sorted(maps.Keys(goldRules))
 		return 0, fmt.Errorf("no gold rule for task %q (known: %s)", head.Task, strings.Join(known, ", "))
 	}
-	s, err := rule(it.Prompt.Gold, it.Response)
+	s, err := rule(it.Prompt.Fields["gold"], it.Response)
 	if err != nil {
 		return 0, fmt.Errorf("bad gold for task %q: %w", head.Task, err)
 	}

@@ -3,12 +3,11 @@ package reward_test
 import (
 	"encoding/json"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
@@ -56,6 +55,10 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+func withGold(gold string) prompt.Record {
+	return prompt.Record{ID: "p7", Fields: map[string]json.RawMessage{"gold": json.RawMessage(gold)}}
+}
+
 func TestGold(t *testing.T) {
 	raw, err := json.Marshal(post)
 	if err != nil {
@@ -66,10 +69,10 @@ func TestGold(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := m.Score(t.Context(), []reward.Item{
-		{Prompt: reward.Prompt{ID: "1", Gold: raw}, Response: "got red bike"},
-		{Prompt: reward.Prompt{ID: "1", Gold: raw}, Response: "broke huge vase"},
+		{Prompt: withGold(string(raw)), Response: "got red bike"},
+		{Prompt: withGold(string(raw)), Response: "broke huge vase"},
 	})
-	if err != nil || len(got) != 2 || math.Abs(got[0]-0.94) > 1e-9 || math.Abs(got[1]+1.06) > 1e-9 {
+	if err != nil || len(got) != 2 || math.Abs(got[0].Value-0.94) > 1e-9 || math.Abs(got[1].Value+1.06) > 1e-9 {
 		t.Fatalf("got %v, %v", got, err)
 	}
 	for gold, want := range map[string]string{
@@ -80,51 +83,17 @@ func TestGold(t *testing.T) {
 		`{"task":"summarize"}`:               "lists no facts",
 		`{"task":"summarize","facts":"one"}`: "bad gold",
 	} {
-		_, err := m.Score(t.Context(), []reward.Item{{Prompt: reward.Prompt{ID: "p7", Gold: json.RawMessage(gold)}}})
+		items := []reward.Item{{Prompt: withGold(gold)}, {Prompt: withGold(string(raw))}}
+		scores, err := m.Score(t.Context(), items)
+		if err != nil || scores[1].Err != nil {
+			t.Fatalf("gold %q: %v, and the item beside it %v", gold, err, scores[1].Err)
+		}
+		_, err = reward.Values(items, scores)
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"p7"`) {
 			t.Errorf("gold %q: got error %v, want %q", gold, err, want)
 		}
 	}
 	if _, err := reward.Open("silver"); err == nil || !strings.Contains(err.Error(), "gold") {
 		t.Errorf("unknown reward: %v", err)
-	}
-}
-
-func TestReadPrompts(t *testing.T) {
-	for _, tc := range []struct {
-		name, content, wantErr string
-		wantIDs                []string
-	}{
-		{name: "ids", content: "{\"id\":\"a\",\"prompt\":\"x\"}\n\n{\"prompt\":\"y\",\"gold\":{\"task\":\"t\"}}", wantIDs: []string{"a", "3"}},
-		{name: "empty", content: "\n", wantErr: "holds no prompts"},
-		{name: "bad line", content: "{\"prompt\":\"x\"}\nhello\n", wantErr: ":2: not a prompt"},
-		{name: "no text", content: "{\"id\":\"a\"}\n", wantErr: ":1: the prompt is missing"},
-		{name: "duplicate", content: "{\"id\":\"2\",\"prompt\":\"x\"}\n{\"prompt\":\"y\"}\n", wantErr: `:2: id "2" was used on line 1`},
-		{name: "long line", content: strings.Repeat("x", 17<<20), wantErr: "longer than 16 MiB"},
-	} {
-		path := filepath.Join(t.TempDir(), "prompts.jsonl")
-		if err := os.WriteFile(path, []byte(tc.content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		prompts, err := reward.ReadPrompts(path)
-		if tc.wantErr != "" {
-			if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
-				t.Errorf("%s: got error %v, want %q", tc.name, err, tc.wantErr)
-			}
-			continue
-		}
-		var ids []string
-		for _, p := range prompts {
-			ids = append(ids, p.ID)
-		}
-		if err != nil || !slices.Equal(ids, tc.wantIDs) {
-			t.Errorf("%s: got %v, %v; want %v", tc.name, ids, err, tc.wantIDs)
-		}
-	}
-	if _, err := reward.ReadPrompts(filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a missing file was read")
-	}
-	if _, err := reward.ReadPrompts(t.TempDir()); err == nil {
-		t.Error("a folder was read")
 	}
 }

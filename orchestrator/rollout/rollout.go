@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -54,7 +55,7 @@ func Schema(m *llama.Model, layers []int) (states.Schema, error) {
 }
 
 // Collect draws samples responses to each prompt by the policy and scores them.
-func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []reward.Prompt, rm reward.Model, samples int, seed uint64, round int) (*Shard, error) {
+func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []prompt.Record, rm reward.Model, samples int, seed uint64, round int) (*Shard, error) {
 	responses := make([][]decode.Response, len(prompts))
 	var jobs []engine.Job
 	for i, prompt := range prompts {
@@ -95,12 +96,13 @@ func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []reward.P
 			items = append(items, reward.Item{Prompt: prompts[i], Response: r.Text})
 		}
 	}
-	rewards, err := rm.Score(ctx, items)
+	scores, err := rm.Score(ctx, items)
 	if err != nil {
 		return nil, err
 	}
-	if len(rewards) != len(items) {
-		return nil, fmt.Errorf("reward model %s gave %d rewards for %d responses", rm.Name(), len(rewards), len(items))
+	rewards, err := reward.Values(items, scores)
+	if err != nil {
+		return nil, err
 	}
 	shard := &Shard{}
 	for i, rs := range responses {

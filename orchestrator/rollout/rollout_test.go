@@ -12,6 +12,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 )
@@ -34,7 +35,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	prompts, err := reward.ReadPrompts(lab + "train.jsonl")
+	prompts, err := prompt.Read(lab + "train.jsonl")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestCollect(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := shards[0].States[k]
-		if tr.Prompt != prompt.ID || tr.Sample != k%3 || tr.Reward != want[0] || s.Reward != float32(want[0]) || s.Prompt != tr.Prompt || s.Sample != tr.Sample {
+		if tr.Prompt != prompt.ID || tr.Sample != k%3 || tr.Reward != want[0].Value || s.Reward != float32(want[0].Value) || s.Prompt != tr.Prompt || s.Sample != tr.Sample {
 			t.Errorf("trajectory %d: %+v, states of %s %d, reward %g; the rule gives %v", k, tr, s.Prompt, s.Sample, s.Reward, want)
 		}
 		if len(s.Hidden) != len(tr.Tokens)*len(layers)*m.Info().Width || len(s.Scalars) != len(tr.Tokens)*len(decode.Scalars) {

@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead/states"
@@ -58,8 +59,8 @@ func collect(ctx context.Context, m *llama.Model, threads int) (states.Schema, [
 	var all []states.Trajectory
 	p := rollout.Policy{Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 1}, MaxTokens: 32}
 	for rows := 0; rows*s.Width < 2<<20; {
-		prompt := reward.Prompt{ID: fmt.Sprint(len(all)), Text: fmt.Sprintf("post %d: the red house is old, the garden is large. summary:", len(all))}
-		shard, err := rollout.Collect(ctx, e, p, []reward.Prompt{prompt}, nothing{}, 32, 1, 1)
+		record := prompt.Record{ID: fmt.Sprint(len(all)), Text: fmt.Sprintf("post %d: the red house is old, the garden is large. summary:", len(all))}
+		shard, err := rollout.Collect(ctx, e, p, []prompt.Record{record}, nothing{}, 32, 1, 1)
 		if err != nil {
 			return s, nil, err
 		}
@@ -74,11 +75,13 @@ func collect(ctx context.Context, m *llama.Model, threads int) (states.Schema, [
 // nothing is a reward model that gives none.
 type nothing struct{}
 
-func (nothing) Name() string { return "nothing" }
+func (nothing) Info() reward.Info { return reward.Info{Name: "nothing"} }
 
-func (nothing) Score(_ context.Context, items []reward.Item) ([]float64, error) {
-	return make([]float64, len(items)), nil
+func (nothing) Score(_ context.Context, items []reward.Item) ([]reward.Score, error) {
+	return make([]reward.Score, len(items)), nil
 }
+
+func (nothing) Close() error { return nil }
 
 func storeTable(ctx context.Context, name, path string, s states.Schema, all []states.Trajectory, rounds int) error {
 	plain := path + ".zst"

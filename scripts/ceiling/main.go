@@ -20,6 +20,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -51,7 +52,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 	if err != nil {
 		return err
 	}
-	test, err := reward.ReadPrompts(o.EvalPrompts)
+	test, err := prompt.Read(o.EvalPrompts)
 	if err != nil {
 		return err
 	}
@@ -110,7 +111,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 }
 
 // reroll continues each prompt's response from one state in every quarter of it.
-func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []reward.Prompt, rm reward.Model, s *rollout.Shard, n int, seed uint64) ([]valuehead.Rerolled, error) {
+func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []prompt.Record, rm reward.Model, s *rollout.Shard, n int, seed uint64) ([]valuehead.Rerolled, error) {
 	var states []valuehead.Rerolled
 	var jobs []engine.Job
 	var items []reward.Item // n of each state, in its place
@@ -155,7 +156,11 @@ func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []r
 	if err := e.Run(ctx, jobs); err != nil {
 		return nil, err
 	}
-	rewards, err := rm.Score(ctx, items)
+	scores, err := rm.Score(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	rewards, err := reward.Values(items, scores)
 	if err != nil {
 		return nil, err
 	}

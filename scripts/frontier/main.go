@@ -24,6 +24,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
@@ -50,7 +51,7 @@ type job struct {
 	o      *loop.Options
 	pool   *engine.Pool
 	reward reward.Model
-	test   []reward.Prompt
+	test   []prompt.Record
 }
 
 func frontier(ctx context.Context, dir, out string, seeds int, only string, engines int) error {
@@ -66,7 +67,7 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 	if j.reward, err = reward.Open(o.Reward); err != nil {
 		return err
 	}
-	if j.test, err = reward.ReadPrompts(o.EvalPrompts); err != nil {
+	if j.test, err = prompt.Read(o.EvalPrompts); err != nil {
 		return err
 	}
 	if out, err = folder(dir, out, o.Rounds); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -93,23 +94,27 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 // methods are the rows of the table, the base policy first.
 func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
 	temp := o.Sampling.Temp
-	add := func(name string, s decode.Strategy, value func(reward.Prompt) decode.Source) {
+	add := func(name string, s decode.Strategy, value func(prompt.Record) decode.Source) {
 		out = append(out, eval.Method{Name: name, Strategy: s, Value: value, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop})
 	}
 	// The value function is a head, read in some way.
-	head := func(h *valuehead.Head, r valuehead.Reading) func(reward.Prompt) decode.Source {
+	head := func(h *valuehead.Head, r valuehead.Reading) func(prompt.Record) decode.Source {
 		source := decode.HeadSource(h, r)
-		return func(reward.Prompt) decode.Source { return source }
+		return func(prompt.Record) decode.Source { return source }
 	}
 	// Or the reward itself, on a response that is not finished: ARGS, and the best that
 	// ranking whole samples can do.
-	gold := func(p reward.Prompt) decode.Source {
+	gold := func(p prompt.Record) decode.Source {
 		return decode.PrefixSource(func(ctx context.Context, texts []string) ([]float64, error) {
 			items := make([]reward.Item, len(texts))
 			for i, text := range texts {
 				items[i] = reward.Item{Prompt: p, Response: text}
 			}
-			return rm.Score(ctx, items)
+			scores, err := rm.Score(ctx, items)
+			if err != nil {
+				return nil, err
+			}
+			return reward.Values(items, scores)
 		})
 	}
 	var mean valuehead.Reading

@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
@@ -64,7 +65,7 @@ func (f figures) gate() error {
 
 // measure decodes the prompts of a file with the model at path.
 func measure(ctx context.Context, model, promptFile string) (figures, error) {
-	prompts, err := reward.ReadPrompts(promptFile)
+	prompts, err := prompt.Read(promptFile)
 	if err != nil {
 		return figures{}, err
 	}
@@ -117,7 +118,7 @@ type answers struct {
 }
 
 // sample draws n responses to each prompt and scores them by the gold rule.
-func sample(ctx context.Context, e *engine.Engine, prompts []reward.Prompt, temp float64, n int) ([]answers, error) {
+func sample(ctx context.Context, e *engine.Engine, prompts []prompt.Record, temp float64, n int) ([]answers, error) {
 	raw := make([][]decode.Response, len(prompts))
 	var jobs []engine.Job
 	for i, p := range prompts {
@@ -144,11 +145,14 @@ func sample(ctx context.Context, e *engine.Engine, prompts []reward.Prompt, temp
 			out[i].tokens += float64(len(r.Tokens)) / float64(n)
 		}
 		scores, err := reward.Gold{}.Score(ctx, items)
+		if err == nil {
+			_, err = reward.Values(items, scores)
+		}
 		if err != nil {
 			return nil, err
 		}
 		for j, it := range items {
-			out[i].responses = append(out[i].responses, scored{it.Response, scores[j]})
+			out[i].responses = append(out[i].responses, scored{it.Response, scores[j].Value})
 		}
 	}
 	return out, nil

@@ -10,7 +10,7 @@ import (
 	"math/rand/v2"
 	"strings"
 
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // Split says what a document is for.
@@ -57,9 +57,9 @@ func Documents(task Task, split Split, seed uint64) iter.Seq[Document] {
 
 // Prompts returns n different prompts with their gold. Their ids start with the
 // split's name.
-func Prompts(task Task, split Split, seed uint64, n int) ([]reward.Prompt, error) {
+func Prompts(task Task, split Split, seed uint64, n int) ([]prompt.Record, error) {
 	name := map[Split]string{Train: "train", Test: "test"}[split]
-	prompts := make([]reward.Prompt, 0, n)
+	prompts := make([]prompt.Record, 0, n)
 	seen := map[string]bool{}
 	for doc := range Documents(task, split, seed) {
 		if len(prompts) == n {
@@ -74,7 +74,7 @@ func Prompts(task Task, split Split, seed uint64, n int) ([]reward.Prompt, error
 			return nil, fmt.Errorf("task %s: gold: %w", task.Name(), err)
 		}
 		id := fmt.Sprintf("%s-%04d", name, len(prompts)+1)
-		prompts = append(prompts, reward.Prompt{ID: id, Text: doc.Prompt, Gold: gold})
+		prompts = append(prompts, prompt.Record{ID: id, Text: doc.Prompt, Fields: map[string]json.RawMessage{"gold": gold}})
 	}
 	return prompts, nil
 }

@@ -1,4 +1,4 @@
-package reward
+package prompt
 
 import (
 	"bufio"
@@ -10,25 +10,18 @@ import (
 	"strconv"
 )
 
-// Prompt is one line of a prompt file.
-type Prompt struct {
-	ID   string          `json:"id"`
-	Text string          `json:"prompt"`
-	Gold json.RawMessage `json:"gold,omitempty"` // what a gold rule needs to score responses; see Gold
-}
-
 // maxLine bounds one line of a prompt file, in bytes.
 const maxLine = 16 << 20
 
-// ReadPrompts reads a file of JSON lines, {"id": "...", "prompt": "...", "gold": {...}}.
+// Read reads a file of JSON lines, {"id": "...", "prompt": "...", "gold": {...}}.
 // Blank lines are skipped; a missing id becomes the line's number.
-func ReadPrompts(path string) ([]Prompt, error) {
+func Read(path string) ([]Record, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read prompts: %w (give a file of JSON lines with a \"prompt\" field)", err)
 	}
 	defer f.Close()
-	var prompts []Prompt
+	var prompts []Record
 	lineOf := map[string]int{}
 	line := 0
 	fail := func(msg, hint string) error {
@@ -42,7 +35,7 @@ func ReadPrompts(path string) ([]Prompt, error) {
 		if len(text) == 0 {
 			continue
 		}
-		var p Prompt
+		var p Record
 		if err := json.Unmarshal(text, &p); err != nil {
 			return nil, fail("not a prompt: "+err.Error(), `each line is one JSON object such as {"id": "1", "prompt": "..."}`)
 		}

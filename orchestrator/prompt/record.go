@@ -1,0 +1,84 @@
+// Package prompt is what people bring: records are read from their files, and turned into
+// the tokens that a policy is prompted with, the same ones in every verb. It knows nothing
+// of decoding, values or rewards.
+package prompt
+
+import (
+	"bytes"
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/llama"
+)
+
+// Record is one prompt: a text to go on from, or a conversation to be answered.
+type Record struct {
+	ID       string
+	Text     string          // empty where there are messages
+	Messages []llama.Message // nil of a plain text
+	// Fields are all other fields of the record as they were, for the reward: a gold answer,
+	// instructions that can be verified.
+	Fields map[string]json.RawMessage
+}
+
+// MarshalJSON writes the record as one JSON object: id, then prompt or messages, then the
+// other fields by name.
+func (r Record) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	put := func(name string, v any) error {
+		key, err := json.Marshal(name)
+		if err != nil {
+			return err
+		}
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.Write(key)
+		b.WriteByte(':')
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		err = enc.Encode(v)
+		b.Truncate(b.Len() - 1) // the encoder's line break
+		return err
+	}
+	err := put("id", r.ID)
+	if r.Messages == nil {
+		err = cmpErr(err, put("prompt", r.Text))
+	} else {
+		err = cmpErr(err, put("messages", r.Messages))
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		err = cmpErr(err, put(name, r.Fields[name]))
+	}
+	b.WriteByte('}')
+	return b.Bytes(), err
+}
+
+func cmpErr(a, b error) error {
+	if a != nil {
+		return a
+	}
+	return b
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (r *Record) UnmarshalJSON(data []byte) error {
+	*r = Record{}
+	if err := json.Unmarshal(data, &r.Fields); err != nil {
+		return err
+	}
+	for name, to := range map[string]any{"id": &r.ID, "prompt": &r.Text, "messages": &r.Messages} {
+		if raw, ok := r.Fields[name]; ok {
+			if err := json.Unmarshal(raw, to); err != nil {
+				return err
+			}
+			delete(r.Fields, name)
+		}
+	}
+	if len(r.Fields) == 0 {
+		r.Fields = nil
+	}
+	return nil
+}
