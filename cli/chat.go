@@ -28,16 +28,15 @@ func chatCommand() *cli.Command {
 			"  ivo chat -m base.gguf --chat-template chatml -p 'Who are you?' -st\n\n" +
 			"Commands:\n\n" + chatHelp() + "\n" + streaming,
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` of the first message; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: conversation},
-			&cli.StringFlag{Name: "system-prompt", Aliases: []string{"sys"}, Usage: "`TEXT` of the system prompt, with the same escapes", Category: conversation},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` of the first message", Category: conversation},
+			&cli.StringFlag{Name: "system-prompt", Aliases: []string{"sys"}, Usage: "`TEXT` of the system prompt", Category: conversation},
 			&cli.BoolFlag{Name: "single-turn", Aliases: []string{"st"}, Usage: "end after the first answer", Category: conversation},
 			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja, or the name of one that llama.cpp knows, such as chatml; the model's own without it", Category: conversation},
 			&cli.StringFlag{Name: "chat-template-file", Usage: "read the template from `FILE`", Category: conversation, TakesFile: true},
-			&cli.BoolFlag{Name: "no-escape", Usage: "take backslashes in -p, -sys and -r literally", Category: conversation},
 			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: conversation},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer; 512, or half of a smaller context, without it", Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", conversation), methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: chat,
 	}
 }
@@ -129,7 +128,10 @@ func readChat(c *cli.Context) (*conversation, error) {
 	if t.colours, err = depthOf(c); err != nil {
 		return nil, err
 	}
-	t.request.Stop, t.request.MaxTokens = stops(c), c.Int("predict")
+	if t.request.Stop, err = stops(c); err != nil {
+		return nil, err
+	}
+	t.request.MaxTokens = c.Int("predict")
 	path := c.String("chat-template-file")
 	switch {
 	case c.IsSet("predict") && t.request.MaxTokens < 1:

@@ -81,11 +81,10 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			"  ivo iterate -m model.gguf --prompts train.jsonl --eval-prompts test.jsonl --out runs/first\n" +
 			"  ivo generate -m model.gguf --value-head runs/first/iter-02/head.gguf --method block-beam -p 'Once'",
 		Writer: stdout, ErrWriter: stderr,
-		HideVersion:               true, // urfave/cli gives -v to the version
-		DisableSliceFlagSeparator: true, // a stop string may hold a comma
-		ExitErrHandler:            func(*cli.Context, error) {},
-		Flags:                     []cli.Flag{verboseFlag()},
-		Commands:                  []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		HideVersion:    true, // urfave/cli gives -v to the version
+		ExitErrHandler: func(*cli.Context, error) {},
+		Flags:          []cli.Flag{verboseFlag()},
+		Commands:       []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())

@@ -34,9 +34,8 @@ func generateCommand() *cli.Command {
 			"answers; with --value-model, whose values depend on what else is valued by as much as\n" +
 			"rounding goes, a few may be others.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: prompt},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from", Category: prompt},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: prompt, TakesFile: true},
-			&cli.BoolFlag{Name: "no-escape", Usage: "take backslashes in -p and -r literally", Category: prompt},
 			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`, as JSON lines", Category: many, TakesFile: true},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` of the answers, begun or continued; without it they go to stdout", Category: many, TakesFile: true},
 			&cli.IntFlag{Name: "parallel", Aliases: []string{"np"}, Usage: "sequences at once; 0 for those of 8 prompts, or 32 if that is more", Category: many},
@@ -44,7 +43,7 @@ func generateCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
-		}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p and -r", prompt), methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }
@@ -102,7 +101,9 @@ func readGeneration(c *cli.Context) (*generation, error) {
 	if g.params, err = contextParams(c); err != nil {
 		return nil, err
 	}
-	g.request.Stop = stops(c)
+	if g.request.Stop, err = stops(c); err != nil {
+		return nil, err
+	}
 	g.seed = seed(c)
 	return g, nil
 }
@@ -255,25 +256,6 @@ func seed(c *cli.Context) uint64 {
 	var b [4]byte
 	crand.Read(b[:])
 	return uint64(binary.LittleEndian.Uint32(b[:]))
-}
-
-// stops reads the texts at which a response ends.
-func stops(c *cli.Context) (out []string) {
-	for _, stop := range c.StringSlice("reverse-prompt") {
-		out = append(out, unescaper(c)(stop))
-	}
-	return out
-}
-
-// escapes are those that llama.cpp knows in -p.
-var escapes = strings.NewReplacer(`\n`, "\n", `\r`, "\r", `\t`, "\t", `\'`, "'", `\"`, `"`, `\\`, `\`)
-
-// unescaper reads --no-escape.
-func unescaper(c *cli.Context) func(string) string {
-	if c.Bool("no-escape") {
-		return func(s string) string { return s }
-	}
-	return escapes.Replace
 }
 
 func readPrompt(c *cli.Context, unescape func(string) string) (string, error) {

@@ -54,7 +54,7 @@ func iterateCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Ctx, Category: modelCategory},
 			threadsFlag(),
-		}, samplingFlags(d.Sampling), loadFlags()),
+		}, escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), loadFlags()),
 		Action: iterate,
 	}
 }
@@ -117,7 +117,10 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	o := loop.Defaults(0)
 	o.Model, o.Prompts, o.EvalPrompts, o.Reward = model.String(), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
 	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
-	o.MaxTokens, o.Seed, o.Stop = c.Int("predict"), c.Uint64("seed"), c.StringSlice("reverse-prompt")
+	o.MaxTokens, o.Seed = c.Int("predict"), c.Uint64("seed")
+	if o.Stop, err = stops(c); err != nil {
+		return nil, err
+	}
 	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
 	o.Search = decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")}
 	o.Head = loop.Head{

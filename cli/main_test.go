@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,6 +134,45 @@ func asQwen2(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
 	return renamed, out
 }
 
+// saying turns a model into one that answers everything with the bytes of a text, no two of
+// which are the same, and ends: embeddings are one-hot, and nothing is added to them.
+func saying(text string) func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+	return func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+		const firstByte, end = 3, 2 // tokens of the lab's vocabulary
+		var chain []int
+		for _, b := range []byte(text) {
+			chain = append(chain, firstByte+int(b))
+		}
+		chain = append(chain, end)
+		var out []gguf.Tensor
+		for _, t := range tensors {
+			if t.Name == "output.weight" {
+				continue
+			}
+			clear(t.Data)
+			if strings.HasSuffix(t.Name, "norm.weight") {
+				for i := range t.Data {
+					t.Data[i] = 1
+				}
+			}
+			if t.Name == "token_embd.weight" {
+				width := int(t.Shape[0])
+				next := make([]float32, len(t.Data))
+				for i := 0; i < len(t.Data); i += width {
+					t.Data[i] = 1 // any other token begins the text
+				}
+				for i, token := range chain {
+					t.Data[token*width], t.Data[token*width+1+i] = 0, 1
+					next[token*width+i] = 8
+				}
+				out = append(out, gguf.Tensor{Name: "output.weight", Shape: t.Shape, Data: next})
+			}
+			out = append(out, t)
+		}
+		return slices.DeleteFunc(kvs, func(kv gguf.KV) bool { return kv.Key == "tokenizer.ggml.eot_token_id" }), out // it is a line break
+	}
+}
+
 func TestScripts(t *testing.T) {
 	f := lab(t)
 	testscript.Run(t, testscript.Params{
@@ -142,9 +182,10 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PROMPTS", f.prompts)
 			env.Setenv("RUN", f.run)
 			env.Setenv("HEAD", f.head)
+			env.Setenv("LF", "\n")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "says": says},
 	})
 }
 
@@ -187,6 +228,14 @@ func template(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(remake(ts.MkAbs(args[1]), ts.MkAbs(args[2]), func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
 		return append(kvs, gguf.KV{Key: "tokenizer.chat_template", Value: ts.ReadFile(args[0])}), tensors
 	}))
+}
+
+// says TEXT FROM TO writes a model that answers everything with a text, in which Go's escapes
+// stand for bytes.
+func says(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := strconv.Unquote(`"` + args[0] + `"`)
+	ts.Check(err)
+	ts.Check(remake(ts.MkAbs(args[1]), ts.MkAbs(args[2]), saying(text)))
 }
 
 // join TO FROM... writes several files as one.

@@ -27,7 +27,7 @@ func samplingFlags(d decode.Sampling) []cli.Flag {
 		&cli.IntFlag{Name: "repeat-last-n", Usage: "tokens that penalties look back on; 0 for none, -1 for all", Value: llamaSampling.RepeatLastN, Category: samplingCategory},
 		float("presence-penalty", "penalty for tokens that occurred; 0 for none", d.PresencePenalty),
 		float("frequency-penalty", "penalty for each time a token occurred; 0 for none", d.FrequencyPenalty),
-		&cli.StringSliceFlag{Name: "reverse-prompt", Aliases: []string{"r"}, Usage: "stop where the text `STRING` comes up; may be given several times", Category: samplingCategory},
+		stopFlag(),
 	}
 }
 

@@ -40,7 +40,7 @@ func trainCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "`FILE` for the value function; it must not exist", Category: data},
 			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
-			&cli.StringSliceFlag{Name: "states", Usage: "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", Category: data},
+			textsFlag("states", "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", data),
 			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Kind, Category: head},
 			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model in F32 or F16. An interrupted training goes on with the same command", Category: head},
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
@@ -227,7 +227,7 @@ func within(x, most float64) bool { return x >= 0 && x <= most && !math.IsInf(x,
 
 // storedStates are the shards of the run, or those named by --states.
 func storedStates(c *cli.Context) ([]string, error) {
-	dir, patterns := c.Args().First(), c.StringSlice("states")
+	dir, patterns := c.Args().First(), textsOf(c, "states")
 	switch {
 	case dir == "" && len(patterns) == 0:
 		return nil, usagef(c, "nothing to train on (name a run directory, or files with --states)")

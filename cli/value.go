@@ -27,17 +27,16 @@ func valueCommand() *cli.Command {
 			"  ivo value -m model.gguf --value-head head.gguf -f prompt.txt --response-file answer.txt --html value.html\n" +
 			"  ivo value -m model.gguf --value-head head.gguf -p 'Once' -n 100 --pessimistic 0.1",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` that is answered; \\n, \\t, \\\\, \\' and \\\" are escapes", Category: text},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` that is answered", Category: text},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
-			&cli.StringFlag{Name: "response", Usage: "`TEXT` of the response, with the escapes of -p; special tokens such as the model's end token are recognised", Category: text},
+			&cli.StringFlag{Name: "response", Usage: "`TEXT` of the response; special tokens such as the model's end token are recognised", Category: text},
 			&cli.StringFlag{Name: "response-file", Usage: "read the response from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
-			&cli.BoolFlag{Name: "no-escape", Usage: "take backslashes in -p, -r and --response literally", Category: text},
 			&cli.StringFlag{Name: "html", Usage: "write a page to `FILE`", Category: output},
 			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: output},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -r and --response", text), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: value,
 	}
 }
@@ -130,7 +129,10 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	if v.request.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	v.request.Stop, v.seed = stops(c), seed(c)
+	if v.request.Stop, err = stops(c); err != nil {
+		return nil, err
+	}
+	v.seed = seed(c)
 	v.request.Key = decode.Key(v.seed, 0, "", 0)
 	if v.reading, err = valueReading(c); err != nil {
 		return nil, err

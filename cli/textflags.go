@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// texts are the values of a flag that may be given several times, each as it stands:
+// urfave/cli's own slices trim their values and drop those that are empty then.
+type texts []string
+
+func textsFlag(name, usage, category string, aliases ...string) cli.Flag {
+	return &cli.GenericFlag{Name: name, Aliases: aliases, Usage: usage, Category: category, Value: new(texts)}
+}
+
+// serialized is what urfave/cli copies from one name of a flag to its others, which share
+// the value. No argument of a program holds a zero byte.
+const serialized = "\x00"
+
+func (t *texts) Set(value string) error {
+	if value != serialized {
+		*t = append(*t, value)
+	}
+	return nil
+}
+
+func (t *texts) Serialize() string { return serialized }
+
+// String is empty without values, for then it is shown as the default.
+func (t *texts) String() string {
+	if len(*t) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%q", []string(*t))
+}
+
+// textsOf reads a textsFlag.
+func textsOf(c *cli.Context, name string) []string {
+	if t, ok := c.Generic(name).(*texts); ok {
+		return *t
+	}
+	return nil
+}
+
+func stopFlag() cli.Flag {
+	return textsFlag("reverse-prompt", "stop where the text `STRING` comes up; may be given several times", samplingCategory, "r")
+}
+
+// stops reads the texts at which a response ends.
+func stops(c *cli.Context) (out []string, err error) {
+	unescape := unescaper(c)
+	for _, stop := range textsOf(c, "reverse-prompt") {
+		if stop == "" {
+			return nil, usagef(c, "an empty -r (give the text to stop at)")
+		}
+		out = append(out, unescape(stop))
+	}
+	return out, nil
+}
+
+// escapeFlags turn the escapes of the flags named, such as "-p and -r", on and off.
+func escapeFlags(in, category string) []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "escape", Aliases: []string{"e"}, Usage: `read \n, \r, \t, \\, \', \" and \xHH in ` + in + " as the characters they stand for; the default", Value: true, Category: category},
+		&cli.BoolFlag{Name: "no-escape", Usage: "take backslashes in " + in + " literally", Category: category},
+	}
+}
+
+// unescaper reads escapeFlags.
+func unescaper(c *cli.Context) func(string) string {
+	if c.Bool("no-escape") || !c.Bool("escape") {
+		return func(s string) string { return s }
+	}
+	return unescape
+}
+
+// unescape replaces the escapes that llama.cpp knows; other backslashes stay.
+func unescape(s string) string {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, `\`)
+		b.WriteString(before)
+		switch {
+		case !found:
+			return b.String()
+		case after == "":
+			return b.String() + `\`
+		}
+		taken := 1
+		switch c := after[0]; c {
+		case 'n':
+			b.WriteByte('\n')
+		case 'r':
+			b.WriteByte('\r')
+		case 't':
+			b.WriteByte('\t')
+		case '\'', '"', '\\':
+			b.WriteByte(c)
+		case 'x':
+			if n, err := strconv.ParseUint(after[1:min(3, len(after))], 16, 8); err == nil && len(after) > 2 {
+				b.WriteByte(byte(n))
+				taken = 3
+				break
+			}
+			fallthrough
+		default:
+			b.WriteString(`\` + after[:1])
+		}
+		s = after[taken:]
+	}
+}
