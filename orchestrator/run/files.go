@@ -1,0 +1,152 @@
+package run
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+)
+
+// Files of the run are JSON lines, the first of which is the stamp, or JSON objects that carry
+// the stamp's fields beside their own. Names in .zst are compressed.
+
+// zstMagic is what a compressed file begins with.
+var zstMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
+
+// PutLines writes a file of lines, with a stamp of its key and of what it was made from. The
+// files named with it must have been written.
+func PutLines[T any](d *Dir, name, key string, from map[string]string, with []string, lines []T) error {
+	files, err := d.with(with)
+	if err != nil {
+		return err
+	}
+	s := Stamp{Key: key, From: from, With: files}
+	if err := d.Make(name); err != nil {
+		return err
+	}
+	if err := writeLines(d.Path(name), s, lines); err != nil {
+		return err
+	}
+	return d.add(name, s)
+}
+
+func writeLines[T any](path string, s Stamp, lines []T) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		closed := func() error { return nil }
+		if strings.HasSuffix(path, ".zst") {
+			z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+			if err != nil {
+				return err
+			}
+			w, closed = z, z.Close
+		}
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(s); err != nil {
+			return err
+		}
+		for _, l := range lines {
+			if err := enc.Encode(l); err != nil {
+				return err
+			}
+		}
+		return closed()
+	})
+}
+
+// Lines reads what PutLines wrote.
+func Lines[T any](path string) (*Stamp, []T, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	in := bufio.NewReader(f)
+	var src io.Reader = in
+	if head, _ := in.Peek(len(zstMagic)); bytes.Equal(head, zstMagic) {
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, nil, err
+		}
+		defer z.Close()
+		src = z
+	}
+	dec := json.NewDecoder(src)
+	s := &Stamp{}
+	if err := dec.Decode(s); err != nil || s.Key == "" {
+		return nil, nil, damaged(path, orElse(err, "it does not say what it was made from"))
+	}
+	var lines []T
+	for {
+		var l T
+		switch err := dec.Decode(&l); {
+		case err == nil:
+			lines = append(lines, l)
+		case errors.Is(err, io.EOF):
+			return s, lines, nil
+		default:
+			return nil, nil, damaged(path, err)
+		}
+	}
+}
+
+func orElse(err error, text string) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return errors.New(text)
+	}
+	return err
+}
+
+// Put writes one value as a JSON object, its stamp within.
+func Put(d *Dir, name, key string, from map[string]string, with []string, v Stamped) error {
+	files, err := d.with(with)
+	if err != nil {
+		return err
+	}
+	*v.stamp() = Stamp{Key: key, From: from, With: files}
+	data, err := json.MarshalIndent(v, "", " ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := d.Make(name); err != nil {
+		return err
+	}
+	if err := atomicfile.WriteBytes(d.Path(name), append(data, '\n')); err != nil {
+		return err
+	}
+	return d.add(name, *v.stamp())
+}
+
+// Value reads what Put wrote.
+func Value[T any](path string) (*T, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	v := new(T)
+	if err := json.Unmarshal(data, v); err != nil {
+		return nil, damaged(path, err)
+	}
+	return v, nil
+}
+
+// ReadStamp reads the stamp of a file, and the whole file, so that damage is found.
+func ReadStamp(path string) (*Stamp, error) {
+	if strings.HasSuffix(path, ".json") {
+		s, err := Value[Stamp](path)
+		if err == nil && s.Key == "" {
+			return nil, damaged(path, errors.New("it does not say what it was made from"))
+		}
+		return s, err
+	}
+	s, _, err := Lines[json.RawMessage](path)
+	return s, err
+}

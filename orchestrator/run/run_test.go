@@ -1,0 +1,199 @@
+package run_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+type line struct {
+	A int    `json:"a"`
+	B string `json:"b"`
+}
+
+func open(t *testing.T, path string) *run.Dir {
+	t.Helper()
+	d, err := run.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func done(t *testing.T, d *run.Dir, name, key string) bool {
+	t.Helper()
+	ok, err := d.Done(name, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ok
+}
+
+// A file counts as finished if it is whole and was made from what is asked for, whatever has
+// become of the ledger.
+func TestDone(t *testing.T) {
+	name, states := run.Trajectories(1, run.Shard{Index: 3}), run.States(1, run.Shard{Index: 3})
+	if run.StatesOf(name) != states {
+		t.Fatal(run.StatesOf(name), states)
+	}
+	lines := []line{{1, "<x>"}, {2, "y"}}
+	for _, tc := range []struct {
+		name   string
+		change func(t *testing.T, dir string)
+		done   bool
+	}{
+		{"untouched", func(*testing.T, string) {}, true},
+		{"no ledger", func(t *testing.T, dir string) { remove(t, dir, "ledger.json") }, true},
+		{"damaged ledger", func(t *testing.T, dir string) { write(t, dir, "ledger.json", "{") }, true},
+		{"a ledger of another version", func(t *testing.T, dir string) { write(t, dir, "ledger.json", `{"version":1,"complete":{}}`) }, true},
+		{"a ledger that is out of date", func(t *testing.T, dir string) {
+			write(t, dir, "ledger.json", `{"version":2,"entries":{"`+name+`":{"key":"k","files":{"`+name+`":{"bytes":1,"xxhash64":"0"}}}}}`)
+		}, true},
+		{"no file", func(t *testing.T, dir string) { remove(t, dir, name) }, false},
+		{"a file cut short", func(t *testing.T, dir string) { cut(t, dir, name) }, false},
+		{"no states", func(t *testing.T, dir string) { remove(t, dir, states) }, false},
+		{"other states", func(t *testing.T, dir string) { write(t, dir, states, "other") }, false},
+		{"other states and no ledger", func(t *testing.T, dir string) { write(t, dir, states, "other"); remove(t, dir, "ledger.json") }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			d := open(t, dir)
+			if done(t, d, name, "k") {
+				t.Fatal("a file that is not there is done")
+			}
+			if err := d.Make(states); err != nil {
+				t.Fatal(err)
+			}
+			write(t, dir, states, "states")
+			write(t, dir, run.OptionsFile, "rounds: 1\n")
+			if err := run.PutLines(d, name, "k", nil, []string{states}, lines); err != nil {
+				t.Fatal(err)
+			}
+			d.Close()
+			tc.change(t, dir)
+			d = open(t, dir)
+			if done(t, d, name, "other") {
+				t.Error("a file that was made from something else is done")
+			}
+			if got := done(t, d, name, "k"); got != tc.done {
+				t.Errorf("done: %v", got)
+			}
+			if !tc.done {
+				return
+			}
+			s, got, err := run.Lines[line](d.Path(name))
+			if err != nil || !cmp.Equal(got, lines) || s.Key != "k" {
+				t.Errorf("read %v, %v, %v", s, got, err)
+			}
+			d.Close()
+			if !done(t, open(t, dir), name, "k") { // by the ledger, which is right again
+				t.Error("not done the second time")
+			}
+		})
+	}
+}
+
+type value struct {
+	run.Stamp
+	N int `json:"n"`
+}
+
+func TestValue(t *testing.T) {
+	d := open(t, filepath.Join(t.TempDir(), "run"))
+	v := &value{N: 7}
+	if err := run.Put(d, run.Metrics(2), "k", map[string]string{"a": "b"}, nil, v); err != nil {
+		t.Fatal(err)
+	}
+	got, err := run.Value[value](d.Path(run.Metrics(2)))
+	if err != nil || got.N != 7 || got.Key != "k" || got.From["a"] != "b" {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	if !done(t, d, run.Metrics(2), "k") || done(t, d, run.Metrics(2), "l") {
+		t.Error("not done by its key, or done by another")
+	}
+}
+
+// A second process is kept out; a folder that holds something else is left alone.
+func TestOpen(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	d := open(t, dir)
+	if _, err := run.Open(dir); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("opened twice: %v", err)
+	}
+	d.Close()
+	open(t, dir).Close()
+	other := t.TempDir()
+	write(t, other, "thesis.txt", "words")
+	if _, err := run.Open(other); err == nil || !strings.Contains(err.Error(), "holds no run") {
+		t.Errorf("opened a folder of something else: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(other, ".lock")); err == nil {
+		t.Error("a lock was put into it")
+	}
+}
+
+func TestNames(t *testing.T) {
+	dir := t.TempDir()
+	want := []string{}
+	for _, s := range []run.Shard{{0, 0}, {0, 4}, {0, 12}, {1, 0}, {10, 0}, {12345, 0}} {
+		name := run.Trajectories(1, s)
+		want = append(want, name)
+		write(t, dir, name, "")
+	}
+	write(t, dir, "iter-01/trajectories/notes.txt", "")
+	write(t, dir, "iter-02/head.gguf", "")
+	got, err := run.TrajectoryFiles(dir, 1)
+	if err != nil || !cmp.Equal(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if got := run.Rounds(dir); !slices.Equal(got, []int{1, 2}) {
+		t.Errorf("rounds %v", got)
+	}
+	if got := run.Scores("gold-0", run.Trajectories(1, run.Shard{Index: 2, First: 4})); got != "rewards/gold-0/iter-01/0002+4.jsonl" {
+		t.Error(got)
+	}
+	if got := run.Scores("gold-0", run.Answers("ivo*", 2)); got != "rewards/gold-0/eval/ivo-star/0002.jsonl" {
+		t.Error(got)
+	}
+	a, b := run.RewardFolder("cmd:python3 score.py", "1"), run.RewardFolder("cmd:python3 score.py", "2")
+	if a == b || !strings.HasPrefix(a, "cmd-python3-score.py-") || strings.ContainsAny(a, "/ :") {
+		t.Error(a, b)
+	}
+}
+
+func write(t *testing.T, dir, name, text string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(dir, name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func cut(t *testing.T, dir, name string) {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data[:len(data)-5], 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
