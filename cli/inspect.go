@@ -75,19 +75,17 @@ func examine(c *cli.Context, path string) (finding, error) {
 	switch {
 	case len(begin) == 0:
 		return nil, fmt.Errorf("inspect: %s is empty (a download may have failed: get the file again)", path)
-	case bytes.HasPrefix(begin, []byte("GGUF")):
-		file, err := gguf.ReadModel(path)
-		if err != nil {
-			return nil, fmt.Errorf("inspect: %w", err)
-		}
-		if file.Str("general.type") == valuehead.FileType {
-			return examineHead(path)
-		}
-		return examineModel(c, file)
 	case bytes.HasPrefix(begin, []byte("IVO")):
 		return examineStates(path)
 	}
-	return nil, fmt.Errorf("inspect: %s is neither a GGUF file nor a shard of states (name a model, a value function, a shard or a run directory)", path)
+	file, err := gguf.ReadModel(path)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w", err)
+	}
+	if file.Str("general.type") == valuehead.FileType {
+		return examineHead(path)
+	}
+	return examineModel(c, file)
 }
 
 func firstBytes(path string, n int64) ([]byte, error) {

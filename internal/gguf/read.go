@@ -2,10 +2,12 @@ package gguf
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 	"os"
 	"strings"
 )
@@ -46,14 +48,23 @@ func Read(path string) (*File, error) {
 		return nil, fail(hintTruncated, "the file is empty")
 	}
 
-	r := &reader{r: bufio.NewReaderSize(fd, 1<<16), left: min(st.Size(), maxHeader)}
-	f := &File{Path: path, FileSize: st.Size(), Alignment: defaultAlignment}
-	if m := r.bytes(4); r.err != nil || string(m) != magic {
+	buffered := bufio.NewReaderSize(fd, 1<<16)
+	if begin, _ := buffered.Peek(sniffed); !bytes.HasPrefix(begin, []byte(magic)) {
+		if what, hint := Foreign(begin); what != "" {
+			return nil, fail(hint, "not a GGUF file but %s", what)
+		}
 		return nil, fail(hintNotGGUF, "not a GGUF file")
 	}
+	r := &reader{r: buffered, left: min(st.Size(), maxHeader)}
+	f := &File{Path: path, FileSize: st.Size(), Alignment: defaultAlignment}
+	r.bytes(uint64(len(magic)))
 	f.Version = r.u32()
-	if r.err == nil && (f.Version < 2 || f.Version > version) {
-		return nil, fail("ivo reads versions 2 and 3, little endian", "GGUF version %d", f.Version)
+	switch swapped := bits.ReverseBytes32(f.Version); {
+	case r.err != nil || 2 <= f.Version && f.Version <= version:
+	case 2 <= swapped && swapped <= version:
+		return nil, fail("get a little-endian file of the model, or convert it with gguf-py's gguf_convert_endian.py", "a big-endian GGUF file")
+	default:
+		return nil, fail("ivo reads versions 2 and 3", "GGUF version %d", f.Version)
 	}
 	nTensors, nKV := r.u64(), r.u64()
 	if r.err == nil && (nTensors > maxTensors || nKV > maxKVs) {
