@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -116,6 +117,7 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	}
 	o := loop.Defaults(0)
 	o.Model, o.Prompts, o.EvalPrompts, o.Reward = model.String(), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
+	o.Scoring = reward.Options{AllowCommands: c.IsSet("reward")}
 	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
 	o.MaxTokens, o.Seed = c.Int("predict"), c.Uint64("seed")
 	if o.Stop, err = stops(c); err != nil {

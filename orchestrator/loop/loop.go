@@ -58,9 +58,10 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 		return err
 	}
 	r := &run{o: o, dir: dir, model: m, notify: serialize(notify)}
-	if r.reward, err = reward.Open(o.Reward); err != nil {
+	if r.reward, err = reward.Open(o.Reward, o.Scoring); err != nil {
 		return err
 	}
+	defer r.reward.Close()
 	if r.prompts, err = prompt.Read(o.Prompts); err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 		return err
 	}
 	if c, ok := r.reward.(reward.Checker); ok {
-		if err := c.Check(slices.Concat(r.prompts, r.test)); err != nil {
+		if err := c.Check(ctx, slices.Concat(r.prompts, r.test)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -47,6 +48,9 @@ type Options struct {
 	Ctx      int `yaml:"ctx"`     // KV cells of one engine
 	Threads  int `yaml:"threads"` // of one engine; 0 chooses
 	Parallel int `yaml:"parallel"`
+
+	// Scoring is not stored: no file may allow a program to be started.
+	Scoring reward.Options `yaml:"-"`
 }
 
 // Inputs identify what a run was started with: a path may come to mean another file,
@@ -192,6 +196,9 @@ func differences(a, b reflect.Value, prefix string) []string {
 	var out []string
 	for i := range a.NumField() {
 		name := prefix + strings.Split(a.Type().Field(i).Tag.Get("yaml"), ",")[0]
+		if name == prefix+"-" {
+			continue
+		}
 		x, y := a.Field(i), b.Field(i)
 		if x.Kind() == reflect.Struct {
 			if name == prefix {

@@ -46,7 +46,7 @@ func (Gold) Score(ctx context.Context, items []Item) ([]Score, error) {
 func (Gold) Close() error { return nil }
 
 // Check finds prompts without gold, or with gold that no rule can read.
-func (Gold) Check(records []prompt.Record) error {
+func (Gold) Check(_ context.Context, records []prompt.Record) error {
 	for _, p := range records {
 		if _, err := scoreGold(Item{Prompt: p}); err != nil {
 			return fmt.Errorf("gold reward: prompt %q: %w", p.ID, err)

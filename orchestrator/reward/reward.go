@@ -8,8 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -49,22 +50,72 @@ type Model interface {
 // Checker is a Model that can tell in advance whether it will be able to score responses to
 // some prompts.
 type Checker interface {
-	Check(records []prompt.Record) error
+	Check(ctx context.Context, records []prompt.Record) error
 }
 
-// kinds maps the names that specs begin with to what makes their models of the rest.
-var kinds = map[string]func(argument string) (Model, error){
-	"gold": func(string) (Model, error) { return Gold{}, nil },
+// A kind makes the models of the specs that begin with its name.
+type kind struct {
+	form  string // how its specs are written, such as "length:N"
+	about string // what it scores, in a line
+	// open makes the model of a spec's argument, empty where there is none. The model's
+	// Info().Name is the kind's name, followed by ":" and the argument if there is one.
+	open   func(argument string, o Options) (Model, error)
+	quotes bool // the argument is a command line, in which quotes are left
 }
 
-// Open returns the reward model of a spec, as given to --reward.
-func Open(spec string) (Model, error) {
-	name, argument, _ := strings.Cut(spec, ":")
-	if open, ok := kinds[name]; ok {
-		return open(argument)
+// kinds are all that specs can name.
+var kinds = map[string]kind{
+	"gold": {
+		form: "gold", about: "the rule that each prompt states in its field \"gold\"",
+		open: func(argument string, _ Options) (Model, error) { return Gold{}, noArgument(argument) },
+	},
+}
+
+// noArgument refuses an argument of a kind that takes none.
+func noArgument(argument string) error {
+	if argument == "" {
+		return nil
 	}
-	known := slices.Sorted(maps.Keys(kinds))
-	return nil, fmt.Errorf("reward %q is not known (choose one of: %s)", name, strings.Join(known, ", "))
+	return fault.New("", "reward", nil, "leave it out", "it takes no argument, and %q is one", argument)
+}
+
+// Options are what a spec does not say.
+type Options struct {
+	// AllowCommands lets the spec start programs. It is for specs that somebody has just
+	// typed: one that was found in a file must never start any.
+	AllowCommands bool
+	Timeout       time.Duration // for an answer of a program or a server; 0 for two minutes
+	Workers       int           // programs or requests at once; 0 for one program, four requests
+}
+
+// Open returns the reward model of a spec such as "0.7*sentiment + 0.3*length:60" (see
+// [Usage] for the kinds). Its Info().Name is the spec in one spelling, which Open reads.
+func Open(spec string, o Options) (Model, error) {
+	terms, err := parse(spec)
+	if err != nil {
+		return nil, err
+	}
+	var parts []part
+	for _, t := range terms {
+		name := term{1, t.kind, t.argument}.String()
+		m, err := kinds[t.kind].open(t.argument, o)
+		if err != nil {
+			for _, p := range parts {
+				p.Model.Close()
+			}
+			return nil, fmt.Errorf("reward %s: %w", name, err)
+		}
+		parts = append(parts, part{name, t.weight, m})
+	}
+	return newSum(parts), nil
+}
+
+// Usage lists the kinds of rewards: how each is written, and what it scores.
+func Usage() (lines [][2]string) {
+	for _, name := range slices.Sorted(maps.Keys(kinds)) {
+		lines = append(lines, [2]string{kinds[name].form, kinds[name].about})
+	}
+	return lines
 }
 
 // Values are the scores of items that all have one; else the error names the first that has

@@ -64,7 +64,7 @@ func TestGold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := reward.Open("gold")
+	m, err := reward.Open("gold", reward.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestGold(t *testing.T) {
 			t.Errorf("gold %q: got error %v, want %q", gold, err, want)
 		}
 	}
-	if _, err := reward.Open("silver"); err == nil || !strings.Contains(err.Error(), "gold") {
+	if _, err := reward.Open("silver", reward.Options{}); err == nil || !strings.Contains(err.Error(), "gold") {
 		t.Errorf("unknown reward: %v", err)
 	}
 }

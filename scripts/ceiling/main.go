@@ -48,7 +48,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 	if err != nil {
 		return fmt.Errorf("%w (run make demo first)", err)
 	}
-	rm, err := reward.Open(o.Reward)
+	rm, err := reward.Open(o.Reward, reward.Options{})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 		return fmt.Errorf("%w (run make demo first)", err)
 	}
 	j := &job{out: out, o: o}
-	if j.reward, err = reward.Open(o.Reward); err != nil {
+	if j.reward, err = reward.Open(o.Reward, reward.Options{}); err != nil {
 		return err
 	}
 	if j.test, err = prompt.Read(o.EvalPrompts); err != nil {
