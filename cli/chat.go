@@ -33,6 +33,7 @@ func chatCommand() *cli.Command {
 			&cli.BoolFlag{Name: "single-turn", Aliases: []string{"st"}, Usage: "end after the first answer", Category: conversation},
 			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja, or the name of one that llama.cpp knows, such as chatml; the model's own without it", Category: conversation},
 			&cli.StringFlag{Name: "chat-template-file", Usage: "read the template from `FILE`", Category: conversation, TakesFile: true},
+			overwriteFlag("let /save replace files", conversation),
 			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: conversation},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer; 512, or half of a smaller context, without it", Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
@@ -59,6 +60,7 @@ type conversation struct {
 
 	system    string
 	turns     []turn
+	saved     string        // the file that /save wrote last
 	values    bool          // the value of each answer is printed
 	terminal  bool          // stdin is one
 	preparing chan struct{} // of prepare, while it is under way

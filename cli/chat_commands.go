@@ -33,7 +33,7 @@ func typedCommands() []typedCommand {
 		{"retry", "", "answer the last message anew", (*conversation).retry},
 		{"undo", "", "forget the last message and its answer", (*conversation).undo},
 		{"clear", "", "forget the conversation", (*conversation).clear},
-		{"save", "FILE", "write the conversation to a file, as JSON", (*conversation).save},
+		{"save", "FILE", "write the conversation to a file, as JSON; --overwrite FILE replaces one", (*conversation).save},
 		{"help", "", "this list", func(t *conversation, _ string) error {
 			_, err := fmt.Fprint(t.c.App.Writer, chatHelp()+"A message that begins with / needs a second one: //\n")
 			return err
@@ -192,8 +192,15 @@ func (t *conversation) clear(string) error {
 }
 
 func (t *conversation) save(path string) error {
-	if path == "" {
+	path, overwrite := strings.CutPrefix(path, "--overwrite")
+	switch path = strings.TrimSpace(path); {
+	case path == "":
 		return errors.New("/save without a file (name one)")
+	case path == t.saved: // what it holds is a part of this
+		overwrite = true
+	}
+	if err := writable(path, overwrite || t.c.Bool("overwrite")); err != nil {
+		return err
 	}
 	data, err := json.MarshalIndent(t.messages(), "", " ")
 	if err != nil {
@@ -202,6 +209,7 @@ func (t *conversation) save(path string) error {
 	if err := atomicfile.WriteBytes(path, append(data, '\n')); err != nil {
 		return fmt.Errorf("%w (name a file that can be written)", err)
 	}
+	t.saved = path
 	t.note("written to " + path)
 	return nil
 }

@@ -79,7 +79,7 @@ func fineTune(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := writable(t.Model); err != nil {
+	if err := vacant(t.Model, "give another --out, or remove it"); err != nil {
 		return err
 	}
 	if t.Shards, err = storedStates(c); err != nil {

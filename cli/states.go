@@ -81,8 +81,8 @@ func repairStates(c *cli.Context) error {
 	case out == "":
 		return usagef(c, "no -o: it names the file to write")
 	}
-	if _, err := os.Stat(out); err == nil {
-		return fmt.Errorf("repair: %s is there already (give another -o, or remove it)", out)
+	if err := vacant(out, "give another -o, or remove it"); err != nil {
+		return fmt.Errorf("repair: %w", err)
 	}
 	report, err := states.Repair(c.Context, args[0], out)
 	if errors.Is(err, os.ErrNotExist) {

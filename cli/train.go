@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -60,6 +59,7 @@ func trainCommand() *cli.Command {
 			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: loop.Defaults(0).Seed, Category: training},
 			&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to train with; 0 for one a core. They make no difference to the result", Category: training},
 			&cli.StringFlag{Name: "html", Usage: "write a page with plots to `FILE`"},
+			overwriteFlag("let the page of --html replace a file", ""),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		}, []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE` to fine-tune, the run's own", Category: modelCategory, TakesFile: true},
@@ -80,9 +80,13 @@ func trainValue(c *cli.Context) error {
 		return err
 	}
 	out, page := c.String("out"), c.String("html")
-	// Before the training, which takes longer.
-	if err := writable(out, page); err != nil {
+	if err := vacant(out, "give another --out, or remove it"); err != nil {
 		return err
+	}
+	if page != "" {
+		if err := writable(page, c.Bool("overwrite")); err != nil {
+			return err
+		}
 	}
 	shards, err := storedStates(c)
 	if err != nil {
@@ -137,19 +141,6 @@ func trainValue(c *cli.Context) error {
 		return printJSON(c, t)
 	}
 	return printTraining(c.App.Writer, &t, page)
-}
-
-// writable checks that out, which must not exist, and the pages can be written.
-func writable(out string, pages ...string) error {
-	if _, err := os.Stat(out); err == nil {
-		return fmt.Errorf("%s is there already (give another --out, or remove it)", out)
-	}
-	for _, path := range append(pages, out) {
-		if st, err := os.Stat(filepath.Dir(path)); path != "" && (err != nil || !st.IsDir()) {
-			return fmt.Errorf("%s: no directory %s (make it, or give another path)", path, filepath.Dir(path))
-		}
-	}
-	return nil
 }
 
 // trainFlags is what the flags of ivo train ask for.

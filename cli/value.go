@@ -32,6 +32,7 @@ func valueCommand() *cli.Command {
 			&cli.StringFlag{Name: "response", Usage: "`TEXT` of the response; special tokens such as the model's end token are recognised", Category: text},
 			&cli.StringFlag{Name: "response-file", Usage: "read the response from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
 			&cli.StringFlag{Name: "html", Usage: "write a page to `FILE`", Category: output},
+			overwriteFlag("let the page of --html replace a file", output),
 			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: output},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
@@ -61,6 +62,12 @@ func value(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	page := c.String("html")
+	if page != "" {
+		if err := writable(page, c.Bool("overwrite")); err != nil {
+			return err
+		}
+	}
 	if v.value, err = openValue(c); err != nil {
 		return err
 	}
@@ -84,8 +91,8 @@ func value(c *cli.Context) error {
 		return err
 	}
 	text.Model, text.Head = m.Path(), cmp.Or(c.String("value-head"), c.String("value-model"))
-	if path := c.String("html"); path != "" {
-		if err := report.WriteText(path, text); err != nil {
+	if page != "" {
+		if err := report.WriteText(page, text); err != nil {
 			return fmt.Errorf("%w (give a path with --html that can be written)", err)
 		}
 	}
