@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -299,7 +300,7 @@ func (t *conversation) take(text string) error {
 	if err == nil || errors.Is(err, errExit) || !t.terminal || t.c.Context.Err() != nil || t.engine == nil {
 		return err
 	}
-	fmt.Fprintln(t.c.App.ErrWriter, "ivo:", err)
+	fmt.Fprintln(t.c.App.ErrWriter, "ivo:", terminal.Visible(strings.ReplaceAll(err.Error(), "\n", "; ")))
 	return nil
 }
 

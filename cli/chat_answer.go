@@ -75,7 +75,7 @@ func (t *conversation) answer(message string) (answered bool, err error) {
 	req.Prompt, req.Key = prompt, decode.Key(t.seed, 0, "", t.answers)
 	t.answers++
 	var said strings.Builder
-	text := &stream{w: t.c.App.Writer, ended: true}
+	text := newStream(t.c.App.Writer)
 	req.Emit = func(b []byte) {
 		said.Write(b)
 		text.emit(b)
@@ -88,11 +88,11 @@ func (t *conversation) answer(message string) (answered bool, err error) {
 	fed := t.engine.Stats().Tokens
 	err = t.engine.Continue(ctx, job)
 	slog.Debug("answer", "prompt", len(prompt), "fed", t.engine.Stats().Tokens-fed)
-	if !text.ended || said.Len() == 0 {
+	if said.Len() == 0 {
 		text.emit([]byte("\n"))
 	}
-	if text.err != nil {
-		return false, text.end()
+	if err := text.end(); err != nil {
+		return false, err
 	}
 	stopped := errors.As(err, new(interrupted)) && t.c.Context.Err() == nil
 	switch {

@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/internal/terminal"
 )
 
 // The exit codes of ivo, besides 0. A run that a signal stopped exits with 128 and the
@@ -60,7 +62,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &file) && file.Path == os.Stdout.Name() && !strings.HasSuffix(text, ")") {
 		text += " (check where the output goes)"
 	}
-	fmt.Fprintln(stderr, "ivo:", text)
+	fmt.Fprintln(stderr, "ivo:", terminal.Visible(text)) // it may quote a file
 	var stop interrupted
 	var usage *usageError
 	switch {

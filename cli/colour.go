@@ -6,10 +6,10 @@ import (
 	"io"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
@@ -86,7 +86,7 @@ func paint(w io.Writer, t *report.Text, d depth) error {
 	for _, token := range t.Tokens {
 		on := d.on(t.Scale.Colour(float64(token.Value)))
 		// Some terminals fill the rest of a line with the colour that is on where it ends.
-		lines := strings.Split(visible(token.Shown()), "\n")
+		lines := strings.Split(terminal.Visible(token.Shown()), "\n")
 		for i, line := range lines {
 			if line != "" {
 				b.WriteString(on + line + off)
@@ -105,16 +105,6 @@ func paint(w io.Writer, t *report.Text, d depth) error {
 	}
 	fmt.Fprintf(b, "\n%s; %.3f at the end\n", t.Reading, t.Tokens[len(t.Tokens)-1].Value)
 	return b.Flush()
-}
-
-// visible replaces the control characters that would command the terminal.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }
 
 // printTokens prints a line a token: its text, quoted, its value and how it changed it.

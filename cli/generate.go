@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -149,7 +150,7 @@ func (g *generation) one(c *cli.Context, prompt string) error {
 	defer e.Close()
 
 	asJSON := c.Bool("json")
-	text := &stream{w: c.App.Writer, ended: true}
+	text := newStream(c.App.Writer)
 	meter := newMeter(c.App.ErrWriter)
 	if !asJSON {
 		g.request.Emit = func(b []byte) {
@@ -221,12 +222,20 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 	return g.predict, nil
 }
 
-// stream prints text as it comes and keeps the first error.
+// stream prints text as it comes, on a terminal without what would command it, and keeps the first
+// error.
 type stream struct {
 	w     io.Writer
 	begun bool // not empty
 	ended bool // with a line break, or empty
 	err   error
+}
+
+func newStream(w io.Writer) *stream {
+	if isTerminal(w) {
+		w = terminal.NewPrinter(w)
+	}
+	return &stream{w: w, ended: true}
 }
 
 func (s *stream) emit(text []byte) {
@@ -239,6 +248,9 @@ func (s *stream) emit(text []byte) {
 
 // end ends the last line.
 func (s *stream) end() error {
+	if p, ok := s.w.(*terminal.Printer); ok && s.err == nil {
+		s.err = p.Flush()
+	}
 	if !s.ended {
 		s.emit([]byte("\n"))
 	}
