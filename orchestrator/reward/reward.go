@@ -65,9 +65,33 @@ type kind struct {
 
 // kinds are all that specs can name.
 var kinds = map[string]kind{
+	"answer": {
+		form: "answer[:FIELD]", about: "1 where the response comes to its record's answer, a number or a text",
+		open: openAnswer,
+	},
+	"distinct": {
+		form: "distinct[:N]", about: "the share of its N-grams of words that differ, 2 without N",
+		open: openDistinct,
+	},
 	"gold": {
 		form: "gold", about: "the rule that each prompt states in its field \"gold\"",
 		open: func(argument string, _ Options) (Model, error) { return Gold{}, noArgument(argument) },
+	},
+	"json": {
+		form: "json[:fenced][:SCHEMA.json]", about: "1 where the response is JSON and fits the schema, 1/2 where it is JSON alone",
+		open: openJSON,
+	},
+	"length": {
+		form: "length:N or length:Nc", about: "how close it comes to N words or N characters",
+		open: openLength,
+	},
+	"regex": {
+		form: "regex[:PATTERN]", about: "1 where the pattern matches, or that of the record's field \"pattern\"",
+		open: openRegex,
+	},
+	"sentiment": {
+		form: "sentiment[:pos|:neg]", about: "how positive it is, VADER's compound score (English)",
+		open: openSentiment,
 	},
 }
 
