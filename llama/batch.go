@@ -40,7 +40,7 @@ func (c *Context) place(token, pos, seq int32, temp float32) error {
 	const op = addOp
 	switch {
 	case c.n >= c.params.Batch:
-		return failf(op, "decode what is there first, or raise -b", "the batch holds %d tokens", c.params.Batch)
+		return failf(op, "decode what is there first, or raise {batch}", "the batch holds %d tokens", c.params.Batch)
 	case seq < 0 || int(seq) >= c.params.Sequences:
 		return failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
 	case pos < 0:
@@ -117,13 +117,13 @@ func (c *Context) Decode() error {
 	case 0:
 		return nil
 	case 1:
-		return &Error{Op: op, Err: ErrContextFull, Hint: "raise -c, or run fewer sequences at once"}
+		return &Error{Op: op, Err: ErrContextFull, Hint: "raise {ctx}, or run fewer sequences at once"}
 	case 2:
 		return &Error{Op: op, Err: ErrAborted}
 	case C.IVO_NO_STATES:
 		return &Error{Op: op, Err: ErrNoStates, Hint: fmt.Sprintf("choose layer %d, the state after the final norm", c.model.info.Layers)}
 	case C.IVO_NOT_FINITE:
-		return &Error{Op: op, Err: ErrNotFinite, Hint: "the model file may be damaged: load it with --check-tensors"}
+		return &Error{Op: op, Err: ErrNotFinite, Hint: "the model file may be damaged: load it with {check_tensors}"}
 	case math.MinInt32:
 		return failf(op, "", "llama.cpp failed: %s", takeErrors())
 	default:

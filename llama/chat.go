@@ -38,7 +38,7 @@ func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (
 	case m.closed.Load():
 		return "", &Error{Op: op, Err: ErrClosed}
 	case template == "":
-		return "", failf(op, "give one with --chat-template, for example chatml", "the model has none")
+		return "", failf(op, "give one as {template}, for example chatml", "the model has none")
 	case len(messages) == 0:
 		return "", failf(op, "give at least one", "no messages")
 	}

@@ -48,7 +48,7 @@ func (m *Model) checkMemory(op string, p ContextParams) error {
 		total += float64(d.Total)
 	}
 	if need := m.cacheBytes(p); total > 0 && need > total {
-		return failf(op, "lower -c", "the KV cache of %d tokens takes %.0f GiB, this machine has %.0f", p.Ctx, need/(1<<30), total/(1<<30))
+		return failf(op, "lower {ctx}", "the KV cache of %d tokens takes %.0f GiB, this machine has %.0f", p.Ctx, need/(1<<30), total/(1<<30))
 	}
 	return nil
 }

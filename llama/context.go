@@ -183,9 +183,9 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	case slices.Contains(noMemory, m.info.Architecture):
 		return nil, failf(op, "ivo steers models that generate text", "a %s model does not generate token by token", m.info.Architecture)
 	case p.Ctx < 0 || p.Ctx > maxCtx:
-		return nil, failf(op, "give -c 0 for the model's own, or lower -c, -n or the number of candidates", "context size %d is not from 0 to %d", p.Ctx, maxCtx)
+		return nil, failf(op, hintCtx, "context size %d is not from 0 to %d", p.Ctx, maxCtx)
 	case p.Batch < 1 || p.UBatch < 1:
-		return nil, failf(op, "give -b and -ub positive numbers", "batch size %d, micro-batch size %d", p.Batch, p.UBatch)
+		return nil, failf(op, "set {batch} and {ubatch} to positive numbers", "batch size %d, micro-batch size %d", p.Batch, p.UBatch)
 	case p.Sequences < 1 || p.Sequences > MaxSequences:
 		return nil, failf(op, fmt.Sprintf("llama.cpp holds 1 to %d", MaxSequences), "%d sequences", p.Sequences)
 	case p.Threads < 1 || p.Threads > 4*runtime.NumCPU():
@@ -249,7 +249,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		if why == "" {
 			why = "llama.cpp could not make it"
 		}
-		hint := "try a smaller context (-c) or a smaller model"
+		hint := "lower {ctx}, or take a smaller model"
 		if strings.Contains(why, gaveUp) {
 			hint = hintConvert
 		}

@@ -3,6 +3,8 @@ package llama
 import (
 	"errors"
 	"fmt"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // Errors that callers tell apart. They come wrapped in an [*Error] with details.
@@ -29,7 +31,7 @@ type Error struct {
 	Op   string // what was tried, such as "load"
 	Path string // the file it concerns, if any
 	Err  error
-	Hint string // what to do about it
+	Hint string // what to do about it, with settings in braces (see package fault)
 }
 
 func (e *Error) Error() string {
@@ -39,12 +41,15 @@ func (e *Error) Error() string {
 	}
 	s += ": " + e.Err.Error()
 	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
+		s += " (" + fault.Spell(e.Hint) + ")"
 	}
 	return s
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// hintCtx is what to do about a context of a size that no model has.
+const hintCtx = "set {ctx} to 0 for the model's own, or lower {ctx}, {max_tokens} or {candidates}"
 
 func failf(op, hint, format string, args ...any) error {
 	return &Error{Op: op, Err: fmt.Errorf(format, args...), Hint: hint}

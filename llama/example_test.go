@@ -81,7 +81,7 @@ func ExampleLoad() {
 	fmt.Println(err)
 	// Output:
 	// llama 5 layers of width 128
-	// load no-such-model.gguf: no such file or directory (check the path given with -m)
+	// load no-such-model.gguf: no such file or directory (check the path of the model)
 }
 
 func ExampleModel_Tokenize() {

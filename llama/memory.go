@@ -37,7 +37,7 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 		p.Ctx = int(min(number("context_length"), maxCtx))
 	}
 	if p.Ctx < 0 || p.Ctx > maxCtx {
-		return Memory{}, failf(op, "give -c 0 for the model's own, or lower -c, -n or the number of candidates", "context size %d is not from 0 to %d", p.Ctx, maxCtx)
+		return Memory{}, failf(op, hintCtx, "context size %d is not from 0 to %d", p.Ctx, maxCtx)
 	}
 	if !p.CacheK.known() || !p.CacheV.known() {
 		return Memory{}, failf(op, "use the constants of this package", "cache types %d and %d", p.CacheK, p.CacheV)

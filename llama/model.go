@@ -103,7 +103,7 @@ var loadNoise = strings.NewReplacer("llama_model_load: error loading model: ", "
 func Load(path string, p ModelParams) (*Model, error) {
 	head, err := gguf.ReadModel(path)
 	if err != nil {
-		hint := "check the path given with -m"
+		hint := "check the path of {model}"
 		var bad *gguf.Error
 		if errors.As(err, &bad) {
 			return nil, fmt.Errorf("load: %w", err)
@@ -116,7 +116,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 	}
 	if t := head.Str("general.type"); t != "" && t != "model" {
 		return nil, &Error{Op: "load", Path: path, Err: fmt.Errorf("a GGUF file of type %q, not a model", t),
-			Hint: "give the model with -m and a head with --value-head"}
+			Hint: "take another file; a head is for {value_head}"}
 	}
 	if head.Str("general.architecture") == "" {
 		return nil, &Error{Op: "load", Path: path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}

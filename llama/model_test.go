@@ -301,7 +301,7 @@ func TestLoadErrors(t *testing.T) {
 		{"missing tensor", randomModel(t, "llama", 1, dropTensor), "token_embd.weight"},
 		{"unknown architecture", randomModel(t, "llama", 1, unknownArch), "perceptron"},
 		{"wrong shape", randomModel(t, "llama", 1, badShape), "shape"},
-		{"a head", randomModel(t, "llama", 1, aHead), "--value-head"},
+		{"a head", randomModel(t, "llama", 1, aHead), "a head is for"},
 		{"NaN weights", randomModel(t, "llama", 1, notFinite), "invalid data"},
 	} {
 		m, err := llama.Load(c.path, llama.ModelParams{CheckTensors: true})

@@ -114,7 +114,7 @@ func (c *Context) RestoreSequence(seq int32, saved []byte) error {
 	}
 	C.ivo_seq_rm(c.c, C.int32_t(seq), -1, -1) // a failed restore may leave positions without cells
 	if n > c.params.Ctx {
-		return &Error{Op: op, Err: ErrContextFull, Hint: fmt.Sprintf("the sequence has %d tokens: raise -c", n)}
+		return &Error{Op: op, Err: ErrContextFull, Hint: fmt.Sprintf("the sequence has %d tokens: raise {ctx}", n)}
 	}
-	return &Error{Op: op, Err: fmt.Errorf("%w: %s", ErrContextFull, takeErrors()), Hint: "drop other sequences, or raise -c"}
+	return &Error{Op: op, Err: fmt.Errorf("%w: %s", ErrContextFull, takeErrors()), Hint: "drop other sequences, or raise {ctx}"}
 }

@@ -96,7 +96,7 @@ func Load(path string) (*Head, error) {
 		return nil, fmt.Errorf("valuehead: %w", &gguf.Error{Path: path, Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}
 	if f.Str(keyType) != FileType {
-		return fail("name a head that ivo iterate wrote; a model goes with -m", "is a GGUF file, but not a value head")
+		return fail("name a head that ivo iterate wrote; a model is for {model}", "is a GGUF file, but not a value head")
 	}
 	if v, _ := f.Int(prefix + "version"); v != fileVersion {
 		return fail("train the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)

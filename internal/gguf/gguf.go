@@ -11,6 +11,8 @@ package gguf
 import (
 	"fmt"
 	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 const (
@@ -174,13 +176,13 @@ func (f *File) Tensor(name string) (TensorInfo, bool) {
 type Error struct {
 	Path string
 	Msg  string
-	Hint string
+	Hint string // with settings in braces (see package fault)
 }
 
 func (e *Error) Error() string {
 	s := fmt.Sprintf("%s: %s", e.Path, e.Msg)
 	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
+		s += " (" + fault.Spell(e.Hint) + ")"
 	}
 	return s
 }

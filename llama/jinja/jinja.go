@@ -17,6 +17,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // Message is one turn of a chat; templates see it as a mapping of role and content.
@@ -58,7 +60,7 @@ type Error struct {
 	Line   int    // in the template, 0 if unknown
 	Msg    string // what is wrong; of a template that raises, its own words
 	Raised bool   // the template called raise_exception: the chat does not suit it
-	Hint   string // what to do
+	Hint   string // what to do, with settings in braces (see package fault)
 }
 
 func (e *Error) Error() string {
@@ -73,14 +75,14 @@ func (e *Error) Error() string {
 	}
 	b.WriteString(e.Msg)
 	if e.Hint != "" {
-		b.WriteString(" (" + e.Hint + ")")
+		b.WriteString(" (" + fault.Spell(e.Hint) + ")")
 	}
 	return b.String()
 }
 
 const (
-	otherTemplate = "give another template with --chat-template, for example chatml"
-	otherChat     = "change the roles or the order of the messages, or give another template with --chat-template"
+	otherTemplate = "give another one as {template}, for example chatml"
+	otherChat     = "change the roles or the order of the messages, or give another template as {template}"
 )
 
 func errorAt(line int, format string, args ...any) *Error {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -359,31 +360,32 @@ func TestErrors(t *testing.T) {
 		change(&r)
 		return r
 	}
+	var bad *fault.Error
 	for _, c := range []struct {
 		name string
 		req  decode.Request
 		s    decode.Strategy
-		want string
+		want fault.Field
 	}{
-		{"no prompt", with(func(r *decode.Request) { r.Prompt = nil }), decode.Strategy{Method: decode.MethodSample}, "-p"},
-		{"no tokens", with(func(r *decode.Request) { r.MaxTokens = 0 }), decode.Strategy{Method: decode.MethodSample}, "-n"},
-		{"temperature", with(func(r *decode.Request) { r.Sampling.Temp = -1 }), decode.Strategy{Method: decode.MethodSample}, "temperature"},
-		{"NaN", with(func(r *decode.Request) { r.Sampling.Temp = math.NaN() }), decode.Strategy{Method: decode.MethodSample}, "temperature"},
-		{"infinite", with(func(r *decode.Request) { r.Sampling.Temp = math.Inf(1) }), decode.Strategy{Method: decode.MethodSample}, "temperature"},
-		{"penalty", with(func(r *decode.Request) { r.Sampling.RepeatPenalty = math.NaN() }), decode.Strategy{Method: decode.MethodSample}, "penalties"},
-		{"penalty", with(func(r *decode.Request) { r.Sampling.RepeatPenalty = -1 }), decode.Strategy{Method: decode.MethodSample}, "penalties"},
-		{"penalty", with(func(r *decode.Request) { r.Sampling.PresencePenalty = math.Inf(-1) }), decode.Strategy{Method: decode.MethodSample}, "penalties"},
-		{"nothing to choose", with(func(r *decode.Request) { r.Sampling.Temp, r.Value = 0, short }), decode.Strategy{Method: decode.MethodOnePass, Guide: decode.Guide{TopK: 3, Rest: decode.RestNone}}, "--temp"},
-		{"too long", with(func(r *decode.Request) { r.MaxTokens = 1 << 20 }), decode.Strategy{Method: decode.MethodSample}, "-c"},
-		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBestOfN, N: 2}, "--value-head"},
-		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}}, "--value-head"},
-		{"too many beams", guided, decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 6, Block: 2}}, "--beams"},
-		{"least probability", guided, decode.Strategy{Method: decode.MethodTokenwise, Guide: decode.Guide{TopK: 2, LeastP: 1, Rest: decode.RestNone}}, "probability"},
-		{"no beams", guided, decode.Strategy{Method: decode.MethodBlockBeam}, "--beams"},
-		{"no samples", guided, decode.Strategy{Method: decode.MethodBestOfN}, "--samples"},
-		{"unknown", guided, decode.Strategy{Method: "oracle"}, "oracle"},
+		{"no prompt", with(func(r *decode.Request) { r.Prompt = nil }), decode.Strategy{Method: decode.MethodSample}, "prompt"},
+		{"no tokens", with(func(r *decode.Request) { r.MaxTokens = 0 }), decode.Strategy{Method: decode.MethodSample}, "max_tokens"},
+		{"temp", with(func(r *decode.Request) { r.Sampling.Temp = -1 }), decode.Strategy{Method: decode.MethodSample}, "temp"},
+		{"NaN", with(func(r *decode.Request) { r.Sampling.Temp = math.NaN() }), decode.Strategy{Method: decode.MethodSample}, "temp"},
+		{"infinite", with(func(r *decode.Request) { r.Sampling.Temp = math.Inf(1) }), decode.Strategy{Method: decode.MethodSample}, "temp"},
+		{"penalty", with(func(r *decode.Request) { r.Sampling.RepeatPenalty = math.NaN() }), decode.Strategy{Method: decode.MethodSample}, "repeat_penalty"},
+		{"penalty", with(func(r *decode.Request) { r.Sampling.RepeatPenalty = -1 }), decode.Strategy{Method: decode.MethodSample}, "repeat_penalty"},
+		{"penalty", with(func(r *decode.Request) { r.Sampling.PresencePenalty = math.Inf(-1) }), decode.Strategy{Method: decode.MethodSample}, "repeat_penalty"},
+		{"nothing to choose", with(func(r *decode.Request) { r.Sampling.Temp, r.Value = 0, short }), decode.Strategy{Method: decode.MethodOnePass, Guide: decode.Guide{TopK: 3, Rest: decode.RestNone}}, "temp"},
+		{"too long", with(func(r *decode.Request) { r.MaxTokens = 1 << 20 }), decode.Strategy{Method: decode.MethodSample}, "ctx"},
+		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBestOfN, N: 2}, "value_head"},
+		{"no head", with(func(r *decode.Request) { r.Value = nil }), decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}}, "value_head"},
+		{"too many beams", guided, decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 6, Block: 2}}, "parallel"},
+		{"least probability", guided, decode.Strategy{Method: decode.MethodTokenwise, Guide: decode.Guide{TopK: 2, LeastP: 1, Rest: decode.RestNone}}, "least_p"},
+		{"no beams", guided, decode.Strategy{Method: decode.MethodBlockBeam}, "beams"},
+		{"no samples", guided, decode.Strategy{Method: decode.MethodBestOfN}, "samples"},
+		{"unknown", guided, decode.Strategy{Method: "oracle"}, "method"},
 	} {
-		if _, err := c.s.Job(e, c.req, func(decode.Response) {}); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := c.s.Job(e, c.req, func(decode.Response) {}); !errors.As(err, &bad) || bad.Field != c.want || bad.Hint == "" {
 			t.Errorf("%s, %s: got %v, want an error about %s", c.name, c.s.Method, err, c.want)
 		}
 	}
@@ -392,7 +394,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if _, err := decode.BestOfN(other, guided, 2, func(decode.Response) {}); err == nil || !strings.Contains(err.Error(), "layers") {
+	if _, err := decode.BestOfN(other, guided, 2, func(decode.Response) {}); !errors.As(err, &bad) || bad.Field != "layers" {
 		t.Errorf("a head of other layers: %v", err)
 	}
 }

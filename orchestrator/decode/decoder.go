@@ -2,11 +2,11 @@ package decode
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -264,7 +264,7 @@ func (d *decoder) value(cs []*candidate) error {
 // checkValue finds a value of the state after token n that is none.
 func checkValue(v float32, n int) error {
 	if x := float64(v); math.IsNaN(x) || math.IsInf(x, 0) {
-		return fmt.Errorf("the value function gave %v after token %d of the response (values are finite: check the reward that it was made from)", v, n)
+		return fault.New("decode", "value_head", nil, "values are finite: check the reward that it was made from", "the value function gave %v after token %d of the response", v, n)
 	}
 	return nil
 }

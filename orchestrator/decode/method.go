@@ -3,6 +3,7 @@ package decode
 import (
 	"fmt"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -99,7 +100,7 @@ func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engin
 	case MethodBlockBeam:
 		return BlockBeam(e, req, s.Beam, done)
 	}
-	return engine.Job{}, fmt.Errorf("unknown method %q (use one of %v)", s.Method, Methods)
+	return engine.Job{}, fault.New("decode", "method", Methods, fmt.Sprintf("set {method} to one of %v", Methods), "unknown method %q", s.Method)
 }
 
 // check finds what is wrong with a request to the strategy before any work is done.
@@ -110,37 +111,37 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 	switch s.Method {
 	case MethodBestOfN:
 		if s.N < 1 {
-			return fmt.Errorf("%d samples (give --samples 1 or more)", s.N)
+			return fault.New("decode", "samples", nil, "set {samples} to 1 or more", "%d samples", s.N)
 		}
 	case MethodBlockBestOfK:
 		if s.N < 1 || s.Beam.Block < 1 {
-			return fmt.Errorf("the best of %d blocks of %d tokens (give --samples and --block positive numbers)", s.N, s.Beam.Block)
+			return fault.New("decode", "samples", nil, "set {samples} and {block} to positive numbers", "the best of %d blocks of %d tokens", s.N, s.Beam.Block)
 		}
 	case MethodBlockBeam:
 		if s.Beam.Beams < 1 || s.Beam.Block < 1 {
-			return fmt.Errorf("%d beams, blocks of %d tokens (give --beams and --block positive numbers)", s.Beam.Beams, s.Beam.Block)
+			return fault.New("decode", "beams", nil, "set {beams} and {block} to positive numbers", "%d beams, blocks of %d tokens", s.Beam.Beams, s.Beam.Block)
 		}
 	case MethodTokenwise:
 		if err := s.Guide.check(); err != nil {
 			return err
 		}
 		if s.Guide.Ahead && !req.Value.scores() {
-			return fmt.Errorf("the one-pass method needs a head that values tokens before they are decoded (train one with ivo train --one-pass)")
+			return fault.New("decode", "value_head", nil, "train one with {one_pass}", "%s needs a head that values tokens before they are decoded", MethodOnePass)
 		}
 	}
 	p := e.Params()
 	switch n, cells := s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens); {
 	case needValue && (n > 1 || s.Guide.Ahead) && req.Sampling.Temp == 0:
-		return fmt.Errorf("at temperature 0 the base policy leaves nothing to choose from (raise --temp)")
+		return fault.New("decode", "temp", nil, "raise {temp}", "at temperature 0 the base policy leaves nothing to choose from")
 	case n > p.Sequences:
-		return fmt.Errorf("%s needs %d sequences, the context has %d (lower --samples, --beams or --candidates, or raise --parallel)", s.Method, n, p.Sequences)
+		return fault.New("decode", "parallel", p.Sequences, "lower {samples}, {beams} or {candidates}, or raise {parallel}", "%s needs %d sequences, the context has %d", s.Method, n, p.Sequences)
 	case n > p.Batch:
-		return fmt.Errorf("%s decodes %d tokens at once, a batch holds %d (lower --samples, --beams or --candidates, or raise -b)", s.Method, n, p.Batch)
+		return fault.New("decode", "batch", p.Batch, "lower {samples}, {beams} or {candidates}, or raise {batch}", "%s decodes %d tokens at once, a batch holds %d", s.Method, n, p.Batch)
 	case cells > p.Ctx:
-		return fmt.Errorf("the prompt has %d tokens; with all candidates of up to %d tokens it takes %d of context, there are %d (raise -c, lower -n or the number of candidates, or shorten the prompt)", len(req.Prompt), req.MaxTokens, cells, p.Ctx)
+		return fault.New("decode", "ctx", p.Ctx, "raise {ctx}, lower {max_tokens}, {samples} or {beams}, or shorten the prompt", "the prompt has %d tokens; with all candidates of up to %d tokens it takes %d of context, there are %d", len(req.Prompt), req.MaxTokens, cells, p.Ctx)
 	}
 	if req.Reference > 0 && req.Value != nil {
-		return fmt.Errorf("the KL from another temperature is known of plain sampling only (leave the value function out)")
+		return fault.New("decode", "value_head", nil, "leave the value function out", "the KL from another temperature is known of plain sampling only")
 	}
 	return nil
 }

@@ -2,9 +2,9 @@ package decode
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -74,7 +74,7 @@ func (p prefixValuer) values(texts []string, out []float32) error {
 		return err
 	}
 	if len(values) != len(texts) {
-		return fmt.Errorf("%d values for %d texts", len(values), len(texts))
+		return fault.New("decode", "reward", nil, "a reward scores every text", "%d values for %d texts", len(values), len(texts))
 	}
 	for i, v := range values {
 		out[i] = float32(v)

@@ -7,9 +7,9 @@
 package decode
 
 import (
-	"fmt"
 	"math"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -119,24 +119,27 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	return r
 }
 
+// hintLength is what to do about texts that are too long.
+const hintLength = "raise {ctx}, lower {max_tokens}, or shorten the prompt"
+
 // check finds what is wrong with a request before any work is done.
 func (r *Request) check(e *engine.Engine, needValue bool) error {
 	penalties := r.Sampling.RepeatPenalty + r.Sampling.FrequencyPenalty + r.Sampling.PresencePenalty
 	switch {
 	case len(r.Prompt) == 0:
-		return fmt.Errorf("the prompt is empty (give one with -p or -f)")
+		return fault.New("decode", "prompt", nil, "give one as {prompt} or {file}", "the prompt is empty")
 	case r.MaxTokens < 1:
-		return fmt.Errorf("a response of %d tokens (give -n a positive number)", r.MaxTokens)
+		return fault.New("decode", "max_tokens", nil, "set {max_tokens} to a positive number", "a response of %d tokens", r.MaxTokens)
 	case needValue && r.Value == nil:
-		return fmt.Errorf("this method needs a value function (give one with --value-head, or learn one with ivo iterate)")
+		return fault.New("decode", "value_head", nil, "give one as {value_head}, or learn one with ivo iterate", "this method needs a value function")
 	case !(r.Sampling.Temp >= 0) || math.IsInf(r.Sampling.Temp, 1):
-		return fmt.Errorf("temperature %v (give 0 for greedy decoding, or a positive one)", r.Sampling.Temp)
+		return fault.New("decode", "temp", nil, "set {temp} to 0 for greedy decoding, or to a positive number", "temperature %v", r.Sampling.Temp)
 	case !(r.Sampling.TopP >= 0 && r.Sampling.TopP <= 1) || !(r.Sampling.MinP >= 0 && r.Sampling.MinP <= 1) || r.Sampling.TopK < 0:
-		return fmt.Errorf("top-k %d, top-p %v, min-p %v (top-k is 0 or more, the others lie from 0 to 1)", r.Sampling.TopK, r.Sampling.TopP, r.Sampling.MinP)
+		return fault.New("decode", "top_p", nil, "{top_k} is 0 or more, {top_p} and {min_p} lie from 0 to 1", "%d, %v and %v", r.Sampling.TopK, r.Sampling.TopP, r.Sampling.MinP)
 	case !(r.Sampling.RepeatPenalty >= 0) || math.IsNaN(penalties) || math.IsInf(penalties, 0):
-		return fmt.Errorf("penalties: repeat %v, frequency %v, presence %v (give finite numbers, the first 0 or more)", r.Sampling.RepeatPenalty, r.Sampling.FrequencyPenalty, r.Sampling.PresencePenalty)
+		return fault.New("decode", "repeat_penalty", nil, "give finite numbers, the first 0 or more", "penalties: repeat %v, frequency %v, presence %v", r.Sampling.RepeatPenalty, r.Sampling.FrequencyPenalty, r.Sampling.PresencePenalty)
 	case len(r.Prompt)+r.MaxTokens > e.Params().Ctx:
-		return fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (raise -c, lower -n, or shorten the prompt)", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
+		return fault.New("decode", "ctx", e.Params().Ctx, hintLength, "the prompt has %d tokens and the response up to %d, the context holds %d", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
 	}
 	if r.Value != nil {
 		return r.Value.check(e)

@@ -1,9 +1,9 @@
 package decode
 
 import (
-	"fmt"
 	"math/rand/v2"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -78,7 +78,7 @@ func (d *decoder) sample(n int) ([]Response, error) {
 // end-of-generation token.
 func Follow(e *engine.Engine, req Request, response []int32, done func(Response)) (engine.Job, error) {
 	if len(response) == 0 {
-		return engine.Job{}, fmt.Errorf("the response to follow is empty (give a text of at least one token)")
+		return engine.Job{}, fault.New("decode", "", nil, "give a text of at least one token", "the response to follow is empty")
 	}
 	req.MaxTokens, req.Stop, req.EachValue = len(response), nil, true
 	s := Strategy{Method: MethodSample}
@@ -88,7 +88,7 @@ func Follow(e *engine.Engine, req Request, response []int32, done func(Response)
 	vocab := int32(e.Model().Info().Vocab)
 	for i, token := range response {
 		if token < 0 || token >= vocab {
-			return engine.Job{}, fmt.Errorf("token %d of the response is %d, the vocabulary has %d (tokenize it with this model)", i, token, vocab)
+			return engine.Job{}, fault.New("decode", "", vocab, "tokenize it with this model", "token %d of the response is %d, the vocabulary has %d", i, token, vocab)
 		}
 	}
 	return job(req, 1, s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {

@@ -1,9 +1,9 @@
 package decode
 
 import (
-	"fmt"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -91,7 +91,7 @@ func (s *sequences) bring(wants []*want) error {
 			group++
 		}
 		if group == 0 {
-			return fmt.Errorf("a value of %d tokens of prompt and response does not fit the value model's context of %d (raise -c, lower -n, or shorten the prompt)", len(wants[0].tokens), s.c.Params().Ctx)
+			return fault.New("value model", "ctx", s.c.Params().Ctx, hintLength, "%d tokens of prompt and response do not fit its context of %d", len(wants[0].tokens), s.c.Params().Ctx)
 		}
 		if err := s.decode(wants[:group]); err != nil {
 			return err

@@ -1,9 +1,9 @@
 package decode
 
 import (
-	"fmt"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama/blas"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -73,11 +73,11 @@ func (h *headSource) check(e *engine.Engine) error {
 	schema, tapped := h.head.Features().Schema(), e.Params().Layers
 	switch {
 	case !slices.Equal(schema.Layers, tapped):
-		return fmt.Errorf("the head reads layers %v, the engine taps %v (open the engine with the head's layers)", schema.Layers, tapped)
+		return fault.New("", "layers", schema.Layers, "open the engine with the head's layers", "the head reads layers %v, the engine taps %v", schema.Layers, tapped)
 	case h.head.NeedsPrompt() && !slices.Equal(schema.PromptLayers, tapped):
-		return fmt.Errorf("the head reads layers %v of the prompt and %v of the response (train a head with this version)", schema.PromptLayers, tapped)
+		return errPromptLayers(schema)
 	case !slices.Equal(schema.Scalars, Scalars):
-		return fmt.Errorf("the head reads the token features %q, this ivo makes %q (train a head with this version)", schema.Scalars, Scalars)
+		return errScalars(schema)
 	}
 	fingerprint, err := e.Model().Fingerprint()
 	if err != nil {
@@ -87,6 +87,14 @@ func (h *headSource) check(e *engine.Engine) error {
 		return err
 	}
 	return h.head.CheckReading(h.reading)
+}
+
+func errScalars(schema states.Schema) error {
+	return fault.New("", "value_head", Scalars, "train a head with this version", "the head reads the token features %q, this ivo makes %q", schema.Scalars, Scalars)
+}
+
+func errPromptLayers(schema states.Schema) error {
+	return fault.New("", "value_head", schema.Layers, "train a head with this version", "the head reads layers %v of the prompt and %v of the response", schema.PromptLayers, schema.Layers)
 }
 
 func (h *headSource) scores() bool { return h.head.CanScoreCandidates() }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -38,15 +39,15 @@ var Rests = []Rest{RestParent, RestMean, RestNone}
 func (g Guide) check() error {
 	switch {
 	case g.TopK < 1:
-		return fmt.Errorf("%d candidates a token (give --candidates 1 or more)", g.TopK)
+		return fault.New("decode", "candidates", nil, "set {candidates} to 1 or more", "%d candidates a token", g.TopK)
 	case !(g.Beta >= 0) || math.IsInf(g.Beta, 1):
-		return fmt.Errorf("beta %v (give --beta 0 or more: 0 is the base policy, larger ones follow the value function further)", g.Beta)
+		return fault.New("decode", "beta", nil, "set {beta} to 0 or more: 0 is the base policy, larger ones follow the value function further", "beta %v", g.Beta)
 	case g.Every < 1:
-		return fmt.Errorf("guidance at every %d tokens (give --block 1 or more)", g.Every)
+		return fault.New("decode", "block", nil, "set {block} to 1 or more", "guidance at every %d tokens", g.Every)
 	case !(g.LeastP >= 0 && g.LeastP < 1):
-		return fmt.Errorf("candidates of probability %v or more (give 0 for any, or a number below 1)", g.LeastP)
+		return fault.New("decode", "least_p", nil, "set {least_p} to 0 for any, or to a number below 1", "candidates of probability %v or more", g.LeastP)
 	case g.Rest != RestParent && g.Rest != RestMean && g.Rest != RestNone:
-		return fmt.Errorf("unknown value %q of the other tokens (use one of %v)", g.Rest, Rests)
+		return fault.New("decode", "rest", Rests, fmt.Sprintf("set {rest} to one of %v", Rests), "unknown value %q of the other tokens", g.Rest)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -67,10 +68,10 @@ func OpenValueModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Val
 		return nil, err
 	}
 	if m.Info().Recurrent {
-		return nil, fmt.Errorf("the value model is a recurrent %s model, which cannot go back to value another candidate (use a transformer)", m.Info().Architecture)
+		return nil, fault.New("value model", "value_model", nil, "use a transformer", "a recurrent %s model cannot go back to value another candidate", m.Info().Architecture)
 	}
 	if v.c, err = m.NewContext(params); err != nil {
-		return nil, fmt.Errorf("the value model: %w", err)
+		return nil, fmt.Errorf("value model: %w", err)
 	}
 	v.seqs = newSequences(v.c)
 	return v, nil
@@ -79,10 +80,10 @@ func OpenValueModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Val
 func (v *ValueModel) checkHead() error {
 	schema := v.head.Features().Schema()
 	if !slices.Equal(schema.Scalars, Scalars) {
-		return fmt.Errorf("the head reads the token features %q, this ivo makes %q (train a head with this version)", schema.Scalars, Scalars)
+		return errScalars(schema)
 	}
 	if v.head.NeedsPrompt() && !slices.Equal(schema.PromptLayers, schema.Layers) {
-		return fmt.Errorf("the head reads layers %v of the prompt and %v of the response (train a head with this version)", schema.PromptLayers, schema.Layers)
+		return errPromptLayers(schema)
 	}
 	fingerprint, err := v.model.Fingerprint()
 	if err != nil {
@@ -94,21 +95,23 @@ func (v *ValueModel) checkHead() error {
 	return nil
 }
 
+const hintFineTune = "make the value model anew with {fine_tune}"
+
 // readAtoms reads what the logits of a value model stand for.
 func readAtoms(m *llama.Model) ([]float32, error) {
 	stored := m.Metadata().Value(train.AtomsKey)
 	atoms, ok := stored.([]float32)
 	switch {
 	case stored == nil:
-		return nil, fmt.Errorf("%s is no value model: it says nothing of returns in %s (give the head that reads its states with --value-head, or fine-tune a value model with ivo train --fine-tune)", m.Path(), train.AtomsKey)
+		return nil, fault.New("", "value_model", nil, "give the head that reads its states as {value_head}, or make a value model with {fine_tune}", "%s is no value model: it says nothing of returns in %s", m.Path(), train.AtomsKey)
 	case !ok || len(atoms) < 2:
-		return nil, fmt.Errorf("%s: %s is not a list of two or more numbers (make the value model anew with ivo train --fine-tune)", m.Path(), train.AtomsKey)
+		return nil, fault.New("", "value_model", nil, hintFineTune, "%s: %s is not a list of two or more numbers", m.Path(), train.AtomsKey)
 	case len(atoms) > m.Info().Vocab:
-		return nil, fmt.Errorf("%s names %d returns, the model has %d logits (make the value model anew with ivo train --fine-tune)", m.Path(), len(atoms), m.Info().Vocab)
+		return nil, fault.New("", "value_model", nil, hintFineTune, "%s names %d returns, the model has %d logits", m.Path(), len(atoms), m.Info().Vocab)
 	}
 	for i, a := range atoms {
 		if a-a != 0 || i > 0 && a <= atoms[i-1] {
-			return nil, fmt.Errorf("%s: the returns in %s are not finite and rising: %v follows %v (make the value model anew with ivo train --fine-tune)", m.Path(), train.AtomsKey, a, atoms[max(0, i-1)])
+			return nil, fault.New("", "value_model", nil, hintFineTune, "%s: the returns in %s are not finite and rising: %v follows %v", m.Path(), train.AtomsKey, a, atoms[max(0, i-1)])
 		}
 	}
 	return atoms, nil
@@ -146,7 +149,7 @@ func (s *modelSource) check(e *engine.Engine) error {
 	if !s.sameVocabulary(e.Model()) {
 		for _, m := range []*llama.Model{e.Model(), s.model} {
 			if m.VocabType() == llama.VocabNone {
-				return fmt.Errorf("%s has no tokenizer, and the policy and the value model have different vocabularies (convert the model with its tokenizer)", m.Path())
+				return fault.New("", "value_model", nil, "convert the model with its tokenizer", "%s has no tokenizer, and the policy and the value model have different vocabularies", m.Path())
 			}
 		}
 	}
@@ -163,7 +166,7 @@ func (s *modelSource) open(d *decoder) (valuer, error) {
 	if v.same {
 		v.prompt = d.req.Prompt
 		if n, most := len(v.prompt)+d.req.MaxTokens, s.c.Params().Ctx; n > most {
-			return nil, fmt.Errorf("prompt and response may have %d tokens, the value model's context holds %d (raise -c, lower -n, or shorten the prompt)", n, most)
+			return nil, fault.New("value model", "ctx", most, hintLength, "prompt and response may have %d tokens, its context holds %d", n, most)
 		}
 		return v, nil
 	}
@@ -194,7 +197,7 @@ func (v *ValueModel) use(ctx context.Context, f func() error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {
-		return fmt.Errorf("the value model: %w", llama.ErrClosed)
+		return fmt.Errorf("value model: %w", llama.ErrClosed)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err

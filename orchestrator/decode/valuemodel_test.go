@@ -339,7 +339,7 @@ func TestValueModelErrors(t *testing.T) {
 		want string
 	}{
 		{other, head, engine.Params{}, "model it was trained with"},
-		{lab, nil, engine.Params{}, "--value-head"},
+		{lab, nil, engine.Params{}, "says nothing of returns"},
 		{returns(make([]float32, 1000)), nil, engine.Params{}, "1000 returns"},
 		{returns([]float32{1, 0}), nil, engine.Params{}, "rising"},
 		{returns("none"), nil, engine.Params{}, "numbers"},
@@ -369,7 +369,7 @@ func TestValueModelErrors(t *testing.T) {
 	// A prompt and a response that the value model has no room for.
 	spelled := valueModel(t, returns(atoms), nil, exact(64, 4))
 	for _, v := range []*decode.ValueModel{valueModel(t, lab, head, exact(256, 4)), spelled} {
-		if err := ask(v.Source(valuehead.Reading{}), 1000); err == nil || !strings.Contains(err.Error(), "-c") {
+		if err := ask(v.Source(valuehead.Reading{}), 1000); err == nil || !strings.Contains(err.Error(), "context size") {
 			t.Errorf("%v, want an error about the context", err)
 		}
 	}

@@ -2,11 +2,11 @@ package decode
 
 import (
 	"bytes"
-	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -83,7 +83,7 @@ func newTranslation(policy, model *llama.Model, prompt []int32) (*translation, e
 		}
 	}
 	if len(t.prompt) == 0 {
-		return nil, fmt.Errorf("the prompt has no text that the value model can read (give it a text)")
+		return nil, fault.New("value model", "prompt", nil, "give it a text", "the prompt has none that it can read")
 	}
 	return t, nil
 }

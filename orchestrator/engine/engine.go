@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -91,7 +92,7 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 		p.Batch = min(2048, p.Ctx)
 	}
 	if p.Sequences > min(p.Batch, p.Ctx) {
-		return nil, fmt.Errorf("%d sequences at once do not fit a batch of %d tokens (lower the number of sequences, or raise -b and -c)", p.Sequences, min(p.Batch, p.Ctx))
+		return nil, fault.New("engine", "parallel", min(p.Batch, p.Ctx), "lower {parallel}, or raise {batch} and {ctx}", "%d sequences at once do not fit a batch of %d tokens", p.Sequences, min(p.Batch, p.Ctx))
 	}
 	c, err := m.NewContext(llama.ContextParams{
 		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
@@ -113,7 +114,7 @@ func (e *Engine) Close() error {
 	return e.c.Close()
 }
 
-var errBusy = fmt.Errorf("engine: %w (an engine serves one run at a time)", llama.ErrBusy)
+var errBusy = &fault.Error{Op: "engine", Err: llama.ErrBusy, Hint: "an engine serves one run at a time"}
 
 // Model is the model that is decoded with.
 func (e *Engine) Model() *llama.Model { return e.model }
@@ -154,9 +155,9 @@ func (e *Engine) check(jobs []Job, sequences int) error {
 	for i, j := range jobs {
 		switch cells := e.c.Params().Ctx; {
 		case j.Sequences < 1 || j.Sequences > sequences:
-			return fmt.Errorf("job %d needs %d sequences, the context has %d (lower --beams or the number of samples, or raise --parallel)", i, j.Sequences, sequences)
+			return fault.New("engine", "parallel", sequences, "lower {beams}, {samples} or {candidates}, or raise {parallel}", "job %d needs %d sequences, the context has %d", i, j.Sequences, sequences)
 		case j.Cells > cells:
-			return fmt.Errorf("job %d needs %d tokens of context, there are %d (raise -c, lower -n, or shorten the prompt)", i, j.Cells, cells)
+			return fault.New("engine", "ctx", cells, "raise {ctx}, lower {max_tokens}, or shorten the prompt", "job %d needs %d tokens of context, there are %d", i, j.Cells, cells)
 		}
 	}
 	return nil

@@ -286,7 +286,7 @@ func TestErrors(t *testing.T) {
 		_, _, err := greedy(s, prompt, 300)
 		return err
 	}}})
-	if !errors.Is(err, llama.ErrContextFull) || !strings.Contains(err.Error(), "-c") {
+	if !errors.Is(err, llama.ErrContextFull) || !strings.Contains(err.Error(), "context size") {
 		t.Errorf("full: %v", err)
 	}
 	if _, err := engine.New(e.Model(), engine.Params{Batch: 2, Sequences: 4}); err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -86,7 +87,7 @@ func (s *Session) Prefill(prompt []int32, temp float32) (*Seq, error) {
 // all layers lie below the last one; otherwise each token's logits are computed too.
 func (s *Session) PrefillStates(prompt []int32, temp float32) (*Seq, []float32, error) {
 	if len(s.run.e.c.Params().Layers) == 0 {
-		return nil, nil, fmt.Errorf("prefill: the engine taps no layers (open it with the head's layers)")
+		return nil, nil, fault.New("prefill", "layers", nil, "open it with the head's layers", "the engine taps no layers")
 	}
 	q, err := s.start(prompt, temp, true)
 	return q, s.states, err

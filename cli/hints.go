@@ -1,0 +1,22 @@
+package cli
+
+import "github.com/ivo-decoding/ivo/internal/fault"
+
+// spellings are what the settings that errors name are called on the command line.
+var spellings = map[fault.Field]string{
+	"allow_commands": "--allow-commands", "atoms": "--atoms", "batch": "-b", "beams": "--beams", "beta": "--beta", "block": "--block",
+	"candidates": "--candidates", "check_tensors": "--check-tensors", "collect_beams": "--collect-beams", "ctx": "-c", "epochs": "--epochs",
+	"eval_prompts": "--eval-prompts", "file": "-f", "fine_tune": "ivo train --fine-tune", "frequency_penalty": "--frequency-penalty",
+	"gpu_layers": "-ngl", "hf_repo": "-hf", "hf_token": "-hft", "hidden": "--hidden", "layers": "--layers", "least_p": "--least-p", "lr": "--lr",
+	"max_tokens": "-n", "method": "--method", "min_p": "--min-p", "model": "-m", "model_url": "-mu", "offline": "--offline",
+	"one_pass": "ivo train --one-pass", "out": "--out", "override": "--override", "parallel": "--parallel", "parse_content": "--parse-content",
+	"presence_penalty": "--presence-penalty", "prompt": "-p", "prompts": "--prompts", "quantile": "--quantile", "repeat_penalty": "--repeat-penalty",
+	"rest": "--rest", "reward": "--reward", "round_prompts": "--round-prompts", "rounds": "--rounds", "samples": "--samples", "seed": "-s",
+	"shard": "--shard", "stop": "-r", "strict": "--strict", "system_prompt": "-sys", "temp": "--temp", "template": "--chat-template",
+	"template_kwargs": "--chat-template-kwargs", "threads": "-t", "top_k": "--top-k", "top_p": "--top-p", "ubatch": "-ub",
+	"value_beta": "--value-beta", "value_head": "--value-head", "value_model": "--value-model",
+}
+
+func init() {
+	fault.Name = func(f fault.Field) string { return spellings[f] }
+}

@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+)
+
+// flagsToCome are spelled already and not there yet.
+var flagsToCome = []string{"--allow-commands", "--chat-template-kwargs", "--override", "--parse-content", "--strict"}
+
+// TestSpellings holds that every setting that an error may name is a flag of some verb, spelled
+// as help spells it.
+func TestSpellings(t *testing.T) {
+	var flags []string
+	app := newApp(io.Discard, io.Discard)
+	for _, c := range app.Commands {
+		for _, f := range c.Flags {
+			names, _, _ := strings.Cut(flagHelp(f), "\t")
+			for _, name := range strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' }) {
+				flags = append(flags, name, "ivo "+c.Name+" "+name)
+			}
+		}
+	}
+	for _, field := range fault.Fields() {
+		name := spellings[field]
+		if !slices.Contains(flags, name) && !slices.Contains(flagsToCome, name) {
+			t.Errorf("an error may name the setting %q, which is %q here: no verb has that flag", field, name)
+		}
+	}
+	for field := range spellings {
+		if !slices.Contains(fault.Fields(), field) {
+			t.Errorf("no error names the setting %q", field)
+		}
+	}
+	if got := fault.Spell("raise {ctx}, or lower {max_tokens}"); got != "raise -c, or lower -n" {
+		t.Error(got)
+	}
+}
