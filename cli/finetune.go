@@ -17,6 +17,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -141,36 +142,38 @@ func (t *fineTuned) documents(ctx context.Context, schema states.Schema) (docs, 
 	if !schema.Prompts {
 		return nil, nil, fmt.Errorf("%s holds no prompts (collect the states again with this version of ivo)", t.Shards[0])
 	}
-	set, err := states.OpenSet(t.Shards, schema)
+	returns, err := rollout.Returns(t.Shards)
+	if err != nil {
+		return nil, nil, err
+	}
+	features, err := valuehead.NewFeatures(schema, valuehead.FeatureOptions{})
+	if err != nil {
+		return nil, nil, err
+	}
+	stored, err := valuehead.OpenStored(features, t.Shards, returns)
 	if err != nil {
 		return nil, nil, fmt.Errorf("train: %w", err)
 	}
 	var all []train.ValueDoc
 	var names []string // of their prompts
-	prompts := map[string][]int32{}
-	for i := range set.Len() {
+	prompts := map[string]bool{}
+	for i := range stored.Len() {
 		if ctx.Err() != nil {
 			return nil, nil, ctx.Err()
 		}
-		r, err := set.Trajectory(i)
+		e, err := stored.At(i)
 		if err != nil {
 			return nil, nil, fmt.Errorf("train: %w", err)
 		}
-		if r.Reward-r.Reward != 0 {
-			return nil, nil, fmt.Errorf("train: prompt %q, sample %d has the reward %v (score it before training on it)", r.Prompt, r.Sample, r.Reward)
+		r, p := e.Trajectory, e.Prompt.Tokens
+		if e.Return-e.Return != 0 {
+			return nil, nil, fmt.Errorf("train: prompt %q, sample %d has the reward %v (score it before training on it)", r.Prompt, r.Sample, e.Return)
 		}
 		if len(r.Tokens) == 0 {
 			continue
 		}
-		if prompts[r.Prompt] == nil {
-			p, err := set.Prompt(r.Prompt)
-			if err != nil {
-				return nil, nil, fmt.Errorf("train: %w", err)
-			}
-			prompts[r.Prompt] = p.Tokens
-		}
-		p := prompts[r.Prompt]
-		all = append(all, train.ValueDoc{Tokens: slices.Concat(p, r.Tokens), From: len(p), Return: r.Reward})
+		prompts[r.Prompt] = true
+		all = append(all, train.ValueDoc{Tokens: slices.Concat(p, r.Tokens), From: len(p), Return: e.Return})
 		names = append(names, r.Prompt)
 	}
 	out, err := valuehead.HeldOutPrompts(names, 0)

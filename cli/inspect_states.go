@@ -22,8 +22,9 @@ type statesFinding struct {
 	StoredPrompts int           `json:"stored_prompts"` // whose own states are in the shard
 	Trajectories  int           `json:"trajectories"`
 	States        int           `json:"states"`
-	RewardMean    float64       `json:"reward_mean"` // of the scored trajectories
-	Scored        int           `json:"scored"`
+	// Of shards of the first two formats, which hold rewards:
+	RewardMean float64 `json:"reward_mean,omitempty"` // of the scored trajectories
+	Scored     int     `json:"scored,omitempty"`
 }
 
 func examineStates(path string) (finding, error) {
@@ -51,9 +52,11 @@ func examineStates(path string) (finding, error) {
 		prompts[t.Prompt] = true
 		f.Trajectories++
 		f.States += len(t.Tokens)
-		if t.Reward == t.Reward {
+	}
+	for i := range r.Len() {
+		if v, err := r.Reward(i); err == nil && v == v {
 			f.Scored++
-			f.RewardMean += float64(t.Reward)
+			f.RewardMean += float64(v)
 		}
 	}
 	f.Prompts = len(prompts)
@@ -68,13 +71,18 @@ func (f *statesFinding) write(w io.Writer) error {
 	}
 	s := sheet{
 		{"states", fmt.Sprintf("%d of %d trajectories of %d prompts", f.States, f.Trajectories, f.Prompts)},
-		{"mean reward", fmt.Sprintf("%.3f of %d scored", f.RewardMean, f.Scored)},
 		{"of model", f.Schema.Backbone + " (its fingerprint)"},
 		{"layers", fmt.Sprintf("%v, %d numbers in all", f.Schema.Layers, f.Schema.Width)},
 		{"scalars", strings.Join(f.Schema.Scalars, ", ")},
 	}
 	if f.Schema.Prompts {
 		s = append(s, property{"prompts", fmt.Sprintf("%d stored, layers %v, %d numbers in all", f.StoredPrompts, f.Schema.PromptLayers, f.Schema.PromptWidth())})
+	}
+	if f.Schema.Candidates > 0 {
+		s = append(s, property{"candidates", fmt.Sprintf("the %d likeliest tokens before each", f.Schema.Candidates)})
+	}
+	if f.Scored > 0 {
+		s = append(s, property{"mean reward", fmt.Sprintf("%.3f of %d scored", f.RewardMean, f.Scored)})
 	}
 	return append(s, property{"stored", stored}).write(w)
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -100,7 +101,11 @@ func trainValue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	data, err := valuehead.OpenStored(features, shards)
+	returns, err := rollout.Returns(shards)
+	if err != nil {
+		return err
+	}
+	data, err := valuehead.OpenStored(features, shards, returns)
 	if err != nil {
 		return err
 	}

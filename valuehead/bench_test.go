@@ -15,8 +15,8 @@ func BenchmarkEpoch(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	for i := range 3000 {
 		tr := randomTrajectory(rng, s, 25)
-		tr.Prompt, tr.Reward = fmt.Sprint(i), tr.Hidden[0]
-		if err := d.Add(tr); err != nil {
+		tr.Prompt = fmt.Sprint(i)
+		if err := d.Add(tr, tr.Hidden[0]); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -29,6 +29,6 @@ func (t *trainer) nextValues(targets []float32, e Example) error {
 			values[i*c.K+j] = h.value(work.out[j*k:(j+1)*k], Reading{})
 		}
 	}
-	NextValues(targets, values, c.LogProbs[min(c.K, len(c.LogProbs)):], c.K, tr.Reward)
+	NextValues(targets, values, c.LogProbs[min(c.K, len(c.LogProbs)):], c.K, e.Return)
 	return nil
 }

@@ -13,8 +13,10 @@ type Dataset struct {
 // NewDataset returns an empty dataset for heads with these features.
 func NewDataset(features *Features) *Dataset { return &Dataset{features: features} }
 
-// Add keeps t, which must be scored and fit the schema. An empty response adds nothing.
-func (d *Dataset) Add(t *states.Trajectory) error { return d.AddExample(Example{Trajectory: t}) }
+// Add keeps t, which must fit the schema, with its return. An empty response adds nothing.
+func (d *Dataset) Add(t *states.Trajectory, ret float32) error {
+	return d.AddExample(Example{Trajectory: t, Return: ret})
+}
 
 // AddExample is Add with what else heads may learn from.
 func (d *Dataset) AddExample(e Example) error {

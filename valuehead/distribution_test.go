@@ -133,9 +133,9 @@ func TestCategoricalKnowsTheSpread(t *testing.T) {
 				tr.Hidden[6*k] = 1
 			}
 		}
-		tr.Reward = -1
+		d.examples[i].Return = -1
 		if uint32(i)*2654435761>>16%100 < p {
-			tr.Reward = 1
+			d.examples[i].Return = 1
 		}
 	}
 	h, _ := mustTrain(t, d, TrainOptions{Shape: Shape{Atoms: 21, Hidden: 16}, Spread: TwoHot, Epochs: 3})

@@ -64,6 +64,7 @@ func NewFeatures(schema states.Schema, options FeatureOptions) (*Features, error
 	if err := schema.Validate(); err != nil {
 		return nil, fmt.Errorf("valuehead: features: %w", err)
 	}
+	schema.Candidates = 0 // no head reads them: shards that keep none, or others, do as well
 	f := &Features{schema: schema, on: make(map[Block]bool)}
 	o := &f.options
 	o.Layers = chosen(options.Layers, schema.Layers)

@@ -213,15 +213,15 @@ func TestFeaturesRefuse(t *testing.T) {
 
 func TestDatasetRefuses(t *testing.T) {
 	nan := float32(math.NaN())
-	for want, spoil := range map[string]func(*states.Trajectory){
-		"score":   func(t *states.Trajectory) { t.Reward = nan },
-		"schema":  func(t *states.Trajectory) { t.Hidden = t.Hidden[1:] },
-		"token 2": func(t *states.Trajectory) { t.Scalars[5] = nan },
+	for want, spoil := range map[string]func(*Example){
+		"score":   func(e *Example) { e.Return = nan },
+		"schema":  func(e *Example) { e.Trajectory.Hidden = e.Trajectory.Hidden[1:] },
+		"token 2": func(e *Example) { e.Trajectory.Scalars[5] = nan },
 	} {
-		tr := randomTrajectory(rand.New(rand.NewPCG(1, 1)), testSchema, 4)
-		spoil(tr)
+		e := Example{Trajectory: randomTrajectory(rand.New(rand.NewPCG(1, 1)), testSchema, 4)}
+		spoil(&e)
 		d := NewDataset(mustFeatures(t, testSchema, FeatureOptions{}))
-		if err := d.Add(tr); err == nil || !strings.Contains(err.Error(), want) {
+		if err := d.AddExample(e); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one about %q", err, want)
 		}
 		if d.Len() != 0 {

@@ -21,7 +21,8 @@ const (
 	prefix      = "ivo.valuehead."
 	keyType     = "general.type"
 	keyChecksum = prefix + "checksum"
-	keyMatch    = prefix + "shape.match" // absent in the first files
+	keyMatch    = prefix + "shape.match" // absent in the first files, as is
+	keyTop      = prefix + "top"
 	hintHead    = "train the head again with ivo iterate, or copy the file anew"
 )
 
@@ -56,6 +57,9 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "train.r2", Value: h.summary.R2},
 		{Key: prefix + "train.r2_last", Value: h.summary.R2Last},
 		{Key: prefix + "train.spearman", Value: h.summary.Spearman},
+	}
+	if s.Top > 0 {
+		kvs = append(kvs, gguf.KV{Key: keyTop, Value: uint32(s.Top)})
 	}
 	for _, n := range h.shape.sizes() {
 		kvs = append(kvs, gguf.KV{Key: prefix + "shape." + n.name, Value: uint32(*n.v)})
@@ -129,6 +133,9 @@ func decode(f *gguf.File) (*Head, error) {
 	}
 	if len(schema.PromptLayers) == 0 {
 		schema.PromptLayers = nil
+	}
+	if f.Value(keyTop) != nil {
+		schema.Top = int(value[uint32](&m, "top"))
 	}
 	options := FeatureOptions{
 		Layers:  ints(value[[]int32](&m, "features.layers")),

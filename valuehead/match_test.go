@@ -62,7 +62,8 @@ func paraphrases(t testing.TB, n int) *Dataset {
 	for i := range n {
 		p, tr := randomExample(rng, wideSchema)
 		p.ID = fmt.Sprint("prompt ", i)
-		tr.Prompt, tr.Reward = p.ID, 0
+		tr.Prompt = p.ID
+		var ret float32
 		for j, k := range rng.Perm(words)[:len(p.Tokens)] {
 			p.Tokens[j] = int32(100 + k)
 			copy(p.Hidden[j*pw+1:(j+1)*pw], meaning[k*pw:])
@@ -72,10 +73,10 @@ func paraphrases(t testing.TB, n int) *Dataset {
 			tr.Tokens[j] = k
 			copy(tr.Hidden[j*2*pw+pw+1:(j+1)*2*pw], meaning[k*pw:])
 			if at := slices.Index(p.Tokens, 100+k); at >= 0 {
-				tr.Reward += p.Hidden[at*pw]
+				ret += p.Hidden[at*pw]
 			}
 		}
-		if err := d.AddExample(Example{Trajectory: tr, Prompt: p}); err != nil {
+		if err := d.AddExample(Example{Trajectory: tr, Return: ret, Prompt: p}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -50,7 +50,7 @@ func (h *Head) evaluate(ctx context.Context, src Source, entries []entry, worker
 	err := h.each(ctx, src, entries, workers, func(e Example, out []float32) {
 		n := len(e.Trajectory.Tokens)
 		for i := range n {
-			t.add(i, n, h.value(out[i*k:(i+1)*k], Reading{}), e.Trajectory.Reward)
+			t.add(i, n, h.value(out[i*k:(i+1)*k], Reading{}), e.Return)
 		}
 	})
 	if err != nil {

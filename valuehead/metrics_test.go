@@ -74,7 +74,7 @@ func TestMetricsOfOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		values, returns = append(values, of), append(returns, e.Trajectory.Reward)
+		values, returns = append(values, of), append(returns, e.Return)
 	}
 	got, want := MetricsOf(values, returns), report.HeldOut
 	if len(held) != h.Summary().HeldOut || got.All.States != want.All.States || math.Abs(got.All.R2-want.All.R2) > 1e-4 || math.Abs(got.Quarters[2].ECE-want.Quarters[2].ECE) > 1e-3 || math.Abs(got.Last.R2-want.Last.R2) > 1e-4 {

@@ -37,17 +37,18 @@ func copies(t testing.TB, n int, o FeatureOptions) *Dataset {
 	for i := range n {
 		p, tr := randomExample(rng, promptSchema)
 		p.ID = fmt.Sprint("prompt ", i)
-		tr.Prompt, tr.Reward = p.ID, 0
+		tr.Prompt = p.ID
+		var ret float32
 		for j, k := range rng.Perm(16)[:len(p.Tokens)] {
 			p.Tokens[j] = int32(k)
 		}
 		for k := range tr.Tokens {
 			tr.Tokens[k] = int32(rng.IntN(16))
 			if j := slices.Index(p.Tokens, tr.Tokens[k]); j >= 0 {
-				tr.Reward += p.Hidden[j*w]
+				ret += p.Hidden[j*w]
 			}
 		}
-		if err := d.AddExample(Example{Trajectory: tr, Prompt: p}); err != nil {
+		if err := d.AddExample(Example{Trajectory: tr, Return: ret, Prompt: p}); err != nil {
 			t.Fatal(err)
 		}
 	}

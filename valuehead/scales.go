@@ -90,7 +90,7 @@ func (h *Head) fitScales(src Source, entries []entry) error {
 			return err
 		}
 		rows.add(buf, h.features.width)
-		r := ex.Trajectory.Reward
+		r := ex.Return
 		for range ex.Trajectory.Tokens {
 			returns.add([]float32{r}, 1)
 		}

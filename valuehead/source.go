@@ -12,6 +12,7 @@ import (
 // examples only for a while, and writes to none.
 type Example struct {
 	Trajectory *states.Trajectory
+	Return     float32 // of the whole response: what the state's value is to foretell
 	// Prompt holds the prompt's own states, for heads that look back at it; else nil.
 	Prompt *states.Prompt
 	// Candidates are the likeliest tokens before each token, for [CDQ]; else nil.
@@ -47,8 +48,8 @@ func checkExample(f *Features, e Example) error {
 	n, s := len(t.Tokens), f.schema
 	ns := len(s.Scalars)
 	switch {
-	case !finite(t.Reward):
-		return fail("reward %v (score the trajectory before training on it)", t.Reward)
+	case !finite(e.Return):
+		return fail("return %v (score the trajectory before training on it)", e.Return)
 	case len(t.Hidden) != n*s.Width || len(t.Scalars) != n*ns:
 		return fail("%d hidden floats and %d scalars for %d tokens of %d and %d (read it with the schema it was written with)", len(t.Hidden), len(t.Scalars), n, s.Width, ns)
 	}
@@ -74,7 +75,6 @@ func finite(v float32) bool { return v-v == 0 }
 type entry struct {
 	index  int
 	prompt string
-	sample int
 	tokens int
 }
 

@@ -7,7 +7,7 @@ type Target string
 
 const (
 	MonteCarloReturn Target = "monte-carlo" // [MonteCarlo]
-	FUDGE            Target = "fudge"       // [OutcomeOfFirst]
+	FUDGE            Target = "fudge"       // [MonteCarlo] of one response to each prompt
 	TDLambda         Target = "td"          // [LambdaReturns]
 	CDQ              Target = "cd-q"        // [NextValues]
 )

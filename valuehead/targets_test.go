@@ -49,17 +49,20 @@ func TestNextValues(t *testing.T) {
 }
 
 // Monte Carlo estimation with one trajectory a prompt, K=1, is FUDGE's regression: the
-// same head to the last bit. With more trajectories FUDGE learns from the first alone.
+// same head to the last bit. With more trajectories, of this round or a later one, FUDGE
+// learns from the first alone, and so do its scales.
 func TestFUDGEIsOneSample(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	f := mustFeatures(t, testSchema, FeatureOptions{})
 	one, four := NewDataset(f), NewDataset(f)
-	for i := range 60 {
-		for k := range 4 {
+	for round := range 2 {
+		for i := range 60 * 4 {
+			i, k := i/4, i%4
 			tr := randomTrajectory(rng, testSchema, 6)
-			tr.Prompt, tr.Sample, tr.Reward = fmt.Sprint(i), k, float32(rng.NormFloat64())
-			for _, d := range []*Dataset{one, four}[min(k, 1):] {
-				if err := d.Add(tr); err != nil {
+			tr.Prompt, tr.Sample = fmt.Sprint(i), k
+			ret := float32(rng.NormFloat64())
+			for _, d := range []*Dataset{four, one}[:2-min(round+k, 1)] {
+				if err := d.Add(tr, ret); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -76,8 +79,11 @@ func TestFUDGEIsOneSample(t *testing.T) {
 	if s := many.Summary(); s.Trajectories != got.Summary().Trajectories || many.Target() != FUDGE {
 		t.Errorf("FUDGE learned from %d trajectories of %d prompts", s.Trajectories, s.Prompts)
 	}
+	if !slices.Equal(many.input.mean, got.input.mean) || many.rewardMean != got.rewardMean || many.rewardScale != got.rewardScale {
+		t.Error("FUDGE's scales are fitted to trajectories that it does not learn from")
+	}
 	o.Target = MonteCarloReturn
-	if all, _ := mustTrain(t, four, o); all.Summary().Trajectories != 4*got.Summary().Trajectories {
+	if all, _ := mustTrain(t, four, o); all.Summary().Trajectories != 8*got.Summary().Trajectories {
 		t.Errorf("Monte Carlo learned from %d trajectories", all.Summary().Trajectories)
 	}
 }
@@ -102,8 +108,7 @@ func TestTargetsLearnTheValue(t *testing.T) {
 			c.Tokens, c.Scalars = append(c.Tokens, 0, 1), append(c.Scalars, -1, 1)
 			c.LogProbs = append(c.LogProbs, float32(math.Log(0.5)), float32(math.Log(0.5)))
 		}
-		tr.Reward = at
-		if err := d.AddExample(Example{Trajectory: tr, Candidates: c}); err != nil {
+		if err := d.AddExample(Example{Trajectory: tr, Return: at, Candidates: c}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -147,6 +147,9 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 	if err != nil {
 		return nil, nil, err
 	}
+	if o.Target == FUDGE {
+		train = firsts(train)
+	}
 	if o.Shape.Embedding > 0 {
 		o.Shape.Vocabulary = min(vocabulary, maxVocabulary)
 	}
@@ -161,10 +164,6 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 		one := o
 		one.Seed += uint64(k)
 		t := newTrainer(member, src, train, one)
-		if len(t.train) == 0 {
-			return nil, nil, errors.New("valuehead: no first sample of a prompt to learn from (collect again, or choose the target monte-carlo)")
-		}
-		train = t.train
 		r, err := t.run(ctx, held)
 		if err != nil {
 			return nil, nil, err
@@ -204,7 +203,7 @@ func survey(ctx context.Context, src Source) (all []entry, vocabulary int, err e
 		if len(t.Tokens) == 0 {
 			continue
 		}
-		all = append(all, entry{i, t.Prompt, t.Sample, len(t.Tokens)})
+		all = append(all, entry{i, t.Prompt, len(t.Tokens)})
 		for _, token := range t.Tokens {
 			vocabulary = max(vocabulary, int(token)+1)
 		}

@@ -41,8 +41,7 @@ func syntheticOracle(t testing.TB, n int, seed uint64) (*Dataset, map[string][]f
 			sum += logp + float64(tr.Hidden[6*k])
 			values[tr.Prompt] = append(values[tr.Prompt], float32(sum-float64(syntheticLength-1-k)))
 		}
-		tr.Reward = float32(sum + 2*rng.NormFloat64())
-		if err := d.Add(tr); err != nil {
+		if err := d.Add(tr, float32(sum+2*rng.NormFloat64())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +78,7 @@ func TestLearns(t *testing.T) {
 	var all, last pairs
 	at := make(map[string]int)
 	for _, e := range held {
-		ret := d.examples[e.index].Trajectory.Reward
+		ret := d.examples[e.index].Return
 		for k := range syntheticLength {
 			v := values[e.prompt][at[e.prompt]+k]
 			all.add(v, ret)
@@ -113,8 +112,7 @@ func TestLinearIsLeastSquares(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 60 {
 		tr := randomTrajectory(rng, s, 5)
-		tr.Reward = tr.Hidden[0]*3 - tr.Hidden[7] + 5 + float32(rng.NormFloat64())
-		if err := d.Add(tr); err != nil {
+		if err := d.Add(tr, tr.Hidden[0]*3-tr.Hidden[7]+5+float32(rng.NormFloat64())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -162,7 +160,7 @@ func leastSquares(t *testing.T, d *Dataset) []float64 {
 			for _, v := range rows[k*(n-1) : (k+1)*(n-1)] {
 				x = append(x, float64(v))
 			}
-			x = append(x, 1, float64(e.Trajectory.Reward))
+			x = append(x, 1, float64(e.Return))
 			for i := range n {
 				for j := range n + 1 {
 					a[i][j] += x[i] * x[j]
@@ -225,7 +223,7 @@ func TestStream(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got = append(got, fmt.Sprint(ex.Trajectory.Prompt, " ", ex.Trajectory.Reward))
+			got = append(got, fmt.Sprint(ex.Trajectory.Prompt, " ", ex.Return))
 			if ahead := src.reads - len(got); ahead >= window {
 				t.Fatalf("%d examples are held, the window is of %d", ahead+1, window)
 			}
@@ -308,8 +306,8 @@ func TestWarmStart(t *testing.T) {
 // A head that noise alone could improve stops early and keeps its best parameters.
 func TestEarlyStop(t *testing.T) {
 	d := synthetic(t, 40, 1)
-	for i, e := range d.examples {
-		e.Trajectory.Reward = float32(i * 7919 % 40)
+	for i := range d.examples {
+		d.examples[i].Return = float32(i * 7919 % 40)
 	}
 	h, r := mustTrain(t, d, TrainOptions{Epochs: 100, Patience: 2, HeldOut: 0.3, Rate: 0.01})
 	if len(r.Epochs) >= 100 || r.Best != len(r.Epochs)-2 {
@@ -357,8 +355,8 @@ func TestTrainingEnds(t *testing.T) {
 
 func TestConstantReward(t *testing.T) {
 	d := synthetic(t, 40, 1)
-	for _, e := range d.examples {
-		e.Trajectory.Reward = 3
+	for i := range d.examples {
+		d.examples[i].Return = 3
 	}
 	_, r := mustTrain(t, d, TrainOptions{Hidden: 8, Epochs: 2})
 	if s := r.HeldOut.All; s.R2 != 0 || s.Spearman != 0 || !(s.MSE < 1) {

@@ -35,9 +35,6 @@ const slowness = 0.02
 
 func newTrainer(h *Head, src Source, train []entry, o TrainOptions) *trainer {
 	t := &trainer{head: h, options: o, src: src, train: train, optimiser: newAdamW(h.model)}
-	if o.Target == FUDGE {
-		t.train = slices.DeleteFunc(slices.Clone(train), func(e entry) bool { return e.sample != 0 })
-	}
 	if o.Target == TDLambda || o.Target == CDQ {
 		t.slow = h.twin()
 	}
@@ -206,15 +203,13 @@ func (t *trainer) targets(g *gradient, part []Example) error {
 		own := g.targets[s.starts[i]:s.starts[i+1]]
 		switch t.options.Target {
 		case TDLambda:
-			LambdaReturns(own, own, e.Trajectory.Reward, t.options.Lambda)
+			LambdaReturns(own, own, e.Return, t.options.Lambda)
 		case CDQ:
 			if err := t.nextValues(own, e); err != nil {
 				return err
 			}
-		case FUDGE:
-			OutcomeOfFirst(own, e.Trajectory)
-		default:
-			MonteCarlo(own, e.Trajectory.Reward)
+		default: // of FUDGE too, whose examples are others
+			MonteCarlo(own, e.Return)
 		}
 	}
 	return nil
@@ -229,11 +224,11 @@ func (t *trainer) heldOut(ctx context.Context, held []entry) (loss, r2 float64, 
 	err = h.each(ctx, t.src, held, t.options.Workers, func(e Example, out []float32) {
 		for i := range e.Trajectory.Tokens {
 			o := out[i*k : (i+1)*k]
-			loss += h.loss(o, e.Trajectory.Reward, 0, nil, q)
+			loss += h.loss(o, e.Return, 0, nil, q)
 			if h.atoms == nil {
-				p.add(h.value(o, Reading{}), e.Trajectory.Reward)
+				p.add(h.value(o, Reading{}), e.Return)
 			} else { // loss has turned o into probabilities
-				p.add(Distribution{h.atoms, o}.Mean(), e.Trajectory.Reward)
+				p.add(Distribution{h.atoms, o}.Mean(), e.Return)
 			}
 		}
 	})

@@ -51,7 +51,7 @@ func schema(t testing.TB, e *engine.Engine) states.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * e.Model().Info().Width, Scalars: decode.Scalars, Prompts: true, PromptLayers: layers}
+	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * e.Model().Info().Width, Scalars: decode.Scalars, Top: e.Params().Top, Candidates: decode.Candidates, Prompts: true, PromptLayers: layers}
 }
 
 const text = "i got a red lamp yesterday. my cousin lost a tiny hat. last week i sold a huge drum. the weather was nice.\nTL;DR:"
@@ -100,8 +100,9 @@ func brevityOf(t testing.TB, e *engine.Engine, kind valuehead.Kind, options valu
 		req := request(t, e, 1000+i)
 		req.Record, req.RecordPrompt = true, true
 		for k, r := range sample(t, e, req, 8) {
-			err := data.AddExample(valuehead.Example{Prompt: r.Prompt, Trajectory: &states.Trajectory{
-				Prompt: string(rune('a' + i)), Sample: k, Reward: -float32(len(r.Tokens)), Tokens: r.Tokens, Hidden: r.States, Scalars: r.Scalars,
+			err := data.AddExample(valuehead.Example{Return: -float32(len(r.Tokens)), Prompt: r.Prompt, Trajectory: &states.Trajectory{
+				Prompt: string(rune('a' + i)), Sample: k, Tokens: r.Tokens, Hidden: r.States, Scalars: r.Scalars,
+				Candidates: r.Candidates, CandidateLogProbs: r.CandidateLogProbs,
 			}})
 			if err != nil {
 				t.Fatal(err)
@@ -184,6 +185,11 @@ func TestRecord(t *testing.T) {
 			near("log-rank", s[2], float32(math.Log1p(float64(slices.Index(before.Top, tok)))))
 			near("margin", s[3], before.TopLogits[0]-before.Logits[tok])
 			near("next entropy", s[4], after.Entropy)
+			for k := range decode.Candidates {
+				at := i*decode.Candidates + k
+				near("candidate", r.CandidateLogProbs[at], before.Logits[r.Candidates[at]]-before.LSE)
+				near("candidate by rank", r.CandidateLogProbs[at], before.TopLogits[k]-before.LSE)
+			}
 			for k := range len(layers) * width {
 				near("state", r.States[i*len(layers)*width+k], after.States[k])
 			}

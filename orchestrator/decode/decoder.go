@@ -22,6 +22,8 @@ type node struct {
 	value   float32 // NaN when not computed
 	scalars [numScalars]float32
 	states  []float32
+	likely  []int32 // the candidates at the state before the token, where they are recorded
+	likelyP []float32
 }
 
 // candidate is a response that grows.
@@ -154,6 +156,9 @@ func (d *decoder) take(c *candidate, token int32) *node {
 	n.logp, n.scalars = observe(c.seq.Row(), token)
 	n.base = float32(d.base.logP(token))
 	n.guided = n.base
+	if d.req.Record {
+		n.likely, n.likelyP = candidates(c.seq.Row())
+	}
 	if d.req.Reference > 0 {
 		n.kl = d.base.klFrom(d.req.Reference)
 	}

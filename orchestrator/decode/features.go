@@ -2,6 +2,7 @@ package decode
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/llama"
 )
@@ -34,5 +35,22 @@ func observe(row *llama.Row, token int32) (logp float32, scalars [numScalars]flo
 	logp = l - row.LSE
 	return logp, [...]float32{logp, row.Entropy, float32(math.Log1p(float64(rank))), row.TopLogits[0] - l, 0}
 }
+
+// Candidates is the number of likeliest tokens of every state that are recorded, at most:
+// no more than the engine lists.
+const Candidates = 8
+
+// candidates are the likeliest tokens at a row with their log-probabilities.
+func candidates(row *llama.Row) (tokens []int32, logps []float32) {
+	n := min(Candidates, len(row.Top))
+	logps = make([]float32, n)
+	for i, l := range row.TopLogits[:n] {
+		logps[i] = max(l-row.LSE, leastLogP)
+	}
+	return slices.Clone(row.Top[:n]), logps
+}
+
+// leastLogP stands for the log-probability of what is impossible.
+const leastLogP = -6e4
 
 const nextEntropy = 4 // index of the scalar that is filled in after the token was fed

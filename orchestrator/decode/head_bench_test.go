@@ -50,8 +50,8 @@ func newHeadBench(b *testing.B, features func(states.Schema) valuehead.FeatureOp
 	p := &states.Prompt{Tokens: ids(prompt), Hidden: random(prompt * width)}
 	for i := range 4 {
 		p := &states.Prompt{ID: fmt.Sprint(i), Tokens: ids(8), Hidden: random(8 * width)}
-		tr := &states.Trajectory{Prompt: p.ID, Tokens: ids(8), Hidden: random(8 * width), Scalars: random(8 * scalars), Reward: rng.Float32()}
-		if err := d.AddExample(valuehead.Example{Trajectory: tr, Prompt: p}); err != nil {
+		tr := &states.Trajectory{Prompt: p.ID, Tokens: ids(8), Hidden: random(8 * width), Scalars: random(8 * scalars)}
+		if err := d.AddExample(valuehead.Example{Trajectory: tr, Return: rng.Float32(), Prompt: p}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -29,7 +29,7 @@ type Request struct {
 	// Reference, if positive, makes Response.KL that of the base policy from the model at
 	// this temperature: how far plain sampling at another temperature has gone.
 	Reference float64
-	// Record keeps the states and scalars of the response, for training, and RecordPrompt
+	// Record keeps the states, scalars and candidates of the response, for training, and RecordPrompt
 	// the states of the prompt.
 	Record, RecordPrompt bool
 	// Emit, if set, is called with text of the response as soon as no later step can
@@ -76,6 +76,10 @@ type Response struct {
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
 	Scalars []float32 // [T][len(Scalars)]
+	// The K likeliest tokens of the state before each token, the likeliest first, and their
+	// log-probabilities by the model at temperature 1; K is [Candidates] at most.
+	Candidates        []int32   // [T][K]
+	CandidateLogProbs []float32 // [T][K]
 	// With RecordPrompt, shared by the responses to one request; its ID is for the caller to
 	// set.
 	Prompt *states.Prompt
@@ -97,10 +101,12 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	if d.tokenwise {
 		r.GuidedLogProbs = make([]float32, t)
 	}
-	width := 0
+	width, k := 0, 0
 	if d.req.Record && t > 0 {
 		width = len(c.last.states)
+		k = len(c.last.likely)
 		r.States, r.Scalars = make([]float32, t*width), make([]float32, t*numScalars)
+		r.Candidates, r.CandidateLogProbs = make([]int32, t*k), make([]float32, t*k)
 	}
 	for n, i := c.last, t-1; n != nil; n, i = n.parent, i-1 {
 		r.LogProbs[i], r.BaseLogProbs[i] = n.logp, n.base
@@ -114,6 +120,8 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 		if d.req.Record {
 			copy(r.States[i*width:], n.states)
 			copy(r.Scalars[i*numScalars:], n.scalars[:])
+			copy(r.Candidates[i*k:], n.likely)
+			copy(r.CandidateLogProbs[i*k:], n.likelyP)
 		}
 	}
 	return r

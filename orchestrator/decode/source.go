@@ -1,9 +1,11 @@
 package decode
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/blas"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -79,6 +81,9 @@ func (h *headSource) check(e *engine.Engine) error {
 	case !slices.Equal(schema.Scalars, Scalars):
 		return errScalars(schema)
 	}
+	if err := checkTop(schema, e); err != nil {
+		return err
+	}
 	fingerprint, err := e.Model().Fingerprint()
 	if err != nil {
 		return err
@@ -95,6 +100,22 @@ func errScalars(schema states.Schema) error {
 
 func errPromptLayers(schema states.Schema) error {
 	return fault.New("", "value_head", schema.Layers, "train a head with this version", "the head reads layers %v of the prompt and %v of the response", schema.PromptLayers, schema.Layers)
+}
+
+// checkTop finds that ranks are counted among another number of likeliest tokens than they
+// were where the head learned.
+func checkTop(schema states.Schema, e *engine.Engine) error {
+	had, top := topOf(schema, e.Model()), e.Params().Top
+	if had != top {
+		return fault.New("", "candidates", had, "open the engine with the head's number", "the head reads ranks among the %d likeliest tokens, the engine lists %d", had, top)
+	}
+	return nil
+}
+
+// topOf is the number of likeliest tokens that a head's ranks are counted among: the first
+// heads do not say, and come from engines that listed the default.
+func topOf(schema states.Schema, m *llama.Model) int {
+	return cmp.Or(schema.Top, min(engine.DefaultTop, m.Info().Vocab))
 }
 
 func (h *headSource) scores() bool { return h.head.CanScoreCandidates() }

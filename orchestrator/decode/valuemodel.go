@@ -60,7 +60,8 @@ func OpenValueModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Val
 	var err error
 	if head != nil {
 		err = v.checkHead()
-		params.Layers, params.Top = head.Features().Schema().Layers, 64 // as engines have it: ranks beyond are cut off
+		schema := head.Features().Schema()
+		params.Layers, params.Top = schema.Layers, topOf(schema, m)
 	} else {
 		v.atoms, err = readAtoms(m)
 	}

@@ -35,11 +35,15 @@ type Params struct {
 	CacheK    llama.CacheType
 	CacheV    llama.CacheType
 	Layers    []int // layers whose states are wanted, see [llama.ContextParams]
-	Top       int   // candidates a row, sorted; default 64
+	Top       int   // candidates a row, sorted; default [DefaultTop]
 	// Observe, if set, is shown every batch before it is decoded, while all jobs wait for it: for
 	// tests and measurements.
 	Observe func(Batch)
 }
+
+// DefaultTop is the number of likeliest tokens that an engine lists of a row, unless its
+// Params say otherwise or the vocabulary is smaller.
+const DefaultTop = 64
 
 // smallModel is the size below which one thread decodes fastest: a step is over
 // before the others have reached its barriers.
@@ -86,7 +90,7 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 		p.Threads = Threads(m)
 	}
 	if p.Top == 0 {
-		p.Top = 64
+		p.Top = DefaultTop
 	}
 	if p.Batch == 0 {
 		p.Batch = min(2048, p.Ctx)

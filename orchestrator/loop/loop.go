@@ -358,32 +358,32 @@ func (r *run) train(ctx context.Context, round int, heads []*valuehead.Head) (*v
 		first = round
 	}
 	var paths []string
-	older := 0 // shards of earlier rounds
 	for k := first; k <= round; k++ {
-		older = len(paths)
 		for i := range r.shards(k) {
 			_, sf := shardFiles(k, i)
 			paths = append(paths, filepath.Join(r.dir, sf))
 		}
 	}
-	data, err := valuehead.OpenStored(features, paths)
+	returns, err := rollout.Returns(paths)
 	if err != nil {
 		return nil, nil, err
 	}
-	newest, err := states.OpenSet(paths[older:], r.schema)
+	data, err := valuehead.OpenStored(features, paths, returns)
 	if err != nil {
 		return nil, nil, err
 	}
 	var sum, squares float64
-	for i := range newest.Len() {
-		t, err := newest.At(i)
+	for i := range r.shards(round) {
+		tf, _ := shardFiles(round, i)
+		ts, err := rollout.ReadTrajectories(filepath.Join(r.dir, tf))
 		if err != nil {
 			return nil, nil, err
 		}
-		v := float64(t.Reward)
-		sum, squares = sum+v, squares+v*v
-		metrics.Trajectories++
-		metrics.Tokens += float64(t.Tokens)
+		for _, t := range ts {
+			sum, squares = sum+t.Reward, squares+t.Reward*t.Reward
+			metrics.Trajectories++
+			metrics.Tokens += float64(len(t.Tokens))
+		}
 	}
 	n := float64(metrics.Trajectories)
 	metrics.Reward = MeanSD{sum / n, math.Sqrt(max(0, squares/n-sum/n*sum/n))}

@@ -51,7 +51,11 @@ func Schema(m *llama.Model, layers []int) (states.Schema, error) {
 	if err != nil {
 		return states.Schema{}, err
 	}
-	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: decode.Scalars, Prompts: true, PromptLayers: layers}, nil
+	top := min(engine.DefaultTop, m.Info().Vocab)
+	return states.Schema{
+		Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: decode.Scalars,
+		Top: top, Candidates: min(decode.Candidates, top), Prompts: true, PromptLayers: layers,
+	}, nil
 }
 
 // Collect draws samples responses to each prompt by the policy and scores them.
@@ -116,7 +120,8 @@ func Collect(ctx context.Context, e *engine.Engine, p Policy, prompts []prompt.R
 				Decoded: r.Decoded, Tokens: r.Tokens, LogProbs: r.LogProbs,
 			})
 			shard.States = append(shard.States, states.Trajectory{
-				Prompt: prompts[i].ID, Sample: k, Reward: float32(reward), Tokens: r.Tokens, Hidden: r.States, Scalars: r.Scalars,
+				Prompt: prompts[i].ID, Sample: k, Tokens: r.Tokens, Hidden: r.States, Scalars: r.Scalars,
+				Candidates: r.Candidates, CandidateLogProbs: r.CandidateLogProbs,
 			})
 		}
 	}

@@ -102,8 +102,8 @@ func untrained(ctx context.Context, m *llama.Model, layers []int, ahead bool) (*
 	for i := range 20 {
 		const n = 4
 		p := &states.Prompt{ID: fmt.Sprint(i), Tokens: make([]int32, n), Hidden: random(n * s.PromptWidth())}
-		t := &states.Trajectory{Prompt: p.ID, Reward: float32(i), Tokens: make([]int32, n), Hidden: random(n * s.Width), Scalars: random(n * len(s.Scalars))}
-		if err := data.AddExample(valuehead.Example{Trajectory: t, Prompt: p}); err != nil {
+		t := &states.Trajectory{Prompt: p.ID, Tokens: make([]int32, n), Hidden: random(n * s.Width), Scalars: random(n * len(s.Scalars))}
+		if err := data.AddExample(valuehead.Example{Trajectory: t, Return: float32(i), Prompt: p}); err != nil {
 			return nil, err
 		}
 	}

@@ -92,11 +92,11 @@ func randomStates() (*valuehead.Dataset, error) {
 	const length = 32
 	data, rng := valuehead.NewDataset(f), rand.New(rand.NewPCG(1, 2))
 	for i := range 13 * batch / length {
-		t := &states.Trajectory{Prompt: fmt.Sprint(i), Reward: rng.Float32(), Tokens: make([]int32, length), Hidden: make([]float32, length*width)}
+		t := &states.Trajectory{Prompt: fmt.Sprint(i), Tokens: make([]int32, length), Hidden: make([]float32, length*width)}
 		for j := range t.Hidden {
 			t.Hidden[j] = float32(rng.NormFloat64())
 		}
-		if err := data.Add(t); err != nil {
+		if err := data.Add(t, rng.Float32()); err != nil {
 			return nil, err
 		}
 	}

@@ -96,7 +96,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 		data := valuehead.NewDataset(head.Features())
 		for _, s := range shards {
 			for i := range s.States {
-				if err := data.AddExample(valuehead.Example{Trajectory: &s.States[i], Prompt: &s.Prompts[i]}); err != nil {
+				if err := data.AddExample(valuehead.Example{Trajectory: &s.States[i], Return: float32(s.Trajectories[i].Reward), Prompt: &s.Prompts[i]}); err != nil {
 					return err
 				}
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -76,7 +77,11 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 		if err != nil {
 			return h, err
 		}
-		data, err := valuehead.OpenStored(features, t.shards)
+		returns, err := rollout.Returns(t.shards)
+		if err != nil {
+			return h, err
+		}
+		data, err := valuehead.OpenStored(features, t.shards, returns)
 		if err != nil {
 			return h, err
 		}

@@ -32,7 +32,7 @@ func (r *Reader) directory(b *block) (*directory, error) {
 	h := r.head(b.offset+b.length, b.offset)
 	if h != nil && h.sum == b.sum && h.number == b.number && h.firstTrajectory == b.first && h.firstPrompt == b.firstPrompt &&
 		h.trajectories == b.trajectories && h.prompts == b.prompts && h.size()+h.pageBytes == b.length {
-		if d, err := parseDirectory(h, r.schema); err == nil {
+		if d, err := parseDirectory(h, r.schema, r.version); err == nil {
 			b.directory.Store(d)
 			return d, nil
 		}
@@ -72,11 +72,7 @@ func (r *Reader) read(b *block, d *directory, prompts bool, from, to int, dst ro
 			r.last.Store(kept)
 		}
 		begin, end := max(from, lo), min(to, hi)
-		part := kept.rows.slice(k, begin-lo, end-lo)
-		into := dst.slice(k, begin-from, end-from)
-		copy(into.tokens, part.tokens)
-		copy(into.scalars, part.scalars)
-		copy(into.hidden, part.hidden)
+		kept.rows.slice(k, begin-lo, end-lo).to(dst.slice(k, begin-from, end-from))
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type victim struct {
 	schema  Schema
 	data    []byte
 	want    []Trajectory
+	rewards []float32 // of version 2, else nil
 	prompts []Prompt
 	blocks  []*block // as written
 }
@@ -54,6 +55,23 @@ func newVictim(t testing.TB, s Schema, finished bool) *victim {
 	return v
 }
 
+// oldVictim is a finished shard of version 2.
+func oldVictim(t testing.TB) *victim {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("testdata", "v2.states"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := memory(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &victim{schema: promptSchema, data: data, blocks: r.table.Load().blocks}
+	v.want, v.rewards = scored(24, v.schema, 2)
+	v.prompts = promptsOf(v.want, v.schema)
+	return v
+}
+
 // damaged holds the damaged shard to the promise: the damage is named, what is read is
 // what was written, and Repair keeps just that. It returns the report and the numbers of
 // the sound trajectories.
@@ -68,7 +86,9 @@ func (v *victim) damaged(t testing.TB, what string, data []byte) (*Report, []int
 		return nil, nil
 	}
 	var repaired bytes.Buffer
-	w, err := begin("repaired", &repaired, r.schema, tiny)
+	o := tiny
+	o.version = r.version
+	w, err := begin("repaired", &repaired, r.schema, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +119,9 @@ func (v *victim) damaged(t testing.TB, what string, data []byte) (*Report, []int
 		i := index(v.want, tr)
 		if i < 0 || !equal([]Trajectory{tr}, v.want[i:i+1]) || len(sound) > 0 && i <= sound[len(sound)-1] {
 			t.Fatalf("%s: wrong data was read", what)
+		}
+		if reward, err := again.Reward(len(sound)); v.rewards != nil && (err != nil || reward != v.rewards[i]) {
+			t.Fatalf("%s: a wrong reward was read (%v)", what, err)
 		}
 		sound = append(sound, i)
 		if v.schema.Prompts {
@@ -160,38 +183,41 @@ func (v *victim) largest() (n int) {
 }
 
 func TestFlippedByte(t *testing.T) {
+	victims := map[string]*victim{"version 2, finished true": oldVictim(t)}
 	for name, s := range map[string]Schema{"states": testSchema, "prompts": promptSchema} {
 		for _, finished := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, finished %v", name, finished), func(t *testing.T) {
-				v := newVictim(t, s, finished)
-				for i := range v.data {
-					what := fmt.Sprint("byte ", i)
-					bad := bytes.Clone(v.data)
-					bad[i] ^= 1 << (i % 8)
-					report, sound := v.damaged(t, what, bad)
-					if report == nil {
-						t.Fatalf("%s: nothing can be read", what)
-					}
-					if !slices.ContainsFunc(report.Faults, func(f *Error) bool { return f.From <= int64(i) && int64(i) < f.To }) {
-						t.Fatalf("%s: the faults stand elsewhere: %v", what, report.Faults)
-					}
-					if last := v.blocks[len(v.blocks)-1]; finished || int64(i) < last.offset {
-						v.accounted(t, what, report, sound)
-					}
-					if lost := len(v.want) - len(sound); !s.Prompts && lost > v.largest() {
-						t.Fatalf("%s: %d trajectories are lost, a block holds %d", what, lost, v.largest())
-					}
-				}
-			})
+			victims[fmt.Sprintf("%s, finished %v", name, finished)] = newVictim(t, s, finished)
 		}
+	}
+	for name, v := range victims {
+		t.Run(name, func(t *testing.T) {
+			finished := strings.HasSuffix(name, "true")
+			for i := range v.data {
+				what := fmt.Sprint("byte ", i)
+				bad := bytes.Clone(v.data)
+				bad[i] ^= 1 << (i % 8)
+				report, sound := v.damaged(t, what, bad)
+				if report == nil {
+					t.Fatalf("%s: nothing can be read", what)
+				}
+				if !slices.ContainsFunc(report.Faults, func(f *Error) bool { return f.From <= int64(i) && int64(i) < f.To }) {
+					t.Fatalf("%s: the faults stand elsewhere: %v", what, report.Faults)
+				}
+				if last := v.blocks[len(v.blocks)-1]; finished || int64(i) < last.offset {
+					v.accounted(t, what, report, sound)
+				}
+				if lost := len(v.want) - len(sound); !v.schema.Prompts && lost > v.largest() {
+					t.Fatalf("%s: %d trajectories are lost, a block holds %d", what, lost, v.largest())
+				}
+			}
+		})
 	}
 }
 
 // A cut shard has the trajectories of the blocks before the cut, and no others.
 func TestTruncated(t *testing.T) {
-	for name, s := range map[string]Schema{"states": testSchema, "prompts": promptSchema} {
+	for name, v := range map[string]*victim{"states": newVictim(t, testSchema, true), "prompts": newVictim(t, promptSchema, true), "version 2": oldVictim(t)} {
 		t.Run(name, func(t *testing.T) {
-			v := newVictim(t, s, true)
 			for n := range v.data {
 				what := fmt.Sprint("cut at ", n)
 				report, sound := v.damaged(t, what, v.data[:n])
@@ -244,7 +270,7 @@ func TestDamagedAnyhow(t *testing.T) {
 	// The first block of the other shard has the same number, key and length.
 	other := slices.Clone(v.want)
 	for i := range other {
-		other[i].Reward++
+		other[i].Sample += 4
 	}
 	path := filepath.Join(t.TempDir(), "shard")
 	closed(t, create(t, path, testSchema, tiny, nil, other))

@@ -26,7 +26,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	err = w.Append(states.Trajectory{
-		Prompt: "p1", Sample: 0, Reward: 1,
+		Prompt: "p1", Sample: 0,
 		Tokens: []int32{5, 6}, Hidden: []float32{0, 1, 2, 3}, Scalars: []float32{-0.5, -0.25},
 	})
 	if err != nil {
@@ -44,7 +44,7 @@ func Example() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Println(t.Prompt, t.Reward, t.Hidden)
+		fmt.Println(t.Prompt, t.Sample, t.Hidden)
 	}
-	// Output: p1 1 [0 1 2 3]
+	// Output: p1 0 [0 1 2 3]
 }

@@ -2,7 +2,7 @@ package states
 
 import "math"
 
-// Float is a type of stored hidden states. Scalars and rewards are always float32.
+// Float is a type of stored hidden states. Scalars are always float32.
 type Float string
 
 const (
@@ -50,8 +50,9 @@ func (f Float) fits(rows []float32) (int, bool) {
 // A byte plane holds the k-th byte of every number: signs and exponents, which
 // compress, are kept apart from mantissas, which hardly do.
 
-// split writes src as f.size() byte planes of len(src) bytes to dst.
-func (f Float) split(dst []byte, src []float32) {
+// split writes src as f.size() byte planes of len(src) bytes to dst and returns what
+// follows them there.
+func (f Float) split(dst []byte, src []float32) []byte {
 	n := len(src)
 	switch f {
 	case F16:
@@ -72,10 +73,11 @@ func (f Float) split(dst []byte, src []float32) {
 			put32(dst, i, n, math.Float32bits(v))
 		}
 	}
+	return dst[f.size()*n:]
 }
 
-// join is the inverse of split.
-func (f Float) join(dst []float32, src []byte) {
+// join is the inverse of split; it returns what follows in src.
+func (f Float) join(dst []float32, src []byte) []byte {
 	n := len(dst)
 	switch f {
 	case F16:
@@ -93,6 +95,22 @@ func (f Float) join(dst []float32, src []byte) {
 			dst[i] = math.Float32frombits(get32(src, i, n))
 		}
 	}
+	return src[f.size()*n:]
+}
+
+// splitInts and joinInts are split and join of whole numbers.
+func splitInts(dst []byte, src []int32) []byte {
+	for i, v := range src {
+		put32(dst, i, len(src), uint32(v))
+	}
+	return dst[4*len(src):]
+}
+
+func joinInts(dst []int32, src []byte) []byte {
+	for i := range dst {
+		dst[i] = int32(get32(src, i, len(dst)))
+	}
+	return src[4*len(dst):]
 }
 
 // put32 and get32 access number i of n in four byte planes.

@@ -30,12 +30,15 @@ import (
 //	uvarint rows of a page of prompts, uvarint rows of a page of trajectories
 //	of each prompt: uvarint length of the id, the id, uvarint tokens
 //	of each trajectory: uvarint length of the prompt's id, the id, uvarint sample,
-//	    f32 reward, uvarint tokens
+//	    uvarint tokens
 //	of each page, those of prompts first: uvarint bytes of each of its streams,
 //	    u64 xxhash64 of the page
 //
 // The header stands twice so that no single fault costs the whole shard. Blocks are
 // found by the index or, without it, one after the other.
+//
+// Version 2 has no candidates, and an f32 reward between the sample and the tokens of each
+// trajectory of a directory.
 const (
 	magicFile  = "IVOSTATE"
 	magicBlock = "BLCK"
@@ -66,7 +69,7 @@ func hash(key uint64, b []byte) uint64 {
 var le = binary.LittleEndian
 
 // appendHeader writes one copy of the header, and returns the key of the shard.
-func appendHeader(dst []byte, s Schema) ([]byte, uint64, error) {
+func appendHeader(dst []byte, s Schema, version int) ([]byte, uint64, error) {
 	js, err := json.Marshal(s)
 	if err != nil {
 		return nil, 0, err
@@ -76,7 +79,7 @@ func appendHeader(dst []byte, s Schema) ([]byte, uint64, error) {
 	}
 	from := len(dst)
 	dst = append(dst, magicFile...)
-	dst = le.AppendUint32(dst, FormatVersion)
+	dst = le.AppendUint32(dst, uint32(version))
 	dst = le.AppendUint32(dst, uint32(len(js)))
 	dst = append(dst, js...)
 	key := hash(0, dst[from:])
@@ -131,7 +134,8 @@ type directory struct {
 	promptPage, page int    // rows of a page of prompts, of trajectories
 	prompts          []Meta // ID and length
 	trajectories     []Meta
-	promptRows, rows []int // the row at which each begins, and the number of all rows
+	rewards          []float32 // of the trajectories, in version 2
+	promptRows, rows []int     // the row at which each begins, and the number of all rows
 	pages            []page
 }
 
@@ -151,11 +155,13 @@ func appendDirectory(dst []byte, d *directory) []byte {
 		dst = append(dst, p.Prompt...)
 		dst = binary.AppendUvarint(dst, uint64(p.Tokens))
 	}
-	for _, t := range d.trajectories {
+	for i, t := range d.trajectories {
 		dst = binary.AppendUvarint(dst, uint64(len(t.Prompt)))
 		dst = append(dst, t.Prompt...)
 		dst = binary.AppendUvarint(dst, uint64(t.Sample))
-		dst = le.AppendUint32(dst, math.Float32bits(t.Reward))
+		if d.rewards != nil {
+			dst = le.AppendUint32(dst, math.Float32bits(d.rewards[i]))
+		}
 		dst = binary.AppendUvarint(dst, uint64(t.Tokens))
 	}
 	for _, p := range d.pages {
@@ -171,11 +177,11 @@ var errDirectory = errors.New("its directory does not hold what its header says"
 
 // parseDirectory reads what appendDirectory wrote. No content makes it allocate much
 // more than the length of the directory.
-func parseDirectory(h *blockHead, s Schema) (*directory, error) {
+func parseDirectory(h *blockHead, s Schema, version int) (*directory, error) {
 	c := cursor{b: h.directory}
 	d := &directory{promptPage: c.uvarint(maxPage), page: c.uvarint(maxPage)}
 	prompts, trajectories := promptRows(s), trajectoryRows(s)
-	if c.bad || 2*h.prompts > len(c.b) || 7*h.trajectories > len(c.b) || d.promptPage < 1 || d.page < 1 ||
+	if c.bad || 2*h.prompts > len(c.b) || 3*h.trajectories > len(c.b) || d.promptPage < 1 || d.page < 1 ||
 		d.promptPage > 1 && d.promptPage*prompts.bytes() > maxPage || d.page > 1 && d.page*trajectories.bytes() > maxPage {
 		return nil, errDirectory
 	}
@@ -186,9 +192,17 @@ func parseDirectory(h *blockHead, s Schema) (*directory, error) {
 		d.promptRows = append(d.promptRows, d.promptRows[i]+d.prompts[i].Tokens)
 	}
 	d.trajectories = make([]Meta, h.trajectories)
+	if version < 3 {
+		d.rewards = make([]float32, h.trajectories)
+	}
 	d.rows = make([]int, 1, h.trajectories+1)
 	for i := range d.trajectories {
-		d.trajectories[i] = c.meta()
+		m := &d.trajectories[i]
+		m.Prompt, m.Sample = c.text(), c.uvarint(math.MaxInt32)
+		if version < 3 {
+			d.rewards[i] = c.float()
+		}
+		m.Tokens = c.uvarint(math.MaxInt32)
 		d.rows = append(d.rows, d.rows[i]+d.trajectories[i].Tokens)
 	}
 	np, nt := d.promptRows[h.prompts], d.rows[h.trajectories]
@@ -208,7 +222,7 @@ func parseDirectory(h *blockHead, s Schema) (*directory, error) {
 		if i < promptPages {
 			kind = prompts
 		}
-		p.offset, p.streams = at, make([]int, kind.streams())
+		p.offset, p.streams = at, make([]int, len(kind.streams(0)))
 		for k := range p.streams {
 			p.streams[k] = c.uvarint(maxPage)
 			p.bytes += p.streams[k]
@@ -250,11 +264,6 @@ func (c *cursor) uvarint(limit uint64) int {
 }
 
 func (c *cursor) text() string { return string(c.take(c.uvarint(maxDirectory))) }
-
-// meta reads a trajectory as it stands in a directory.
-func (c *cursor) meta() Meta {
-	return Meta{Prompt: c.text(), Sample: c.uvarint(math.MaxInt32), Reward: c.float(), Tokens: c.uvarint(math.MaxInt32)}
-}
 
 func (c *cursor) float() float32 {
 	if b := c.take(4); len(b) == 4 {

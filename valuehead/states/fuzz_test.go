@@ -37,45 +37,54 @@ func FuzzOpen(f *testing.F) {
 		f.Add(v.data)
 		f.Add(v.data[:len(v.data)-30])
 	}
-	v1, err := os.ReadFile(filepath.Join("testdata", "v1.states"))
-	if err != nil {
-		f.Fatal(err)
+	for name := range old {
+		data, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
 	}
-	f.Add(v1)
 	f.Fuzz(readAll)
 }
 
 // FuzzBlock reads any bytes as the directory and the pages of a block, under checksums
 // that fit.
 func FuzzBlock(f *testing.F) {
-	v := newVictim(f, promptSchema, false)
-	r, err := memory(v.data)
-	if err != nil {
-		f.Fatal(err)
+	schema := promptSchema
+	schema.Candidates = 2
+	for _, v := range []*victim{newVictim(f, schema, false), oldVictim(f)} {
+		r, err := memory(v.data)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, b := range v.blocks {
+			h := r.head(r.table.Load().size, b.offset)
+			f.Add(r.version, h.trajectories, h.prompts, h.directory, v.data[b.offset+h.size():b.offset+b.length])
+		}
 	}
-	for _, b := range v.blocks {
-		h := r.head(r.table.Load().size, b.offset)
-		f.Add(h.trajectories, h.prompts, h.directory, v.data[b.offset+h.size():b.offset+b.length])
-	}
-	f.Fuzz(func(t *testing.T, trajectories, prompts int, directory, pages []byte) {
-		if trajectories < 0 || prompts < 0 {
+	f.Fuzz(func(t *testing.T, version, trajectories, prompts int, directory, pages []byte) {
+		schema := schema
+		if trajectories < 0 || prompts < 0 || !blockwise(version) {
 			return
 		}
+		if version == 2 {
+			schema.Candidates = 0
+		}
+		header, key, err := appendHeader(nil, schema, version)
+		if err != nil {
+			t.Fatal(err)
+		}
 		h := blockHead{trajectories: trajectories, prompts: prompts, directory: directory, pageBytes: int64(len(pages))}
-		d, err := parseDirectory(&h, promptSchema)
+		d, err := parseDirectory(&h, schema, version)
 		if err != nil || d.rows[trajectories]+d.promptRows[prompts] > 1<<20 {
 			return // more rows than a fuzz test should ask memory for
 		}
 		at := 0
 		for i, p := range d.pages {
-			d.pages[i].sum = hash(r.key, pages[at:at+p.bytes])
+			d.pages[i].sum = hash(key, pages[at:at+p.bytes])
 			at += p.bytes
 		}
 		h.directory = appendDirectory(nil, d)
-		header, key, err := appendHeader(nil, r.schema)
-		if err != nil {
-			t.Fatal(err)
-		}
 		readAll(t, append(appendBlockHead(bytes.Repeat(header, 2), key, &h), pages...))
 	})
 }

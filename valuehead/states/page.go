@@ -8,43 +8,78 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// rowKind is the layout of one row of a page: a token, scalars and hidden floats.
+// rowKind is the layout of one row of a page: a token, scalars, candidates with their
+// log-probabilities, and hidden floats.
 type rowKind struct {
-	scalars, width int
-	float          Float
+	scalars, candidates, width int
+	float                      Float
 }
 
-func trajectoryRows(s Schema) rowKind { return rowKind{len(s.Scalars), s.Width, s.Float} }
-func promptRows(s Schema) rowKind     { return rowKind{0, s.PromptWidth(), s.Float} }
+func trajectoryRows(s Schema) rowKind {
+	return rowKind{len(s.Scalars), s.Candidates, s.Width, s.Float}
+}
+
+func promptRows(s Schema) rowKind { return rowKind{0, 0, s.PromptWidth(), s.Float} }
 
 // bytes of a row before compression.
-func (k rowKind) bytes() int { return 4 + 4*k.scalars + k.float.size()*k.width }
+func (k rowKind) bytes() int {
+	return 4 + 4*k.scalars + (4+logProbs.size())*k.candidates + k.float.size()*k.width
+}
 
-// streams of a page: the byte planes of tokens and scalars in one, then one for each
-// byte plane of the hidden states.
-func (k rowKind) streams() int {
-	if k.width == 0 {
-		return 1
+// logProbs is how those of candidates are stored.
+const logProbs = F16
+
+// streams are the bytes of each stream of a page of n rows before compression: the byte
+// planes of tokens and scalars in one, those of candidates in another, then one for each
+// byte plane of the candidates' log-probabilities and of the hidden states.
+func (k rowKind) streams(n int) []int {
+	out := []int{4 * n * (1 + k.scalars)}
+	if k.candidates > 0 {
+		out = append(out, 4*n*k.candidates)
+		for range logProbs.size() {
+			out = append(out, n*k.candidates)
+		}
 	}
-	return 1 + k.float.size()
+	if k.width > 0 {
+		for range k.float.size() {
+			out = append(out, n*k.width)
+		}
+	}
+	return out
 }
 
 // rows are the numbers of consecutive rows.
 type rows struct {
-	tokens          []int32
-	scalars, hidden []float32
+	tokens, candidates        []int32
+	scalars, logProbs, hidden []float32
 }
 
 func makeRows(k rowKind, n int) rows {
-	return rows{make([]int32, n), make([]float32, n*k.scalars), make([]float32, n*k.width)}
+	r := rows{tokens: make([]int32, n), scalars: make([]float32, n*k.scalars), hidden: make([]float32, n*k.width)}
+	if k.candidates > 0 {
+		r.candidates, r.logProbs = make([]int32, n*k.candidates), make([]float32, n*k.candidates)
+	}
+	return r
 }
 
 // slice is rows [from, to) of r.
 func (r rows) slice(k rowKind, from, to int) rows {
 	return rows{
-		r.tokens[from:to:to], r.scalars[from*k.scalars : to*k.scalars : to*k.scalars],
-		r.hidden[from*k.width : to*k.width : to*k.width],
+		part(r.tokens, from, to, 1), part(r.candidates, from, to, k.candidates),
+		part(r.scalars, from, to, k.scalars), part(r.logProbs, from, to, k.candidates), part(r.hidden, from, to, k.width),
 	}
+}
+
+// part is rows [from, to) of x, which are of n numbers each.
+func part[T any](x []T, from, to, n int) []T { return x[from*n : to*n : to*n] }
+
+// to copies r to rows of as many.
+func (r rows) to(dst rows) {
+	copy(dst.tokens, r.tokens)
+	copy(dst.candidates, r.candidates)
+	copy(dst.scalars, r.scalars)
+	copy(dst.logProbs, r.logProbs)
+	copy(dst.hidden, r.hidden)
 }
 
 // Entropy coding of the literals is what shrinks the plane of signs and exponents, which
@@ -75,12 +110,11 @@ func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byt
 		scratch = make([]byte, need)
 	}
 	raw := scratch[:n*k.bytes()]
-	for i, v := range r.tokens {
-		put32(raw, i, n, uint32(v))
-	}
-	small := 4 * n * (1 + k.scalars)
-	F32.split(raw[4*n:small], r.scalars)
-	k.float.split(raw[small:], r.hidden)
+	rest := splitInts(raw, r.tokens)
+	rest = F32.split(rest, r.scalars)
+	rest = splitInts(rest, r.candidates)
+	rest = logProbs.split(rest, r.logProbs)
+	k.float.split(rest, r.hidden)
 	p := page{offset: int64(len(dst))}
 	for _, stream := range k.cut(raw, n) {
 		from := len(dst)
@@ -96,10 +130,9 @@ func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byt
 
 // cut divides a page of n rows before compression into its streams.
 func (k rowKind) cut(raw []byte, n int) [][]byte {
-	small := 4 * n * (1 + k.scalars)
-	out := [][]byte{raw[:small]}
-	for at := small; at < len(raw); at += n * k.width {
-		out = append(out, raw[at:at+n*k.width])
+	var out [][]byte
+	for _, size := range k.streams(n) {
+		out, raw = append(out, raw[:size]), raw[size:]
 	}
 	return out
 }
@@ -131,11 +164,9 @@ func (k rowKind) decode(r rows, p page, data, scratch []byte) ([]byte, error) {
 
 // join fills r from its byte planes.
 func (k rowKind) join(r rows, raw []byte) {
-	n := len(r.tokens)
-	for i := range r.tokens {
-		r.tokens[i] = int32(get32(raw, i, n))
-	}
-	small := 4 * n * (1 + k.scalars)
-	F32.join(r.scalars, raw[4*n:small])
-	k.float.join(r.hidden, raw[small:])
+	raw = joinInts(r.tokens, raw)
+	raw = F32.join(r.scalars, raw)
+	raw = joinInts(r.candidates, raw)
+	raw = logProbs.join(r.logProbs, raw)
+	k.float.join(r.hidden, raw)
 }

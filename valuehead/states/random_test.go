@@ -88,7 +88,7 @@ func TestRandomAccess(t *testing.T) {
 					i := rng.IntN(len(want))
 					w := want[i]
 					m, err := r.At(i)
-					if err != nil || m != (Meta{w.Prompt, w.Sample, w.Reward, len(w.Tokens)}) {
+					if err != nil || m != (Meta{w.Prompt, w.Sample, len(w.Tokens)}) {
 						t.Errorf("trajectory %d is %+v (%v)", i, m, err)
 					}
 					got, err := r.Trajectory(i)
@@ -200,6 +200,14 @@ func TestCreateAndOpenAppendRefuse(t *testing.T) {
 	}
 	closed(t, w)
 	refuse("finished", second(OpenAppend(path, testSchema, tiny)))
+	v2, err := os.ReadFile(filepath.Join("testdata", "v2.states"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, v2[:len(v2)-30], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refuse("format version 2", second(OpenAppend(path, promptSchema, tiny)))
 	if _, err := OpenAppend(path+"2", testSchema, tiny); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want that there is no such file", err)
 	}
@@ -237,7 +245,7 @@ func TestSet(t *testing.T) {
 	}
 	for i, w := range want {
 		m, err := s.At(i)
-		if err != nil || m != (Meta{w.Prompt, w.Sample, w.Reward, len(w.Tokens)}) {
+		if err != nil || m != (Meta{w.Prompt, w.Sample, len(w.Tokens)}) {
 			t.Fatalf("trajectory %d is %+v (%v)", i, m, err)
 		}
 		if got, err := s.Trajectory(i); err != nil || !reflect.DeepEqual(got, w) {
@@ -305,14 +313,20 @@ func index(ts []Trajectory, t Trajectory) int {
 func TestRepairKeepsAll(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
-	for _, path := range []string{shard(t, testSchema, nil, sample(24, testSchema, 2)), filepath.Join("testdata", "v1.states")} {
+	repair := func(path string) {
+		t.Helper()
 		report, err := Repair(context.Background(), path, out)
 		if err != nil || !report.Sound() || report.Trajectories != 24 {
 			t.Fatalf("%+v, error %v", report, err)
 		}
-		if got, err := Read(out, testSchema); err != nil || !equal(got, sample(24, testSchema, 2)) {
-			t.Fatalf("%s: other trajectories (%v)", path, err)
-		}
+	}
+	repair(shard(t, testSchema, nil, sample(24, testSchema, 2)))
+	if got, err := Read(out, testSchema); err != nil || !equal(got, sample(24, testSchema, 2)) {
+		t.Fatalf("other trajectories (%v)", err)
+	}
+	for name, s := range old {
+		repair(filepath.Join("testdata", name))
+		checkOld(t, out, s)
 	}
 	if _, err := Repair(context.Background(), out, out); err == nil {
 		t.Error("a shard was repaired in place")

@@ -61,7 +61,7 @@ func newReader(path string, src io.ReaderAt, size func() (int64, error), closer 
 	if err != nil {
 		return nil, err
 	}
-	r := &Reader{path: path, src: src, size: size, close: closer, version: FormatVersion}
+	r := &Reader{path: path, src: src, size: size, close: closer}
 	header, ok := readHeader(src, n, 0)
 	if !ok {
 		if header, ok = secondHeader(src, n); !ok {
@@ -69,6 +69,7 @@ func newReader(path string, src io.ReaderAt, size func() (int64, error), closer 
 		}
 		r.header = r.fault(-1, 0, int64(len(header)), "the first copy of the header is damaged", hintDamaged)
 	}
+	r.version = int(le.Uint32(header[len(magicFile):]))
 	if err := json.Unmarshal(header[headerFixed:len(header)-hashSize], &r.schema); err != nil {
 		return nil, r.fault(-1, 0, int64(len(header)), fmt.Sprintf("the schema cannot be read: %v", err), hintDamaged)
 	}
@@ -160,6 +161,16 @@ func (r *Reader) At(i int) (Meta, error) {
 	return d.trajectories[i-b.first], nil
 }
 
+// Reward is the reward of trajectory i that a shard of version 1 or 2 keeps: NaN if it was
+// not scored, and in later versions.
+func (r *Reader) Reward(i int) (float32, error) {
+	b, d, err := r.find(i)
+	if err != nil || d.rewards == nil {
+		return nan, err
+	}
+	return d.rewards[i-b.first], nil
+}
+
 // Rows reads the hidden states of positions [from, to) of trajectory i into dst,
 // [to-from][Schema.Width], and decodes little more than that.
 func (r *Reader) Rows(i, from, to int, dst []float32) error {
@@ -172,7 +183,8 @@ func (r *Reader) Rows(i, from, to int, dst []float32) error {
 		return fmt.Errorf("%s: positions %d to %d of the %d of trajectory %d into %d floats (ask for positions that are there)", r.path, from, to, n, i, len(dst))
 	}
 	k := trajectoryRows(r.schema)
-	got := rows{make([]int32, to-from), make([]float32, (to-from)*k.scalars), dst}
+	got := makeRows(rowKind{k.scalars, k.candidates, 0, k.float}, to-from)
+	got.hidden = dst
 	row := d.rows[i-b.first]
 	return r.read(b, d, false, row+from, row+to, got)
 }
@@ -216,7 +228,10 @@ func (r *Reader) Block(b int) ([]Trajectory, error) {
 }
 
 func (m Meta) with(r rows) Trajectory {
-	return Trajectory{Prompt: m.Prompt, Sample: m.Sample, Reward: m.Reward, Tokens: r.tokens, Hidden: r.hidden, Scalars: r.scalars}
+	return Trajectory{
+		Prompt: m.Prompt, Sample: m.Sample, Tokens: r.tokens, Hidden: r.hidden, Scalars: r.scalars,
+		Candidates: r.candidates, CandidateLogProbs: r.logProbs,
+	}
 }
 
 // All yields the trajectories that are readable, block by block, and an *Error for each

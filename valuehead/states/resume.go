@@ -59,6 +59,8 @@ func (w *Writer) resume(header []byte) error {
 	}
 	t := r.table.Load()
 	switch {
+	case r.version != FormatVersion:
+		return fmt.Errorf("write %s: the shard has format version %d, this ivo writes %d (collect it anew, or keep what is there with ivo states repair)", w.path, r.version, FormatVersion)
 	case r.key != w.key:
 		return fmt.Errorf("write %s: the shard's schema stores other types or prompts, %+v (continue it with its own schema)", w.path, have)
 	case t.finished:

@@ -110,7 +110,7 @@ func (r *Reader) blockAt(t *table, offset int64) bool {
 	if h == nil || h.pageBytes > t.size-offset-h.size() || h.number != len(t.blocks) || h.firstTrajectory != t.trajectories() || h.firstPrompt != t.storedPrompts() {
 		return false
 	}
-	d, err := parseDirectory(h, r.schema)
+	d, err := parseDirectory(h, r.schema, r.version)
 	if err != nil {
 		return false
 	}
@@ -198,7 +198,7 @@ func (r *Reader) tail(t *table) *Error {
 	e := r.fault(-1, t.end, t.size, msg, hintUnfinished)
 	e.err = ErrUnfinished
 	if h := r.head(t.size, t.end); h != nil && h.number == len(t.blocks) {
-		if d, err := parseDirectory(h, r.schema); err == nil {
+		if d, err := parseDirectory(h, r.schema, r.version); err == nil {
 			e.Block, e.First, e.Count, e.Lost = h.number, h.firstTrajectory, h.trajectories, d.trajectories
 		}
 	}
@@ -210,10 +210,14 @@ func (r *Reader) fault(block int, from, to int64, msg, hint string) *Error {
 	return &Error{Path: r.path, Block: block, From: from, To: to, Msg: msg, Hint: hint, First: -1}
 }
 
-// readHeader reads one copy of the header, of version 2, that begins at offset.
+// blockwise says whether a version is one of those that are blocks between two headers and
+// an index.
+func blockwise(version int) bool { return version == 2 || version == FormatVersion }
+
+// readHeader reads one copy of the header, of version 2 or 3, that begins at offset.
 func readHeader(src io.ReaderAt, size, offset int64) (header []byte, ok bool) {
 	fixed, err := readAt(src, size, offset, int64(headerFixed))
-	if err != nil || string(fixed[:len(magicFile)]) != magicFile || le.Uint32(fixed[8:]) != FormatVersion || le.Uint32(fixed[12:]) > maxSchema {
+	if err != nil || string(fixed[:len(magicFile)]) != magicFile || !blockwise(int(le.Uint32(fixed[8:]))) || le.Uint32(fixed[12:]) > maxSchema {
 		return nil, false
 	}
 	b, err := readAt(src, size, offset, int64(headerFixed)+int64(le.Uint32(fixed[12:]))+hashSize)

@@ -1,6 +1,7 @@
 // Package states is the store of trajectories with the cached per-token features that
-// value heads are trained on: hidden states of the tapped layers and log-probability
-// features, and the states of the prompts they answer.
+// value heads are trained on: hidden states of the tapped layers, log-probability
+// features and the likeliest tokens, and the states of the prompts they answer. What a
+// response is worth is not stored: a reward may change, what was decoded does not.
 //
 // A shard is one file that only grows: a [Writer] appends blocks of whole trajectories
 // and closes it with an index. A [Reader] sees the blocks that are complete, whether the
@@ -16,9 +17,9 @@ import (
 	"slices"
 )
 
-// FormatVersion is the version of the shard format; it stands in every shard. Version 1
-// is read too.
-const FormatVersion = 2
+// FormatVersion is the version of the shard format; it stands in every shard. Versions 1
+// and 2, which held rewards, are read too.
+const FormatVersion = 3
 
 // Schema says what the rows of a shard mean. Every shard carries it.
 type Schema struct {
@@ -32,6 +33,12 @@ type Schema struct {
 	Width int `json:"width"`
 	// Scalars names the scalar features of a token, such as its log-probability.
 	Scalars []string `json:"scalars"`
+	// Top is the number of likeliest tokens among which scalars that are ranks were
+	// counted: any other token has the rank Top. 0 where that is not known.
+	Top int `json:"top,omitempty"`
+	// Candidates is the number of likeliest tokens that are kept of every state in which
+	// a token was drawn.
+	Candidates int `json:"candidates,omitempty"`
 	// Float is how hidden states are stored. Empty means half precision, and in [Write]
 	// the first of F16 and BF16 that holds all values.
 	Float Float `json:"float,omitempty"`
@@ -54,6 +61,8 @@ func (s Schema) PromptWidth() int {
 const (
 	maxWidth   = 1 << 21
 	maxScalars = 1 << 12
+	maxTop     = 1 << 24
+	maxKept    = 1 << 10 // candidates
 )
 
 // Validate reports whether the schema makes sense.
@@ -67,6 +76,10 @@ func (s Schema) Validate() error {
 		return fmt.Errorf("hidden rows of %d floats cannot hold %d layers of one width", s.Width, len(s.Layers))
 	case len(s.Scalars) > maxScalars:
 		return fmt.Errorf("%d scalar features", len(s.Scalars))
+	case s.Top < 0 || s.Top > maxTop:
+		return fmt.Errorf("ranks among %d tokens", s.Top)
+	case s.Candidates < 0 || s.Candidates > maxKept:
+		return fmt.Errorf("%d candidates of a state", s.Candidates)
 	case s.Float != "" && s.Float.size() == 0:
 		return fmt.Errorf("hidden states of type %q, not one of %q, %q, %q", s.Float, F16, BF16, F32)
 	case len(s.PromptLayers) > 0 && !s.Prompts:
@@ -92,7 +105,7 @@ func (s Schema) Validate() error {
 
 // Match returns nil when s holds what want asks for, else an error that names the
 // difference and ends in what to do. How the floats are stored makes no difference, nor
-// do prompts that are not asked for.
+// do prompts and candidates that are not asked for.
 func (s Schema) Match(want Schema) error {
 	switch {
 	case s.Backbone != want.Backbone:
@@ -101,6 +114,10 @@ func (s Schema) Match(want Schema) error {
 		return fmt.Errorf("hidden rows of layers %v, %d floats; wanted layers %v, %d floats (collect the states again with the layers wanted)", s.Layers, s.Width, want.Layers, want.Width)
 	case !slices.Equal(s.Scalars, want.Scalars):
 		return fmt.Errorf("scalar features %q; wanted %q (collect the states again with this version of ivo)", s.Scalars, want.Scalars)
+	case s.Top != want.Top && s.Top != 0 && want.Top != 0:
+		return fmt.Errorf("ranks among the %d likeliest tokens; wanted among %d (collect the states again with an engine that lists %[2]d tokens)", s.Top, want.Top)
+	case want.Candidates > 0 && s.Candidates != want.Candidates:
+		return fmt.Errorf("%d candidates of a state; wanted %d (collect the states again with this version of ivo)", s.Candidates, want.Candidates)
 	case want.Prompts && (!s.Prompts || !slices.Equal(s.PromptLayers, want.PromptLayers)):
 		return fmt.Errorf("prompts stored: %v, with layers %v; wanted layers %v (collect the states again with the prompts)", s.Prompts, s.PromptLayers, want.PromptLayers)
 	}
@@ -113,10 +130,13 @@ func (s Schema) Match(want Schema) error {
 type Trajectory struct {
 	Prompt  string    // identifies the prompt; trajectories of one prompt share it
 	Sample  int       // which of the prompt's samples this is, from 0
-	Reward  float32   // of the whole response; NaN when not scored yet
 	Tokens  []int32   // [T]
 	Hidden  []float32 // [T][Schema.Width], row-major
 	Scalars []float32 // [T][len(Schema.Scalars)], row-major
+	// The likeliest tokens of the state before token t, the likeliest first, and their
+	// log-probabilities, which are stored in half precision.
+	Candidates        []int32   // [T][Schema.Candidates]
+	CandidateLogProbs []float32 // [T][Schema.Candidates]
 }
 
 // Prompt is a prompt of P tokens with the states after each of them, which the
@@ -129,10 +149,9 @@ type Prompt struct {
 
 // Meta is a trajectory without its rows.
 type Meta struct {
-	Prompt string  `json:"prompt"`
-	Sample int     `json:"sample"`
-	Reward float32 `json:"-"` // NaN when not scored yet
-	Tokens int     `json:"tokens"`
+	Prompt string `json:"prompt"`
+	Sample int    `json:"sample"`
+	Tokens int    `json:"tokens"`
 }
 
 // check reports whether the slices agree with the schema and hold numbers that can be
@@ -146,6 +165,11 @@ func (t *Trajectory) check(s Schema) error {
 		return fmt.Errorf("%d hidden floats for %d tokens of width %d (the schema names other layers than were tapped)", len(t.Hidden), n, s.Width)
 	case len(t.Scalars) != n*len(s.Scalars):
 		return fmt.Errorf("%d scalars for %d tokens of %d (the schema names other features than were recorded)", len(t.Scalars), n, len(s.Scalars))
+	case len(t.Candidates) != n*s.Candidates || len(t.CandidateLogProbs) != n*s.Candidates:
+		return fmt.Errorf("%d candidates with %d log-probabilities for %d tokens of %d (the schema names another number than was recorded)", len(t.Candidates), len(t.CandidateLogProbs), n, s.Candidates)
+	}
+	if i, ok := logProbs.fits(t.CandidateLogProbs); !ok {
+		return fmt.Errorf("token %d has a candidate of log-probability %v (the model's weights or logits are not finite)", i/s.Candidates, t.CandidateLogProbs[i])
 	}
 	if i, ok := F32.fits(t.Scalars); !ok {
 		return fmt.Errorf("token %d has the scalar %v (the model's weights or logits are not finite)", i/len(s.Scalars), t.Scalars[i])

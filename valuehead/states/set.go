@@ -88,6 +88,24 @@ func (s *Set) At(i int) (Meta, error) {
 	return r.At(i)
 }
 
+// Reward is [Reader.Reward] of trajectory i of the set.
+func (s *Set) Reward(i int) (float32, error) {
+	r, i, err := s.in(s.firsts, i, "trajectory")
+	if err != nil {
+		return 0, err
+	}
+	return r.Reward(i)
+}
+
+// Shard is the file that holds trajectory i of the set.
+func (s *Set) Shard(i int) (string, error) {
+	r, _, err := s.in(s.firsts, i, "trajectory")
+	if err != nil {
+		return "", err
+	}
+	return r.path, nil
+}
+
 // Rows is [Reader.Rows] of trajectory i of the set.
 func (s *Set) Rows(i, from, to int, dst []float32) error {
 	r, i, err := s.in(s.firsts, i, "trajectory")

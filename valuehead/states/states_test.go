@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	testSchema   = Schema{Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp", "entropy", "rank"}}
+	testSchema   = Schema{Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp", "entropy", "rank"}, Top: 64, Candidates: 2}
 	promptSchema = Schema{Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp"}, Prompts: true, PromptLayers: []int{4}}
 	// tiny makes several blocks and pages of a few trajectories.
 	tiny = Options{BlockBytes: 700, pageBytes: 300}
@@ -21,17 +21,24 @@ var (
 
 // sample makes n trajectories whose hidden floats are exact in half precision.
 func sample(n int, s Schema, seed uint64) []Trajectory {
+	out, _ := scored(n, s, seed)
+	return out
+}
+
+// scored is sample with rewards.
+func scored(n int, s Schema, seed uint64) (out []Trajectory, rewards []float32) {
 	rng := rand.New(rand.NewPCG(seed, 0))
-	out := make([]Trajectory, n)
+	out = make([]Trajectory, n)
 	for i := range out {
 		t := &out[i]
 		length := rng.IntN(8) // some responses are empty
 		*t = Trajectory{
-			Prompt: fmt.Sprint("prompt-", i/4), Sample: i % 4, Reward: rng.Float32(),
+			Prompt: fmt.Sprint("prompt-", i/4), Sample: i % 4,
 			Tokens:  make([]int32, length),
 			Hidden:  make([]float32, length*s.Width),
 			Scalars: make([]float32, length*len(s.Scalars)),
 		}
+		rewards = append(rewards, rng.Float32())
 		for k := range t.Tokens {
 			t.Tokens[k] = rng.Int32N(32000)
 		}
@@ -41,8 +48,16 @@ func sample(n int, s Schema, seed uint64) []Trajectory {
 		for k := range t.Scalars {
 			t.Scalars[k] = float32(rng.NormFloat64())
 		}
+		if s.Candidates == 0 {
+			continue
+		}
+		t.Candidates, t.CandidateLogProbs = make([]int32, length*s.Candidates), make([]float32, length*s.Candidates)
+		for k := range t.Candidates {
+			t.Candidates[k] = rng.Int32N(32000)
+			t.CandidateLogProbs[k] = fromHalf(toHalf(float32(-rng.ExpFloat64())))
+		}
 	}
-	return out
+	return out, rewards
 }
 
 // promptsOf makes the prompts of trajectories.
@@ -93,6 +108,7 @@ func TestRoundTrip(t *testing.T) {
 		"f32":             {Schema{Backbone: "m", Layers: []int{1}, Width: 3, Float: F32}, 10},
 		"scalars only":    {Schema{Backbone: "m", Scalars: []string{"logp"}}, 10},
 		"tokens only":     {Schema{Backbone: "m"}, 10},
+		"candidates only": {Schema{Backbone: "m", Candidates: 3}, 10},
 		"hidden only":     {Schema{Backbone: "m", Layers: []int{1}, Width: 3}, 10},
 		"prompts":         {promptSchema, 40},
 		"prompt tokens":   {Schema{Backbone: "m", Layers: []int{1}, Width: 3, Prompts: true}, 40},
@@ -137,18 +153,12 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestRewardMayBeMissing(t *testing.T) {
-	trajectories := sample(1, testSchema, 1)
-	trajectories[0].Reward = float32(math.NaN())
-	got, err := Read(shard(t, testSchema, nil, trajectories), testSchema)
-	if err != nil || got[0].Reward == got[0].Reward {
-		t.Fatalf("reward %v, error %v; want NaN and none", got[0].Reward, err)
-	}
-}
-
 func TestWriteRefuses(t *testing.T) {
 	base := func() Trajectory {
-		return Trajectory{Tokens: []int32{1}, Hidden: make([]float32, 6), Scalars: make([]float32, 3)}
+		return Trajectory{
+			Tokens: []int32{1}, Hidden: make([]float32, 6), Scalars: make([]float32, 3),
+			Candidates: make([]int32, 2), CandidateLogProbs: make([]float32, 2),
+		}
 	}
 	for name, test := range map[string]struct {
 		schema  func(*Schema)
@@ -159,6 +169,10 @@ func TestWriteRefuses(t *testing.T) {
 		"short hidden":     {nil, func(t *Trajectory) { t.Hidden = t.Hidden[1:] }, nil, "hidden floats"},
 		"short scalars":    {nil, func(t *Trajectory) { t.Scalars = nil }, nil, "scalars"},
 		"NaN state":        {nil, func(t *Trajectory) { t.Hidden[3] = float32(math.NaN()) }, nil, "NaN"},
+		"short candidates": {nil, func(t *Trajectory) { t.Candidates = nil }, nil, "candidates"},
+		"impossible one":   {nil, func(t *Trajectory) { t.CandidateLogProbs[1] = float32(math.Inf(-1)) }, nil, "-Inf"},
+		"senseless top":    {func(s *Schema) { s.Top = -1 }, nil, nil, "-1 tokens"},
+		"too many":         {func(s *Schema) { s.Candidates = 1 << 20 }, nil, nil, "1048576 candidates"},
 		"infinite logp":    {nil, func(t *Trajectory) { t.Scalars[0] = float32(math.Inf(-1)) }, nil, "-Inf"},
 		"beyond f16":       {func(s *Schema) { s.Float = F16 }, func(t *Trajectory) { t.Hidden[5] = -65520 }, nil, "states.BF16"},
 		"beyond bf16":      {func(s *Schema) { s.Float = BF16 }, func(t *Trajectory) { t.Hidden[5] = math.MaxFloat32 }, nil, "states.F32"},
@@ -200,6 +214,7 @@ func TestWriteChoosesFloat(t *testing.T) {
 	for want, outlier := range map[Float]float32{F16: 65504, BF16: 1e5} {
 		trajectories := sample(4, testSchema, 1)
 		trajectories[3].Tokens, trajectories[3].Scalars, trajectories[3].Hidden = []int32{1}, make([]float32, 3), []float32{0, outlier, 0, 0, 0, 0}
+		trajectories[3].Candidates, trajectories[3].CandidateLogProbs = make([]int32, 2), make([]float32, 2)
 		r, err := Open(shard(t, testSchema, nil, trajectories))
 		if err != nil {
 			t.Fatal(err)
@@ -221,6 +236,8 @@ func TestExpect(t *testing.T) {
 		"layers":          func(s *Schema) { s.Layers = []int{2, 3} },
 		"12 floats":       func(s *Schema) { s.Width = 12 },
 		"scalar features": func(s *Schema) { s.Scalars = []string{"logp"} },
+		"likeliest":       func(s *Schema) { s.Top = 32 },
+		"candidates":      func(s *Schema) { s.Candidates = 3 },
 		"prompts":         func(s *Schema) { s.Prompts = true },
 	} {
 		s := testSchema
@@ -230,19 +247,62 @@ func TestExpect(t *testing.T) {
 			t.Errorf("error %v, want one about %q", err, want)
 		}
 	}
+	// Who reads neither ranks nor candidates need not ask for any.
+	s := testSchema
+	s.Top, s.Candidates = 0, 0
+	if _, err := Read(path, s); err != nil {
+		t.Error(err)
+	}
 }
 
-// testdata/v1.states holds what sample(24, testSchema, 2) made, in blocks of 1 KiB.
-func TestReadsVersion1(t *testing.T) {
-	path := filepath.Join("testdata", "v1.states")
-	got, err := Read(path, testSchema)
+// old are the shards of earlier versions: testdata/v1.states, in blocks of 1 KiB, and
+// testdata/v2.states, with prompts, hold what scored(24, schema, 2) made.
+var old = map[string]Schema{
+	"v1.states": {Backbone: "sha256:ab12", Layers: []int{2, 4}, Width: 6, Scalars: []string{"logp", "entropy", "rank"}},
+	"v2.states": promptSchema,
+}
+
+// checkOld compares a shard with one of the old ones.
+func checkOld(t *testing.T, path string, s Schema) {
+	t.Helper()
+	want, rewards := scored(24, s, 2)
+	got, err := Read(path, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !equal(got, sample(24, testSchema, 2)) {
-		t.Error("other trajectories than were written")
+	if !equal(got, want) {
+		t.Errorf("%s: other trajectories than were written", path)
 	}
-	data, err := os.ReadFile(path)
+	set, err := OpenSet([]string{path}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range rewards {
+		if got, err := set.Reward(i); err != nil || got != want {
+			t.Fatalf("%s: trajectory %d has the reward %v (%v), want %v", path, i, got, err, want)
+		}
+	}
+}
+
+func TestReadsOldVersions(t *testing.T) {
+	for name, s := range old {
+		checkOld(t, filepath.Join("testdata", name), s)
+	}
+	set, err := OpenSet([]string{shard(t, testSchema, nil, sample(3, testSchema, 1))}, testSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := set.Reward(2); err != nil || got == got {
+		t.Errorf("reward %v, error %v; want NaN and none", got, err)
+	}
+	if _, err := set.Reward(3); err == nil {
+		t.Error("a trajectory that is not there has a reward")
+	}
+}
+
+// A shard of version 1 is all or nothing.
+func TestDamagedVersion1(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("testdata", "v1.states"))
 	if err != nil {
 		t.Fatal(err)
 	}

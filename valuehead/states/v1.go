@@ -3,9 +3,10 @@ package states
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 )
 
-// Version 1 was written whole, and is read whole: into the present format, in memory.
+// Version 1 was written whole, and is read whole: into version 2, in memory.
 //
 //	"IVOSTATE", u32 1, u32 length of the schema, the schema as JSON, hash
 //	blocks: "BLCK", u32 trajectories, u32 payload bytes, u32 compressed bytes, zstd frame, hash
@@ -13,7 +14,7 @@ import (
 //
 // Each hash is xxhash64 of the piece before it, seeded with the hash before that one. A
 // payload holds of each trajectory the prompt's id, sample, reward and number of tokens, as
-// a directory does now; then the byte planes of all tokens, scalars and half-precision
+// a directory of version 2 does; then the byte planes of all tokens, scalars and half-precision
 // states.
 
 // openV1 reads the shard and gives a reader of its copy in memory.
@@ -33,7 +34,7 @@ func openV1(r *Reader, size int64) (*Reader, error) {
 	}
 	s.Float = F16
 	var out bytes.Buffer
-	w, err := begin(r.path, &out, s, Options{})
+	w, err := begin(r.path, &out, s, Options{version: 2})
 	if err != nil {
 		return nil, err
 	}
@@ -47,12 +48,14 @@ func openV1(r *Reader, size int64) (*Reader, error) {
 		if err != nil {
 			return fail(n)
 		}
-		block, ok := parseV1(payload, int(le.Uint32(b[4:])), s)
+		block, rewards, ok := parseV1(payload, int(le.Uint32(b[4:])), s)
 		if !ok {
 			return fail(n)
 		}
-		if err := w.Append(block...); err != nil {
-			return nil, err
+		for i := range block {
+			if err := w.append(&block[i], rewards[i]); err != nil {
+				return nil, err
+			}
 		}
 	}
 	end := c.piece(24, -1)
@@ -96,30 +99,32 @@ func (c *chainV1) piece(n, length int) []byte {
 	return b
 }
 
-func parseV1(payload []byte, count int, s Schema) ([]Trajectory, bool) {
+func parseV1(payload []byte, count int, s Schema) (out []Trajectory, rewards []float32, ok bool) {
 	c := cursor{b: payload}
 	if count > len(payload) {
-		return nil, false
+		return nil, nil, false
 	}
 	metas := make([]Meta, count)
 	n := 0
 	for i := range metas {
-		metas[i] = c.meta()
+		metas[i].Prompt, metas[i].Sample = c.text(), c.uvarint(math.MaxInt32)
+		rewards = append(rewards, c.float())
+		metas[i].Tokens = c.uvarint(math.MaxInt32)
 		if n += metas[i].Tokens; n > len(payload) {
-			return nil, false
+			return nil, nil, false
 		}
 	}
 	k := trajectoryRows(s)
 	if c.bad || len(c.b) != n*k.bytes() {
-		return nil, false
+		return nil, nil, false
 	}
 	all := makeRows(k, n)
 	k.join(all, c.b)
-	out := make([]Trajectory, count)
+	out = make([]Trajectory, count)
 	at := 0
 	for i, m := range metas {
 		out[i] = m.with(all.slice(k, at, at+m.Tokens))
 		at += m.Tokens
 	}
-	return out, true
+	return out, rewards, true
 }

@@ -43,7 +43,8 @@ func Verify(ctx context.Context, path string) (*Report, error) {
 
 // Repair writes a finished shard at out that holds all that is sound in the one at path,
 // which stays as it is. What is torn or damaged is left out, nothing is guessed. The report
-// is of the shard at path. A shard of an older version becomes one of this version.
+// is of the shard at path. Shards of versions 1 and 2 become ones of version 2, which
+// keeps their rewards.
 func Repair(ctx context.Context, path, out string) (*Report, error) {
 	if same(path, out) {
 		return nil, fmt.Errorf("repair %s: the repaired shard cannot take its place (name another file)", path)
@@ -55,7 +56,7 @@ func Repair(ctx context.Context, path, out string) (*Report, error) {
 	defer r.Close()
 	var report *Report
 	err = atomicfile.Write(out, func(to io.Writer) error {
-		w, err := begin(out, to, r.schema, Options{})
+		w, err := begin(out, to, r.schema, Options{version: max(2, r.version)})
 		if err != nil {
 			return err
 		}
@@ -120,23 +121,32 @@ func (s *survey) block(b *block) error {
 			}
 		}
 	}
-	trajectories, err := s.r.Block(b.number)
+	all, err := s.r.Block(b.number)
 	if err != nil {
-		if trajectories, err = s.salvage(b, d); err != nil {
+		if err := s.pages(b, d); err != nil {
 			return err
 		}
 	}
 	var orphans []Meta
-	for i := range trajectories {
-		t := &trajectories[i]
+	for i := range d.trajectories {
+		var t Trajectory
+		if all != nil {
+			t = all[i]
+		} else if t, err = s.r.Trajectory(b.first + i); err != nil {
+			continue // its page is among the faults
+		}
 		if s.r.schema.Prompts && !s.prompts[t.Prompt] {
-			orphans = append(orphans, Meta{t.Prompt, t.Sample, t.Reward, len(t.Tokens)})
+			orphans = append(orphans, Meta{t.Prompt, t.Sample, len(t.Tokens)})
 			continue
 		}
 		s.report.Trajectories++
 		s.report.States += len(t.Tokens)
 		if s.to != nil {
-			if err := s.to.append(t); err != nil {
+			reward := nan
+			if d.rewards != nil {
+				reward = d.rewards[i]
+			}
+			if err := s.to.append(&t, reward); err != nil {
 				return err
 			}
 		}
@@ -149,23 +159,18 @@ func (s *survey) block(b *block) error {
 	return nil
 }
 
-// salvage names the faults of a block and returns the trajectories that they spare.
-func (s *survey) salvage(b *block, d *directory) (out []Trajectory, err error) {
+// pages names the faults of a block's trajectories.
+func (s *survey) pages(b *block, d *directory) error {
 	k, total := trajectoryRows(s.r.schema), d.rows[len(d.trajectories)]
 	for lo := 0; lo < total; lo += d.page {
 		hi := min(lo+d.page, total)
 		if err := s.r.read(b, d, false, lo, hi, makeRows(k, hi-lo)); err != nil {
 			if err := s.fault(err); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	for i := range d.trajectories {
-		if t, err := s.r.Trajectory(b.first + i); err == nil {
-			out = append(out, t)
-		}
-	}
-	return out, nil
+	return nil
 }
 
 // fault notes a fault once: several prompts may meet the same one.

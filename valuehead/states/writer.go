@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 )
@@ -22,6 +23,7 @@ type Options struct {
 	BlockBytes int
 
 	pageBytes int // before compression, of a page
+	version   int // of the format; 0 means FormatVersion
 }
 
 // Writer appends to one shard. It is not safe for concurrent use; any number of readers
@@ -84,8 +86,11 @@ func newWriter(path string, schema Schema, o Options) (w *Writer, header []byte,
 	if o.pageBytes <= 0 {
 		o.pageBytes = defaultPage
 	}
+	if o.version == 0 {
+		o.version = FormatVersion
+	}
 	w = &Writer{path: path, schema: schema, options: o, stored: map[string]bool{}}
-	if header, w.key, err = appendHeader(nil, schema); err != nil {
+	if header, w.key, err = appendHeader(nil, schema, o.version); err != nil {
 		return nil, nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	w.reset()
@@ -97,10 +102,9 @@ func (w *Writer) reset() {
 	w.bytes = 0
 	w.dir = directory{
 		promptPage: max(1, w.options.pageBytes/promptRows(w.schema).bytes()), page: max(1, w.options.pageBytes/trajectoryRows(w.schema).bytes()),
-		prompts: w.dir.prompts[:0], trajectories: w.dir.trajectories[:0], pages: w.dir.pages[:0],
+		prompts: w.dir.prompts[:0], trajectories: w.dir.trajectories[:0], rewards: w.dir.rewards[:0], pages: w.dir.pages[:0],
 	}
-	w.prompt = rows{w.prompt.tokens[:0], nil, w.prompt.hidden[:0]}
-	w.rows = rows{w.rows.tokens[:0], w.rows.scalars[:0], w.rows.hidden[:0]}
+	w.prompt, w.rows = w.prompt.slice(rowKind{}, 0, 0), w.rows.slice(rowKind{}, 0, 0)
 }
 
 // AppendPrompt stores a prompt, once and before its trajectories.
@@ -132,14 +136,17 @@ func (w *Writer) AppendPrompt(p *Prompt) error {
 // Append stores trajectories. In a shard with prompts theirs must be stored.
 func (w *Writer) Append(trajectories ...Trajectory) error {
 	for i := range trajectories {
-		if err := w.append(&trajectories[i]); err != nil {
+		if err := w.append(&trajectories[i], nan); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *Writer) append(t *Trajectory) error {
+var nan = float32(math.NaN())
+
+// append stores a trajectory; a shard of version 2 keeps its reward.
+func (w *Writer) append(t *Trajectory, reward float32) error {
 	err := t.check(w.schema)
 	size := len(t.Prompt) + len(t.Tokens)*trajectoryRows(w.schema).bytes()
 	switch {
@@ -154,9 +161,14 @@ func (w *Writer) append(t *Trajectory) error {
 	if err != nil {
 		return fmt.Errorf("write %s: prompt %q, sample %d: %w", w.path, t.Prompt, t.Sample, err)
 	}
-	w.dir.trajectories = append(w.dir.trajectories, Meta{t.Prompt, t.Sample, t.Reward, len(t.Tokens)})
+	w.dir.trajectories = append(w.dir.trajectories, Meta{t.Prompt, t.Sample, len(t.Tokens)})
+	if w.options.version < 3 {
+		w.dir.rewards = append(w.dir.rewards, reward)
+	}
 	w.rows.tokens = append(w.rows.tokens, t.Tokens...)
 	w.rows.scalars = append(w.rows.scalars, t.Scalars...)
+	w.rows.candidates = append(w.rows.candidates, t.Candidates...)
+	w.rows.logProbs = append(w.rows.logProbs, t.CandidateLogProbs...)
 	w.rows.hidden = append(w.rows.hidden, t.Hidden...)
 	return w.grow(size)
 }
