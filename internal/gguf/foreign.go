@@ -37,7 +37,7 @@ func Foreign(head []byte) (what, hint string) {
 	case len(head) > 8 && head[8] == '{' && binary.LittleEndian.Uint64(head) < 1<<32:
 		return "a safetensors file", convert
 	case bytes.HasPrefix(text, []byte("<!doctype")), bytes.HasPrefix(text, []byte("<html")), bytes.HasPrefix(text, []byte("<?xml")), bytes.HasPrefix(text, []byte("<head")):
-		return "a web page, not the file that was meant", "download the file again by its own address: a page to sign in on, or to view the file on, may have come instead"
+		return WebPage, "download the file again by its own address: a page to sign in on, or to view the file on, may have come instead"
 	case bytes.HasPrefix(text, []byte("{")), bytes.HasPrefix(text, []byte("[")):
 		return "a JSON file", "give the GGUF file"
 	case bytes.HasPrefix(head, []byte("IVOSTATE")):
@@ -45,6 +45,9 @@ func Foreign(head []byte) (what, hint string) {
 	}
 	return "", ""
 }
+
+// WebPage is what [Foreign] says of a web page.
+const WebPage = "a web page, not the file that was meant"
 
 const (
 	ggml  = "a model in a format older than GGUF"

@@ -15,8 +15,10 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
+// Magic is how a GGUF file begins.
+const Magic = "GGUF"
+
 const (
-	magic            = "GGUF"
 	version          = 3
 	defaultAlignment = 32
 	maxDims          = 4

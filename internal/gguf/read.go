@@ -49,7 +49,7 @@ func Read(path string) (*File, error) {
 	}
 
 	buffered := bufio.NewReaderSize(fd, 1<<16)
-	if begin, _ := buffered.Peek(sniffed); !bytes.HasPrefix(begin, []byte(magic)) {
+	if begin, _ := buffered.Peek(sniffed); !bytes.HasPrefix(begin, []byte(Magic)) {
 		if what, hint := Foreign(begin); what != "" {
 			return nil, fail(hint, "not a GGUF file but %s", what)
 		}
@@ -57,7 +57,7 @@ func Read(path string) (*File, error) {
 	}
 	r := &reader{r: buffered, left: min(st.Size(), maxHeader)}
 	f := &File{Path: path, FileSize: st.Size(), Alignment: defaultAlignment}
-	r.bytes(uint64(len(magic)))
+	r.bytes(uint64(len(Magic)))
 	f.Version = r.u32()
 	switch swapped := bits.ReverseBytes32(f.Version); {
 	case r.err != nil || 2 <= f.Version && f.Version <= version:

@@ -29,7 +29,7 @@ func Write(path string, kvs []KV, tensors []Tensor) error {
 	}
 	return atomicfile.Write(path, func(out io.Writer) error {
 		w := &writer{w: out}
-		w.put([]byte(magic))
+		w.put([]byte(Magic))
 		w.put(uint32(version))
 		w.put(uint64(len(tensors)))
 		w.put(uint64(len(kvs)))

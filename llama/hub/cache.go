@@ -91,7 +91,7 @@ func (s *session) cached(id, tag, file string) (string, error) {
 	if name := first(file, tag); name != "" {
 		what += ":" + name
 	}
-	return "", &Error{Op: "find", What: what, Err: fmt.Errorf("%w (%s)", ErrNotCached, s.hub), Hint: "run it once without --offline; LLAMA_CACHE, HF_HUB_CACHE or HF_HOME say where the cache is"}
+	return "", &Error{Op: "find", What: what, Err: fmt.Errorf("%w (%s)", ErrNotCached, s.hub), Hint: "run it once without {offline}; LLAMA_CACHE, HF_HUB_CACHE or HF_HOME say where the cache is"}
 }
 
 // snapshot is the folder of the commit that refs/main names, or another ref where

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"mime"
 	"net/http"
 	"net/url"
 	"os"
@@ -22,17 +24,19 @@ import (
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/gguf"
 )
 
 // job is one file to download.
 type job struct {
-	url       *url.URL
-	dest      string
-	name      string      // for people
-	size      int64       // bytes as the hub lists them, 0 when it does not
-	oid       string      // SHA-256 or git SHA-1 as the hub lists it, or ""
-	versioned bool        // dest.etag shall name the version of dest
-	replaces  os.FileInfo // the version that is at dest now, if any
+	url      *url.URL
+	dest     string
+	name     string      // for people
+	size     int64       // bytes as the hub lists them, 0 when it does not
+	oid      string      // SHA-256 or git SHA-1 as the hub lists it, or ""
+	origin   string      // dest.url shall name it, and dest.etag the version; "" for neither
+	seize    bool        // dest is taken from another origin that has not finished
+	replaces os.FileInfo // the version that is at dest now, if any
 }
 
 // partial is a job under way.
@@ -42,6 +46,7 @@ type partial struct {
 	f       *os.File
 	path    string
 	n       int64     // bytes that have arrived
+	most    int64     // n at its highest
 	total   int64     // of how many; 0 while unknown
 	sum     string    // that they must have, as oid; "" while unknown
 	h       hash.Hash // of them; nil until there is a sum
@@ -61,6 +66,9 @@ func (s *session) download(ctx context.Context, j job) error {
 		}
 	}
 	if err != nil {
+		if p != nil && p.n == 0 {
+			p.drop()
+		}
 		return s.failed(ctx, "download", j.name, err)
 	}
 	return nil
@@ -103,14 +111,38 @@ func (s *session) begin(ctx context.Context, j job) (*partial, error) {
 			return nil, err
 		}
 	}
-	if st, err := os.Stat(j.dest); err == nil && (j.size <= 0 || st.Size() == j.size) && (j.replaces == nil || !os.SameFile(st, j.replaces)) {
+	// The other process may have fetched it from elsewhere.
+	ours := j.origin == "" || readLine(j.dest+".url") == j.origin
+	if st, err := os.Stat(j.dest); err == nil && ours && (j.size <= 0 || st.Size() == j.size) && (j.replaces == nil || !os.SameFile(st, j.replaces)) {
 		p.drop()
 		p.f.Close()
 		return nil, nil
 	}
 	p.etag = readLine(p.path + ".etag")
-	p.resumed = p.n > 0
+	if err := p.claim(); err != nil {
+		p.f.Close()
+		return nil, err
+	}
+	p.resumed, p.most = p.n > 0, p.n
 	return p, nil
+}
+
+// claim notes where dest comes from. Bytes of another origin, or of none that is known,
+// are not gone on from.
+func (p *partial) claim() error {
+	if p.origin == "" {
+		return nil
+	}
+	switch from := readLine(p.dest + ".url"); {
+	case from == p.origin:
+		return nil
+	case from != "" && !p.seize:
+		return &Error{Op: "download", What: p.dest, Err: errForeign, Hint: "try again"}
+	}
+	if err := p.restart(); err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(p.dest+".url", []byte(p.origin))
 }
 
 // transfer asks for what is missing and takes it; progress says whether any came.
@@ -143,11 +175,13 @@ func (p *partial) transfer(ctx context.Context) (progress bool, err error) {
 	if err := p.accept(r); err != nil {
 		return false, err
 	}
-	before := p.n
-	if err := p.copy(ctx, r.Body); err != nil {
-		return p.n > before, err
+	err = p.copy(ctx, r.Body)
+	// A server without ranges that is cut at the same place each time gets no further.
+	progress, p.most = p.n > p.most, max(p.n, p.most)
+	if err == nil {
+		err = p.check(ctx)
 	}
-	return true, p.check(ctx)
+	return progress, err
 }
 
 var errRange = errors.New("the server sent another part of the file than it was asked for")
@@ -159,6 +193,9 @@ func (p *partial) accept(r *http.Response) error {
 	var total int64
 	switch r.StatusCode {
 	case http.StatusOK:
+		if p.n > 0 && isPage(r) { // for which what has come is not thrown away
+			return p.page()
+		}
 		// Whole: there are no ranges, or it is another version.
 		if err := p.restart(); err != nil {
 			return err
@@ -273,6 +310,11 @@ func (p *partial) copy(ctx context.Context, body io.Reader) error {
 				p.h.Write(buf[:n])
 			}
 			p.n += int64(n)
+			if before := p.n - int64(n); before < int64(len(gguf.Magic)) && p.n >= int64(len(gguf.Magic)) {
+				if err := p.begins(); err != nil { // rather than after gigabytes
+					return err
+				}
+			}
 		}
 		if p.n-told >= 1<<20 || (err == io.EOF && p.n > told) {
 			told = p.n
@@ -349,14 +391,57 @@ func (p *partial) wrong(err error) error {
 	return &Error{Op: "download", What: p.name, Err: err, Hint: "what came was thrown away: try again; if it stays so, a proxy or the server damages the file"}
 }
 
-// drop removes the partial file.
+// drop removes the partial file, and with it the claim to a name that has no file.
 func (p *partial) drop() {
 	os.Remove(p.path)
 	os.Remove(p.path + ".etag")
+	if _, err := os.Stat(p.dest); err != nil && p.origin != "" {
+		os.Remove(p.dest + ".url")
+	}
+}
+
+// isPage says whether an answer is for a browser.
+func isPage(r *http.Response) bool {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return kind == "text/html" || kind == "application/xhtml+xml"
+}
+
+// page is the error of a web page in the place of a file.
+func (p *partial) page() error {
+	hint := "open the address in a browser: it may want you to sign in, or be the page from which the file is downloaded; give the address of the file itself"
+	if before, after, blob := strings.Cut(p.url.Path, "/blob/"); blob && p.oid == "" {
+		hint = "that is the address to view the file: give " + (&url.URL{Scheme: p.url.Scheme, Host: p.url.Host, Path: before + "/resolve/" + after}).String()
+	}
+	return &Error{Op: "download", What: p.name, Err: errors.New("the server sent a web page, not the file"), Hint: hint}
+}
+
+// begins checks that the file begins as a model does.
+func (p *partial) begins() error {
+	begin := make([]byte, 512)
+	n, err := p.f.ReadAt(begin, 0)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	begin = begin[:n]
+	if bytes.HasPrefix(begin, []byte(gguf.Magic)) {
+		return nil
+	}
+	p.drop()
+	what, hint := gguf.Foreign(begin)
+	switch what {
+	case gguf.WebPage:
+		return p.page()
+	case "":
+		what, hint = "no GGUF file", "give the address of a GGUF file; what came was thrown away"
+	}
+	return &Error{Op: "download", What: p.name, Err: fmt.Errorf("what the server sent is %s", what), Hint: hint}
 }
 
 // finish gives the whole file its name.
 func (p *partial) finish() error {
+	if err := p.begins(); err != nil {
+		return err
+	}
 	if err := p.f.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) {
 		return err
 	}
@@ -371,7 +456,7 @@ func (p *partial) finish() error {
 		d.Close()
 	}
 	os.Remove(p.path + ".etag")
-	if p.versioned && p.version != "" {
+	if p.origin != "" && p.version != "" {
 		return atomicfile.WriteBytes(p.dest+".etag", []byte(p.version))
 	}
 	return nil

@@ -99,6 +99,20 @@ func TestTries(t *testing.T) {
 		t.Errorf("waits %v", *waits)
 	}
 
+	// Nor does one that has no ranges and less than it says.
+	s.before = func(w http.ResponseWriter, r *http.Request, path string) bool {
+		w.Header().Set("Content-Length", "100")
+		w.Write([]byte(text(90)))
+		return true
+	}
+	*waits = nil
+	_, err = hub.Repo(t.Context(), "u/m", "", o)
+	hinted(t, err, 0, "kept")
+	if len(*waits) > 5 {
+		t.Errorf("waits %v", *waits)
+	}
+
+	o.CacheDir = t.TempDir()
 	var served atomic.Int32
 	s.before = func(w http.ResponseWriter, r *http.Request, path string) bool {
 		served.Add(1)
@@ -145,7 +159,7 @@ func TestRetryAfter(t *testing.T) {
 
 // A file that is not what the hub lists is not kept.
 func TestWrongFile(t *testing.T) {
-	for name, sent := range map[string]string{"checksum": strings.Repeat("x", 100), "too long": text(110), "too short": text(90)} {
+	for name, sent := range map[string]string{"checksum": "GGUF" + strings.Repeat("x", 96), "too long": text(110), "too short": text(90)} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, "m.gguf", text(100))
 			s.before = func(w http.ResponseWriter, r *http.Request, _ string) bool {

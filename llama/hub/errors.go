@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"net/http"
 	"syscall"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // ErrNotCached says that a model is not in the cache and may not be downloaded.
@@ -20,13 +22,13 @@ type Error struct {
 	What   string // the repository, file or address
 	Status int    // of the server's answer, such as 404; 0 without one
 	Err    error
-	Hint   string // what to do about it
+	Hint   string // what to do about it, with settings in braces, as [fault.Error] has them
 }
 
 func (e *Error) Error() string {
 	s := e.Op + " " + e.What + ": " + e.Err.Error()
 	if e.Hint != "" {
-		s += " (" + e.Hint + ")"
+		s += " (" + fault.Spell(e.Hint) + ")"
 	}
 	return s
 }
@@ -42,12 +44,12 @@ func (s *session) refused(op, what string, r *http.Response) *Error {
 	case gated && s.Token != "":
 		e.Hint = "ask for access on the model's page with the account that the token belongs to"
 	case gated:
-		e.Hint = "ask for access on the model's page, then set HF_TOKEN to an access token or give it with -hft"
+		e.Hint = "ask for access on the model's page, then set HF_TOKEN to an access token or give {hf_token}"
 	case (r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden) && s.Token != "":
-		e.Hint = "check the name, and that the token in HF_TOKEN or -hft is valid and may read the model"
+		e.Hint = "check the name, and that the token in HF_TOKEN or {hf_token} is valid and may read the model"
 	case r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden:
 		// The hub says this of repositories that do not exist, too.
-		e.Hint = "check the name; for a private or gated model ask for access, and set HF_TOKEN to an access token or give it with -hft"
+		e.Hint = "check the name; for a private or gated model ask for access, and set HF_TOKEN to an access token or give {hf_token}"
 	case r.StatusCode == http.StatusNotFound || r.StatusCode == http.StatusGone:
 		e.Hint = "check the name"
 	case r.StatusCode == http.StatusTooManyRequests:
@@ -76,7 +78,7 @@ func (s *session) failed(ctx context.Context, op, what string, err error) error 
 	case errors.As(err, new(*fs.PathError)):
 		e.Hint = "check the folder, or set LLAMA_CACHE to another"
 	default:
-		e.Hint = "check the connection and try again; what was fetched is kept, and --offline uses what is in the cache"
+		e.Hint = "check the connection and try again; what was fetched is kept, and {offline} uses what is in the cache"
 	}
 	return e
 }

@@ -2,10 +2,6 @@ package hub
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"log/slog"
-	"net/http"
 	"net/url"
 	"os"
 	"path"
@@ -71,61 +67,4 @@ func (s *session) fetch(ctx context.Context, l *listing, tag, file string) (stri
 		}
 	}
 	return filepath.Join(snapshot, filepath.FromSlash(names[0])), nil
-}
-
-var errFolder = errors.New("is a folder")
-
-// refresh makes the file at an address be at dest: it is fetched when it is not there,
-// or when the server has another version.
-func (s *session) refresh(ctx context.Context, u *url.URL, dest string) error {
-	j := job{url: u, dest: dest, name: path.Base(u.Path), versioned: true}
-	st, err := os.Stat(dest)
-	switch {
-	case err == nil && st.IsDir():
-		return &Error{Op: "download", What: dest, Err: errFolder, Hint: "name the file, not the folder it goes to"}
-	case s.Offline && err != nil:
-		return &Error{Op: "find", What: show(u), Err: fmt.Errorf("%w (%s)", ErrNotCached, dest), Hint: "run it once without --offline; LLAMA_CACHE says where the cache is"}
-	case s.Offline:
-		return nil
-	case err == nil:
-		fresh, err := s.fresh(ctx, u, dest, st.Size())
-		if fresh || err != nil {
-			return err
-		}
-		j.replaces = st
-	}
-	return s.download(ctx, j)
-}
-
-// fresh asks the server whether dest is the version that it has. As with llama.cpp, a
-// server that does not answer, or has no ETag, has no other.
-func (s *session) fresh(ctx context.Context, u *url.URL, dest string, size int64) (bool, error) {
-	r, stop, err := s.do(ctx, http.MethodHead, u, nil)
-	if err != nil {
-		if ctx.Err() != nil {
-			return false, s.failed(ctx, "download", show(u), err)
-		}
-		slog.Warn("the server cannot be asked for a newer version; the file that is there is used", "file", dest, "error", err)
-		return true, nil
-	}
-	defer stop()
-	r.Body.Close()
-	etag := r.Header.Get("ETag")
-	if r.StatusCode/100 != 2 || etag == "" {
-		return true, nil
-	}
-	have := readLine(dest + ".etag")
-	if have == etag || (have == "" && r.ContentLength == size) {
-		return true, nil
-	}
-	if have == "" && filepath.Dir(dest) != filepath.Clean(s.flat) {
-		return false, &Error{Op: "download", What: dest, Err: errors.New("another file is there, which was not downloaded"), Hint: "give another name, or remove it"}
-	}
-	return false, nil
-}
-
-func readLine(path string) string {
-	text, _ := os.ReadFile(path)
-	line, _, _ := strings.Cut(string(text), "\n")
-	return strings.TrimSpace(line)
 }

@@ -1,6 +1,6 @@
 // Package hub finds GGUF models in llama.cpp's cache, and downloads those that are not
 // there: from a Hugging Face repository ([Repo], llama.cpp's -hf) or from an address
-// ([URL], its -mu). It knows nothing of what a model holds.
+// ([URL], its -mu). It knows nothing of what a model holds but how its file begins.
 //
 // # Where files lie
 //
@@ -24,6 +24,10 @@
 //
 //	USER_REPO_FILE.gguf             of -hf, with manifest=USER=REPO=TAG.json
 //	FILE.gguf                       of -mu, with FILE.gguf.etag
+//
+// llama.cpp takes any FILE.gguf for that of any address that ends so. Here FILE.gguf.url
+// says which address it came from, and another address's becomes FILE-HASH.gguf. What
+// llama.cpp downloaded is used where the server names the same ETag, or cannot be asked.
 //
 // Repositories are downloaded into the newer layout, addresses into the flat one, so
 // that llama.cpp finds them; whatever llama.cpp has downloaded in either layout is used
@@ -50,8 +54,8 @@
 // Bytes go to OID.downloadInProgress, llama.cpp's name for it, which stays when a
 // download is cut, cancelled or killed: the next one goes on from there. The whole file
 // must have the length and the checksum that the hub names; without a checksum, a
-// server's strong ETag must be the same for all parts. Only then, synced to disk, it
-// takes its name. Cut connections and a busy server (408, 429, 5xx) are tried again. A
+// server's strong ETag must be the same for all parts, and it must begin as a GGUF file
+// does: web pages are not kept. Only then, synced to disk, it takes its name. Cut connections and a busy server (408, 429, 5xx) are tried again. A
 // second process (on Unix) waits for the first.
 package hub
 
@@ -61,8 +65,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path"
-	"path/filepath"
 	"strings"
 	"time"
 )
@@ -167,42 +169,4 @@ func Repo(ctx context.Context, repo, file string, o Options) (string, error) {
 		return "", err
 	}
 	return s.fetch(ctx, l, tag, file)
-}
-
-// URL finds or downloads the model at an http or https address and returns its path:
-// to, or a path in the cache when to is empty. Of a split model, named by its first
-// file, all files are fetched, into the folder of to. A file that is there is fetched
-// again when the server's ETag has changed. Errors are [*Error].
-func URL(ctx context.Context, address, to string, o Options) (string, error) {
-	s, err := open(o)
-	if err != nil {
-		return "", err
-	}
-	u, err := parseURL(address)
-	if err != nil {
-		return "", &Error{Op: "download", What: address, Err: err, Hint: "give an address that starts with https://"}
-	}
-	name := path.Base(u.Path)
-	if !filepath.IsLocal(name) || name == "." {
-		return "", &Error{Op: "download", What: show(u), Err: errNoName, Hint: "give the address of a GGUF file"}
-	}
-	p, split := parseSplit(name)
-	if !split {
-		if to == "" {
-			to = filepath.Join(s.flat, name)
-		}
-		return to, s.refresh(ctx, u, to)
-	}
-	dir := s.flat
-	if to != "" {
-		dir = filepath.Dir(to)
-	}
-	for i := 1; i <= p.count; i++ {
-		part := *u
-		part.Path, part.RawPath = path.Join(path.Dir(u.Path), p.name(i)), ""
-		if err := s.refresh(ctx, &part, filepath.Join(dir, p.name(i))); err != nil {
-			return "", err
-		}
-	}
-	return filepath.Join(dir, p.name(1)), nil
 }

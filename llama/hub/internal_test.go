@@ -57,12 +57,12 @@ func TestStall(t *testing.T) {
 		w.Header().Set("ETag", `"1"`)
 		if !stalled.Swap(true) {
 			w.Header().Set("Content-Length", "10")
-			w.Write([]byte("01234"))
+			w.Write([]byte("GGUF4"))
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 			return
 		}
-		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("0123456789"))
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader("GGUF456789"))
 	}))
 	defer server.Close()
 	var waits int
@@ -79,7 +79,7 @@ func TestStall(t *testing.T) {
 	if err := s.download(t.Context(), job{url: u, dest: dest, name: "m.gguf"}); err != nil {
 		t.Fatal(err)
 	}
-	if data, err := os.ReadFile(dest); string(data) != "0123456789" || waits != 1 {
+	if data, err := os.ReadFile(dest); string(data) != "GGUF456789" || waits != 1 {
 		t.Errorf("%q after %d waits, %v", data, waits, err)
 	}
 }

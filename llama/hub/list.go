@@ -53,7 +53,7 @@ func (s *session) list(ctx context.Context, id string, tries int) (*listing, err
 		}
 	}
 	if l.commit == "" {
-		return nil, &Error{Op: "find", What: id, Err: errors.New("the hub names no branch of it"), Hint: "check the name, or give the address of a file with -mu"}
+		return nil, &Error{Op: "find", What: id, Err: errors.New("the hub names no branch of it"), Hint: "check the name, or give {model_url}, the address of a file"}
 	}
 
 	next := api.JoinPath("tree", l.commit)

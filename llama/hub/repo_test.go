@@ -68,7 +68,7 @@ func TestRepo(t *testing.T) {
 	if _, err := hub.Repo(t.Context(), "u/m:Q8_0", "", o); !errors.Is(err, hub.ErrNotCached) {
 		t.Errorf("offline, another quantization: %v", err)
 	} else {
-		hinted(t, err, 0, "--offline")
+		hinted(t, err, 0, "{offline}")
 	}
 }
 
@@ -90,7 +90,7 @@ func TestRepoChoice(t *testing.T) {
 			s := newServer(t)
 			for _, f := range append(tc.files, tc.want) {
 				s.paths = append(s.paths, f)
-				s.content[f] = "content of " + f
+				s.content[f] = "GGUF, content of " + f
 			}
 			s.pageSize = 2
 			o, _ := s.options(t)

@@ -44,7 +44,8 @@ type server struct {
 	tokens map[string]string
 }
 
-func text(n int) string { return strings.Repeat("0123456789", n/10) }
+// text is a file of n bytes, a multiple of 10, that begins as a GGUF file does.
+func text(n int) string { return "GGUF456789" + strings.Repeat("0123456789", n/10-1) }
 
 // newServer serves files, given as path, content, path, content...
 func newServer(t *testing.T, files ...string) *server {

@@ -13,7 +13,7 @@ import (
 )
 
 func TestURL(t *testing.T) {
-	s := newServer(t, "d/m.gguf", text(100), "d/n-00001-of-00002.gguf", "one", "d/n-00002-of-00002.gguf", "two")
+	s := newServer(t, "d/m.gguf", text(100), "d/n-00001-of-00002.gguf", "GGUF one", "d/n-00002-of-00002.gguf", "GGUF two")
 	o, _ := s.options(t)
 	address := s.files.URL + "/d/m.gguf?download=true#x"
 	want := filepath.Join(o.CacheDir, "m.gguf")
@@ -23,7 +23,7 @@ func TestURL(t *testing.T) {
 		}
 	}
 	same(t, "requests", s.requests(), "d/m.gguf")
-	same(t, "in the cache", left(t, o.CacheDir), "m.gguf", "m.gguf.etag")
+	same(t, "in the cache", left(t, o.CacheDir), "m.gguf", "m.gguf.etag", "m.gguf.url")
 
 	// Another version at the server.
 	s.content["d/m.gguf"] = text(90)
@@ -37,7 +37,7 @@ func TestURL(t *testing.T) {
 	}
 	// A split model, into the folder of that path.
 	path, err := hub.URL(t.Context(), s.files.URL+"/d/n-00001-of-00002.gguf", to, o)
-	if want := filepath.Join(filepath.Dir(to), "n-00001-of-00002.gguf"); path != want || read(t, want) != "one" || read(t, strings.Replace(want, "00001", "00002", 1)) != "two" {
+	if want := filepath.Join(filepath.Dir(to), "n-00001-of-00002.gguf"); path != want || read(t, want) != "GGUF one" || read(t, strings.Replace(want, "00001", "00002", 1)) != "GGUF two" {
 		t.Errorf("%s, %v", path, err)
 	}
 
@@ -53,7 +53,7 @@ func TestURL(t *testing.T) {
 	if !errors.Is(err, hub.ErrNotCached) {
 		t.Errorf("offline: %v", err)
 	}
-	hinted(t, err, 0, "--offline")
+	hinted(t, err, 0, "{offline}")
 }
 
 // Without a checksum, the ETag says whether a download may go on.
@@ -116,7 +116,7 @@ func TestURLWhole(t *testing.T) {
 	s := newServer(t, "m.gguf", text(100))
 	o, _ := s.options(t)
 	partial := filepath.Join(o.CacheDir, "m.gguf.downloadInProgress")
-	for name, content := range map[string]string{partial: text(100), partial + ".etag": `"` + s.oid("m.gguf")[:8] + `"`} {
+	for name, content := range map[string]string{partial: text(100), partial + ".etag": `"` + s.oid("m.gguf")[:8] + `"`, filepath.Join(o.CacheDir, "m.gguf.url"): s.files.URL + "/m.gguf"} {
 		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -125,14 +125,14 @@ func TestURLWhole(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	same(t, "requests", s.requests(), "m.gguf bytes=100-")
-	same(t, "left", left(t, o.CacheDir), "m.gguf", "m.gguf.etag")
+	same(t, "left", left(t, o.CacheDir), "m.gguf", "m.gguf.etag", "m.gguf.url")
 }
 
 // The checksum that the hub names when it redirects is held to, for addresses too.
 func TestURLChecksum(t *testing.T) {
 	s := newServer(t, "m.gguf", text(100))
 	s.before = func(w http.ResponseWriter, r *http.Request, _ string) bool {
-		w.Write([]byte(strings.Repeat("x", 100)))
+		w.Write([]byte("GGUF" + strings.Repeat("x", 96)))
 		return true
 	}
 	o, _ := s.options(t)
@@ -145,7 +145,7 @@ func TestURLRefused(t *testing.T) {
 	s := newServer(t, "m.gguf", text(100))
 	o, _ := s.options(t)
 	mine := filepath.Join(t.TempDir(), "mine.gguf")
-	if err := os.WriteFile(mine, []byte("precious"), 0o644); err != nil {
+	if err := os.WriteFile(mine, []byte("GGUF, precious"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for name, tc := range map[string]struct {
@@ -165,7 +165,7 @@ func TestURLRefused(t *testing.T) {
 			hinted(t, err, tc.status, tc.hint)
 		})
 	}
-	if read(t, mine) != "precious" {
+	if read(t, mine) != "GGUF, precious" {
 		t.Error("the file was overwritten")
 	}
 	_, err := hub.URL(t.Context(), s.files.URL+"/n.gguf?signature=secret", "", o)
