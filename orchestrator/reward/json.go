@@ -3,6 +3,7 @@ package reward
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -108,11 +109,14 @@ func recordSchema(p prompt.Record) (*jsonschema.Schema, error) {
 	return nil, nil
 }
 
+// here is a schema's address, which is no place that anything could be loaded from.
+const here = "schema:///"
+
 // alone refuses all that a schema refers to outside itself.
 type alone struct{}
 
 func (alone) Load(url string) (any, error) {
-	return nil, fault.New("", "reward", nil, `put what it refers to under its "$defs"`, "the schema refers to %s, which is not loaded", url)
+	return nil, fault.New("", "reward", nil, `put what it refers to under its "$defs"`, "it refers to %s, which is not loaded", strings.TrimPrefix(url, here))
 }
 
 func compileSchema(content []byte) (*jsonschema.Schema, error) {
@@ -120,11 +124,31 @@ func compileSchema(content []byte) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, fmt.Errorf("no JSON schema: %w", err)
 	}
-	const here = "schema:///" // no place that anything could be loaded from
 	c := jsonschema.NewCompiler()
 	c.UseLoader(alone{})
 	if err := c.AddResource(here, doc); err != nil {
 		return nil, fmt.Errorf("no JSON schema: %w", err)
 	}
-	return c.Compile(here)
+	schema, err := c.Compile(here)
+	if err != nil {
+		return nil, fmt.Errorf("no JSON schema: %w", reason(err))
+	}
+	return schema, nil
+}
+
+// reason is what an error of the compiler, which is a tree of lines, comes down to.
+func reason(err error) error {
+	var load *fault.Error
+	var schema *jsonschema.SchemaValidationError
+	var invalid *jsonschema.ValidationError
+	if errors.As(err, &load) {
+		return load
+	}
+	if !errors.As(err, &schema) || !errors.As(schema.Err, &invalid) {
+		return err
+	}
+	for len(invalid.Causes) > 0 {
+		invalid = invalid.Causes[0]
+	}
+	return invalid
 }
