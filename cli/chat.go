@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -22,8 +20,9 @@ func chatCommand() *cli.Command {
 	const conversation = "Conversation"
 	return &cli.Command{
 		Name: "chat", Usage: "talk with a model, guided by a value function or not",
-		Description: "Each line is a message; one that ends in a backslash goes on in the next line. Ctrl-C\n" +
-			"stops the answer, or ends the program where there is none. Examples:\n\n" +
+		Description: "Each line is a message; one that ends in a backslash goes on in the next line, and what\n" +
+			"is pasted is a part of one. Ctrl-C stops the answer, or drops what was typed; where there\n" +
+			"is neither, twice ends the chat. Examples:\n\n" +
 			"  ivo chat -m model.gguf\n" +
 			"  ivo chat -m model.gguf -sys 'Be brief.' --method block-beam --value-head head.gguf\n" +
 			"  ivo chat -m base.gguf --chat-template chatml -p 'Who are you?' -st\n\n" +
@@ -208,78 +207,6 @@ func (t *conversation) close() {
 	if t.engine != nil {
 		t.engine.Close()
 		t.engine = nil
-	}
-}
-
-// loop takes messages and commands until there are no more.
-func (t *conversation) loop() error {
-	lines := make(chan string)
-	failed := make(chan error, 1)
-	go func() { // a read cannot be cancelled
-		in := bufio.NewReader(t.c.App.Reader)
-		for {
-			line, err := in.ReadString('\n')
-			if line != "" {
-				lines <- strings.TrimRight(line, "\r\n")
-			}
-			if err != nil {
-				failed <- err
-				return
-			}
-		}
-	}()
-	var message strings.Builder
-	for {
-		t.ask(message.Len() > 0)
-		select {
-		case <-t.c.Context.Done():
-			t.endLine()
-			return context.Cause(t.c.Context)
-		case err := <-failed:
-			if !errors.Is(err, io.EOF) {
-				return fmt.Errorf("read the messages: %w (check where they come from)", err)
-			}
-			t.endLine()
-			if message.Len() > 0 {
-				return t.take(strings.TrimSuffix(message.String(), "\n"))
-			}
-			return nil
-		case line := <-lines:
-			if more, ok := strings.CutSuffix(line, `\`); ok {
-				message.WriteString(more + "\n")
-				continue
-			}
-			message.WriteString(line)
-			err := t.take(message.String())
-			message.Reset()
-			if errors.Is(err, errExit) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if t.c.Bool("single-turn") && len(t.turns) > 0 {
-				return nil
-			}
-		}
-	}
-}
-
-// ask shows on a terminal that a message is wanted, or the next line of one.
-func (t *conversation) ask(more bool) {
-	switch {
-	case !t.terminal:
-	case more:
-		fmt.Fprint(t.c.App.ErrWriter, "… ")
-	default:
-		fmt.Fprint(t.c.App.ErrWriter, "> ")
-	}
-}
-
-// endLine ends the line on which a message was wanted.
-func (t *conversation) endLine() {
-	if t.terminal {
-		fmt.Fprintln(t.c.App.ErrWriter)
 	}
 }
 

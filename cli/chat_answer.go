@@ -105,6 +105,9 @@ func (t *conversation) answer(message string) (answered bool, err error) {
 		return false, err
 	}
 	t.turns = append(t.turns, turn{message, strings.ToValidUTF8(said.String(), "\uFFFD"), response})
+	if t.terminal && response != nil && response.Finish == decode.FinishLength {
+		t.note(fmt.Sprintf("cut off after %d tokens: -n allows more", t.request.MaxTokens))
+	}
 	if t.values && response != nil {
 		t.note(fmt.Sprintf("value %.3f, %d tokens, %.1f decoded for each", response.Value, len(response.Tokens), float64(response.Decoded)/float64(len(response.Tokens))))
 	}

@@ -144,6 +144,9 @@ func saying(text string) func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, 
 			chain = append(chain, firstByte+int(b))
 		}
 		chain = append(chain, end)
+		if n := len(chain); len(slices.Compact(slices.Sorted(slices.Values(chain)))) < n {
+			panic("a byte twice")
+		}
 		var out []gguf.Tensor
 		for _, t := range tensors {
 			if t.Name == "output.weight" {
