@@ -138,11 +138,11 @@ func compileSchema(content []byte) (*jsonschema.Schema, error) {
 
 // reason is what an error of the compiler, which is a tree of lines, comes down to.
 func reason(err error) error {
-	var load *fault.Error
+	var load *jsonschema.LoadURLError
 	var schema *jsonschema.SchemaValidationError
 	var invalid *jsonschema.ValidationError
 	if errors.As(err, &load) {
-		return load
+		return load.Err
 	}
 	if !errors.As(err, &schema) || !errors.As(schema.Err, &invalid) {
 		return err
