@@ -69,6 +69,10 @@ var kinds = map[string]kind{
 		form: "answer[:FIELD]", about: "1 where the response comes to its record's answer, a number or a text",
 		open: openAnswer,
 	},
+	"checks": {
+		form: "checks[:loose][:all]", about: "the share of its record's verifiable instructions that are met (IFEval)",
+		open: openChecks,
+	},
 	"distinct": {
 		form: "distinct[:N]", about: "the share of its N-grams of words that differ, 2 without N",
 		open: openDistinct,
