@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -52,19 +53,19 @@ type cpuFeature struct {
 func (s *survey) write(w io.Writer) error {
 	fmt.Fprintf(w, "ivo %s, %s/%s\n%s\n\n", version(), runtime.GOOS, runtime.GOARCH, llama.Build())
 	threads := fmt.Sprintf("%d, of which small models use 1 and others %d", s.cpus, s.cpus)
-	rows := sheet{{"CPUs", threads}}
+	rows := sheet.Sheet{{"CPUs", threads}}
 	for _, d := range s.devices {
-		memory := size(d.Total)
+		memory := sheet.Size(d.Total)
 		if d.Free != d.Total {
-			memory = size(d.Free) + " free of " + memory
+			memory = sheet.Size(d.Free) + " free of " + memory
 		}
-		rows = append(rows, property{"device", fmt.Sprintf("%s: %s, %s", d.Name, d.Description, memory)})
+		rows = append(rows, sheet.Property{"device", fmt.Sprintf("%s: %s, %s", d.Name, d.Description, memory)})
 	}
-	rows = append(rows, property{"GPU offload", yes(s.gpu)})
+	rows = append(rows, sheet.Property{"GPU offload", yes(s.gpu)})
 	if s.available > 0 {
-		rows = append(rows, property{"memory free", size(s.available)})
+		rows = append(rows, sheet.Property{"memory free", sheet.Size(s.available)})
 	}
-	if err := rows.write(w); err != nil {
+	if err := rows.Write(w); err != nil {
 		return err
 	}
 
@@ -134,7 +135,7 @@ func (s *survey) advice() (out []string) {
 		out = append(out, fmt.Sprintf("The process may use %d of %d CPUs: give -t %d. More threads than CPUs are slower by far.", s.limit, s.cpus, s.limit))
 	}
 	if s.available > 0 && s.available < lowMemory {
-		out = append(out, fmt.Sprintf("Only %s of memory are free: use a small or quantized model and a short context (-c).", size(s.available)))
+		out = append(out, fmt.Sprintf("Only %s of memory are free: use a small or quantized model and a short context (-c).", sheet.Size(s.available)))
 	}
 	return out
 }

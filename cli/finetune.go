@@ -14,8 +14,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -28,9 +30,6 @@ const (
 	fineTuneRate   = 5e-4
 	fineTuneBatch  = 2048 // tokens in a minibatch
 )
-
-// policyKey is metadata of a value model: the fingerprint of the policy whose responses it values.
-const policyKey = "ivo.value.policy"
 
 // fineTuned tells how a value model was trained. Its fields have the names that they have in
 // [report.Training] where they mean the same.
@@ -244,7 +243,7 @@ func (t *fineTuned) train(c *cli.Context, header *gguf.File, base *train.Model, 
 // metadata is what the value model takes over from the policy: above all the tokenizer, by which
 // decoding knows that they speak the same tokens.
 func (t *fineTuned) metadata(policy *gguf.File) []gguf.KV {
-	out := []gguf.KV{{Key: policyKey, Value: t.Backbone}}
+	out := []gguf.KV{{Key: inspect.PolicyKey, Value: t.Backbone}}
 	for _, kv := range policy.KVs {
 		about := strings.HasPrefix(kv.Key, "general.") &&
 			!slices.Contains([]string{"general.architecture", "general.file_type", "general.quantization_version", "general.alignment"}, kv.Key)
@@ -260,11 +259,11 @@ func (t *fineTuned) print(c *cli.Context) error {
 	if err := printParts(w, report.PartsOf(&t.Report.HeldOut)); err != nil {
 		return err
 	}
-	return sheet{
+	return sheet.Sheet{
 		{"value model", t.Model},
 		{"gives", fmt.Sprintf("a distribution over %d returns, fitted to %s", t.Atoms, t.Target)},
 		{"kind", fmt.Sprintf("%s, %d parameters, from %s", t.Kind, t.Parameters, t.Policy)},
 		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
 		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
-	}.write(w)
+	}.Write(w)
 }

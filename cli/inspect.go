@@ -1,17 +1,12 @@
 package cli
 
 import (
-	"bytes"
-	"fmt"
-	"io"
-	"os"
 	"slices"
-	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ivo-decoding/ivo/internal/gguf"
-	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
 func inspectCommand() *cli.Command {
@@ -24,15 +19,11 @@ func inspectCommand() *cli.Command {
 			"  ivo inspect --json runs/first\n" +
 			"  ivo inspect -hf ggml-org/gemma-3-1b-it-GGUF",
 		Flags:  slices.Concat(remoteFlags(), contextFlags(), []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}}),
-		Action: inspect,
+		Action: inspectPath,
 	}
 }
 
-// finding is what ivo inspect found out about a file or directory: its fields are the
-// JSON output, write is the output for people.
-type finding interface{ write(w io.Writer) error }
-
-func inspect(c *cli.Context) error {
+func inspectPath(c *cli.Context) error {
 	path := c.Args().First()
 	var err error
 	switch remote := c.IsSet("hf-repo") || c.IsSet("hf-file") || c.IsSet("model-url"); {
@@ -49,80 +40,21 @@ func inspect(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := examine(c, path)
+	if c.Int("ctx-size") < 0 {
+		return usagef(c, "-c %d: give a number of tokens", c.Int("ctx-size"))
+	}
+	p, err := contextParams(c)
+	if err != nil {
+		return err
+	}
+	f, err := inspect.Path(path, inspect.Options{
+		Context: llama.ContextParams{Ctx: c.Int("ctx-size"), UBatch: p.UBatch, Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV}, MostCtx: defaultContext,
+	})
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		return printJSON(c, f)
 	}
-	return f.write(c.App.Writer)
-}
-
-// examine finds out what lies at path.
-func examine(c *cli.Context, path string) (finding, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("inspect: %w (check the path)", err)
-	}
-	if st.IsDir() {
-		return examineRun(path)
-	}
-	begin, err := firstBytes(path, 8)
-	if err != nil {
-		return nil, fmt.Errorf("inspect: %w", err)
-	}
-	switch {
-	case len(begin) == 0:
-		return nil, fmt.Errorf("inspect: %s is empty (a download may have failed: get the file again)", path)
-	case bytes.HasPrefix(begin, []byte("IVO")):
-		return examineStates(path)
-	}
-	file, err := gguf.ReadModel(path)
-	if err != nil {
-		return nil, fmt.Errorf("inspect: %w", err)
-	}
-	if file.Str("general.type") == valuehead.FileType {
-		return examineHead(path)
-	}
-	return examineModel(c, file)
-}
-
-func firstBytes(path string, n int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, n))
-}
-
-// sheet is a list of properties, printed one a line.
-type sheet []property
-
-type property struct {
-	name  string
-	value any
-}
-
-func (s sheet) write(w io.Writer) error {
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, p := range s {
-		fmt.Fprintf(t, "%s\t%v\n", p.name, p.value)
-	}
-	return t.Flush()
-}
-
-// size is a number of bytes for people.
-func size(bytes uint64) string {
-	x, units := float64(bytes), []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	i := 0
-	for x >= 1024 && i < len(units)-1 {
-		x /= 1024
-		i++
-	}
-	if i == 0 {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	return fmt.Sprintf("%.1f %s", x, units[i])
+	return f.Write(c.App.Writer)
 }

@@ -94,7 +94,7 @@ func iterate(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := printEvaluation(c.App.Writer, evaluation); err != nil {
+		if err := report.EvaluationTable(c.App.Writer, evaluation); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.App.Writer)

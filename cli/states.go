@@ -1,15 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ivo-decoding/ivo/valuehead/states"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
 func statesCommand() *cli.Command {
@@ -47,21 +43,17 @@ func verifyStates(c *cli.Context) error {
 	}
 	bad := 0
 	for _, path := range paths {
-		report, err := states.Verify(c.Context, path)
-		var unreadable *states.Error
-		switch {
-		case errors.As(err, &unreadable): // the others may be sound
-			report = &states.Report{Path: path, Faults: []*states.Error{unreadable}}
-		case err != nil:
-			return fmt.Errorf("verify: %w (check the path)", err)
+		shard, err := inspect.Verify(c.Context, path)
+		if err != nil {
+			return err
 		}
-		if !report.Sound() {
+		if !shard.Sound() {
 			bad++
 		}
 		if c.Bool("json") {
-			err = printJSON(c, report)
+			err = printJSON(c, shard)
 		} else {
-			err = printReport(c.App.Writer, report)
+			err = shard.Write(c.App.Writer)
 		}
 		if err != nil {
 			return err
@@ -84,57 +76,13 @@ func repairStates(c *cli.Context) error {
 	if err := vacant(out, "give another -o, or remove it"); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
-	report, err := states.Repair(c.Context, args[0], out)
-	if errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("repair: %w (check the paths)", err)
-	}
+	shard, err := inspect.Repair(c.Context, args[0], out)
 	if err != nil {
 		return err
 	}
-	if err := printReport(c.App.Writer, report); err != nil {
+	if err := shard.Write(c.App.Writer); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s: written, %d trajectories\n", out, report.Trajectories)
+	_, err = fmt.Fprintf(c.App.Writer, "%s: written, %d trajectories\n", out, shard.Trajectories)
 	return err
-}
-
-// printReport prints what of a shard is sound in a line, and each fault in one more.
-func printReport(w io.Writer, r *states.Report) error {
-	verdict := "sound"
-	if !r.Sound() {
-		verdict = "not sound"
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s; %d trajectories, %d states", r.Path, verdict, r.Trajectories, r.States)
-	if r.Schema.Prompts {
-		fmt.Fprintf(&b, ", %d prompts", r.Prompts)
-	}
-	fmt.Fprintf(&b, " in %d blocks\n", r.Blocks)
-	for _, f := range r.Faults {
-		fmt.Fprintf(&b, "  %s%s\n", f.Where(), f.Msg)
-		if lost := lostTrajectories(f); lost != "" {
-			fmt.Fprintf(&b, "    lost: %s\n", lost)
-		}
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// lostTrajectories says which trajectories a fault costs, as far as is known.
-func lostTrajectories(f *states.Error) string {
-	const shown = 8
-	var names []string
-	for _, t := range f.Lost[:min(len(f.Lost), shown)] {
-		names = append(names, fmt.Sprintf("%s sample %d", t.Prompt, t.Sample))
-	}
-	if more := len(f.Lost) - shown; more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	switch {
-	case f.First < 0 || f.Count == 0:
-		return strings.Join(names, ", ")
-	case len(names) == 0:
-		return fmt.Sprintf("trajectories %d to %d, whose names are not known", f.First, f.First+f.Count-1)
-	}
-	return strings.Join(names, ", ") + fmt.Sprintf(" (from trajectory %d on)", f.First)
 }

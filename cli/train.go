@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
@@ -327,7 +328,7 @@ func printTraining(w io.Writer, t *report.Training, page string) error {
 	if err := printParts(w, t.Parts()); err != nil {
 		return err
 	}
-	s := sheet{
+	s := sheet.Sheet{
 		{"value function", t.Head},
 		{"gives", fmt.Sprintf("%s, fitted to %s", t.Gives(), t.Target)},
 		{"kind", fmt.Sprintf("%s, %d parameters, layers %v", t.Kind, t.Parameters, t.Layers)},
@@ -336,9 +337,9 @@ func printTraining(w io.Writer, t *report.Training, page string) error {
 		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
 	}
 	if page != "" {
-		s = append(s, property{"report", page})
+		s = append(s, sheet.Property{"report", page})
 	}
-	return s.write(w)
+	return s.Write(w)
 }
 
 // printParts prints the table of scores on the held-out states.
@@ -350,4 +351,12 @@ func printParts(w io.Writer, parts []report.Part) error {
 	}
 	fmt.Fprintln(tw)
 	return tw.Flush()
+}
+
+// absent makes a file that is not there yet no error.
+func absent[T any](v *T, err error) (*T, error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return v, err
 }

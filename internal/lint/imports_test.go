@@ -47,7 +47,7 @@ func packages(t *testing.T) []pkg {
 var rooms = [][]string{
 	{"scripts/"},
 	{"cli"},
-	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report"},
+	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report", "orchestrator/inspect"},
 	{"orchestrator/eval", "orchestrator/rollout", "orchestrator/learn"},
 	{"orchestrator/batch", "orchestrator/run"},
 	{"orchestrator/decode", "orchestrator/reward"},

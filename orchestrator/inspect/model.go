@@ -1,4 +1,4 @@
-package cli
+package inspect
 
 import (
 	"cmp"
@@ -7,15 +7,18 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 )
 
-// modelFinding describes a GGUF model by its header; the weights are not loaded.
-type modelFinding struct {
+// PolicyKey is metadata of a value model: the fingerprint of the policy whose responses it values.
+const PolicyKey = "ivo.value.policy"
+
+// Model describes a GGUF model by its header; the weights are not loaded.
+type Model struct {
 	Kind          string           `json:"kind"`
 	Name          string           `json:"name,omitempty"`
 	Architecture  string           `json:"architecture"`
@@ -30,61 +33,62 @@ type modelFinding struct {
 	Context       int64            `json:"context"` // tokens, in training
 	Tokenizer     string           `json:"tokenizer"`
 	Vocabulary    int              `json:"vocabulary"`
-	SpecialTokens map[string]token `json:"special_tokens"`
+	SpecialTokens map[string]Token `json:"special_tokens"`
 	ChatTemplate  bool             `json:"chat_template"`
 	Template      string           `json:"template,omitempty"` // its text
 	Quantization  string           `json:"quantization"`       // by the file's own word
-	Memory        memory           `json:"memory"`
-	Tensors       []tensorCount    `json:"tensors"`
+	Memory        Memory           `json:"memory"`
+	Tensors       []TensorCount    `json:"tensors"`
 	Fingerprint   string           `json:"fingerprint"`
 	Returns       []float32        `json:"returns,omitempty"` // of a value model, which gives a distribution over them
 	Policy        string           `json:"policy,omitempty"`  // that it values, by its fingerprint
 }
 
-// memory is [llama.Memory] of a context of some size, estimated.
-type memory struct {
+// Memory is [llama.Memory] of a context of some size, estimated.
+type Memory struct {
 	Context int    `json:"context"` // tokens
 	Weights uint64 `json:"weights"` // bytes, as the others
 	Cache   uint64 `json:"cache"`
 	Compute uint64 `json:"compute"`
 }
 
-type token struct {
+// Token is a token of a special use.
+type Token struct {
 	ID   int64  `json:"id"`
 	Text string `json:"text"`
 }
 
-// tensorCount sums up the tensors of one storage type.
-type tensorCount struct {
+// TensorCount sums up the tensors of one storage type.
+type TensorCount struct {
 	Type  string `json:"type"`
 	Count int    `json:"count"`
 	Bytes uint64 `json:"bytes"`
 }
 
-func examineModel(c *cli.Context, f *gguf.File) (finding, error) {
+func findModel(f *gguf.File, o Options) (Finding, error) {
 	arch := f.Str("general.architecture")
 	number := func(key string) int64 {
 		n, _ := f.Int(arch + "." + key)
 		return n
 	}
 	vocabulary, _ := f.Value("tokenizer.ggml.tokens").([]string)
-	m := &modelFinding{
+	m := &Model{
 		Kind: "model", Name: f.Str("general.name"), Architecture: arch, Files: len(f.Parts()),
 		Layers: number("block_count"), Width: number("embedding_length"), FeedForward: number("feed_forward_length"),
 		Heads: number("attention.head_count"), KVHeads: number("attention.head_count_kv"), Context: number("context_length"),
 		Tokenizer: f.Str("tokenizer.ggml.model"), Vocabulary: max(len(vocabulary), int(number("vocab_size"))),
-		SpecialTokens: map[string]token{}, Template: f.Str("tokenizer.chat_template"), Quantization: llama.FileTypeOf(f),
+		SpecialTokens: map[string]Token{}, Template: f.Str("tokenizer.chat_template"), Quantization: llama.FileTypeOf(f),
 	}
 	m.ChatTemplate = m.Template != ""
 	m.Returns, _ = f.Value(train.AtomsKey).([]float32)
-	m.Policy = f.Str(policyKey)
+	m.Policy = f.Str(PolicyKey)
 	if m.KVHeads == 0 {
 		m.KVHeads = m.Heads
 	}
 	for _, kv := range f.KVs {
 		name, special := strings.CutSuffix(strings.TrimPrefix(kv.Key, "tokenizer.ggml."), "_token_id")
 		if id, ok := f.Int(kv.Key); ok && special {
-			t := token{ID: id}
+			t := Token{ID: id}
 			if id >= 0 && id < int64(len(vocabulary)) {
 				t.Text = vocabulary[id]
 			}
@@ -95,18 +99,18 @@ func examineModel(c *cli.Context, f *gguf.File) (finding, error) {
 		m.Bytes += part.FileSize
 		for _, t := range part.Tensors {
 			m.Parameters += t.Elements()
-			i := slices.IndexFunc(m.Tensors, func(c tensorCount) bool { return c.Type == t.Type.String() })
+			i := slices.IndexFunc(m.Tensors, func(c TensorCount) bool { return c.Type == t.Type.String() })
 			if i < 0 {
 				i = len(m.Tensors)
-				m.Tensors = append(m.Tensors, tensorCount{Type: t.Type.String()})
+				m.Tensors = append(m.Tensors, TensorCount{Type: t.Type.String()})
 			}
 			m.Tensors[i].Count++
 			m.Tensors[i].Bytes += t.Size
 		}
 	}
-	slices.SortStableFunc(m.Tensors, func(a, b tensorCount) int { return int(b.Bytes) - int(a.Bytes) })
+	slices.SortStableFunc(m.Tensors, func(a, b TensorCount) int { return int(b.Bytes) - int(a.Bytes) })
 	var err error
-	if m.Memory, err = estimate(c, f, m.Context); err != nil {
+	if m.Memory, err = estimate(f, m.Context, o); err != nil {
 		return nil, err
 	}
 	m.Fingerprint, err = llama.Fingerprint(f)
@@ -115,48 +119,40 @@ func examineModel(c *cli.Context, f *gguf.File) (finding, error) {
 
 // estimate is the memory for the context that the flags choose, or else for the one that
 // decoding would take.
-func estimate(c *cli.Context, f *gguf.File, trained int64) (memory, error) {
-	if c.Int("ctx-size") < 0 {
-		return memory{}, usagef(c, "-c %d: give a number of tokens", c.Int("ctx-size"))
-	}
-	p := llama.ContextParams{Ctx: c.Int("ctx-size"), UBatch: c.Int("ubatch-size")}
+func estimate(f *gguf.File, trained int64, o Options) (Memory, error) {
+	p := o.Context
 	if p.Ctx == 0 {
-		p.Ctx = defaultContext
+		p.Ctx = o.MostCtx
 		if trained > 0 {
 			p.Ctx = int(min(int64(p.Ctx), trained))
 		}
 	}
-	e, err := contextParams(c)
-	if err != nil {
-		return memory{}, err
-	}
-	p.CacheK, p.CacheV, p.Flash = e.CacheK, e.CacheV, e.Flash
 	m, err := llama.EstimateMemory(f, p)
-	return memory{p.Ctx, m.Weights, m.Cache, m.Compute}, err
+	return Memory{p.Ctx, m.Weights, m.Cache, m.Compute}, err
 }
 
-func (m *modelFinding) write(w io.Writer) error {
+func (m *Model) Write(w io.Writer) error {
 	var tensors, special []string
 	for _, t := range m.Tensors {
-		tensors = append(tensors, fmt.Sprintf("%d %s (%s)", t.Count, t.Type, size(t.Bytes)))
+		tensors = append(tensors, fmt.Sprintf("%d %s (%s)", t.Count, t.Type, sheet.Size(t.Bytes)))
 	}
 	for name, t := range m.SpecialTokens {
 		special = append(special, fmt.Sprintf("%s %d %q", name, t.ID, t.Text))
 	}
 	slices.Sort(special)
-	file := size(uint64(m.Bytes))
+	file := sheet.Size(uint64(m.Bytes))
 	if m.Files > 1 {
 		file += fmt.Sprintf(" in %d files", m.Files)
 	}
 	template := "no"
 	if m.ChatTemplate {
-		template = fmt.Sprintf("yes, %d characters (--json prints it)", len([]rune(m.Template)))
+		template = fmt.Sprintf("yes, %d characters (JSON has them)", len([]rune(m.Template)))
 	}
 	mem := m.Memory
-	s := sheet{
+	s := sheet.Sheet{
 		{"GGUF model", m.Name},
 		{"architecture", m.Architecture},
-		{"parameters", count(m.Parameters)},
+		{"parameters", sheet.Count(m.Parameters)},
 		{"file", file},
 		{"layers", m.Layers},
 		{"width", fmt.Sprintf("%d, feed-forward %d", m.Width, m.FeedForward)},
@@ -167,23 +163,12 @@ func (m *modelFinding) write(w io.Writer) error {
 		{"chat template", template},
 		{"quantization", m.Quantization},
 		{"tensors", strings.Join(tensors, ", ")},
-		{"memory", fmt.Sprintf("%s for %d tokens of context (-c): weights %s, cache %s, computing about %s",
-			size(mem.Weights+mem.Cache+mem.Compute), mem.Context, size(mem.Weights), size(mem.Cache), size(mem.Compute))},
+		{"memory", fmt.Sprintf("%s for %d tokens of context (%s): weights %s, cache %s, computing about %s",
+			sheet.Size(mem.Weights+mem.Cache+mem.Compute), mem.Context, fault.Name("ctx"), sheet.Size(mem.Weights), sheet.Size(mem.Cache), sheet.Size(mem.Compute))},
 		{"fingerprint", m.Fingerprint},
 	}
 	if n := len(m.Returns); n > 0 {
-		s = append(s, property{"value model", fmt.Sprintf("a distribution over %d returns from %.3g to %.3g, of policy %s", n, m.Returns[0], m.Returns[n-1], cmp.Or(m.Policy, "unknown"))})
+		s = append(s, sheet.Property{"value model", fmt.Sprintf("a distribution over %d returns from %.3g to %.3g, of policy %s", n, m.Returns[0], m.Returns[n-1], cmp.Or(m.Policy, "unknown"))})
 	}
-	return s.write(w)
-}
-
-// count is a number of parameters for people.
-func count(n uint64) string {
-	switch {
-	case n >= 1e9:
-		return fmt.Sprintf("%.2f billion", float64(n)/1e9)
-	case n >= 1e6:
-		return fmt.Sprintf("%.2f million", float64(n)/1e6)
-	}
-	return fmt.Sprint(n)
+	return s.Write(w)
 }

@@ -1,4 +1,4 @@
-package cli
+package inspect
 
 import (
 	"errors"
@@ -9,35 +9,38 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
-// runFinding describes a run directory, finished or not.
-type runFinding struct {
+// Run describes a run directory, finished or not.
+type Run struct {
 	Kind       string           `json:"kind"`
 	Options    map[string]any   `json:"options"` // run.yaml
-	Rounds     []roundFinding   `json:"rounds"`
+	Rounds     []Round          `json:"rounds"`
 	Evaluation *loop.Evaluation `json:"evaluation,omitempty"`
 	options    *loop.Options
 }
 
-type roundFinding struct {
+// Round is how far a round is.
+type Round struct {
 	Round   int           `json:"round"`
 	Shards  int           `json:"shards"`            // finished
 	Of      int           `json:"of,omitempty"`      // shards in all, where the prompt file is still there
 	Metrics *loop.Metrics `json:"metrics,omitempty"` // of a round that is complete
 }
 
-func examineRun(dir string) (finding, error) {
+func findRun(dir string) (Finding, error) {
 	o, err := loop.ReadOptions(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("inspect: %s is not a run directory (name a file, or the --out of ivo iterate)", dir)
+		return nil, fmt.Errorf("inspect: %s is not a run directory (name a file, or the directory of a run of ivo iterate)", dir)
 	}
 	if err != nil {
 		return nil, err
 	}
-	f := &runFinding{Kind: "run", options: o}
+	f := &Run{Kind: "run", options: o}
 	text, err := yaml.Marshal(o)
 	if err != nil {
 		return nil, err
@@ -50,7 +53,7 @@ func examineRun(dir string) (finding, error) {
 		return nil, err
 	}
 	for round := 1; manifest != nil && round <= o.Rounds; round++ {
-		r := roundFinding{Round: round, Shards: manifest.Shards(round), Of: shards(o, round)}
+		r := Round{Round: round, Shards: manifest.Shards(round), Of: shards(o, round)}
 		if r.Metrics, err = absent(loop.ReadMetrics(dir, round)); err != nil {
 			return nil, err
 		}
@@ -81,9 +84,9 @@ func shards(o *loop.Options, round int) int {
 	return (n + o.ShardPrompts - 1) / o.ShardPrompts
 }
 
-func (f *runFinding) write(w io.Writer) error {
+func (f *Run) Write(w io.Writer) error {
 	o := f.options
-	err := sheet{
+	err := sheet.Sheet{
 		{"run", fmt.Sprintf("%d rounds, %d samples a prompt, reward %s, seed %d", o.Rounds, o.Samples, o.Reward, o.Seed)},
 		{"model", o.Model},
 		{"prompts", o.Prompts},
@@ -91,7 +94,7 @@ func (f *runFinding) write(w io.Writer) error {
 		{"sampling", fmt.Sprintf("T=%g, at most %d tokens", o.Sampling.Temp, o.MaxTokens)},
 		{"search", fmt.Sprintf("%d beams, blocks of %d; collection with %d", o.Search.Beams, o.Search.Block, o.Collect.Beams)},
 		{"value function", fmt.Sprintf("%s, layers %v", o.Head.Kind, o.Layers)},
-	}.write(w)
+	}.Write(w)
 	if err != nil {
 		return err
 	}
@@ -116,5 +119,5 @@ func (f *runFinding) write(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(w)
-	return printEvaluation(w, f.Evaluation)
+	return report.EvaluationTable(w, f.Evaluation)
 }

@@ -1,4 +1,4 @@
-package cli
+package inspect
 
 import (
 	"errors"
@@ -7,11 +7,12 @@ import (
 	"os"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
-// statesFinding describes a shard of cached states, which was read to its end.
-type statesFinding struct {
+// States describes a shard of cached states, which was read to its end.
+type States struct {
 	Kind          string        `json:"kind"`
 	Version       int           `json:"version"` // of the format
 	Schema        states.Schema `json:"schema"`
@@ -27,7 +28,7 @@ type statesFinding struct {
 	Scored     int     `json:"scored,omitempty"`
 }
 
-func examineStates(path string) (finding, error) {
+func findStates(path string) (Finding, error) {
 	r, err := states.Open(path)
 	if err != nil {
 		return nil, err
@@ -37,7 +38,7 @@ func examineStates(path string) (finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &statesFinding{
+	f := &States{
 		Kind: "states", Version: r.Version(), Schema: r.Schema(), Finished: r.Finished(), Bytes: st.Size(),
 		Blocks: r.Blocks(), StoredPrompts: r.Prompts(),
 	}
@@ -64,25 +65,25 @@ func examineStates(path string) (finding, error) {
 	return f, nil
 }
 
-func (f *statesFinding) write(w io.Writer) error {
-	stored := fmt.Sprintf("%s in %d blocks, hidden states as %s, format %d", size(uint64(f.Bytes)), f.Blocks, f.Schema.Float, f.Version)
+func (f *States) Write(w io.Writer) error {
+	stored := fmt.Sprintf("%s in %d blocks, hidden states as %s, format %d", sheet.Size(uint64(f.Bytes)), f.Blocks, f.Schema.Float, f.Version)
 	if !f.Finished {
 		stored += "; unfinished (ivo states verify says more)"
 	}
-	s := sheet{
+	s := sheet.Sheet{
 		{"states", fmt.Sprintf("%d of %d trajectories of %d prompts", f.States, f.Trajectories, f.Prompts)},
 		{"of model", f.Schema.Backbone + " (its fingerprint)"},
 		{"layers", fmt.Sprintf("%v, %d numbers in all", f.Schema.Layers, f.Schema.Width)},
 		{"scalars", strings.Join(f.Schema.Scalars, ", ")},
 	}
 	if f.Schema.Prompts {
-		s = append(s, property{"prompts", fmt.Sprintf("%d stored, layers %v, %d numbers in all", f.StoredPrompts, f.Schema.PromptLayers, f.Schema.PromptWidth())})
+		s = append(s, sheet.Property{"prompts", fmt.Sprintf("%d stored, layers %v, %d numbers in all", f.StoredPrompts, f.Schema.PromptLayers, f.Schema.PromptWidth())})
 	}
 	if f.Schema.Candidates > 0 {
-		s = append(s, property{"candidates", fmt.Sprintf("the %d likeliest tokens before each", f.Schema.Candidates)})
+		s = append(s, sheet.Property{"candidates", fmt.Sprintf("the %d likeliest tokens before each", f.Schema.Candidates)})
 	}
 	if f.Scored > 0 {
-		s = append(s, property{"mean reward", fmt.Sprintf("%.3f of %d scored", f.RewardMean, f.Scored)})
+		s = append(s, sheet.Property{"mean reward", fmt.Sprintf("%.3f of %d scored", f.RewardMean, f.Scored)})
 	}
-	return append(s, property{"stored", stored}).write(w)
+	return append(s, sheet.Property{"stored", stored}).Write(w)
 }

@@ -1,15 +1,16 @@
-package cli
+package inspect
 
 import (
 	"fmt"
 	"io"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
-// headFinding describes a value function.
-type headFinding struct {
+// Head describes a value function.
+type Head struct {
 	Kind        string    `json:"kind"`
 	Head        string    `json:"head"` // recall, mlp or linear
 	Parameters  int       `json:"parameters"`
@@ -26,11 +27,11 @@ type headFinding struct {
 	OnePass     bool      `json:"one_pass"` // it values tokens before they are fed
 	RewardMean  float32   `json:"reward_mean"`
 	RewardScale float32   `json:"reward_scale"`
-	Training    trainedOn `json:"training"`
+	Training    TrainedOn `json:"training"`
 }
 
-// trainedOn is [valuehead.Summary] with names for JSON.
-type trainedOn struct {
+// TrainedOn is [valuehead.Summary] with names for JSON.
+type TrainedOn struct {
 	Trajectories int     `json:"trajectories"`
 	Prompts      int     `json:"prompts"`
 	States       int     `json:"states"`
@@ -43,18 +44,18 @@ type trainedOn struct {
 	Spearman     float64 `json:"spearman"`
 }
 
-func examineHead(path string) (finding, error) {
+func findHead(path string) (Finding, error) {
 	h, err := valuehead.Load(path)
 	if err != nil {
 		return nil, err
 	}
 	mean, scale := h.Reward()
 	options := h.Features().Options()
-	f := &headFinding{
+	f := &Head{
 		Kind: "value-head", Head: string(h.Kind()), Parameters: h.Parameters(), Backbone: h.Backbone(),
 		Layers: options.Layers, Scalars: options.Scalars, Width: h.Features().Width(),
 		Prompt: h.NeedsPrompt(), Match: string(h.Shape().Match), Target: string(h.Target()), Atoms: len(h.Atoms()),
-		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), RewardMean: mean, RewardScale: scale, Training: trainedOn(h.Summary()),
+		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), RewardMean: mean, RewardScale: scale, Training: TrainedOn(h.Summary()),
 	}
 	for _, b := range options.Blocks {
 		f.Blocks = append(f.Blocks, string(b))
@@ -62,7 +63,7 @@ func examineHead(path string) (finding, error) {
 	return f, nil
 }
 
-func (f *headFinding) write(w io.Writer) error {
+func (f *Head) Write(w io.Writer) error {
 	t := f.Training
 	start := "afresh"
 	if t.WarmStart {
@@ -81,7 +82,7 @@ func (f *headFinding) write(w io.Writer) error {
 	if f.Prompt {
 		from = fmt.Sprintf("; looks back at the prompt (match %s)", f.Match)
 	}
-	return sheet{
+	return sheet.Sheet{
 		{"value function", f.Head},
 		{"gives", fmt.Sprintf("%s, fitted to %s", gives, f.Target)},
 		{"parameters", f.Parameters},
@@ -91,5 +92,5 @@ func (f *headFinding) write(w io.Writer) error {
 		{"rewards", fmt.Sprintf("mean %.3f, sd %.3f", f.RewardMean, f.RewardScale)},
 		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts, %s, %d epochs, seed %d", t.States, t.Trajectories, t.Prompts, start, t.Epochs, t.Seed)},
 		{"held out", fmt.Sprintf("%d prompts: R2 %.3f, at the last state %.3f, Spearman %.3f", t.HeldOut, t.R2, t.R2Last, t.Spearman)},
-	}.write(w)
+	}.Write(w)
 }

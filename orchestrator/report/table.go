@@ -1,4 +1,4 @@
-package cli
+package report
 
 import (
 	"fmt"
@@ -8,8 +8,8 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 )
 
-// printEvaluation prints how the methods of a run compare.
-func printEvaluation(w io.Writer, e *loop.Evaluation) error {
+// EvaluationTable prints how the methods of a run compare.
+func EvaluationTable(w io.Writer, e *loop.Evaluation) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintf(t, "method\tn\t%s reward\t95 %% interval\twin rate\tdecoded/emitted\t\n", e.Reward)
 	for _, m := range e.Methods {

@@ -1,0 +1,63 @@
+// Package inspect finds out what a path holds: a model, a value function, a run directory or a shard of
+// states. It reads headers and small files, and loads and changes nothing.
+package inspect
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// Finding is what was found out: its fields as JSON, or written for people.
+type Finding interface{ Write(w io.Writer) error }
+
+// Options say how a model would be used.
+type Options struct {
+	// Context is the one whose memory is estimated. Where it has no size, that is the trained one, or
+	// MostCtx where this is less.
+	Context llama.ContextParams
+	MostCtx int
+}
+
+// Path finds out what lies at a path.
+func Path(path string, o Options) (Finding, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w (check the path)", err)
+	}
+	if st.IsDir() {
+		return findRun(path)
+	}
+	begin, err := firstBytes(path, 8)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w", err)
+	}
+	switch {
+	case len(begin) == 0:
+		return nil, fmt.Errorf("inspect: %s is empty (a download may have failed: get the file again)", path)
+	case bytes.HasPrefix(begin, []byte("IVO")):
+		return findStates(path)
+	}
+	file, err := gguf.ReadModel(path)
+	if err != nil {
+		return nil, fmt.Errorf("inspect: %w", err)
+	}
+	if file.Str("general.type") == valuehead.FileType {
+		return findHead(path)
+	}
+	return findModel(file, o)
+}
+
+func firstBytes(path string, n int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, n))
+}
