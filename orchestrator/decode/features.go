@@ -37,8 +37,8 @@ func observe(row *llama.Row, token int32) (logp float32, scalars [numScalars]flo
 }
 
 // Candidates is the number of likeliest tokens of every state that are recorded, at most:
-// no more than the engine lists.
-const Candidates = 8
+// no more than the engine lists. Twenty are those that tokenwise guidance tilts (Eq. 5).
+const Candidates = 20
 
 // candidates are the likeliest tokens at a row with their log-probabilities.
 func candidates(row *llama.Row) (tokens []int32, logps []float32) {
