@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
 func chatCommand() *cli.Command {
@@ -34,7 +35,7 @@ func chatCommand() *cli.Command {
 			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja, or the name of one that llama.cpp knows, such as chatml; the model's own without it", Category: conversation},
 			&cli.StringFlag{Name: "chat-template-file", Usage: "read the template from `FILE`", Category: conversation, TakesFile: true},
 			overwriteFlag("let /save replace files", conversation),
-			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: conversation},
+			colourFlag(conversation),
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer; 512, or half of a smaller context, without it", Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 		}, escapeFlags("-p, -sys and -r", conversation), methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
@@ -56,7 +57,7 @@ type conversation struct {
 	size     int // of the context: prompt and answer
 	template string
 	plain    bool // there is no template
-	colours  depth
+	colours  report.Depth
 
 	system    string
 	turns     []turn

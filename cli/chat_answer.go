@@ -195,17 +195,17 @@ func (t *conversation) showValues() error {
 	if r == nil {
 		return errors.New("the last answer was stopped, so its value is not known (/retry gives another)")
 	}
-	tokens, err := valuedTokens(t.model, r)
+	tokens, err := report.Tokens(t.model, r)
 	if err != nil {
 		return err
 	}
-	if t.colours == noColours {
-		return printTokens(t.c.App.Writer, tokens)
+	if t.colours == report.NoColours {
+		return report.List(t.c.App.Writer, tokens)
 	}
 	reading, err := valueReading(t.c)
 	if err != nil {
 		return err
 	}
-	text := &report.Text{Reading: inWords(reading), Tokens: tokens, Scale: t.value.Scale}
-	return paint(t.c.App.Writer, text, t.colours)
+	text := &report.Text{Reading: report.InWords(reading), Tokens: tokens, Scale: t.value.Scale}
+	return report.Paint(t.c.App.Writer, text, t.colours)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -33,7 +34,7 @@ func valueCommand() *cli.Command {
 			&cli.StringFlag{Name: "response-file", Usage: "read the response from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
 			&cli.StringFlag{Name: "html", Usage: "write a page to `FILE`", Category: output},
 			overwriteFlag("let the page of --html replace a file", output),
-			&cli.StringFlag{Name: "color", Usage: "colours: on, off or `auto`, which heeds NO_COLOR", Value: "auto", Category: output},
+			colourFlag(output),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
@@ -72,7 +73,7 @@ func value(c *cli.Context) error {
 		return err
 	}
 	defer v.value.Close()
-	v.params.Layers = v.value.Layers
+	v.params.Layers, v.request.Value = v.value.Layers, v.value.Source
 	m, err := load(c)
 	if err != nil {
 		return err
@@ -82,11 +83,11 @@ func value(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	r, err := v.decode(c, m, response)
+	r, quantiles, err := v.decode(c, m, response)
 	if err != nil {
 		return err
 	}
-	text, err := v.text(m, r)
+	text, err := v.text(m, r, quantiles)
 	if err != nil {
 		return err
 	}
@@ -99,10 +100,10 @@ func value(c *cli.Context) error {
 	switch {
 	case c.Bool("json"):
 		return printJSON(c, text)
-	case depth == noColours:
-		return printTokens(c.App.Writer, text.Tokens)
+	case depth == report.NoColours:
+		return report.List(c.App.Writer, text.Tokens)
 	}
-	return paint(c.App.Writer, text, depth)
+	return report.Paint(c.App.Writer, text, depth)
 }
 
 // readValuation reads the flags that need no model.
@@ -176,7 +177,6 @@ func (v *valuation) fit(c *cli.Context, m *llama.Model) (response []int32, err e
 		return nil, fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (raise -c, lower -n, or shorten the text)", len(prompt), max(1, v.predict), size)
 	}
 	v.request.Prompt, v.request.MaxTokens = prompt, v.predict
-	v.params.Sequences, v.params.Ctx = 1, decode.Strategy{Method: decode.MethodSample}.Cells(len(prompt), v.predict)
 	return response, nil
 }
 
@@ -195,92 +195,29 @@ func continuation(m *llama.Model, prompt string, tokens []int32, response string
 }
 
 // decode goes through the response, or samples one.
-func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (r decode.Response, err error) {
-	e, err := engine.New(m, v.params)
-	if err != nil {
-		return r, err
-	}
-	defer e.Close()
+func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (decode.Response, []eval.Quantiles, error) {
 	meter, begin := newMeter(c.App.ErrWriter), time.Now()
 	defer meter.close()
-	req := v.request
-	req.Value, req.EachValue = v.value.Source, true
-	req.Record, req.RecordPrompt = v.value.Head != nil, v.value.Head != nil
-	req.Progress = func(decoded int) {
+	v.request.Progress = func(decoded int) {
 		if time.Since(begin) > 2*time.Second {
 			meter.show("decode", decoded, v.predict, "tokens at most", "")
 		}
 	}
-	var job engine.Job
-	if response != nil {
-		job, err = decode.Follow(e, req, response, func(done decode.Response) { r = done })
-	} else {
-		job, err = decode.Sample(e, req, 1, func(done []decode.Response) { r = done[0] })
-	}
-	if err != nil {
-		return r, err
-	}
-	return r, e.Run(c.Context, []engine.Job{job})
+	return eval.Valuation{Params: v.params, Request: v.request, Response: response, Head: v.value.Head}.Run(c.Context, m)
 }
 
 // text is what is shown of the response.
-func (v *valuation) text(m *llama.Model, r decode.Response) (*report.Text, error) {
-	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: inWords(v.reading), Scale: v.value.Scale}
+func (v *valuation) text(m *llama.Model, r decode.Response, quantiles []eval.Quantiles) (*report.Text, error) {
+	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: report.InWords(v.reading), Scale: v.value.Scale}
 	if v.response == "" {
 		t.Seed = &v.seed
 	}
-	quantiles, err := v.quantiles(r)
-	if err != nil {
-		return nil, err
-	}
-	if t.Tokens, err = valuedTokens(m, &r); err != nil {
+	var err error
+	if t.Tokens, err = report.Tokens(m, &r); err != nil {
 		return nil, err
 	}
 	for i := range quantiles {
 		t.Tokens[i].Quantiles = &quantiles[i]
 	}
 	return t, nil
-}
-
-// quantiles are what a categorical head on the policy's states believes after each token, nil of
-// other value functions.
-func (v *valuation) quantiles(r decode.Response) ([]report.Quantiles, error) {
-	if v.value.Head == nil || v.value.Head.Atoms() == nil {
-		return nil, nil
-	}
-	memory, err := v.value.Head.Begin(r.Prompt)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]report.Quantiles, len(r.Tokens))
-	width, scalars := len(r.States)/len(r.Tokens), len(decode.Scalars)
-	for i, token := range r.Tokens {
-		if err := memory.Push(token, r.States[i*width:(i+1)*width], r.Scalars[i*scalars:(i+1)*scalars]); err != nil {
-			return nil, err
-		}
-		for _, q := range []struct {
-			share float64
-			to    *float32
-		}{{0.1, &out[i].Q10}, {0.5, &out[i].Q50}, {0.9, &out[i].Q90}} {
-			var value [1]float32
-			if err := v.value.Head.Values([]*valuehead.Memory{memory}, valuehead.Reading{Quantile: q.share}, value[:]); err != nil {
-				return nil, err
-			}
-			*q.to = value[0]
-		}
-	}
-	return out, nil
-}
-
-// inWords says what a value is.
-func inWords(r valuehead.Reading) string {
-	switch {
-	case r.Beta != 0:
-		return fmt.Sprintf("soft value for beta %g", r.Beta)
-	case r.Pessimistic != 0:
-		return fmt.Sprintf("mean of the worst %g %% of returns", 100*r.Pessimistic)
-	case r.Quantile != 0:
-		return fmt.Sprintf("%g %% quantile of the return", 100*r.Quantile)
-	}
-	return "mean return"
 }

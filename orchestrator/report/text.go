@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // Text is a response with the value of every token.
@@ -28,18 +29,24 @@ type Token struct {
 	Change  *float32 `json:"change,omitempty"` // of the value by this token; nil of the first
 	LogProb float32  `json:"logprob"`          // of the model at temperature 1
 	// Quantiles are what a categorical head believes of the return, nil of others.
-	Quantiles *Quantiles `json:"quantiles,omitempty"`
-}
-
-// Quantiles are returns of a distribution.
-type Quantiles struct {
-	Q10 float32 `json:"0.1"`
-	Q50 float32 `json:"0.5"`
-	Q90 float32 `json:"0.9"`
+	Quantiles *eval.Quantiles `json:"quantiles,omitempty"`
 }
 
 // WriteText creates or replaces the page about a text at path.
 func WriteText(path string, t *Text) error { return write(path, "text.html", t) }
+
+// InWords says what a value that is read from a value function is.
+func InWords(r valuehead.Reading) string {
+	switch {
+	case r.Beta != 0:
+		return fmt.Sprintf("soft value for beta %g", r.Beta)
+	case r.Pessimistic != 0:
+		return fmt.Sprintf("mean of the worst %g %% of returns", 100*r.Pessimistic)
+	case r.Quantile != 0:
+		return fmt.Sprintf("%g %% quantile of the return", 100*r.Quantile)
+	}
+	return "mean return"
+}
 
 // Shown is the token's text with its line breaks made visible.
 func (t *Token) Shown() string {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -68,7 +69,7 @@ func TestTextPage(t *testing.T) {
 	text := &Text{
 		Prompt: hostile, Model: "m.gguf", Head: "h.gguf", Reading: "mean return", Scale: ScaleOf(1, 0.5),
 		Tokens: []Token{
-			{ID: 7, Text: hostile, Value: 1.5, LogProb: -0.5, Quantiles: &Quantiles{0.5, 1.25, 2}},
+			{ID: 7, Text: hostile, Value: 1.5, LogProb: -0.5, Quantiles: &eval.Quantiles{Q10: 0.5, Q50: 1.25, Q90: 2}},
 			{ID: 8, Text: "", Value: 1.25, Change: &change, LogProb: -1},
 			{ID: 9, Text: "é\n", Value: 2, LogProb: -1},
 		},

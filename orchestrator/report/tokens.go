@@ -1,4 +1,4 @@
-package cli
+package report
 
 import (
 	"slices"
@@ -7,11 +7,10 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
-// valuedTokens are a response's tokens with their values, each of which must be known.
-func valuedTokens(m *llama.Model, r *decode.Response) ([]report.Token, error) {
+// Tokens are a response's tokens with their values, each of which must be known.
+func Tokens(m *llama.Model, r *decode.Response) ([]Token, error) {
 	var pieces [][]byte
 	for _, token := range r.Tokens {
 		piece, err := m.Piece(token, true)
@@ -20,9 +19,9 @@ func valuedTokens(m *llama.Model, r *decode.Response) ([]report.Token, error) {
 		}
 		pieces = append(pieces, piece)
 	}
-	var out []report.Token
+	var out []Token
 	for i, text := range characters(pieces) {
-		token := report.Token{ID: r.Tokens[i], Text: text, Value: r.Values[i], LogProb: r.LogProbs[i]}
+		token := Token{ID: r.Tokens[i], Text: text, Value: r.Values[i], LogProb: r.LogProbs[i]}
 		if i > 0 {
 			change := r.Values[i] - r.Values[i-1]
 			token.Change = &change

@@ -1,4 +1,4 @@
-package cli
+package report
 
 import (
 	"bytes"
@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
 // Every colour of the palette is its own nearest, or one that looks the same.
@@ -19,7 +17,7 @@ func TestIndex256(t *testing.T) {
 			t.Errorf("colour %d, %v, becomes %v", i, palette256(i), got)
 		}
 	}
-	for c, want := range map[report.Colour]int{{}: 16, {R: 255, G: 255, B: 255}: 231, {R: 213, G: 94}: 166, {G: 158, B: 115}: 35, {R: 8, G: 8, B: 8}: 232} {
+	for c, want := range map[Colour]int{{}: 16, {R: 255, G: 255, B: 255}: 231, {R: 213, G: 94}: 166, {G: 158, B: 115}: 35, {R: 8, G: 8, B: 8}: 232} {
 		if got := index256(c); got != want {
 			t.Errorf("%v becomes %d, not %d", c, got, want)
 		}
@@ -28,8 +26,8 @@ func TestIndex256(t *testing.T) {
 
 // In 256 colours the scale still runs from low to high, and black on it is readable.
 func TestScaleIn256(t *testing.T) {
-	s := report.ScaleOf(0, 1)
-	seen := map[report.Colour]bool{}
+	s := ScaleOf(0, 1)
+	seen := map[Colour]bool{}
 	last := math.Inf(1)
 	for i := range 201 {
 		c := palette256(index256(s.Colour(float64(i-100) / 50)))
@@ -54,15 +52,15 @@ var escape = regexp.MustCompile("\x1b\\[([0-9;]*)m")
 // Painted text is the text, with nothing that commands the terminal but colours, none of
 // which is on at the end of a line.
 func TestPaint(t *testing.T) {
-	text := &report.Text{Reading: "mean return", Scale: report.ScaleOf(0, 1), Tokens: []report.Token{
+	text := &Text{Reading: "mean return", Scale: ScaleOf(0, 1), Tokens: []Token{
 		{Text: "bad", Value: -2}, {Text: "\x1b[2J\n\n x", Value: 0}, {Text: " good\n", Value: 2},
 	}}
-	for d, want := range map[depth][]string{
-		trueColours: {"48;2;213;94;0;38;2;17;20;24", "0", "48;2;240;240;236;38;2;17;20;24", "0"},
-		colours256:  {"48;5;166;38;5;16", "0", "48;5;255;38;5;16", "0"},
+	for d, want := range map[Depth][]string{
+		TrueColours: {"48;2;213;94;0;38;2;17;20;24", "0", "48;2;240;240;236;38;2;17;20;24", "0"},
+		Colours256:  {"48;5;166;38;5;16", "0", "48;5;255;38;5;16", "0"},
 	} {
 		var out bytes.Buffer
-		if err := paint(&out, text, d); err != nil {
+		if err := Paint(&out, text, d); err != nil {
 			t.Fatal(err)
 		}
 		var codes []string

@@ -1,48 +1,28 @@
-package cli
+package report
 
 import (
 	"bufio"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/ivo-decoding/ivo/internal/terminal"
-	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
-// depth is how many colours a terminal shows.
-type depth int
+// Depth is how many colours a terminal shows.
+type Depth int
 
 const (
-	noColours   depth = iota
-	colours256        // the 6x6x6 cube and the greys of xterm
-	trueColours       // 24 bits
+	NoColours   Depth = iota
+	Colours256        // the 6x6x6 cube and the greys of xterm
+	TrueColours       // 24 bits
 )
-
-// depthOf is the depth that --color asks for, or that the output has.
-func depthOf(c *cli.Context) (depth, error) {
-	mode, err := choice(c, "color", map[string]string{"on": "on", "off": "off", "auto": "auto"})
-	if err != nil {
-		return noColours, err
-	}
-	plain := os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(c.App.Writer)
-	switch colorterm := os.Getenv("COLORTERM"); {
-	case mode == "off" || mode == "auto" && plain:
-		return noColours, nil
-	case colorterm == "truecolor" || colorterm == "24bit":
-		return trueColours, nil
-	}
-	return colours256, nil
-}
 
 // on begins text on a background, in an ink that is readable whatever the terminal's own
 // colours are.
-func (d depth) on(background report.Colour) string {
-	if d == trueColours {
-		b, i := background, report.Ink
+func (d Depth) on(background Colour) string {
+	if d == TrueColours {
+		b, i := background, Ink
 		return fmt.Sprintf("\x1b[48;2;%d;%d;%d;38;2;%d;%d;%dm", b.R, b.G, b.B, i.R, i.G, i.B)
 	}
 	return fmt.Sprintf("\x1b[48;5;%d;38;5;16m", index256(background)) // 16 is black
@@ -52,7 +32,7 @@ const off = "\x1b[0m"
 
 // index256 is the nearest colour of xterm's cube, 16 + 36 r + 6 g + b, or of its greys,
 // from 232 on.
-func index256(c report.Colour) int {
+func index256(c Colour) int {
 	best, least := 0, 1<<30
 	for i := 16; i < 256; i++ {
 		p := palette256(i)
@@ -65,10 +45,10 @@ func index256(c report.Colour) int {
 }
 
 // palette256 is xterm's colour i, 16 to 255.
-func palette256(i int) report.Colour {
+func palette256(i int) Colour {
 	if i >= 232 {
 		grey := uint8(8 + 10*(i-232))
-		return report.Colour{R: grey, G: grey, B: grey}
+		return Colour{R: grey, G: grey, B: grey}
 	}
 	level := func(n int) uint8 {
 		if n == 0 {
@@ -77,11 +57,11 @@ func palette256(i int) report.Colour {
 		return uint8(55 + 40*n)
 	}
 	i -= 16
-	return report.Colour{R: level(i / 36), G: level(i / 6 % 6), B: level(i % 6)}
+	return Colour{R: level(i / 36), G: level(i / 6 % 6), B: level(i % 6)}
 }
 
-// paint prints a text with its tokens on their values' colours, and the scale below it.
-func paint(w io.Writer, t *report.Text, d depth) error {
+// Paint prints a text with its tokens on their values' colours, and the scale below it.
+func Paint(w io.Writer, t *Text, d Depth) error {
 	b := bufio.NewWriter(w)
 	for _, token := range t.Tokens {
 		on := d.on(t.Scale.Colour(float64(token.Value)))
@@ -107,8 +87,8 @@ func paint(w io.Writer, t *report.Text, d depth) error {
 	return b.Flush()
 }
 
-// printTokens prints a line a token: its text, quoted, its value and how it changed it.
-func printTokens(w io.Writer, tokens []report.Token) error {
+// List prints a line a token: its text, quoted, its value and how it changed it.
+func List(w io.Writer, tokens []Token) error {
 	b := bufio.NewWriter(w)
 	for _, t := range tokens {
 		change := "-"
