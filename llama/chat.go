@@ -8,29 +8,36 @@ import "C"
 
 import (
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/ivo-decoding/ivo/llama/jinja"
 )
 
-// Message is one turn of a chat.
-type Message struct {
-	Role    string `json:"role"`
-	Content string `json:"content"`
-}
-
 // ChatTemplate is the template stored in the model (llama_model_chat_template), "" if there
 // is none.
 func (m *Model) ChatTemplate() string { return m.tok.chatTemplate }
 
-// ApplyChat formats a chat with the model's own template, or with template if it is
-// not empty: a Jinja text or the name of one that llama.cpp has built in. assistant opens
-// the assistant's turn at the end. llama.cpp recognises the templates of the common
-// families (llama_chat_apply_template); others are run as the Jinja that they are, by
-// package jinja. Tokenize the text with special tokens added and parsed: a BOS token that
-// the tokenizer adds is left out of the text.
-func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (string, error) {
+// Chat is how a conversation is shown to a model.
+type Chat struct {
+	// Template is a Jinja text, or the name of one that llama.cpp has built in, such as chatml;
+	// the model's own where it is empty.
+	Template string
+	// Vars are further variables of a Jinja template, such as enable_thinking: what encoding/json
+	// decodes into any, or json.RawMessage, whose objects keep the order of their keys.
+	Vars map[string]any
+	Open bool      // the assistant's turn is opened at the end
+	Now  time.Time // of templates that tell the date; the zero value is the current time
+}
+
+// RenderChat is a conversation as text. A Jinja template, the model's own first of all, is run
+// as the program that it is, by package jinja: llama.cpp's llama_chat_apply_template looks for
+// marks of the families that it knows and writes their plain format, without the default
+// system prompts, dates and thoughts that a template writes. Tokenize the text with special
+// tokens added and parsed; a template may write a BOS token that the tokenizer adds too.
+func (m *Model) RenderChat(messages []Message, c Chat) (string, error) {
 	const op = "chat template"
+	template := c.Template
 	if template == "" {
 		template = m.tok.chatTemplate
 	}
@@ -47,15 +54,16 @@ func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (
 			return "", failf(op, "take it out", "a message with a zero byte")
 		}
 	}
-	if text, ok := builtInChat(template, messages, assistant); ok {
+	if !IsJinja(template) {
+		text, ok := builtInChat(template, messages, c.Open)
+		if !ok {
+			return "", failf(op, "give a Jinja text, or a built-in one such as chatml, llama3 or gemma", "llama.cpp has no template called %q", template)
+		}
 		return text, nil
 	}
-	if !strings.Contains(template, "{%") && !strings.Contains(template, "{{") {
-		return "", failf(op, "give a Jinja text, or a built-in one such as chatml, llama3 or gemma", "llama.cpp has no template called %q", template)
-	}
-	p := jinja.Params{AddGenerationPrompt: assistant}
+	p := jinja.Params{AddGenerationPrompt: c.Open, Extra: c.Vars, Now: c.Now}
 	for _, msg := range messages {
-		p.Messages = append(p.Messages, jinja.Message{Role: msg.Role, Content: msg.Content})
+		p.Messages = append(p.Messages, jinja.Message(msg))
 	}
 	var err error
 	if p.BOS, err = m.specialText(m.BOS()); err != nil {
@@ -64,14 +72,25 @@ func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (
 	if p.EOS, err = m.specialText(m.EOS()); err != nil {
 		return "", err
 	}
-	text, err := jinja.Render(template, p)
+	return jinja.Render(template, p)
+}
+
+// IsJinja says whether a template is a Jinja text, rather than the name of a built-in one.
+func IsJinja(template string) bool {
+	return strings.Contains(template, "{%") || strings.Contains(template, "{{")
+}
+
+// ApplyChat is [Model.RenderChat] without a BOS token that the tokenizer adds.
+func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (string, error) {
+	text, err := m.RenderChat(messages, Chat{Template: template, Open: assistant})
 	if err != nil {
-		return "", err // it says that it is about the template
+		return "", err
 	}
-	if m.AddBOS() && p.BOS != "" {
-		text = strings.TrimPrefix(text, p.BOS)
+	bos, err := m.specialText(m.BOS())
+	if m.AddBOS() && bos != "" {
+		text = strings.TrimPrefix(text, bos)
 	}
-	return text, nil
+	return text, err
 }
 
 // specialText is the text of a special token, "" for none.

@@ -14,16 +14,16 @@ import (
 // by hand from the format.
 
 var chats = map[string][]Message{
-	"user":        {{"user", "Hi"}},
-	"system":      {{"system", " Be brief. "}, {"user", "Hi"}},
-	"turns":       {{"user", "Hi"}, {"assistant", "Hello!"}, {"user", " Bye\n"}},
-	"all":         {{"system", "Be brief."}, {"user", "Hi"}, {"assistant", "Hello!"}, {"user", "Bye"}},
-	"answered":    {{"user", "Hi"}, {"assistant", "Hello!"}},
-	"thought":     {{"user", "Hi"}, {"assistant", "<think>\nhm\n</think>\n\nHello!"}, {"user", "Bye"}},
-	"last":        {{"user", "Hi"}, {"assistant", "<think>\nhm\n</think>\n\nHello!"}},
-	"wrong":       {{"user", "Hi"}, {"user", "Bye"}},
-	"assistant":   {{"assistant", "Hello!"}},
-	"late system": {{"user", "Hi"}, {"system", "Be brief."}},
+	"user":        {{"user", "Hi", nil}},
+	"system":      {{"system", " Be brief. ", nil}, {"user", "Hi", nil}},
+	"turns":       {{"user", "Hi", nil}, {"assistant", "Hello!", nil}, {"user", " Bye\n", nil}},
+	"all":         {{"system", "Be brief.", nil}, {"user", "Hi", nil}, {"assistant", "Hello!", nil}, {"user", "Bye", nil}},
+	"answered":    {{"user", "Hi", nil}, {"assistant", "Hello!", nil}},
+	"thought":     {{"user", "Hi", nil}, {"assistant", "<think>\nhm\n</think>\n\nHello!", nil}, {"user", "Bye", nil}},
+	"last":        {{"user", "Hi", nil}, {"assistant", "<think>\nhm\n</think>\n\nHello!", nil}},
+	"wrong":       {{"user", "Hi", nil}, {"user", "Bye", nil}},
+	"assistant":   {{"assistant", "Hello!", nil}},
+	"late system": {{"user", "Hi", nil}, {"system", "Be brief.", nil}},
 }
 
 type chatCase struct {

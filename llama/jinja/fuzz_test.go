@@ -21,7 +21,7 @@ func FuzzRender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, template, role, content string, open bool) {
 		// A hundredth of the steps, for speed.
 		got, err := render(template, Params{
-			Messages:            []Message{{"system", "be brief"}, {role, content}, {"assistant", content}},
+			Messages:            []Message{{"system", "be brief", nil}, {role, content, nil}, {"assistant", content, nil}},
 			AddGenerationPrompt: open,
 			BOS:                 "<s>", EOS: "</s>",
 			Now: time.Unix(0, 0).UTC(),

@@ -1,7 +1,11 @@
 package jinja
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -44,9 +48,12 @@ func newInterp(p Params, steps int) *interp {
 	messages := make([]any, len(p.Messages))
 	for i, m := range p.Messages {
 		in.allow(len(m.Role) + len(m.Content))
-		d := newDict(2)
+		d := newDict(2 + len(m.Fields))
 		in.put(d, "role", m.Role)
 		in.put(d, "content", m.Content)
+		for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
+			in.put(d, name, in.input(m.Fields[name], 0))
+		}
 		messages[i] = d
 	}
 	vars["messages"] = in.newList(messages, false)
@@ -81,6 +88,8 @@ func (in *interp) input(v any, depth int) any {
 	case string:
 		in.allow(len(v))
 		return v
+	case json.RawMessage:
+		return in.raw(v, depth)
 	case []string:
 		items := make([]any, len(v))
 		for i, s := range v {
@@ -101,6 +110,48 @@ func (in *interp) input(v any, depth int) any {
 		return d
 	}
 	panic(&Error{Msg: "a variable has a Go type that templates do not know", Hint: "pass what encoding/json decodes into any"})
+}
+
+// raw is a value in JSON as one of ours.
+func (in *interp) raw(data json.RawMessage, depth int) any {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber()
+	v := in.decode(dec, depth)
+	if _, err := dec.Token(); err != io.EOF {
+		panic(&Error{Msg: "a variable is more than one JSON value", Hint: "pass one value"})
+	}
+	return v
+}
+
+// decode reads a JSON value; objects keep the order of their keys.
+func (in *interp) decode(dec *json.Decoder, depth int) any {
+	in.nested(depth)
+	t, err := dec.Token()
+	if err != nil {
+		panic(&Error{Msg: "a variable is no JSON: " + err.Error(), Hint: "pass what a JSON encoder writes"})
+	}
+	bracket, ok := t.(json.Delim)
+	if !ok {
+		return in.input(t, depth)
+	}
+	in.allow(0)
+	var items []any
+	d := newDict(0)
+	for dec.More() {
+		v := in.decode(dec, depth+1)
+		if bracket == '[' {
+			items = append(items, v)
+		} else {
+			in.put(d, v, in.decode(dec, depth+1))
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		panic(&Error{Msg: "a variable is no JSON: " + err.Error(), Hint: "pass what a JSON encoder writes"})
+	}
+	if bracket == '[' {
+		return in.newList(items, false)
+	}
+	return d
 }
 
 // allow raises the bounds for a parameter of so many bytes.

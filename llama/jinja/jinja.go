@@ -14,6 +14,7 @@
 package jinja
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -21,10 +22,12 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
-// Message is one turn of a chat; templates see it as a mapping of role and content.
+// Message is one turn of a chat; templates see it as a mapping of role, content and its other
+// fields. A field wins over Content where it has that name: content that is no text.
 type Message struct {
 	Role    string
 	Content string
+	Fields  map[string]json.RawMessage
 }
 
 // Params are what a template is rendered with. Templates see Messages as messages,
@@ -37,8 +40,9 @@ type Params struct {
 	BOS, EOS            string    // texts of the special tokens
 	Now                 time.Time // what strftime_now formats; the zero value is the current time
 	// Extra holds further variables, enable_thinking for example: nil, booleans,
-	// integers, floats, strings, json.Number, and []any, []string and map[string]any of these.
-	// The keys of a map come in alphabetical order. The names above win over Extra's.
+	// integers, floats, strings, json.Number, json.RawMessage, and []any, []string and
+	// map[string]any of these. The keys of a map come in alphabetical order, those of a
+	// json.RawMessage in their own. The names above win over Extra's.
 	Extra map[string]any
 }
 

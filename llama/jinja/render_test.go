@@ -8,7 +8,7 @@ import (
 )
 
 var sample = Params{
-	Messages: []Message{{"user", "hé"}, {"assistant", "x"}},
+	Messages: []Message{{"user", "hé", nil}, {"assistant", "x", nil}},
 	BOS:      "<s>", EOS: "</s>",
 	Now: time.Date(2024, 7, 5, 15, 4, 9, 0, time.UTC),
 }
@@ -202,7 +202,7 @@ func TestLongChat(t *testing.T) {
 	p := Params{AddGenerationPrompt: true}
 	text := strings.Repeat("word ", 2000)
 	for range 100 {
-		p.Messages = append(p.Messages, Message{"user", text}, Message{"assistant", text})
+		p.Messages = append(p.Messages, Message{"user", text, nil}, Message{"assistant", text, nil})
 	}
 	for _, f := range families {
 		if got, err := Render(f.template, p); err != nil || len(got) < 200*len(text) {

@@ -1,0 +1,102 @@
+package prompt
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+)
+
+// Encoded is a prompt with its tokens.
+type Encoded struct {
+	Record
+	Tokens []int32
+}
+
+// Left is a prompt that was left out, and why.
+type Left struct {
+	ID     string
+	Tokens int
+	Err    error
+}
+
+// Fit encodes prompts and leaves out those that are too long: those for whose number of
+// tokens fits gives an error. strict refuses the first of them. No prompt left is an error.
+func Fit(e *Encoder, records []Record, fits func(tokens int) error, strict bool) (kept []Encoded, left []Left, err error) {
+	for _, r := range records {
+		tokens, err := e.Encode(r)
+		if err != nil {
+			return nil, nil, fmt.Errorf("prompt %s: %w", r.ID, err)
+		}
+		if err := fits(len(tokens)); err != nil {
+			if strict {
+				return nil, nil, fmt.Errorf("prompt %s: %w", r.ID, err)
+			}
+			left = append(left, Left{r.ID, len(tokens), err})
+			continue
+		}
+		kept = append(kept, Encoded{r, tokens})
+	}
+	if len(kept) > 0 || len(left) == 0 {
+		return kept, left, nil
+	}
+	shortest := slices.MinFunc(left, func(a, b Left) int { return a.Tokens - b.Tokens })
+	return nil, left, fmt.Errorf("none of %d prompts fits, not even the shortest, prompt %s: %w", len(left), shortest.ID, shortest.Err)
+}
+
+// HoldOut splits prompts into those to train on and n to evaluate on, which the ids decide:
+// the same file is split the same way, whatever its order. Both keep the order of the file.
+func HoldOut(records []Record, n int) (train, held []Record) {
+	order := make([]int, len(records))
+	hashes := make([]uint64, len(records))
+	for i, r := range records {
+		h := fnv.New64a()
+		h.Write([]byte(r.ID))
+		// FNV's upper bits hardly depend on a last digit.
+		x := h.Sum64()
+		x = (x ^ x>>33) * 0xff51afd7ed558ccd
+		order[i], hashes[i] = i, x^x>>33
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(hashes[a], hashes[b]), a-b) })
+	out := map[int]bool{}
+	for _, i := range order[:max(0, min(n, len(order)))] {
+		out[i] = true
+	}
+	for i, r := range records {
+		if out[i] {
+			held = append(held, r)
+		} else {
+			train = append(train, r)
+		}
+	}
+	return train, held
+}
+
+// Disjoint refuses prompts to train on that are evaluated on too: the same tokens, whatever
+// their ids.
+func Disjoint(train, test []Encoded) error {
+	ids := map[string]string{}
+	for _, p := range test {
+		ids[fmt.Sprint(p.Tokens)] = p.ID
+	}
+	var both []string
+	first := ""
+	for _, p := range train {
+		if id, ok := ids[fmt.Sprint(p.Tokens)]; ok {
+			if first == "" {
+				first = fmt.Sprintf("prompt %s is prompt %s of the evaluation", p.ID, id)
+			}
+			both = append(both, p.ID)
+		}
+	}
+	if both == nil {
+		return nil
+	}
+	if len(both) > 1 {
+		first = fmt.Sprintf("%s, and so are %d others", first, len(both)-1)
+	}
+	return &fault.Error{Op: "split prompts", Field: "eval_prompts", Err: errors.New(first), Hint: "take it out of {prompts} or of {eval_prompts}: an evaluation on prompts that were trained on says little"}
+}
