@@ -74,7 +74,7 @@ func (g *generation) many(c *cli.Context) (err error) {
 	if err := r.readParallel(c); err != nil {
 		return err
 	}
-	if r.prompts, err = prompt.Read(c.String("prompts")); err != nil {
+	if r.prompts, err = prompt.Read(c.String("prompts"), prompt.ReadOptions{}); err != nil {
 		return err
 	}
 	path := c.String("out")

@@ -73,7 +73,7 @@ func absent[T any](v *T, err error) (*T, error) {
 
 // shards is the number of shards of a round; 0 when the prompts cannot be read.
 func shards(o *loop.Options, round int) int {
-	prompts, err := prompt.Read(o.Prompts)
+	prompts, err := prompt.Read(o.Prompts, prompt.ReadOptions{})
 	if err != nil {
 		return 0
 	}

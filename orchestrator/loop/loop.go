@@ -62,11 +62,11 @@ func Run(ctx context.Context, dir string, o Options, m *llama.Model, notify func
 		return err
 	}
 	defer r.reward.Close()
-	if r.prompts, err = prompt.Read(o.Prompts); err != nil {
+	if r.prompts, err = prompt.Read(o.Prompts, prompt.ReadOptions{}); err != nil {
 		return err
 	}
 	if o.EvalPrompts != "" {
-		if r.test, err = prompt.Read(o.EvalPrompts); err != nil {
+		if r.test, err = prompt.Read(o.EvalPrompts, prompt.ReadOptions{}); err != nil {
 			return err
 		}
 		if err := disjoint(r.prompts, r.test); err != nil {

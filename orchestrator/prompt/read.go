@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 )
@@ -13,9 +14,14 @@ import (
 // maxLine bounds one line of a prompt file, in bytes.
 const maxLine = 16 << 20
 
+// ReadOptions say how files of prompts are read.
+type ReadOptions struct {
+	Stdin io.Reader // what the path - stands for
+}
+
 // Read reads a file of JSON lines, {"id": "...", "prompt": "...", "gold": {...}}.
 // Blank lines are skipped; a missing id becomes the line's number.
-func Read(path string) ([]Record, error) {
+func Read(path string, o ReadOptions) ([]Record, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read prompts: %w (give a file of JSON lines with a \"prompt\" field)", err)

@@ -26,7 +26,7 @@ func TestRead(t *testing.T) {
 		if err := os.WriteFile(path, []byte(tc.content), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		prompts, err := prompt.Read(path)
+		prompts, err := prompt.Read(path, prompt.ReadOptions{})
 		if tc.wantErr != "" {
 			if err == nil || !strings.Contains(err.Error(), tc.wantErr) {
 				t.Errorf("%s: got error %v, want %q", tc.name, err, tc.wantErr)
@@ -41,10 +41,10 @@ func TestRead(t *testing.T) {
 			t.Errorf("%s: got %v, %v; want %v", tc.name, ids, err, tc.wantIDs)
 		}
 	}
-	if _, err := prompt.Read(filepath.Join(t.TempDir(), "none")); err == nil {
+	if _, err := prompt.Read(filepath.Join(t.TempDir(), "none"), prompt.ReadOptions{}); err == nil {
 		t.Error("a missing file was read")
 	}
-	if _, err := prompt.Read(t.TempDir()); err == nil {
+	if _, err := prompt.Read(t.TempDir(), prompt.ReadOptions{}); err == nil {
 		t.Error("a folder was read")
 	}
 }

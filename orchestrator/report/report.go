@@ -107,7 +107,7 @@ func read(dir string) (*run, error) {
 		r.Methods = append(r.Methods, describe(m, r.Options))
 	}
 	// A run may have been moved away from its prompts: the answers then stand alone.
-	prompts, _ := prompt.Read(r.Options.EvalPrompts)
+	prompts, _ := prompt.Read(r.Options.EvalPrompts, prompt.ReadOptions{})
 	r.prompts = make(map[string]string, len(prompts))
 	for _, p := range prompts {
 		r.prompts[p.ID] = p.Text

@@ -35,7 +35,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	prompts, err := prompt.Read(lab + "train.jsonl")
+	prompts, err := prompt.Read(lab+"train.jsonl", prompt.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 	if err != nil {
 		return err
 	}
-	test, err := prompt.Read(o.EvalPrompts)
+	test, err := prompt.Read(o.EvalPrompts, prompt.ReadOptions{})
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,7 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 	if j.reward, err = reward.Open(o.Reward, reward.Options{}); err != nil {
 		return err
 	}
-	if j.test, err = prompt.Read(o.EvalPrompts); err != nil {
+	if j.test, err = prompt.Read(o.EvalPrompts, prompt.ReadOptions{}); err != nil {
 		return err
 	}
 	if out, err = folder(dir, out, o.Rounds); err != nil {

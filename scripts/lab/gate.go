@@ -65,7 +65,7 @@ func (f figures) gate() error {
 
 // measure decodes the prompts of a file with the model at path.
 func measure(ctx context.Context, model, promptFile string) (figures, error) {
-	prompts, err := prompt.Read(promptFile)
+	prompts, err := prompt.Read(promptFile, prompt.ReadOptions{})
 	if err != nil {
 		return figures{}, err
 	}

@@ -41,7 +41,7 @@ func TestRecipe(t *testing.T) {
 		t.Errorf("size S has %d parameters, want 1 to 1.5 million", n)
 	}
 	for name, n := range map[string]int{"train.jsonl": 20, "test.jsonl": 10} {
-		prompts, err := prompt.Read(r.path(name))
+		prompts, err := prompt.Read(r.path(name), prompt.ReadOptions{})
 		if err != nil || len(prompts) != n {
 			t.Errorf("%s: %d prompts, %v", name, len(prompts), err)
 		}
