@@ -43,7 +43,7 @@ func TestChecksOfBadRecords(t *testing.T) {
 		`{"instruction_id_list": "punctuation:no_comma"}`:                                 `field "instruction_id_list"`,
 		`{"instruction_id_list": ["punctuation:no_comma"], "kwargs": {}}`:                 `field "kwargs"`,
 		`{"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}, {}]}`:           "2 objects",
-		`{"instruction_id_list": ["count:numbers"], "kwargs": [{"N": 3}]}`:                `"count:numbers"`,
+		`{"instruction_id_list": ["words:start_verb"], "kwargs": [{}]}`:                   `"words:start_verb"`,
 		`{"instruction_id_list": ["keywords:existence"], "kwargs": [{"keywords": null}]}`: `"keywords" is missing`,
 		`{"instruction_id_list": ["keywords:existence"]}`:                                 `"keywords" is missing`,
 	} {

@@ -6,7 +6,7 @@ of IFEval's 25 kinds: the verdicts that orchestrator/reward/check is tested agai
     pip install nltk==3.10.4 langdetect==1.0.9 immutabledict packaging
     pip download --no-deps lm-eval==0.4.13 llama-index-core==0.14.25      (and unzip both to a folder LM)
     python3 scripts/agree/checks.py --lm-eval LM --nltk-data LM/llama_index/core/_static/nltk_cache \\
-        prompts.jsonl answers.jsonl | zstd -19 >orchestrator/reward/check/testdata/verdicts.jsonl.zst
+        prompts.jsonl answers.jsonl | zstd -19 >orchestrator/reward/check/testdata/ifeval.jsonl.zst
 
 Of lm-eval the files alone are needed; llama-index-core is there for NLTK's data "punkt_tab", which its
 wheel holds. Each line is a response with checks [kind, arguments, strict, loose], 1 where met. The

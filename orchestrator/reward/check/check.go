@@ -1,7 +1,8 @@
 // Package check decides whether a response meets instructions that can be verified: a number of
 // words, a phrase at the end, no commas. The kinds are those of IFEval (Zhou et al.,
-// "Instruction-Following Evaluation for Large Language Models", 2023), by the names and with
-// the arguments of its published file. The package knows texts alone: no prompts, no scores.
+// "Instruction-Following Evaluation for Large Language Models", 2023) and half of IFBench's, by
+// the names and with the arguments of their published files. The package knows texts alone: no
+// prompts, no scores.
 package check
 
 import (
@@ -28,6 +29,16 @@ const Version = "1"
 // Kinds are the ids of all instructions that can be checked.
 func Kinds() []string { return slices.Sorted(maps.Keys(kinds)) }
 
+// alike are the kinds of an id's group, or all where it has none.
+func alike(id string) []string {
+	group, _, _ := strings.Cut(id, ":")
+	some := slices.DeleteFunc(Kinds(), func(k string) bool { return !strings.HasPrefix(k, group+":") })
+	if len(some) == 0 {
+		return Kinds()
+	}
+	return some
+}
+
 // Parse makes the instructions of a record: their ids, and for each the object with its
 // arguments. Those of other kinds in it, null in published files, are of no account; a record
 // whose kinds have none needs no objects.
@@ -39,7 +50,7 @@ func Parse(ids []string, kwargs []json.RawMessage) ([]Instruction, error) {
 	for i, id := range ids {
 		make, ok := kinds[id]
 		if !ok {
-			return nil, fault.New("", "prompts", nil, "known are "+strings.Join(Kinds(), ", "), "there is no check of instructions of the kind %q", id)
+			return nil, fault.New("", "prompts", nil, "known are "+strings.Join(alike(id), ", "), "there is no check of instructions of the kind %q", id)
 		}
 		a := arguments{}
 		if len(kwargs) > 0 && string(bytes.TrimSpace(kwargs[i])) != "null" {

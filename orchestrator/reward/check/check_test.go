@@ -29,7 +29,11 @@ func TestParse(t *testing.T) {
 		{"keywords:letter_frequency", `{"letter": "ab", "let_frequency": 1, "let_relation": "at least"}`, "one letter"},
 		{"startend:end_checker", `{"end_phrase": " "}`, "empty"},
 		{"language:response_language", `{"language": "xx"}`, "sw, "},
-		{"count:conjunctions", `{}`, `kind "count:conjunctions" (known are change_case:`},
+		{"words:start_verb", `{}`, `kind "words:start_verb" (known are words:alphabet,`},
+		{"no_comma", `{}`, `kind "no_comma" (known are change_case:`},
+		{"count:words_japanese", `{"N": 0}`, `"N" is 0`},
+		{"ratio:overlap", `{"percentage": 12.5, "reference_text": "abc"}`, ""},
+		{"ratio:overlap", `{"percentage": 12.5}`, `"reference_text" is missing`},
 	} {
 		_, err := check.Parse([]string{tc.id}, []json.RawMessage{json.RawMessage(tc.kwargs)})
 		if (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
@@ -45,7 +49,7 @@ func TestParse(t *testing.T) {
 }
 
 func BenchmarkChecks(b *testing.B) {
-	responses := verdicts(b)[:1000]
+	responses := verdicts(b, "ifeval")[:1000]
 	for b.Loop() {
 		for _, r := range responses {
 			for _, j := range r.Checks {

@@ -246,8 +246,8 @@ func (p punkt) byType(text string) token {
 	return t
 }
 
-// bare is a kind without its period.
-func bare(kind string) string {
+// unperiod is a kind without its period.
+func unperiod(kind string) string {
 	if len(kind) > 1 {
 		return strings.TrimSuffix(kind, ".")
 	}
@@ -259,9 +259,9 @@ func (p punkt) byContext(t *token, next token) {
 	if !strings.HasSuffix(t.text, ".") {
 		return
 	}
-	kind, nextKind := bare(t.kind), next.kind
+	kind, nextKind := unperiod(t.kind), next.kind
 	if next.ends {
-		nextKind = bare(nextKind)
+		nextKind = unperiod(nextKind)
 	}
 	if p.Collocations.Has(kind + "," + nextKind) { // 4.1.2
 		t.ends, t.shortened = false, true
