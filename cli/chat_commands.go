@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
-	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
 
@@ -71,28 +71,20 @@ func (t *conversation) change(s decode.Strategy, sampling decode.Sampling) error
 	if err := checkGuidance(s, sampling, t.value); err != nil {
 		return err
 	}
-	t.prepared(t.c.Context)
-	was, wasSampling := t.strategy, t.request.Sampling
-	t.strategy, t.request.Sampling = s, sampling
-	err := t.open()
-	if err == nil {
-		return nil
-	}
-	t.strategy, t.request.Sampling = was, wasSampling
-	return errors.Join(err, t.open())
+	return t.Change(s, sampling)
 }
 
 func (t *conversation) setMethod(name string) error {
-	s := t.strategy
+	s := t.Strategy()
 	if name != "" {
 		s.Method = decode.Method(name)
 		if !slices.Contains(decode.Methods, s.Method) {
 			return fmt.Errorf("there is no method %q (use one of %v)", name, decode.Methods)
 		}
-		if err := checkSequences(s, chatSequences); err != nil {
+		if err := checkSequences(s, chat.Sequences); err != nil {
 			return err
 		}
-		if err := t.change(s, t.request.Sampling); err != nil {
+		if err := t.change(s, t.Sampling()); err != nil {
 			return err
 		}
 	}
@@ -101,7 +93,7 @@ func (t *conversation) setMethod(name string) error {
 }
 
 func (t *conversation) setBeta(text string) error {
-	s := t.strategy
+	s := t.Strategy()
 	if text != "" {
 		var err error
 		if s.Guide.Beta, err = strconv.ParseFloat(text, 64); err != nil {
@@ -110,7 +102,7 @@ func (t *conversation) setBeta(text string) error {
 		if err := checkBeta(s.Guide.Beta); err != nil {
 			return fmt.Errorf("beta %w", err)
 		}
-		if err := t.change(s, t.request.Sampling); err != nil {
+		if err := t.change(s, t.Sampling()); err != nil {
 			return err
 		}
 	}
@@ -119,14 +111,14 @@ func (t *conversation) setBeta(text string) error {
 }
 
 func (t *conversation) setTemp(text string) error {
-	sampling := t.request.Sampling
+	sampling := t.Sampling()
 	if text != "" {
 		var err error
 		sampling.Temp, err = strconv.ParseFloat(text, 64)
 		if err != nil || !finite(sampling.Temp) || sampling.Temp < 0 {
 			return fmt.Errorf("temperature %q (give 0 or more)", text)
 		}
-		if err := t.change(t.strategy, sampling); err != nil {
+		if err := t.change(t.Strategy(), sampling); err != nil {
 			return err
 		}
 	}
@@ -149,7 +141,7 @@ func (t *conversation) setValue(text string) error {
 }
 
 func (t *conversation) setSystem(text string) error {
-	t.system = text
+	t.SetSystem(text)
 	if text == "" {
 		t.note("no system prompt")
 	} else {
@@ -158,35 +150,16 @@ func (t *conversation) setSystem(text string) error {
 	return nil
 }
 
-var errNothingSaid = errors.New("nothing has been said yet (write a message)")
-
-func (t *conversation) retry(string) error {
-	n := len(t.turns)
-	if n == 0 {
-		return errNothingSaid
-	}
-	all := t.turns
-	t.turns = slices.Clone(all[:n-1])
-	answered, err := t.answer(all[n-1].message)
-	if !answered {
-		t.turns = all
-		t.note("the answer stays as it was")
-	}
-	return err
-}
-
 func (t *conversation) undo(string) error {
-	n := len(t.turns)
-	if n == 0 {
-		return errNothingSaid
+	if err := t.Undo(); err != nil {
+		return err
 	}
-	t.turns = t.turns[:n-1]
-	t.note(fmt.Sprintf("%d messages are left", n-1))
+	t.note(fmt.Sprintf("%d messages are left", len(t.Turns())))
 	return nil
 }
 
 func (t *conversation) clear(string) error {
-	t.turns = nil
+	t.Clear()
 	t.note("no messages are left")
 	return nil
 }
@@ -202,7 +175,7 @@ func (t *conversation) save(path string) error {
 	if err := writable(path, overwrite || t.c.Bool("overwrite")); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(t.messages(), "", " ")
+	data, err := json.MarshalIndent(t.Messages(), "", " ")
 	if err != nil {
 		return err
 	}
@@ -212,16 +185,4 @@ func (t *conversation) save(path string) error {
 	t.saved = path
 	t.note("written to " + path)
 	return nil
-}
-
-// messages are the conversation so far.
-func (t *conversation) messages() []llama.Message {
-	messages := []llama.Message{}
-	if t.system != "" {
-		messages = append(messages, llama.Message{Role: "system", Content: t.system})
-	}
-	for _, turn := range t.turns {
-		messages = append(messages, llama.Message{Role: "user", Content: turn.message}, llama.Message{Role: "assistant", Content: turn.answer})
-	}
-	return messages
 }

@@ -116,7 +116,7 @@ func (t *conversation) loop() error {
 		if err != nil {
 			return err
 		}
-		if t.c.Bool("single-turn") && len(t.turns) > 0 {
+		if t.c.Bool("single-turn") && len(t.Turns()) > 0 {
 			return nil
 		}
 	}

@@ -21,16 +21,7 @@ func typing(t *testing.T, args []string, do func(t *conversation)) (stdout, stde
 			return err
 		}
 		chat.terminal = true
-		if chat.value, err = openValue(c); err != nil {
-			return err
-		}
-		defer chat.value.Close()
-		chat.request.Value, chat.params.Layers = chat.value.Source, chat.value.Layers
-		if chat.model, err = load(c); err != nil {
-			return err
-		}
-		defer chat.model.Close()
-		if err := chat.fit(); err != nil {
+		if err := chat.open(); err != nil {
 			return err
 		}
 		defer chat.close()
@@ -54,22 +45,22 @@ func TestFailedCommandChangesNothing(t *testing.T) {
 			}
 		}
 		take("i found a red lamp.")
-		first := chat.turns[0]
+		first := chat.Turns()[0]
 		// 16 beams do not fit the batch.
 		take("/method block-beam")
-		if chat.engine == nil || chat.strategy.Method != "sample" {
-			t.Fatalf("method %s, engine %v after one that cannot be", chat.strategy.Method, chat.engine)
+		if !chat.Alive() || chat.Strategy().Method != "sample" {
+			t.Fatalf("method %s, engine %v after one that cannot be", chat.Strategy().Method, chat.Alive())
 		}
 		take("/system Be brief.")
 		take("i sold a hat.")
 		take("/retry")
-		if len(chat.turns) != 1 || chat.turns[0] != first {
-			t.Errorf("turns %v, want %v alone", chat.turns, first)
+		if len(chat.Turns()) != 1 || chat.Turns()[0] != first {
+			t.Errorf("turns %v, want %v alone", chat.Turns(), first)
 		}
 		take("/system")
 		take("/retry")
-		if len(chat.turns) != 1 || chat.turns[0].message != first.message || chat.turns[0].response == first.response {
-			t.Errorf("turns %v after a retry of %v", chat.turns, first)
+		if len(chat.Turns()) != 1 || chat.Turns()[0].Message != first.Message || chat.Turns()[0].Response == first.Response {
+			t.Errorf("turns %v after a retry of %v", chat.Turns(), first)
 		}
 	})
 	if strings.Count(log, "no system here") != 2 || !strings.Contains(log, "do not fit a batch of 8") {

@@ -49,7 +49,7 @@ var rooms = [][]string{
 	{"cli"},
 	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report", "orchestrator/inspect"},
 	{"orchestrator/eval", "orchestrator/rollout", "orchestrator/learn"},
-	{"orchestrator/batch", "orchestrator/run"},
+	{"orchestrator/batch", "orchestrator/run", "orchestrator/chat"},
 	{"orchestrator/decode", "orchestrator/reward"},
 	{"orchestrator/value", "orchestrator/prompt"},
 	{"orchestrator/engine"},
