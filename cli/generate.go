@@ -4,6 +4,7 @@ import (
 	"bytes"
 	crand "crypto/rand"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,12 +16,13 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 func generateCommand() *cli.Command {
-	const prompt, many = "Prompt", "Many prompts"
+	const many = "Many prompts"
 	return &cli.Command{
 		Name: "generate", Usage: "answer one prompt or many, guided by a value function or not",
 		Description: "Examples:\n\n" +
@@ -35,28 +37,28 @@ func generateCommand() *cli.Command {
 			"answers; with --value-model, whose values depend on what else is valued by as much as\n" +
 			"rounding goes, a few may be others.",
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from", Category: prompt},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: prompt, TakesFile: true},
-			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`, as JSON lines", Category: many, TakesFile: true},
+			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from", Category: promptCategory},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: promptCategory, TakesFile: true},
+			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`: " + formats + "", Category: many, TakesFile: true},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` of the answers, begun or continued; without it they go to stdout", Category: many, TakesFile: true},
 			&cli.IntFlag{Name: "parallel", Aliases: []string{"np"}, Usage: "sequences at once; 0 for those of 8 prompts, or 32 if that is more", Category: many},
 			&cli.IntFlag{Name: "shard", Usage: "prompts that are decoded together; a stopped run goes on from the last complete shard", Value: 64, Category: many},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
-		}, escapeFlags("-p and -r", prompt), methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }
 
 // generation is what ivo generate was asked for.
 type generation struct {
-	seed     uint64
-	predict  int
-	strategy decode.Strategy
-	params   engine.Params
-	request  decode.Request // of every prompt, but for the prompt itself
-	value    *valueSource
+	seed    uint64
+	predict int
+	policy  batch.Policy
+	context batch.Context
+	value   *valueSource
+	encoder *prompt.Encoder
 }
 
 func generate(c *cli.Context) error {
@@ -72,10 +74,10 @@ func generate(c *cli.Context) error {
 			return usagef(c, "--%s is for many prompts (give them with --prompts)", name)
 		}
 	}
-	if g.strategy.Method == decode.MethodSample && c.IsSet("samples") {
+	if g.policy.Strategy.Method == decode.MethodSample && c.IsSet("samples") {
 		return usagef(c, "--samples with --method sample is for many prompts (give them with --prompts, or choose with --method best-of-n)")
 	}
-	prompt, err := readPrompt(c, unescaper(c))
+	text, err := readPrompt(c, unescaper(c))
 	if err != nil {
 		return err
 	}
@@ -83,26 +85,26 @@ func generate(c *cli.Context) error {
 		return err
 	}
 	defer g.value.Close()
-	return g.one(c, prompt)
+	return g.one(c, text)
 }
 
 // readGeneration reads the flags that need no files.
 func readGeneration(c *cli.Context) (*generation, error) {
 	g := &generation{predict: c.Int("predict")}
 	var err error
-	if g.strategy, err = readStrategy(c); err != nil {
+	if g.policy.Strategy, err = readStrategy(c); err != nil {
 		return nil, err
 	}
 	if g.predict == 0 || g.predict < -1 {
 		return nil, usagef(c, "-n %d: give a positive number of tokens, or -1 for all that the context holds", g.predict)
 	}
-	if g.request.Sampling, err = sampling(c); err != nil {
+	if g.policy.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	if g.params, err = contextParams(c); err != nil {
+	if g.context, err = compute(c); err != nil {
 		return nil, err
 	}
-	if g.request.Stop, err = stops(c); err != nil {
+	if g.policy.Stop, err = stops(c); err != nil {
 		return nil, err
 	}
 	g.seed = seed(c)
@@ -115,85 +117,87 @@ func (g *generation) open(c *cli.Context) (err error) {
 	if g.value, err = openValue(c); err != nil {
 		return err
 	}
-	if err := checkGuidance(g.strategy, g.request.Sampling, g.value); err != nil {
+	if err := checkGuidance(g.policy.Strategy, g.policy.Sampling, g.value); err != nil {
 		g.value.Close()
 		return usagef(c, "%v", err)
 	}
-	g.request.Value, g.params.Layers = g.value.Source, g.value.Layers
+	g.policy.Value = g.value.Source
+	g.policy.Key = func(id string, sample int) uint64 { return decode.Key(g.seed, 0, id, sample) }
 	return nil
 }
 
-// one answers a single prompt, the text coming as it is decoded.
-func (g *generation) one(c *cli.Context, prompt string) error {
-	begin := time.Now()
+// load loads the model and checks the value function against it.
+func (g *generation) load(c *cli.Context) (*llama.Model, error) {
 	m, err := load(c)
+	if err != nil {
+		return nil, err
+	}
+	if err = g.value.checkHead(m); err == nil {
+		g.encoder, err = openEncoder(c, m)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// one answers a single prompt, the text coming as it is decoded.
+func (g *generation) one(c *cli.Context, text string) error {
+	begin := time.Now()
+	m, err := g.load(c)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
 	loaded := time.Since(begin)
-	if err := g.value.checkHead(m); err != nil {
+	t := batch.Task{Encoded: prompt.Encoded{Record: prompt.Record{Text: text}}}
+	if t.Tokens, err = g.encoder.Encode(t.Record); err != nil {
 		return err
 	}
-	if g.request.Prompt, err = m.Tokenize(prompt, true, true); err != nil {
+	t.Stop = g.encoder.Stops(t.Record)
+	if g.policy.MaxTokens, err = g.length(c, m, len(t.Tokens)); err != nil {
 		return err
 	}
-	if g.request.MaxTokens, err = g.length(c, m, len(g.request.Prompt)); err != nil {
-		return err
-	}
-	g.params.Sequences = g.strategy.Sequences()
-	g.params.Ctx = g.strategy.Cells(len(g.request.Prompt), g.request.MaxTokens)
-	e, err := engine.New(m, g.params)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
 
 	asJSON := c.Bool("json")
-	text := newStream(c.App.Writer)
+	out := newStream(c.App.Writer)
 	meter := newMeter(c.App.ErrWriter)
+	var emit func([]byte)
 	if !asJSON {
-		g.request.Emit = func(b []byte) {
+		emit = func(b []byte) {
 			if len(b) > 0 {
 				meter.close()
 			}
-			text.emit(b)
+			out.emit(b)
 		}
-		if g.value.Source != nil && !g.strategy.NeedsValue() && !c.IsSet("method") {
+		if g.value.Source != nil && !g.policy.Strategy.NeedsValue() && !c.IsSet("method") {
 			fmt.Fprintln(c.App.ErrWriter, "(without --method the value function guides nothing: choose one, such as block-beam)")
 		}
 	}
-	most := g.strategy.Sequences() * g.request.MaxTokens
-	g.request.Progress = func(decoded int) {
-		if !text.begun && time.Since(begin) > 2*time.Second { // nothing else is seen yet
+	most := g.policy.Sequences(1) * g.policy.MaxTokens
+	g.policy.Progress = func(decoded int) {
+		if !out.begun && time.Since(begin) > 2*time.Second { // nothing else is seen yet
 			meter.show("decode", decoded, most, "tokens at most", "")
 		}
 	}
-	g.request.EachValue = asJSON
-	g.request.Key = decode.Key(g.seed, 0, "", 0)
-	var response decode.Response
-	job, err := g.strategy.Job(e, g.request, func(r decode.Response) { response = r })
-	if err != nil {
-		return err
-	}
-	err = e.Run(c.Context, []engine.Job{job})
+	g.policy.EachValue = asJSON
+	response, stats, err := batch.One(c.Context, m, g.context, g.value.Layers, g.policy, t, emit)
 	meter.close()
-	if e := text.end(); err == nil {
+	if e := out.end(); err == nil {
 		err = e
 	}
 	if err != nil || !asJSON {
 		return err
 	}
-	out, err := g.record(m, prompt, len(g.request.Prompt), response)
+	r, err := g.record(m, t, response)
 	if err != nil {
 		return err
 	}
-	stats := e.Stats()
-	out.Timings = &timings{
+	r.Timings = &timings{
 		Load: milliseconds(loaded), Generate: milliseconds(stats.Total), InLlama: milliseconds(stats.InC),
 		TokensPerSecond: float64(len(response.Tokens)) / stats.Total.Seconds(),
 	}
-	return printJSON(c, out)
+	return printJSON(c, r)
 }
 
 // length is the most tokens that the response to a prompt may have.
@@ -203,8 +207,8 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 		return 0, err
 	}
 	room, least := size-prompt, 1
-	if blockwise(g.strategy.Method) {
-		least = g.strategy.Beam.Block
+	if blockwise(g.policy.Strategy.Method) {
+		least = g.policy.Strategy.Beam.Block
 	}
 	if g.predict > 0 {
 		least = min(least, g.predict)
@@ -213,7 +217,7 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 	case room < 1:
 		return 0, fmt.Errorf("the prompt has %d tokens, the context holds %d (shorten the prompt, or raise -c if the model was trained with more: %d)", prompt, size, m.Info().ContextTrain)
 	case room < least:
-		return 0, fmt.Errorf("the prompt has %d tokens, the context holds %d: no block of %d fits (shorten the prompt, lower --block, or raise -c if the model was trained with more: %d)", prompt, size, g.strategy.Beam.Block, m.Info().ContextTrain)
+		return 0, fmt.Errorf("the prompt has %d tokens, the context holds %d: no block of %d fits (shorten the prompt, lower --block, or raise -c if the model was trained with more: %d)", prompt, size, g.policy.Strategy.Beam.Block, m.Info().ContextTrain)
 	case g.predict < 0:
 		return room, nil
 	case g.predict > room:

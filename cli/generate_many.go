@@ -2,43 +2,27 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 
 	"github.com/cespare/xxhash/v2"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
-	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
-// many is a run over many prompts. They are decoded in shards, fixed lists of prompts that
-// begin with an empty context, so that a run that was stopped goes on to the same answers, but
-// for those that a value model's rounding decides (see [decode.ValueModel]).
-type many struct {
-	*generation
-	model   *llama.Model
-	prompts []prompt.Record
-	tokens  [][]int32 // of the prompts
-	lengths []int     // most tokens of the responses
-	samples int       // responses a prompt
-	shard   int       // prompts
-	answers answers
-}
-
-// manyOptions are what the answers depend on.
+// manyOptions are what the answers to many prompts depend on.
 type manyOptions struct {
-	Model       string          `json:"model"`   // its fingerprint
-	Prompts     string          `json:"prompts"` // their hash
-	Value       string          `json:"value"`   // hash of the value function
+	Model       string          `json:"model"`    // its fingerprint
+	Prompts     string          `json:"prompts"`  // their hash
+	Encoding    string          `json:"encoding"` // how they become tokens
+	Value       string          `json:"value"`    // hash of the value function
 	ValueBeta   float64         `json:"value_beta"`
 	Pessimistic float64         `json:"pessimistic"`
 	Quantile    float64         `json:"quantile"`
@@ -60,30 +44,37 @@ type manyOptions struct {
 	CacheV      string          `json:"cache_type_v"`
 }
 
-func (g *generation) many(c *cli.Context) (err error) {
+// many answers all prompts of a file.
+func (g *generation) many(c *cli.Context) error {
 	if c.IsSet("prompt") || c.IsSet("file") {
 		return usagef(c, "--prompts and a single prompt (give -p or -f, or --prompts)")
 	}
-	r := &many{generation: g, samples: 1, shard: c.Int("shard")}
-	if r.shard < 1 {
-		return usagef(c, "--shard %d: give a positive number of prompts", r.shard)
+	samples, n := 1, c.Int("parallel")
+	if g.policy.Strategy.Method == decode.MethodSample && c.IsSet("samples") {
+		samples = g.policy.Strategy.N
 	}
-	if g.strategy.Method == decode.MethodSample && c.IsSet("samples") {
-		r.samples = g.strategy.N
+	run := &batch.Many{Policy: g.policy, Context: g.context, Parallel: n, Shard: c.Int("shard")}
+	switch {
+	case run.Shard < 1:
+		return usagef(c, "--shard %d: give a positive number of prompts", run.Shard)
+	case n < 0 || n > llama.MaxSequences:
+		return usagef(c, "--parallel %d: llama.cpp holds 1 to %d sequences", n, llama.MaxSequences)
 	}
-	if err := r.readParallel(c); err != nil {
-		return err
+	if err := run.Check(samples); err != nil {
+		return usagef(c, "%v", err)
 	}
-	if r.prompts, err = prompt.Read(c.String("prompts"), prompt.ReadOptions{}); err != nil {
+	records, err := readRecords(c, c.String("prompts"))
+	if err != nil {
 		return err
 	}
 	path := c.String("out")
 	if path != "" {
-		old, err := readOptionsOf(path)
+		var old manyOptions
+		begun, err := batch.AnswersOptions(path, &old)
 		if err != nil {
 			return err
 		}
-		if old != nil && c.Int64("seed") < 0 {
+		if begun && c.Int64("seed") < 0 {
 			g.seed = old.Seed
 		}
 	}
@@ -91,121 +82,98 @@ func (g *generation) many(c *cli.Context) (err error) {
 		return err
 	}
 	defer g.value.Close()
-	if r.model, err = load(c); err != nil {
-		return err
-	}
-	defer r.model.Close()
-	if err := g.value.checkHead(r.model); err != nil {
-		return err
-	}
-	if err := r.fit(c); err != nil {
-		return err
-	}
-	options, err := r.options(c)
+	m, err := g.load(c)
 	if err != nil {
 		return err
 	}
-	pool, err := engine.NewPool(r.model, g.params, 0)
+	defer m.Close()
+	kept, err := fit(c, g.encoder, records, func(tokens int) error {
+		_, err := g.length(c, m, tokens)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-
-	r.answers = answers{w: c.App.Writer, shard: r.shard * r.samples, total: len(r.prompts) * r.samples, waiting: map[int][]byte{}}
+	tasks := make([]batch.Task, len(kept))
+	for i, p := range kept {
+		tasks[i] = batch.Task{Encoded: p, Samples: samples, Stop: g.encoder.Stops(p.Record)}
+		if tasks[i].MaxTokens, err = g.length(c, m, len(p.Tokens)); err != nil {
+			return err
+		}
+	}
+	run.Policy, run.Layers = g.policy, g.value.Layers
+	run.Policy.EachValue = true
+	run.Line = func(t batch.Task, sample int, r decode.Response) ([]byte, error) {
+		out, err := g.record(m, t, r)
+		if err != nil {
+			return nil, err
+		}
+		if out.ID = t.ID; samples > 1 {
+			out.Sample = &sample
+		}
+		var line bytes.Buffer
+		err = encodeJSON(&line, out)
+		return line.Bytes(), err
+	}
+	answers := batch.PrintAnswers(c.App.Writer, tasks, run.Shard)
 	if path != "" {
-		if err := r.answers.open(path); err != nil {
+		options, err := g.options(c, m, tasks)
+		if err != nil {
 			return err
 		}
-		defer r.answers.file.Close()
-		if err := options.store(path); err != nil {
+		if answers, err = batch.OpenAnswers(path, *options, tasks, run.Shard); err != nil {
 			return err
 		}
-		if err := r.answers.resume(r.key); err != nil {
-			return err
-		}
+		defer answers.Close()
 	}
-	return r.run(c, pool)
-}
-
-// readParallel reads how many sequences are decoded at once.
-func (r *many) readParallel(c *cli.Context) error {
-	n, each := c.Int("parallel"), r.strategy.Sequences()
-	if r.samples > 1 {
-		each = r.samples
-	}
+	meter := newMeter(c.App.ErrWriter)
+	defer meter.close()
+	quiet := path == "" && isTerminal(c.App.Writer) // the answers themselves are seen
+	err = run.Run(c.Context, m, tasks, answers, func(written int) {
+		slog.Debug("answer", "done", written, "total", answers.Total())
+		if !quiet {
+			meter.show("answer", written, answers.Total(), "responses", "")
+		}
+	})
 	switch {
-	case n == 0:
-		n = min(max(32, 8*each), llama.MaxSequences)
-		if b := r.params.Batch; b > 0 {
-			n = min(n, max(b, each))
-		}
-	case n < 0 || n > llama.MaxSequences:
-		return usagef(c, "--parallel %d: llama.cpp holds 1 to %d sequences", n, llama.MaxSequences)
+	case !errors.As(err, new(interrupted)):
+		return err
+	case path == "":
+		return fmt.Errorf("%w (give --out FILE to be able to go on after a stop)", err)
 	}
-	if each > n {
-		return usagef(c, "%s takes %d sequences for a prompt, there are %d (lower --samples, --beams or --candidates, or raise --parallel)", r.strategy.Method, each, n)
-	}
-	r.params.Sequences = n
-	return nil
-}
-
-// keptCells bounds the context that is taken for several prompts at once: gigabytes of
-// memory, with the models that have most a cell.
-const keptCells = 16384
-
-// fit tokenizes the prompts, sees to it that each fits the context with all that is decoded
-// for it, and makes the context large enough for several of them.
-func (r *many) fit(c *cli.Context) error {
-	most, each := 0, max(r.samples, r.strategy.Sequences())
-	for _, p := range r.prompts {
-		tokens, err := r.model.Tokenize(p.Text, true, true)
-		if err != nil {
-			return fmt.Errorf("prompt %s: %w", p.ID, err)
-		}
-		length, err := r.length(c, r.model, len(tokens))
-		if err != nil {
-			return fmt.Errorf("prompt %s: %w", p.ID, err)
-		}
-		r.tokens, r.lengths = append(r.tokens, tokens), append(r.lengths, length)
-		cells := r.strategy.Cells(len(tokens), length)
-		if r.samples > 1 {
-			cells = len(tokens) + r.samples*length
-		}
-		most = max(most, cells)
-	}
-	together := min(r.params.Sequences/each, r.shard, len(r.prompts))
-	r.params.Ctx = max(most, min(together*most, keptCells))
-	r.params.Sequences = min(together*each, r.params.Ctx)
-	return nil
+	return fmt.Errorf("%w with %d of %d responses written (run the same command again to continue)", err, answers.Written(), answers.Total())
 }
 
 // options tells what the answers depend on.
-func (r *many) options(c *cli.Context) (*manyOptions, error) {
+func (g *generation) options(c *cli.Context, m *llama.Model, tasks []batch.Task) (*manyOptions, error) {
+	s := g.policy.Strategy
 	o := &manyOptions{
+		Encoding:  g.encoder.Identity(),
 		ValueBeta: c.Float64("value-beta"), Pessimistic: c.Float64("pessimistic"), Quantile: c.Float64("quantile"),
-		Method: r.strategy.Method, Samples: r.strategy.N, Beam: r.strategy.Beam, Guide: r.strategy.Guide, Sampling: r.request.Sampling,
-		Predict: r.predict, Stop: r.request.Stop, Seed: r.seed, Shard: r.shard, Parallel: c.Int("parallel"), Context: c.Int("ctx-size"),
-		Batch: c.Int("batch-size"), UBatch: c.Int("ubatch-size"), Flash: c.String("flash-attn"),
-		CacheK: c.String("cache-type-k"), CacheV: c.String("cache-type-v"),
+		Method: s.Method, Samples: s.N, Beam: s.Beam, Guide: s.Guide, Sampling: g.policy.Sampling,
+		Predict: g.predict, Stop: g.policy.Stop, Seed: g.seed, Shard: c.Int("shard"), Parallel: c.Int("parallel"), Context: c.Int("ctx-size"),
+		Batch: g.context.Batch, UBatch: g.context.UBatch, Flash: g.context.Flash.String(), CacheK: g.context.CacheK.String(), CacheV: g.context.CacheV.String(),
 	}
 	if o.Method == decode.MethodSample {
-		o.Samples = r.samples
+		o.Samples = tasks[0].Samples
 	}
 	var err error
-	if o.Model, err = r.model.Fingerprint(); err != nil {
+	if o.Model, err = m.Fingerprint(); err != nil {
 		return nil, err
 	}
-	prompts, err := json.Marshal(r.prompts)
-	if err != nil {
-		return nil, err
+	digest := xxhash.New()
+	for _, t := range tasks {
+		if err := json.NewEncoder(digest).Encode(t.Record); err != nil {
+			return nil, err
+		}
 	}
-	o.Prompts = hash(prompts)
+	o.Prompts = fmt.Sprintf("%016x", digest.Sum64())
 	if path := c.String("value-head"); path != "" {
 		head, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("%w (check the path)", err)
 		}
-		o.Value = hash(head)
+		o.Value = fmt.Sprintf("%016x", xxhash.Sum64(head))
 	}
 	if path := c.String("value-model"); path != "" {
 		f, err := gguf.ReadModel(path)
@@ -219,90 +187,4 @@ func (r *many) options(c *cli.Context) (*manyOptions, error) {
 		o.Value += " by " + weights
 	}
 	return o, nil
-}
-
-func hash(data []byte) string { return fmt.Sprintf("%016x", xxhash.Sum64(data)) }
-
-// key names the answer of line i.
-func (r *many) key(i int) lineKey {
-	return lineKey{r.prompts[i/r.samples].ID, i % r.samples}
-}
-
-// run decodes the shards that are not done.
-func (r *many) run(c *cli.Context, pool *engine.Pool) error {
-	meter := newMeter(c.App.ErrWriter)
-	defer meter.close()
-	quiet := r.answers.file == nil && isTerminal(c.App.Writer) // the answers themselves are seen
-	r.answers.notify = func(written int) {
-		slog.Debug("answer", "done", written, "total", r.answers.total)
-		if !quiet {
-			meter.show("answer", written, r.answers.total, "responses", "")
-		}
-	}
-	r.answers.notify(r.answers.next)
-	first := r.answers.next / r.answers.shard
-	shards := slices.Collect(slices.Chunk(r.prompts, r.shard))
-	if r.answers.next == r.answers.total {
-		return nil
-	}
-	err := pool.Each(c.Context, len(shards)-first, func(ctx context.Context, e *engine.Engine, i int) error {
-		return r.decode(ctx, e, (first+i)*r.shard, len(shards[first+i]))
-	})
-	var stop interrupted
-	switch {
-	case !errors.As(err, &stop):
-		return err
-	case r.answers.file == nil:
-		return fmt.Errorf("%w (give --out FILE to be able to go on after a stop)", err)
-	}
-	return fmt.Errorf("%w with %d of %d responses written (run the same command again to continue)", err, r.answers.next, r.answers.total)
-}
-
-// decode answers n prompts from number first on, together.
-func (r *many) decode(ctx context.Context, e *engine.Engine, first, n int) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var jobs []engine.Job
-	for i := first; i < first+n; i++ {
-		req := r.request
-		req.Prompt, req.MaxTokens, req.EachValue = r.tokens[i], r.lengths[i], true
-		req.Key = decode.Key(r.seed, 0, r.prompts[i].ID, 0)
-		put := func(rs []decode.Response) {
-			for k, response := range rs {
-				if err := r.put(i, k, response); err != nil {
-					cancel(err)
-					return
-				}
-			}
-		}
-		var job engine.Job
-		var err error
-		if r.samples > 1 {
-			job, err = decode.Sample(e, req, r.samples, put)
-		} else {
-			job, err = r.strategy.Job(e, req, func(response decode.Response) { put([]decode.Response{response}) })
-		}
-		if err != nil {
-			return fmt.Errorf("prompt %s: %w", r.prompts[i].ID, err)
-		}
-		jobs = append(jobs, job)
-	}
-	return e.Run(ctx, jobs)
-}
-
-// put writes response k to prompt i, when those before it are written.
-func (r *many) put(i, k int, response decode.Response) error {
-	out, err := r.record(r.model, r.prompts[i].Text, len(r.tokens[i]), response)
-	if err != nil {
-		return err
-	}
-	out.ID = r.prompts[i].ID
-	if r.samples > 1 {
-		out.Sample = &k
-	}
-	var line bytes.Buffer
-	if err := encodeJSON(&line, out); err != nil {
-		return err
-	}
-	return r.answers.put(i*r.samples+k, line.Bytes())
 }

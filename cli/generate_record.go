@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
 
@@ -15,8 +16,10 @@ import (
 type record struct {
 	ID     string `json:"id,omitempty"`     // of many prompts
 	Sample *int   `json:"sample,omitempty"` // of several responses to one prompt
-	Prompt string `json:"prompt"`
-	Text   string `json:"text"`
+	Prompt string `json:"prompt,omitempty"`
+	// Messages are the prompt where it is a conversation.
+	Messages []llama.Message `json:"messages,omitempty"`
+	Text     string          `json:"text"`
 
 	Tokens   []int32   `json:"tokens"`
 	Pieces   []string  `json:"pieces"`   // the tokens' texts
@@ -49,18 +52,18 @@ type timings struct {
 	TokensPerSecond float64 `json:"tokens_per_second"`
 }
 
-// record tells of a response to a prompt of so many tokens.
-func (g *generation) record(m *llama.Model, prompt string, tokens int, r decode.Response) (*record, error) {
+// record tells of a response.
+func (g *generation) record(m *llama.Model, t batch.Task, r decode.Response) (*record, error) {
 	out := &record{
-		Prompt: prompt, Text: r.Text, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
-		GuidedLogProbs: r.GuidedLogProbs, KL: r.KL, KLKind: r.KLKind, Finish: r.Finish, Method: g.strategy.Method, Seed: g.seed,
-		PromptLen: tokens, Decoded: r.Decoded, Emitted: len(r.Tokens), Ratio: float64(r.Decoded) / float64(len(r.Tokens)),
+		Prompt: t.Text, Messages: t.Messages, Text: r.Text, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
+		GuidedLogProbs: r.GuidedLogProbs, KL: r.KL, KLKind: r.KLKind, Finish: r.Finish, Method: g.policy.Strategy.Method, Seed: g.seed,
+		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), Ratio: float64(r.Decoded) / float64(len(r.Tokens)),
 	}
-	if g.request.Value != nil {
+	if g.policy.Value != nil {
 		out.Values, out.Value = r.Values, &r.Value
 	}
-	for _, t := range r.Tokens {
-		piece, err := m.Piece(t, true)
+	for _, token := range r.Tokens {
+		piece, err := m.Piece(token, true)
 		if err != nil {
 			return nil, err
 		}

@@ -54,7 +54,7 @@ func serveModel(t *testing.T, path string, interrupt func()) *httptest.Server {
 }
 
 // ivo runs ivo, which must succeed.
-func ivo(t *testing.T, args ...string) (stdout, stderr string) {
+func runIvo(t *testing.T, args ...string) (stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
 	if code := Main(append([]string{"ivo"}, args...), &out, &err); code != 0 {
@@ -69,7 +69,7 @@ func TestGenerateFromHub(t *testing.T) {
 	s := serveModel(t, f.model, nil)
 	generate := func(from ...string) (stdout, stderr string) {
 		t.Helper()
-		return ivo(t, append([]string{"generate", "-p", "i found a red kettle.\\nTL;DR:", "-n", "8", "--temp", "0"}, from...)...)
+		return runIvo(t, append([]string{"generate", "-p", "i found a red kettle.\\nTL;DR:", "-n", "8", "--temp", "0"}, from...)...)
 	}
 	want, _ := generate("-m", f.model)
 	own := filepath.Join(t.TempDir(), "own.gguf")
@@ -92,7 +92,7 @@ func TestGenerateFromHub(t *testing.T) {
 	if got, _ := generate("-m", f.model); got != want {
 		t.Errorf("by a flag, against the environment: %q, want %q", got, want)
 	}
-	if got, _ := ivo(t, "inspect", "-hf", "user/repo"); !strings.Contains(got, "fingerprint") {
+	if got, _ := runIvo(t, "inspect", "-hf", "user/repo"); !strings.Contains(got, "fingerprint") {
 		t.Errorf("inspect: %q", got)
 	}
 }

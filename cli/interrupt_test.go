@@ -99,8 +99,8 @@ func sameRun(t *testing.T, got, want string) {
 	}
 }
 
-// run runs ivo to its end and returns its exit code and stderr.
-func run(t *testing.T, args []string) (int, string) {
+// exitOf runs ivo to its end and returns its exit code and stderr.
+func exitOf(t *testing.T, args []string) (int, string) {
 	t.Helper()
 	var stderr bytes.Buffer
 	cmd := exec.Command(args[0], args[1:]...)
@@ -117,7 +117,7 @@ func TestKilledRunContinues(t *testing.T) {
 	for _, at := range []string{
 		`"round 1: collect" done=4`,
 		`"round 1: train"`,
-		`"round 2: collect" done=2`,
+		`"round 2: collect" done=4`,
 		`"evaluate greedy"`,
 	} {
 		// What -v adds to the log, every shard and training step, is no part of the run.
@@ -125,7 +125,7 @@ func TestKilledRunContinues(t *testing.T) {
 			t.Fatalf("the kill at %s came too late: exit code %d: %s", at, code, log)
 		}
 	}
-	if code, log := run(t, f.iterate(dir)); code != 0 {
+	if code, log := exitOf(t, f.iterate(dir)); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 	sameRun(t, dir, f.run)
@@ -134,13 +134,13 @@ func TestKilledRunContinues(t *testing.T) {
 func TestInterruptedRunContinues(t *testing.T) {
 	f := lab(t)
 	dir := filepath.Join(t.TempDir(), "run")
-	for _, at := range []string{`"round 1: collect" done=2`, `"round 1: train"`, `"evaluate greedy"`} {
+	for _, at := range []string{`"round 1: collect" done=4`, `"round 1: train"`, `"evaluate greedy"`} {
 		code, _, log := stopAt(t, f.iterate(dir, "-v"), at, os.Interrupt)
 		if code != 130 || !strings.Contains(log, "run the same command again") || strings.Contains(log, "goroutine ") {
 			t.Errorf("at %s: exit code %d: %s", at, code, log)
 		}
 	}
-	if code, log := run(t, f.iterate(dir)); code != 0 {
+	if code, log := exitOf(t, f.iterate(dir)); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 	sameRun(t, dir, f.run)
@@ -175,7 +175,7 @@ func TestNoRoomForShard(t *testing.T) {
 			if left, _ := filepath.Glob(filepath.Join(out, "iter-*", "*", ".*")); left != nil {
 				t.Errorf("left behind: %v", left)
 			}
-			if code, log := run(t, f.iterate(out)); code != 0 {
+			if code, log := exitOf(t, f.iterate(out)); code != 0 {
 				t.Fatalf("exit code %d: %s", code, log)
 			}
 			sameRun(t, out, f.run)
@@ -253,7 +253,7 @@ func TestStoppedAnswersContinue(t *testing.T) {
 			"--value-head", f.head, "--method", "block-beam", "--beams", "2", "--out", filepath.Join(dir, name),
 		}, more...)
 	}
-	if code, log := run(t, args("whole")); code != 0 {
+	if code, log := exitOf(t, args("whole")); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 	for _, stop := range []struct {
@@ -273,7 +273,7 @@ func TestStoppedAnswersContinue(t *testing.T) {
 			t.Fatalf("%v after %d responses: exit code %d: %s", stop.sig, stop.after, code, log)
 		}
 	}
-	if code, log := run(t, args("stopped")); code != 0 {
+	if code, log := exitOf(t, args("stopped")); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 	got := files(t, dir)
@@ -358,7 +358,7 @@ func TestStoppedFineTuningContinues(t *testing.T) {
 	args := func(name string, more ...string) []string {
 		return append([]string{"ivo", "train", f.run, "--fine-tune", "-m", f.model, "--out", filepath.Join(dir, name), "--epochs", "4", "--atoms", "3"}, more...)
 	}
-	if code, log := run(t, args("whole")); code != 0 {
+	if code, log := exitOf(t, args("whole")); code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 	for _, at := range []string{"msg=fine-tune done=1 ", "msg=fine-tune done=3 "} {
@@ -367,7 +367,7 @@ func TestStoppedFineTuningContinues(t *testing.T) {
 			t.Errorf("at %s: exit code %d, %q: %s", at, code, stdout, log)
 		}
 	}
-	if code, log := run(t, args("stopped", "-v")); code != 0 || strings.Contains(log, "done=1 ") {
+	if code, log := exitOf(t, args("stopped", "-v")); code != 0 || strings.Contains(log, "done=1 ") {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 	if got := files(t, dir); got["stopped"] != got["whole"] || len(got) != 2 {
@@ -395,5 +395,5 @@ func TestInterruptedDownload(t *testing.T) {
 	if code := cmd.ProcessState.ExitCode(); code != 130 || !strings.Contains(stderr.String(), "run the same command again") {
 		t.Errorf("exit code %d: %s", code, stderr.String())
 	}
-	ivo(t, args...) // the server has no second half for one who starts anew
+	runIvo(t, args...) // the server has no second half for one who starts anew
 }

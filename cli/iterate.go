@@ -13,9 +13,10 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -26,13 +27,18 @@ func iterateCommand() *cli.Command {
 		Name: "iterate", Usage: "learn a value function from the model's own rollouts, round by round",
 		Description: "Every round samples responses to the prompts, scores them, and trains a value\n" +
 			"function; later rounds sample with the one before. Run the same command again to\n" +
-			"continue a run that was stopped.\n\nExamples:\n\n" +
+			"continue a run that was stopped, or with more rounds, samples or evaluation prompts\n" +
+			"to go on with it. Without --eval-prompts some of the prompts are held out and\n" +
+			"evaluated on.\n\nExamples:\n\n" +
+			"  ivo iterate -m model.gguf --chat --prompts questions.jsonl --reward sentiment --out runs/kind\n" +
 			"  ivo iterate -m model.gguf --prompts train.jsonl --eval-prompts test.jsonl --out runs/first\n" +
-			"  ivo iterate -m model.gguf --prompts train.jsonl --rounds 1 --samples 8 -n 64 --out runs/quick",
+			"  ivo iterate -m model.gguf --prompts train.csv --reward 'cmd:python3 score.py' --rounds 1 --samples 8 -n 64 --out runs/quick\n\n" +
+			"Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + rewardHelp(),
 		Flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts to learn from, as JSON lines", Category: run, TakesFile: true},
-			&cli.StringFlag{Name: "eval-prompts", Usage: "`FILE` of prompts to evaluate on; without it nothing is evaluated", Category: run, TakesFile: true},
-			&cli.StringFlag{Name: "reward", Usage: "`MODEL` that scores responses; gold: the rule that the prompt file states", Value: d.Reward, Category: run},
+			&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts to learn from; - for standard input", Category: run, TakesFile: true},
+			&cli.StringFlag{Name: "eval-prompts", Usage: "`FILE` of prompts to evaluate on", Category: run, TakesFile: true},
+			&cli.IntFlag{Name: "hold-out", Usage: "prompts of --prompts to evaluate on instead; 0 for none", DefaultText: "a tenth, at most 100", Category: run},
+			&cli.BoolFlag{Name: "redo", Usage: "go on with other options than the run was started with: what depends on them is made anew, the rest is kept", Category: run},
 			&cli.StringFlag{Name: "out", Usage: "run `DIRECTORY`, made or continued", Category: run},
 			&cli.IntFlag{Name: "rounds", Usage: "rounds of collecting and training", Value: d.Rounds, Category: run},
 			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: d.Seed, Category: run},
@@ -53,9 +59,8 @@ func iterateCommand() *cli.Command {
 			&cli.BoolFlag{Name: "warm-start", Usage: "train each round's value function on from the one before", Value: d.Head.WarmStart, Category: head},
 			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
-			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Ctx, Category: modelCategory},
-			threadsFlag(),
-		}, escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), loadFlags()),
+			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Context.Cells, Category: modelCategory},
+		}, rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
 		Action: iterate,
 	}
 }
@@ -65,20 +70,41 @@ func iterate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	m, err := load(c)
+	train, test, err := readPrompts(c, o)
 	if err != nil {
 		return err
 	}
-	defer m.Close()
-	if o.Layers, err = layers(c, m); err != nil {
+	w := loop.Work{Redo: c.Bool("redo"), Say: func(text string) { fmt.Fprintf(c.App.ErrWriter, "(%s)\n", text) }}
+	if w.Reward, err = openReward(c, o.Reward); err != nil {
 		return err
+	}
+	defer w.Reward.Close()
+	if w.Model, err = load(c); err != nil {
+		return err
+	}
+	defer w.Model.Close()
+	if o.Layers, err = layers(c, w.Model); err != nil {
+		return err
+	}
+	if w.Encoder, err = openEncoder(c, w.Model); err != nil {
+		return err
+	}
+	fits := func(tokens int) error { return o.Fits(tokens, w.Model.Info().ContextTrain) }
+	if w.Prompts, err = fit(c, w.Encoder, train, fits); err != nil {
+		return err
+	}
+	if len(test) > 0 {
+		if w.Test, err = fit(c, w.Encoder, test, fits); err != nil {
+			return err
+		}
+		if err := prompt.Disjoint(w.Prompts, w.Test); err != nil {
+			return err
+		}
 	}
 	dir := c.String("out")
 	meter := newMeter(c.App.ErrWriter)
-	err = loop.Run(c.Context, dir, *o, m, func(e loop.Event) {
-		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
-		meter.show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
-	})
+	w.Notify = notify(meter)
+	err = loop.Run(c.Context, dir, *o, w)
 	meter.close()
 	if err != nil {
 		if c.Context.Err() != nil {
@@ -89,7 +115,7 @@ func iterate(c *cli.Context) error {
 	if err := report.Write(dir); err != nil {
 		return err
 	}
-	if o.EvalPrompts != "" {
+	if len(test) > 0 {
 		evaluation, err := loop.ReadEvaluation(dir)
 		if err != nil {
 			return err
@@ -102,6 +128,37 @@ func iterate(c *cli.Context) error {
 	fmt.Fprintf(c.App.Writer, "value function: %s\n", filepath.Join(dir, fmt.Sprintf("iter-%02d", o.Rounds), "head.gguf"))
 	fmt.Fprintf(c.App.Writer, "report: %s\n", filepath.Join(dir, report.File))
 	return nil
+}
+
+// notify shows how far a run is.
+func notify(m *meter) func(loop.Event) {
+	return func(e loop.Event) {
+		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
+		m.show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
+	}
+}
+
+// readPrompts reads the prompts to learn from and those to evaluate on.
+func readPrompts(c *cli.Context, o *loop.Options) (train, test []prompt.Record, err error) {
+	if train, err = readRecords(c, o.Prompts); err != nil {
+		return nil, nil, err
+	}
+	if o.EvalPrompts != "" {
+		test, err = readRecords(c, o.EvalPrompts)
+		return train, test, err
+	}
+	if !c.IsSet("hold-out") {
+		o.HoldOut = min(len(train)/10, 100)
+	}
+	if o.HoldOut == 0 {
+		return train, nil, nil
+	}
+	if o.HoldOut >= len(train) {
+		return nil, nil, fmt.Errorf("--hold-out %d of %d prompts leaves none to learn from (lower it)", o.HoldOut, len(train))
+	}
+	train, test = prompt.HoldOut(train, o.HoldOut)
+	fmt.Fprintf(c.App.ErrWriter, "(%d of %d prompts are held out and evaluated on: --eval-prompts names others, --hold-out another number)\n", len(test), len(test)+len(train))
+	return train, test, nil
 }
 
 // readOptions reads the flags that need no model.
@@ -117,19 +174,32 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	}
 	o := loop.Defaults(0)
 	o.Model, o.Prompts, o.EvalPrompts, o.Reward = model.String(), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
-	o.Scoring = reward.Options{AllowCommands: c.IsSet("reward")}
 	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
-	o.MaxTokens, o.Seed = c.Int("predict"), c.Uint64("seed")
+	o.MaxTokens, o.Seed, o.HoldOut, o.SkipUnscored = c.Int("predict"), c.Uint64("seed"), c.Int("hold-out"), c.Bool("skip-unscored")
+	switch {
+	case o.HoldOut < 0:
+		return nil, usagef(c, "--hold-out %d: give a number of prompts, 0 for none", o.HoldOut)
+	case c.IsSet("hold-out") && o.EvalPrompts != "":
+		return nil, usagef(c, "both --eval-prompts and --hold-out (give one of them)")
+	}
+	p, err := promptOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	o.Encoding = loop.Encoding{Chat: p.Chat, System: p.System, Template: p.Template, Kwargs: c.String("chat-template-kwargs"), ParseContent: p.ParseContent}
 	if o.Stop, err = stops(c); err != nil {
 		return nil, err
 	}
 	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
 	o.Search = decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")}
-	o.Head = loop.Head{
+	o.Head = learn.Head{
 		Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
 		WarmStart: c.Bool("warm-start"), LastRoundOnly: c.Bool("last-round-only"),
 	}
-	o.Ctx, o.Threads, o.Parallel = c.Int("ctx-size"), max(0, c.Int("threads")), c.Int("parallel")
+	if o.Context, err = compute(c); err != nil {
+		return nil, err
+	}
+	o.Context.Cells, o.Parallel = c.Int("ctx-size"), c.Int("parallel")
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
@@ -151,7 +221,7 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	return &o, nil
 }
 
-func matchFlag(d loop.Head, category string) cli.Flag {
+func matchFlag(d learn.Head, category string) cli.Flag {
 	return &cli.StringFlag{
 		Name: "match", Value: d.Match, Category: category,
 		Usage: "what a recall head searches the prompt for at first: `HOW` tokens, where responses copy words as they stand, or states, where they also inflect, capitalise or paraphrase them",

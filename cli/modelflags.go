@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/llama/train"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
@@ -168,18 +170,16 @@ func loadFile(c *cli.Context, path string) (*llama.Model, error) {
 	return m, err
 }
 
-var (
-	cacheTypes = map[string]llama.CacheType{
-		"f16": llama.CacheF16, "f32": llama.CacheF32, "bf16": llama.CacheBF16, "q8_0": llama.CacheQ8_0, "q5_1": llama.CacheQ5_1,
-		"q5_0": llama.CacheQ5_0, "q4_1": llama.CacheQ4_1, "q4_0": llama.CacheQ4_0, "iq4_nl": llama.CacheIQ4_NL,
-	}
-	flashModes = map[string]llama.FlashAttention{"auto": llama.FlashAuto, "off": llama.FlashOff, "on": llama.FlashOn}
-)
-
 // contextFlags say how a model is decoded with.
 func contextFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: fmt.Sprintf("most tokens of prompt and response; 0 for what the model was trained with, at most %d", defaultContext), Category: modelCategory},
+	}, computeFlags()...)
+}
+
+// computeFlags are contextFlags without the context's size.
+func computeFlags() []cli.Flag {
+	return []cli.Flag{
 		threadsFlag(),
 		&cli.IntFlag{Name: "batch-size", Aliases: []string{"b"}, Usage: "most tokens of one decode; 0 for 2048", Category: modelCategory},
 		&cli.IntFlag{Name: "ubatch-size", Aliases: []string{"ub"}, Usage: "tokens computed at once; 0 for 512", Category: modelCategory},
@@ -200,20 +200,24 @@ func threadsFlag() cli.Flag {
 // trained with more than the memory of most machines holds.
 const defaultContext = 4096
 
-// contextParams reads contextFlags, except for the context's size, into params.
-func contextParams(c *cli.Context) (p engine.Params, err error) {
-	p.Threads, p.Batch, p.UBatch = max(0, c.Int("threads")), c.Int("batch-size"), c.Int("ubatch-size")
-	if p.Batch < 0 || p.UBatch < 0 {
-		return p, usagef(c, "a negative batch size (give -b and -ub a number of tokens)")
+// compute reads computeFlags.
+func compute(c *cli.Context) (batch.Context, error) {
+	x := batch.Context{Threads: max(0, c.Int("threads")), Batch: c.Int("batch-size"), UBatch: c.Int("ubatch-size")}
+	if x.Batch < 0 || x.UBatch < 0 {
+		return x, usagef(c, "a negative batch size (give -b and -ub a number of tokens)")
 	}
-	if p.Flash, err = choice(c, "flash-attn", flashModes); err != nil {
-		return p, err
+	for name, to := range map[string]encoding.TextUnmarshaler{"flash-attn": &x.Flash, "cache-type-k": &x.CacheK, "cache-type-v": &x.CacheV} {
+		if err := to.UnmarshalText([]byte(c.String(name))); err != nil {
+			return x, usagef(c, "--%s: %v", name, err)
+		}
 	}
-	if p.CacheK, err = choice(c, "cache-type-k", cacheTypes); err != nil {
-		return p, err
-	}
-	p.CacheV, err = choice(c, "cache-type-v", cacheTypes)
-	return p, err
+	return x, nil
+}
+
+// contextParams are compute's for an engine.
+func contextParams(c *cli.Context) (engine.Params, error) {
+	x, err := compute(c)
+	return x.Params(0, nil), err
 }
 
 // choice is the value of a flag that takes one of some names.

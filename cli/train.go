@@ -3,10 +3,8 @@ package cli
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math"
 	"path/filepath"
@@ -19,11 +17,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
-	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
-	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 func trainCommand() *cli.Command {
@@ -40,6 +37,7 @@ func trainCommand() *cli.Command {
 			"  ivo train runs/first --fine-tune -m model.gguf --out value.gguf",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "`FILE` for the value function; it must not exist", Category: data},
+			&cli.StringFlag{Name: "scores", Usage: "`NAME` of the reward whose scores are learned from, as a folder of RUN/rewards is called; the run's own without it", Category: data},
 			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
 			textsFlag("states", "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", data),
 			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Kind, Category: head},
@@ -90,23 +88,16 @@ func trainValue(c *cli.Context) error {
 			return err
 		}
 	}
-	shards, err := storedStates(c)
+	release, err := learn.Reserve(out)
 	if err != nil {
 		return err
 	}
-	schema, err := schemaOf(shards)
+	defer release()
+	data, err := storedStates(c)
 	if err != nil {
 		return err
 	}
-	features, err := o.features(c, schema)
-	if err != nil {
-		return err
-	}
-	returns, err := rollout.Returns(shards)
-	if err != nil {
-		return err
-	}
-	data, err := valuehead.OpenStored(features, shards, returns)
+	features, err := o.features(c, data)
 	if err != nil {
 		return err
 	}
@@ -125,7 +116,7 @@ func trainValue(c *cli.Context) error {
 		slog.Debug(stage, "done", p.Step, "total", p.Steps, "note", note)
 		meter.show(stage, p.Step, p.Steps, "steps", note)
 	}
-	head, trained, err := valuehead.Train(c.Context, data, o.TrainOptions)
+	head, metrics, err := learn.Train(c.Context, data, features, o.TrainOptions)
 	meter.close()
 	if c.Context.Err() != nil {
 		return fmt.Errorf("%w (nothing was written; run the same command again)", context.Cause(c.Context))
@@ -133,8 +124,8 @@ func trainValue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	t := describe(head, trained)
-	t.Head, t.Shards, t.Seconds = out, shards, time.Since(begin).Seconds()
+	t := describe(head, metrics.Training)
+	t.Head, t.Shards, t.Seconds = out, data.Shards, time.Since(begin).Seconds()
 	if err := head.Save(out); err != nil {
 		return err
 	}
@@ -222,9 +213,10 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 // within says whether x lies from 0 to most; NaN does not.
 func within(x, most float64) bool { return x >= 0 && x <= most && !math.IsInf(x, 0) }
 
-// storedStates are the shards of the run, or those named by --states.
-func storedStates(c *cli.Context) ([]string, error) {
-	dir, patterns := c.Args().First(), textsOf(c, "states")
+// storedStates are the states of the run, or those named by --states, with what a reward said
+// of their responses.
+func storedStates(c *cli.Context) (*learn.Data, error) {
+	dir, patterns, scores := c.Args().First(), textsOf(c, "states"), c.String("scores")
 	switch {
 	case dir == "" && len(patterns) == 0:
 		return nil, usagef(c, "nothing to train on (name a run directory, or files with --states)")
@@ -233,7 +225,7 @@ func storedStates(c *cli.Context) ([]string, error) {
 	case dir == "" && c.Int("round") > 0:
 		return nil, usagef(c, "--round without a run (name its directory)")
 	case dir != "":
-		return runStates(dir, c.Int("round"))
+		return loop.Data(dir, c.Int("round"), scores)
 	}
 	var shards []string
 	for _, pattern := range patterns {
@@ -250,56 +242,20 @@ func storedStates(c *cli.Context) ([]string, error) {
 			}
 		}
 	}
-	return shards, nil
-}
-
-// runStates are the finished shards of a run, of one round or, with round 0, of all.
-func runStates(dir string, round int) ([]string, error) {
-	o, err := loop.ReadOptions(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("train: %s is not a run directory (name the --out of ivo iterate, or files with --states)", dir)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if round > o.Rounds {
-		return nil, fmt.Errorf("train: the run in %s has %d rounds (lower --round)", dir, o.Rounds)
-	}
-	m, err := absent(loop.ReadManifest(dir))
-	if err != nil {
-		return nil, err
-	}
-	var shards []string
-	for k := 1; m != nil && k <= o.Rounds; k++ {
-		if round == 0 || k == round {
-			for _, name := range m.StateShards(k) {
-				shards = append(shards, filepath.Join(dir, name))
-			}
-		}
-	}
-	if shards == nil {
-		return nil, fmt.Errorf("train: the run in %s has no finished states yet (ivo inspect shows how far it is; run its ivo iterate again to continue)", dir)
-	}
-	return shards, nil
-}
-
-// schemaOf is what the states mean; all shards must agree with the first.
-func schemaOf(shards []string) (states.Schema, error) {
-	r, err := states.Open(shards[0])
-	if err != nil {
-		return states.Schema{}, fmt.Errorf("train: %w", err)
-	}
-	defer r.Close()
-	return r.Schema(), nil
+	return learn.OfShards(shards, scores)
 }
 
 // features lays out what the head reads of the states.
-func (o *trainFlags) features(c *cli.Context, schema states.Schema) (*valuehead.Features, error) {
-	options := valuehead.FeaturesOf(o.Kind)
+func (o *trainFlags) features(c *cli.Context, data *learn.Data) (options valuehead.FeatureOptions, err error) {
+	schema, err := data.Schema()
+	if err != nil {
+		return options, err
+	}
+	options = valuehead.FeaturesOf(o.Kind)
 	switch {
 	case o.From != nil:
 		if err := o.From.CheckBackbone(schema.Backbone); err != nil {
-			return nil, err
+			return options, err
 		}
 		options = o.From.Features().Options()
 	case o.onePass:
@@ -309,9 +265,9 @@ func (o *trainFlags) features(c *cli.Context, schema states.Schema) (*valuehead.
 		options.Layers = o.layers
 	}
 	if i := slices.IndexFunc(o.layers, func(l int) bool { return !slices.Contains(schema.Layers, l) }); i >= 0 {
-		return nil, usagef(c, "--layers %s: layer %d is not stored (choose from %v)", c.String("layers"), o.layers[i], schema.Layers)
+		return options, usagef(c, "--layers %s: layer %d is not stored (choose from %v)", c.String("layers"), o.layers[i], schema.Layers)
 	}
-	return valuehead.NewFeatures(schema, options)
+	return options, nil
 }
 
 // describe tells how the head was trained.
@@ -351,12 +307,4 @@ func printParts(w io.Writer, parts []report.Part) error {
 	}
 	fmt.Fprintln(tw)
 	return tw.Flush()
-}
-
-// absent makes a file that is not there yet no error.
-func absent[T any](v *T, err error) (*T, error) {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return v, err
 }

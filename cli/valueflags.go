@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -90,7 +91,7 @@ func (v *valueSource) openModel(c *cli.Context, path string, head *valuehead.Hea
 		return err
 	}
 	if params.Ctx = 2 * size; c.IsSet("prompts") {
-		params.Ctx, params.Sequences = max(params.Ctx, keptCells), llama.MaxSequences
+		params.Ctx, params.Sequences = max(params.Ctx, batch.KeptCells), llama.MaxSequences
 	}
 	if v.values, err = decode.OpenValueModel(v.model, head, params); err != nil || head != nil {
 		return err

@@ -7,19 +7,22 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/ivo-decoding/ivo/internal/gguf"
 )
 
 // A checkpoint is a GGUF file of three flat tensors, the parameters and AdamW's two
 // moments, with the place in the run as metadata.
 const (
-	checkpointVersion = uint32(1)
+	checkpointVersion = uint32(2)
 
 	keyVersion     = "train.checkpoint.version"
 	keyFingerprint = "train.checkpoint.fingerprint"
 	keyStep        = "train.checkpoint.step"
 	keyEpoch       = "train.checkpoint.epoch"
 	keyNext        = "train.checkpoint.next"
+	keyChecksum    = "train.checkpoint.checksum"
 )
 
 // fingerprint names the run: everything that decides its course.
@@ -44,18 +47,36 @@ func (t *trainer) state() []gguf.Tensor {
 	return []gguf.Tensor{{Name: "params", Shape: n, Data: o.params}, {Name: "adam.m", Shape: n, Data: o.m}, {Name: "adam.v", Shape: n, Data: o.v}}
 }
 
+// checksum is that of a checkpoint's content.
+func checksum(kvs []gguf.KV, tensors []gguf.Tensor) uint64 {
+	h := xxhash.New()
+	for _, kv := range kvs {
+		fmt.Fprintf(h, "%s=%v\n", kv.Key, kv.Value)
+	}
+	for _, t := range tensors {
+		binary.Write(h, binary.LittleEndian, t.Data)
+	}
+	return h.Sum64()
+}
+
 // save writes the checkpoint, if the run keeps one.
 func (t *trainer) save() error {
 	if t.opts.Checkpoint == "" {
 		return nil
 	}
-	return gguf.Write(t.opts.Checkpoint, []gguf.KV{
+	kvs, tensors := t.place(t.sampler.at), t.state()
+	return gguf.Write(t.opts.Checkpoint, append(kvs, gguf.KV{Key: keyChecksum, Value: checksum(kvs, tensors)}), tensors)
+}
+
+// place is where the run is, as metadata.
+func (t *trainer) place(at cursor) []gguf.KV {
+	return []gguf.KV{
 		{Key: keyVersion, Value: checkpointVersion},
 		{Key: keyFingerprint, Value: t.fingerprint},
 		{Key: keyStep, Value: uint64(t.optimizer.step)},
-		{Key: keyEpoch, Value: uint64(t.sampler.at.epoch)},
-		{Key: keyNext, Value: uint64(t.sampler.at.next)},
-	}, t.state())
+		{Key: keyEpoch, Value: uint64(at.epoch)},
+		{Key: keyNext, Value: uint64(at.next)},
+	}
 }
 
 // resume takes up the checkpoint, if there is one, and returns its place in the data.
@@ -85,6 +106,9 @@ func (t *trainer) resume() (at cursor, err error) {
 			return at, &gguf.Error{Path: path, Msg: fmt.Sprintf("%s holds %d values, not %d", s.Name, len(data), len(s.Data)),
 				Hint: "the checkpoint is damaged: remove it to start anew"}
 		}
+	}
+	if sum, ok := f.Value(keyChecksum).(uint64); !ok || sum != checksum(t.place(at), t.state()) {
+		return at, &gguf.Error{Path: path, Msg: "its checksum does not fit what it holds", Hint: "the checkpoint is damaged: remove it to start anew"}
 	}
 	return at, nil
 }

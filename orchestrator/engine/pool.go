@@ -34,6 +34,9 @@ func NewPool(m *llama.Model, p Params, n int) (*Pool, error) {
 	return pool, nil
 }
 
+// Len is the number of engines.
+func (p *Pool) Len() int { return len(p.engines) }
+
 // Close frees the engines.
 func (p *Pool) Close() error {
 	var first error

@@ -2,10 +2,10 @@ package eval
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -14,25 +14,14 @@ import (
 
 // Method is one way to answer prompts.
 type Method struct {
-	Name      string
-	Strategy  decode.Strategy
-	Value     func(prompt.Record) decode.Source // nil for none
-	Sampling  decode.Sampling
-	Reference float64 // see [decode.Request]
-	MaxTokens int
-	Stop      []string
+	Name string
+	batch.Policy
 }
 
 // Answer is one scored response to a test prompt.
 type Answer struct {
-	Prompt   string  `json:"prompt_id"`
-	Response string  `json:"response"`
-	Reward   float64 `json:"reward"`
-	Emitted  int     `json:"emitted"` // tokens of the response
-	Decoded  int     `json:"decoded"` // tokens decoded for it
-	KL       float64 `json:"kl"`      // of the policy from the base policy, nats
-	// KLKind says whether KL is exact or a bound.
-	KLKind decode.KLKind `json:"kl_kind"`
+	batch.Response
+	Reward float64 `json:"reward"`
 }
 
 // Result is how a method did.
@@ -49,46 +38,40 @@ type Result struct {
 	Answers []Answer      `json:"-"`
 }
 
-// shardPrompts is the number of prompts decoded from one empty context.
-const shardPrompts = 25
+// ShardPrompts is the number of prompts decoded from one empty context.
+const ShardPrompts = 25
+
+// Decode answers a shard of tasks by a method under a seed.
+func Decode(ctx context.Context, e *engine.Engine, m Method, tasks []batch.Task, seed uint64) ([]batch.Response, error) {
+	// Best-of-n draws others than the base policy's answer, which it is compared with.
+	m.Key = func(id string, sample int) uint64 {
+		return decode.Key(seed, 0, string(m.Strategy.Method)+" "+id, sample)
+	}
+	out := make([]batch.Response, len(tasks))
+	return out, m.Policy.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
+		out[task] = batch.Stored(tasks[task].ID, sample, r, false)
+		return nil
+	})
+}
 
 // Run answers the prompts by a method, on all engines of the pool, and scores the
 // answers. progress, if set, is called with the number of prompts done.
-func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Record, rm reward.Model, seed uint64, progress func(done int)) ([]Answer, error) {
-	answers := make([]Answer, len(prompts))
-	shards := slices.Collect(slices.Chunk(prompts, shardPrompts))
+func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Encoded, rm reward.Model, seed uint64, progress func(done int)) ([]Answer, error) {
+	shards := slices.Collect(slices.Chunk(prompts, ShardPrompts))
+	parts := make([][]batch.Response, len(shards))
 	var mu sync.Mutex
 	finished := 0
-	err := pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, shard int) error {
-		part := answers[shard*shardPrompts:][:len(shards[shard])]
-		var jobs []engine.Job
-		for i, p := range shards[shard] {
-			tokens, err := e.Model().Tokenize(p.Text, true, false)
-			if err != nil {
-				return fmt.Errorf("prompt %s: %w", p.ID, err)
-			}
-			var value decode.Source
-			if m.Value != nil {
-				value = m.Value(p)
-			}
-			job, err := m.Strategy.Job(e, decode.Request{
-				Prompt: tokens, MaxTokens: m.MaxTokens, Sampling: m.Sampling, Stop: m.Stop, Value: value, Reference: m.Reference,
-				// Best-of-n draws others than the base policy's answer, which it is compared with.
-				Key: decode.Key(seed, 0, string(m.Strategy.Method)+" "+p.ID, 0),
-			}, func(r decode.Response) {
-				part[i] = Answer{Prompt: p.ID, Response: r.Text, Emitted: len(r.Tokens), Decoded: r.Decoded, KL: r.KL, KLKind: r.KLKind}
-			})
-			if err != nil {
-				return fmt.Errorf("prompt %s: %w", p.ID, err)
-			}
-			jobs = append(jobs, job)
+	err := pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) (err error) {
+		var tasks []batch.Task
+		for _, p := range shards[i] {
+			tasks = append(tasks, batch.Task{Encoded: p})
 		}
-		if err := e.Run(ctx, jobs); err != nil {
+		if parts[i], err = Decode(ctx, e, m, tasks, seed); err != nil {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if finished += len(jobs); progress != nil {
+		if finished += len(shards[i]); progress != nil {
 			progress(finished)
 		}
 		return nil
@@ -96,9 +79,10 @@ func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Reco
 	if err != nil {
 		return nil, err
 	}
+	responses := slices.Concat(parts...)
 	items := make([]reward.Item, len(prompts))
 	for i, p := range prompts {
-		items[i] = reward.Item{Prompt: p, Response: answers[i].Response}
+		items[i] = reward.Item{Prompt: p.Record, Response: responses[i].Text, Finish: string(responses[i].Finish)}
 	}
 	scores, err := rm.Score(ctx, items)
 	if err != nil {
@@ -108,8 +92,9 @@ func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Reco
 	if err != nil {
 		return nil, err
 	}
-	for i := range answers {
-		answers[i].Reward = rewards[i]
+	answers := make([]Answer, len(prompts))
+	for i, r := range responses {
+		answers[i] = Answer{r, rewards[i]}
 	}
 	return answers, nil
 }

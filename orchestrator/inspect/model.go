@@ -12,10 +12,8 @@ import (
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 )
-
-// PolicyKey is metadata of a value model: the fingerprint of the policy whose responses it values.
-const PolicyKey = "ivo.value.policy"
 
 // Model describes a GGUF model by its header; the weights are not loaded.
 type Model struct {
@@ -81,7 +79,7 @@ func findModel(f *gguf.File, o Options) (Finding, error) {
 	}
 	m.ChatTemplate = m.Template != ""
 	m.Returns, _ = f.Value(train.AtomsKey).([]float32)
-	m.Policy = f.Str(PolicyKey)
+	m.Policy = f.Str(learn.PolicyKey)
 	if m.KVHeads == 0 {
 		m.KVHeads = m.Heads
 	}

@@ -5,14 +5,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path/filepath"
 	"text/tabwriter"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
-	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // Run describes a run directory, finished or not.
@@ -26,10 +28,10 @@ type Run struct {
 
 // Round is how far a round is.
 type Round struct {
-	Round   int           `json:"round"`
-	Shards  int           `json:"shards"`            // finished
-	Of      int           `json:"of,omitempty"`      // shards in all, where the prompt file is still there
-	Metrics *loop.Metrics `json:"metrics,omitempty"` // of a round that is complete
+	Round   int            `json:"round"`
+	Shards  int            `json:"shards"`            // finished
+	Of      int            `json:"of,omitempty"`      // shards in all, when it is complete
+	Metrics *learn.Metrics `json:"metrics,omitempty"` // of a round that is complete
 }
 
 func findRun(dir string) (Finding, error) {
@@ -48,13 +50,13 @@ func findRun(dir string) (Finding, error) {
 	if err := yaml.Unmarshal(text, &f.Options); err != nil {
 		return nil, err
 	}
-	manifest, err := absent(loop.ReadManifest(dir))
-	if err != nil {
-		return nil, err
-	}
-	for round := 1; manifest != nil && round <= o.Rounds; round++ {
-		r := Round{Round: round, Shards: manifest.Shards(round), Of: shards(o, round)}
-		if r.Metrics, err = absent(loop.ReadMetrics(dir, round)); err != nil {
+	for _, round := range run.Rounds(dir) {
+		names, err := run.TrajectoryFiles(dir, round)
+		if err != nil {
+			return nil, err
+		}
+		r := Round{Round: round, Shards: len(names), Of: o.Shards(dir, round)}
+		if r.Metrics, err = absent(run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(round)))); err != nil {
 			return nil, err
 		}
 		f.Rounds = append(f.Rounds, r)
@@ -69,19 +71,6 @@ func absent[T any](v *T, err error) (*T, error) {
 		return nil, nil
 	}
 	return v, err
-}
-
-// shards is the number of shards of a round; 0 when the prompts cannot be read.
-func shards(o *loop.Options, round int) int {
-	prompts, err := prompt.Read(o.Prompts, prompt.ReadOptions{})
-	if err != nil {
-		return 0
-	}
-	n := len(prompts)
-	if round > 1 && o.RoundPrompts > 0 {
-		n = min(n, o.RoundPrompts)
-	}
-	return (n + o.ShardPrompts - 1) / o.ShardPrompts
 }
 
 func (f *Run) Write(w io.Writer) error {

@@ -2,113 +2,214 @@ package loop
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strings"
+	"slices"
+	"sync"
 
-	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
-	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // Evaluation is the content of eval.json.
 type Evaluation struct {
+	run.Stamp
 	Reward  string        `json:"reward"`
+	Folder  string        `json:"scores"` // where the run keeps what the reward says
 	Seed    uint64        `json:"seed"`
 	Methods []eval.Result `json:"methods"`
 }
 
-// EvalFile is the name of the evaluation in a run directory.
-const EvalFile = "eval.json"
+// method is a way to answer prompts that the run compares, with the key of its value function.
+type method struct {
+	eval.Method
+	from map[string]string
+}
 
 // methods are what is compared: the base policy and its honest controls (greedy and a
 // lower temperature, which cost nothing), best-of-4 by the head, and blockwise beam
 // search with the first round's head (IVO*) and the last one's (IVO).
-func (r *run) methods(heads []*valuehead.Head) []eval.Method {
-	last := heads[len(heads)-1]
-	t := r.o.Sampling.Temp
-	method := func(name string, s decode.Strategy, head *valuehead.Head, temp float64) eval.Method {
-		m := eval.Method{Name: name, Strategy: s, Sampling: r.o.Sampling, MaxTokens: r.o.MaxTokens, Stop: r.o.Stop}
-		m.Sampling.Temp = temp
-		if head != nil {
-			value := decode.HeadSource(head, valuehead.Reading{})
-			m.Value = func(prompt.Record) decode.Source { return value }
+func (l *looping) methods(heads []head) []method {
+	t := l.o.Sampling.Temp
+	with := func(name string, s decode.Strategy, round int, temp float64) method {
+		p := batch.Policy{Strategy: s, Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop}
+		p.Sampling.Temp = temp
+		m := method{from: map[string]string{}}
+		if round > 0 {
+			h := heads[round-1]
+			p.Value = decode.HeadSource(h.Head, valuehead.Reading{})
+			m.from[run.Metrics(round)] = h.key
 		}
 		if temp != t {
-			m.Reference = t
+			p.Reference = t
 		}
+		m.Method = eval.Method{Name: name, Policy: p}
 		return m
 	}
 	sample := decode.Strategy{Method: decode.MethodSample}
-	beam := decode.Strategy{Method: decode.MethodBlockBeam, Beam: r.o.Search}
-	ms := []eval.Method{
-		method("base", sample, nil, t),
-		method(fmt.Sprintf("base-t%g", t/2), sample, nil, t/2),
-		method("greedy", sample, nil, 0),
-		method("best-of-4", r.o.bestOf(), last, t),
-		method("ivo*", beam, heads[0], t),
+	beam := decode.Strategy{Method: decode.MethodBlockBeam, Beam: l.o.Search}
+	last := len(heads)
+	ms := []method{
+		with("base", sample, 0, t),
+		with(fmt.Sprintf("base-t%g", t/2), sample, 0, t/2),
+		with("greedy", sample, 0, 0),
+		with("best-of-4", l.o.bestOf(), last, t),
+		with("ivo*", beam, 1, t),
 	}
-	if len(heads) > 1 {
-		ms = append(ms, method("ivo", beam, last, t))
+	if last > 1 {
+		ms = append(ms, with("ivo", beam, last, t))
 	}
 	return ms
 }
 
-func (r *run) evaluate(ctx context.Context, heads []*valuehead.Head) error {
-	if err := os.MkdirAll(filepath.Join(r.dir, "eval"), 0o755); err != nil {
-		return err
-	}
-	out := Evaluation{Reward: r.reward.Info().Name, Seed: r.o.Seed}
+// evaluate answers the test prompts by each method, scores the answers and compares them.
+func (l *looping) evaluate(ctx context.Context, heads []head) error {
+	out := &Evaluation{Reward: l.Reward.Info().Name, Folder: l.scorer.Folder(), Seed: l.o.Seed}
+	from := map[string]string{}
 	var base []eval.Answer
-	for _, m := range r.methods(heads) {
-		answers, err := r.answers(ctx, m)
+	for _, m := range l.methods(heads) {
+		names, err := l.answer(ctx, m)
 		if err != nil {
 			return fmt.Errorf("evaluate %s: %w", m.Name, err)
+		}
+		answers, left, err := l.scored(ctx, names, from)
+		if err != nil {
+			return fmt.Errorf("evaluate %s: %w", m.Name, err)
+		}
+		if !l.o.SkipUnscored || len(answers) == 0 {
+			if err := left.Err(len(l.Test)); err != nil {
+				return fmt.Errorf("evaluate %s: %w", m.Name, err)
+			}
 		}
 		if base == nil {
 			base = answers
 		}
-		out.Methods = append(out.Methods, eval.Summarize(m.Name, answers, base, r.o.Seed))
+		if left.Count > 0 || len(answers) != len(base) {
+			answers, base = common(answers, base)
+		}
+		out.Methods = append(out.Methods, eval.Summarize(m.Name, answers, base, l.o.Seed))
 	}
-	data, err := json.MarshalIndent(out, "", " ")
-	if err != nil {
+	key := run.Key("evaluation", 1, out.Reward, out.Seed, from)
+	if done, err := l.d.Done(run.EvaluationFile, key); done || err != nil {
 		return err
 	}
-	return atomicfile.WriteBytes(filepath.Join(r.dir, EvalFile), append(data, '\n'))
+	return run.Put(l.d, run.EvaluationFile, key, from, nil, out)
 }
 
-// answers decodes a method's answers, or reads them if they are there.
-func (r *run) answers(ctx context.Context, m eval.Method) ([]eval.Answer, error) {
-	name := answersFile(m.Name)
-	switch done, err := r.ledger.has(name); {
-	case err != nil:
-		return nil, err
-	case done:
-		return ReadAnswers(r.dir, m.Name)
+// common are the answers to prompts that both have answers to: those that have a score.
+func common(a, b []eval.Answer) (x, y []eval.Answer) {
+	for _, answer := range a {
+		if i := slices.IndexFunc(b, func(o eval.Answer) bool { return o.Prompt == answer.Prompt }); i >= 0 {
+			x, y = append(x, answer), append(y, b[i])
+		}
 	}
-	answers, err := eval.Run(ctx, r.pool, m, r.test, r.reward, r.o.Seed, func(done int) {
-		r.notify(Event{Stage: "evaluate " + m.Name, Done: done, Total: len(r.test), Unit: "prompts"})
+	return x, y
+}
+
+// answer decodes a method's answers, shard by shard, unless they are there, and names them.
+func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
+	shards := slices.Collect(slices.Chunk(l.Test, eval.ShardPrompts))
+	names := make([]string, len(shards))
+	event := Event{Stage: "evaluate " + m.Name, Total: len(l.Test), Unit: "prompts"}
+	var mu sync.Mutex
+	return names, l.pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
+		names[i] = run.Answers(m.Name, i)
+		tasks := make([]batch.Task, len(shards[i]))
+		for k, p := range shards[i] {
+			tasks[k] = batch.Task{Encoded: p, Stop: l.Encoder.Stops(p.Record)}
+		}
+		key := l.decodeKey("evaluate "+m.Name, m.Policy, 0, tasks, m.from)
+		done, err := l.d.Done(names[i], key)
+		if err != nil {
+			return err
+		}
+		if !done {
+			responses, err := eval.Decode(ctx, e, m.Method, tasks, l.o.Seed)
+			if err != nil {
+				return err
+			}
+			if err := run.PutLines(l.d, names[i], key, m.from, nil, responses); err != nil {
+				return err
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		event.Done += len(shards[i])
+		l.Notify(event)
+		return nil
 	})
+}
+
+// scored are the answers of the files that have a score. What they were made from is noted in
+// from.
+func (l *looping) scored(ctx context.Context, names []string, from map[string]string) (answers []eval.Answer, left batch.Unscored, err error) {
+	l.scorer.Notify = nil
+	for _, name := range names {
+		scores, u, err := l.scorer.File(ctx, name)
+		if err != nil {
+			return nil, left, err
+		}
+		left.Add(u)
+		part, err := join(l.d.Root(), name, scores)
+		if err != nil {
+			return nil, left, err
+		}
+		answers = append(answers, part...)
+		file := run.Scores(l.scorer.Folder(), name)
+		content, err := run.Identify(l.d.Path(file))
+		if err != nil {
+			return nil, left, err
+		}
+		from[file] = content.XXHash
+	}
+	return answers, left, nil
+}
+
+// join are a file's answers with their scores, those that have none left out.
+func join(dir, name string, scores []batch.Score) (out []eval.Answer, err error) {
+	_, responses, err := run.Lines[batch.Response](filepath.Join(dir, name))
 	if err != nil {
 		return nil, err
 	}
-	if err := eval.WriteAnswers(filepath.Join(r.dir, name), answers); err != nil {
-		return nil, err
+	for i, r := range responses {
+		if i < len(scores) && scores[i].Reward != nil {
+			out = append(out, eval.Answer{Response: r, Reward: *scores[i].Reward})
+		}
 	}
-	return answers, r.ledger.add(name)
+	return out, nil
 }
 
-// answersFile is where a method's answers are, below the run directory. An asterisk in
-// a file's name would be trouble in a shell.
-func answersFile(method string) string {
-	return filepath.Join("eval", strings.ReplaceAll(method, "*", "-star")+".jsonl")
+// ReadEvaluation reads the evaluation of the finished run in dir, without its answers.
+func ReadEvaluation(dir string) (*Evaluation, error) {
+	return run.Value[Evaluation](filepath.Join(dir, run.EvaluationFile))
 }
 
-// ReadAnswers reads a method's answers from the run in dir.
-func ReadAnswers(dir, method string) ([]eval.Answer, error) {
-	return eval.ReadAnswers(filepath.Join(dir, answersFile(method)))
+// ReadAnswers reads a method's scored answers from the run in dir.
+func (e *Evaluation) ReadAnswers(dir, method string) (out []eval.Answer, err error) {
+	for i := 0; ; i++ {
+		name := run.Answers(method, i)
+		file := run.Scores(e.Folder, name)
+		if _, used := e.From[file]; !used {
+			return out, nil
+		}
+		_, scores, err := run.Lines[batch.Score](filepath.Join(dir, file))
+		if err != nil {
+			return nil, err
+		}
+		part, err := join(dir, name, scores)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, part...)
+	}
+}
+
+// notRun is the error of a verb that was given something else than a run.
+func notRun(op, dir string) error {
+	return &fault.Error{Op: op, Err: fmt.Errorf("%s is not a run directory", dir), Hint: "name a directory that ivo iterate has written"}
 }

@@ -4,27 +4,30 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
-	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
-// Options say what a run does. They are stored in the run directory, resolved; a run
-// that is continued must be given the same ones.
+// Options say what a run does. They are stored in the run directory, resolved.
 type Options struct {
 	Model       string `yaml:"model"`
 	Prompts     string `yaml:"prompts"`
-	EvalPrompts string `yaml:"eval_prompts,omitempty"` // none: no evaluation
-	Reward      string `yaml:"reward"`
+	EvalPrompts string `yaml:"eval_prompts,omitempty"`
+	HoldOut     int    `yaml:"hold_out,omitempty"` // prompts of Prompts that are evaluated on instead
+	Reward      string `yaml:"reward"`             // its spec, as it was given
+
+	Encoding Encoding `yaml:"encoding"`
 
 	Rounds       int             `yaml:"rounds"`
 	Samples      int             `yaml:"samples"`       // trajectories a prompt, K
@@ -34,46 +37,44 @@ type Options struct {
 	Sampling     decode.Sampling `yaml:"sampling"`
 	Stop         []string        `yaml:"stop,omitempty"`
 	Seed         uint64          `yaml:"seed"`
+	SkipUnscored bool            `yaml:"skip_unscored,omitempty"` // train and evaluate without responses that have no score
 
 	// Collect is the search that draws the trajectories of rounds after the first,
 	// Search the one that is evaluated.
 	Collect decode.Beam `yaml:"collect"`
 	Search  decode.Beam `yaml:"search"`
 
-	Layers []int `yaml:"layers"` // layers whose states the head reads
-	Head   Head  `yaml:"head"`
+	Layers []int      `yaml:"layers"` // layers whose states the head reads
+	Head   learn.Head `yaml:"head"`
 
 	Inputs Inputs `yaml:"inputs"` // filled in by Run
 
-	Ctx      int `yaml:"ctx"`     // KV cells of one engine
-	Threads  int `yaml:"threads"` // of one engine; 0 chooses
-	Parallel int `yaml:"parallel"`
-
-	// Scoring is not stored: no file may allow a program to be started.
-	Scoring reward.Options `yaml:"-"`
+	Context  batch.Context `yaml:"context"`  // of one engine
+	Parallel int           `yaml:"parallel"` // sequences at once
 }
 
-// Inputs identify what a run was started with: a path may come to mean another file,
-// and what was learned from the old one must not be taken for the new one's.
+// Encoding says how prompts become tokens; see [prompt.Options]. Inputs.Encoding is what it
+// comes to.
+type Encoding struct {
+	Chat         bool   `yaml:"chat"`
+	System       string `yaml:"system,omitempty"`
+	Template     string `yaml:"template,omitempty"`
+	Kwargs       string `yaml:"kwargs,omitempty"` // JSON
+	ParseContent bool   `yaml:"parse_content,omitempty"`
+}
+
+// Inputs identify what a run was started with: a path may come to mean another file, and what
+// was learned from the old one must not be taken for the new one's.
 type Inputs struct {
 	Backbone    string `yaml:"backbone"`               // fingerprint of the model
-	Prompts     string `yaml:"prompts"`                // xxhash64 of the file
-	EvalPrompts string `yaml:"eval_prompts,omitempty"` // xxhash64 of the file
-}
-
-// Head says how value functions are trained.
-type Head struct {
-	Kind   string  `yaml:"kind"`   // recall, mlp or linear
-	Hidden int     `yaml:"hidden"` // units of the hidden layer; 0 for the kind's own
-	Atoms  int     `yaml:"atoms"`  // returns of a categorical head; 0 for the mean alone
-	Match  string  `yaml:"match"`  // what a recall head searches the prompt for: tokens or states
-	Epochs int     `yaml:"epochs"`
-	Rate   float64 `yaml:"rate"`
-	// WarmStart trains a later round's head on from the one before; otherwise every
-	// round starts afresh.
-	WarmStart bool `yaml:"warm_start"`
-	// LastRoundOnly trains on the newest round's trajectories; otherwise on all so far.
-	LastRoundOnly bool `yaml:"last_round_only"`
+	Encoding    string `yaml:"encoding"`               // how prompts become tokens: [prompt.Encoder.Identity]
+	Reward      string `yaml:"reward"`                 // fingerprint
+	Scores      string `yaml:"scores"`                 // folder of what it says
+	Prompts     string `yaml:"prompts"`                // key of the prompts
+	EvalPrompts string `yaml:"eval_prompts,omitempty"` // key of these
+	// SampleFrom are the numbers of the samples from which on they were added: 0, then more where
+	// a run was continued with more samples.
+	SampleFrom []int `yaml:"sample_from"`
 }
 
 // Defaults are the paper's settings where it states them (K=4, T=0.7, two rounds, B=4,
@@ -83,9 +84,8 @@ func Defaults(layers int) Options {
 		Rounds: 2, Samples: 4, ShardPrompts: 50, MaxTokens: 128, Seed: 1, Reward: "gold",
 		Sampling: decode.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
-		Layers: defaultLayers(layers),
-		Head:   Head{Kind: string(valuehead.Recall), Atoms: 41, Match: string(valuehead.MatchTokens), Epochs: 5, Rate: 0.002},
-		Ctx:    4096, Parallel: 32,
+		Layers: defaultLayers(layers), Head: learn.Defaults(),
+		Context: batch.Context{Cells: 4096}, Parallel: 32,
 	}
 }
 
@@ -100,45 +100,52 @@ func defaultLayers(layers int) []int {
 
 // Validate finds what is wrong before any work is done.
 func (o *Options) Validate() error {
+	wrong := func(field fault.Field, hint, format string, args ...any) error {
+		return fault.New("", field, nil, hint, format, args...)
+	}
 	switch {
 	case o.Rounds < 1:
-		return fmt.Errorf("%d rounds (give --rounds 1 or more)", o.Rounds)
+		return wrong("rounds", "give {rounds} 1 or more", "%d rounds", o.Rounds)
 	case o.Samples < 1:
-		return fmt.Errorf("%d samples a prompt (give --samples 1 or more)", o.Samples)
+		return wrong("samples", "give {samples} 1 or more", "%d samples a prompt", o.Samples)
 	case o.Samples > o.Parallel:
-		return fmt.Errorf("%d samples a prompt do not fit %d sequences (raise --parallel)", o.Samples, o.Parallel)
+		return wrong("samples", "raise {parallel}", "%d samples a prompt do not fit %d sequences", o.Samples, o.Parallel)
 	case o.RoundPrompts < 0:
-		return fmt.Errorf("%d prompts a round (give --round-prompts 0 for all, or a positive number)", o.RoundPrompts)
+		return wrong("round_prompts", "give {round_prompts} 0 for all, or a positive number", "%d prompts a round", o.RoundPrompts)
 	case o.ShardPrompts < 1:
-		return fmt.Errorf("shards of %d prompts (give --shard 1 or more)", o.ShardPrompts)
+		return wrong("shard", "give {shard} 1 or more", "shards of %d prompts", o.ShardPrompts)
 	case o.MaxTokens < 1:
-		return fmt.Errorf("responses of %d tokens (give -n 1 or more)", o.MaxTokens)
+		return wrong("max_tokens", "give {max_tokens} 1 or more", "responses of %d tokens", o.MaxTokens)
 	case o.Sampling.Temp <= 0:
-		return fmt.Errorf("temperature %v (trajectories must differ: give --temp above 0)", o.Sampling.Temp)
+		return wrong("temp", "trajectories must differ: give {temp} above 0", "temperature %v", o.Sampling.Temp)
 	case len(o.Layers) == 0:
-		return errors.New("no layers for the head to read (give --layers)")
+		return wrong("layers", "give {layers}", "no layers for the head to read")
 	}
-	for _, s := range o.strategies() {
+	for _, p := range o.policies() {
+		s := p.Strategy
 		if s.Method == decode.MethodBlockBeam && (s.Beam.Beams < 1 || s.Beam.Block < 1) {
-			return fmt.Errorf("%d beams with blocks of %d tokens (give --beams and --block 1 or more)", s.Beam.Beams, s.Beam.Block)
+			return wrong("beams", "give {beams} and {block} 1 or more", "%d beams with blocks of %d tokens", s.Beam.Beams, s.Beam.Block)
 		}
-		if n := s.Sequences(); n > o.Parallel {
-			return fmt.Errorf("%s takes %d sequences at once, there are %d (lower --beams or --collect-beams, or raise --parallel)", s.Method, n, o.Parallel)
+		if n := p.Sequences(o.Samples); n > o.Parallel {
+			return wrong("beams", "lower {beams} or {collect_beams}, or raise {parallel}", "%s takes %d sequences at once, there are %d", s.Method, n, o.Parallel)
 		}
 	}
 	return nil
 }
 
-// strategies are those that the run will decode with, besides plain sampling.
-func (o *Options) strategies() []decode.Strategy {
-	var ss []decode.Strategy
+// policies are those that the run will decode with.
+func (o *Options) policies() []batch.Policy {
+	with := func(s decode.Strategy) batch.Policy {
+		return batch.Policy{Strategy: s, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}
+	}
+	ps := []batch.Policy{with(decode.Strategy{Method: decode.MethodSample})}
 	if o.Rounds > 1 {
-		ss = append(ss, decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Collect})
+		ps = append(ps, with(decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Collect}))
 	}
-	if o.EvalPrompts != "" {
-		ss = append(ss, o.bestOf(), decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Search})
+	if o.EvalPrompts != "" || o.HoldOut > 0 {
+		ps = append(ps, with(o.bestOf()), with(decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Search}))
 	}
-	return ss
+	return ps
 }
 
 // bestOf is the best-of-n that guided search is compared with.
@@ -146,64 +153,109 @@ func (o *Options) bestOf() decode.Strategy {
 	return decode.Strategy{Method: decode.MethodBestOfN, N: 4}
 }
 
-const (
-	optionsFile = "run.yaml"
-	lockFile    = ".lock"
-)
-
-// store writes the options of a new run, or compares them with those of the run that
-// is being continued.
-func (o *Options) store(dir string) error {
-	path := filepath.Join(dir, optionsFile)
-	old, err := ReadOptions(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		data, err := yaml.Marshal(o)
-		if err != nil {
-			return err
+// Fits says why a prompt of so many tokens cannot be a part of the run, if it cannot: with all
+// that is decoded for it, it must fit the context, and the text of a response what the model
+// was trained with. trained is that number of tokens, 0 where it is not known.
+func (o *Options) Fits(tokens, trained int) error {
+	for _, p := range o.policies() {
+		if need := p.Cells(tokens, o.Samples); need > o.Context.Cells {
+			return fault.New("", "ctx", o.Context.Cells, "raise {ctx}, lower {max_tokens}, {samples} or {beams}, or shorten the prompt",
+				"%d tokens; with all candidates of up to %d tokens they take %d of context, there are %d", tokens, o.MaxTokens, need, o.Context.Cells)
 		}
-		return atomicfile.WriteBytes(path, data)
 	}
-	if err != nil {
-		return err
-	}
-	if changed := differences(reflect.ValueOf(*old), reflect.ValueOf(*o), ""); len(changed) > 0 {
-		return fmt.Errorf("%s was started with other options: %s (use the same ones to continue it, or another --out, or remove it to start anew)", dir, strings.Join(changed, ", "))
+	if trained > 0 && tokens+o.MaxTokens > trained {
+		return fault.New("", "max_tokens", trained, "lower {max_tokens}, or shorten the prompt",
+			"%d tokens; with a response of up to %d tokens the text is longer than the %d that the model was trained with", tokens, o.MaxTokens, trained)
 	}
 	return nil
 }
 
+// free are options that make no difference to what is finished: paths of inputs, whose content
+// is compared, and threads. Rounds and samples may be raised.
+var free = []string{"model", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "context.threads", "inputs.sample_from"}
+
+// store writes the options of a new run, or compares them with those of the run that is being
+// continued. With redo, what has changed takes the place of what was.
+func (o *Options) store(d *run.Dir, redo bool) error {
+	old, err := ReadOptions(d.Root())
+	switch {
+	case run.Absent(err):
+		o.Inputs.SampleFrom = []int{0}
+		return o.write(d)
+	case err != nil:
+		return err
+	}
+	o.Inputs.SampleFrom = old.Inputs.SampleFrom
+	if o.Samples > old.Samples && o.Samples > last(o.Inputs.SampleFrom) {
+		o.Inputs.SampleFrom = append(slices.Clone(o.Inputs.SampleFrom), old.Samples)
+	}
+	changed := slices.DeleteFunc(differences(reflect.ValueOf(*old), reflect.ValueOf(*o), ""), func(c change) bool {
+		return slices.Contains(free, c.name) || c.name == "rounds" && o.Rounds > old.Rounds || c.name == "samples" && o.Samples > old.Samples
+	})
+	if len(changed) > 0 && !redo {
+		var texts []string
+		for _, c := range changed {
+			texts = append(texts, c.String())
+		}
+		return &fault.Error{
+			Op: "run", Field: "out", Err: fmt.Errorf("%s was started with other options: %s", d.Root(), strings.Join(texts, ", ")),
+			Hint: "use the same ones to continue it, {redo} to make anew what depends on them and keep the rest, or another {out}",
+		}
+	}
+	if redo && o.Samples < old.Samples {
+		o.Inputs.SampleFrom = []int{0}
+	}
+	return o.write(d)
+}
+
+func last(x []int) int { return x[len(x)-1] }
+
+func (o *Options) write(d *run.Dir) error {
+	data, err := yaml.Marshal(o)
+	if err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(d.Path(run.OptionsFile), data)
+}
+
 // ReadOptions reads the options of the run in dir.
 func ReadOptions(dir string) (*Options, error) {
-	path := filepath.Join(dir, optionsFile)
+	path := dir + "/" + run.OptionsFile
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	o := Options{Head: Head{Match: Defaults(0).Head.Match}} // which the first runs did not state
+	var o Options
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&o); err != nil {
-		return nil, fmt.Errorf("%s: %w (the run was written by another version of ivo: use another --out)", path, err)
+		return nil, &fault.Error{Op: "run", Field: "out", Err: fmt.Errorf("%s: %w", path, err), Hint: "the run was written by another version of ivo: use another {out}"}
 	}
-	if err := o.Validate(); err != nil {
+	err = o.Validate()
+	if n := o.Inputs.SampleFrom; err == nil && (len(n) == 0 || n[0] != 0 || !slices.IsSorted(n)) {
+		err = errors.New("it does not say from which samples on they were drawn")
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: damaged: %w", path, err)
 	}
 	return &o, nil
 }
 
-// differences names the fields that differ, as "name old -> new".
-func differences(a, b reflect.Value, prefix string) []string {
-	var out []string
+// change is an option that differs.
+type change struct {
+	name     string
+	old, new any
+}
+
+func (c change) String() string { return fmt.Sprintf("%s %v -> %v", c.name, c.old, c.new) }
+
+// differences are the fields that differ.
+func differences(a, b reflect.Value, prefix string) []change {
+	var out []change
 	for i := range a.NumField() {
 		name := prefix + strings.Split(a.Type().Field(i).Tag.Get("yaml"), ",")[0]
-		if name == prefix+"-" {
-			continue
-		}
 		x, y := a.Field(i), b.Field(i)
 		if x.Kind() == reflect.Struct {
-			if name == prefix {
-				name = prefix + strings.ToLower(a.Type().Field(i).Name)
-			}
 			out = append(out, differences(x, y, name+".")...)
 			continue
 		}
@@ -212,7 +264,7 @@ func differences(a, b reflect.Value, prefix string) []string {
 			continue
 		}
 		if !reflect.DeepEqual(x.Interface(), y.Interface()) {
-			out = append(out, fmt.Sprintf("%s %v -> %v", name, x.Interface(), y.Interface()))
+			out = append(out, change{name, x.Interface(), y.Interface()})
 		}
 	}
 	return out

@@ -4,73 +4,89 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // Options are read back as they were stored, a run is continued with the same ones,
 // and a changed one is named.
 func TestOptionsStore(t *testing.T) {
-	dir := t.TempDir()
-	o := Defaults(8)
-	o.Model, o.Prompts, o.Stop = "m.gguf", "p.jsonl", []string{"\n", "###"}
-	if err := o.store(dir); err != nil {
+	d, err := run.Open(filepath.Join(t.TempDir(), "run"))
+	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadOptions(dir)
+	defer d.Close()
+	o := Defaults(8)
+	o.Model, o.Prompts, o.Stop, o.Context.CacheK = "m.gguf", "p.jsonl", []string{"\n", "###"}, llama.CacheQ8_0
+	if err := o.store(d, false); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadOptions(d.Root())
 	if err != nil || !reflect.DeepEqual(*got, o) {
 		t.Fatalf("stored %+v, read %+v, %v", o, got, err)
 	}
-	if err := o.store(dir); err != nil {
+	if err := o.store(d, false); err != nil {
 		t.Errorf("the same options: %v", err)
 	}
 	for want, change := range map[string]func(*Options){
-		"samples 4 -> 5":              func(o *Options) { o.Samples = 5 },
+		"samples 4 -> 3":              func(o *Options) { o.Samples = 3 },
+		"rounds 2 -> 1":               func(o *Options) { o.Rounds = 1 },
 		"sampling.temp 0.7 -> 1":      func(o *Options) { o.Sampling.Temp = 1 },
 		"search.beams 4 -> 2":         func(o *Options) { o.Search.Beams = 2 },
 		"head.match tokens -> states": func(o *Options) { o.Head.Match = "states" },
 		"head.warm_start":             func(o *Options) { o.Head.WarmStart = true },
 		"stop":                        func(o *Options) { o.Stop = o.Stop[:1] },
 		"layers [0 4] -> [8]":         func(o *Options) { o.Layers = []int{8} },
+		"context.cache_k q8_0 -> f16": func(o *Options) { o.Context.CacheK = llama.CacheF16 },
+		"encoding.chat false -> true": func(o *Options) { o.Encoding.Chat = true },
 	} {
 		changed := o
 		change(&changed)
-		if err := changed.store(dir); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "--out") {
+		if err := changed.store(d, false); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", want, err)
 		}
 	}
-	// A run from before a head had a match is continued with the one that there was.
-	path := filepath.Join(dir, optionsFile)
-	text, err := os.ReadFile(path)
-	if err != nil {
+	// What makes no difference to what is finished may change, and what was asked for may become more.
+	more := o
+	more.Model, more.Context.Threads, more.Rounds, more.Samples = "moved.gguf", 3, 5, 6
+	if err := more.store(d, false); err != nil || !slices.Equal(more.Inputs.SampleFrom, []int{0, 4}) {
+		t.Errorf("more rounds and samples: %v, samples from %v", err, more.Inputs.SampleFrom)
+	}
+	more.Samples = 9
+	if err := more.store(d, false); err != nil || !slices.Equal(more.Inputs.SampleFrom, []int{0, 4, 6}) {
+		t.Errorf("more samples again: %v, from %v", err, more.Inputs.SampleFrom)
+	}
+	colder := more
+	colder.Sampling.Temp = 0.5
+	if err := colder.store(d, true); err != nil {
+		t.Errorf("another temperature, to be made anew: %v", err)
+	}
+	if got, err := ReadOptions(d.Root()); err != nil || got.Sampling.Temp != 0.5 {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	if err := os.WriteFile(d.Path(run.OptionsFile), []byte("no_such_option: 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	old := strings.Replace(string(text), "    match: tokens\n", "", 1)
-	if err := os.WriteFile(path, []byte(old), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.store(dir); err != nil || len(old) == len(text) {
-		t.Errorf("options without a match:\n%s\n%v", old, err)
-	}
-	if err := os.WriteFile(path, []byte("no_such_option: 1\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ReadOptions(dir); err == nil {
+	if _, err := ReadOptions(d.Root()); err == nil {
 		t.Error("an unknown option was read")
 	}
 }
 
 func TestValidate(t *testing.T) {
 	for want, change := range map[string]func(*Options){
-		"--round-prompts": func(o *Options) { o.RoundPrompts = -1 },
-		"--parallel":      func(o *Options) { o.Samples, o.Rounds, o.Search.Beams, o.Parallel = 1, 1, 1, 2 }, // for best-of-4
-		"--rounds":        func(o *Options) { o.Rounds = 0 },
-		"--samples":       func(o *Options) { o.Samples = 0 },
-		"--shard":         func(o *Options) { o.ShardPrompts = 0 },
-		"-n":              func(o *Options) { o.MaxTokens = 0 },
-		"--temp":          func(o *Options) { o.Sampling.Temp = 0 },
-		"--layers":        func(o *Options) { o.Layers = nil },
-		"--beams":         func(o *Options) { o.Search.Beams = 100 },
+		"the prompts a round":     func(o *Options) { o.RoundPrompts = -1 },
+		"the number of sequences": func(o *Options) { o.Samples, o.Rounds, o.Search.Beams, o.Parallel = 1, 1, 1, 2 }, // for best-of-4
+		"the number of rounds":    func(o *Options) { o.Rounds = 0 },
+		"the number of samples":   func(o *Options) { o.Samples = 0 },
+		"the prompts a shard":     func(o *Options) { o.ShardPrompts = 0 },
+		"the response length":     func(o *Options) { o.MaxTokens = 0 },
+		"the temperature":         func(o *Options) { o.Sampling.Temp = 0 },
+		"the layers":              func(o *Options) { o.Layers = nil },
+		"the number of beams":     func(o *Options) { o.Search.Beams = 100 },
 	} {
 		o := Defaults(8)
 		o.EvalPrompts = "e.jsonl"
@@ -81,52 +97,5 @@ func TestValidate(t *testing.T) {
 		if err := o.Validate(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v", want, err)
 		}
-	}
-}
-
-// A file counts as finished only as long as it is what was noted.
-func TestLedger(t *testing.T) {
-	dir := t.TempDir()
-	write := func(name, text string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	has := func(want bool, names ...string) {
-		t.Helper()
-		l, err := openLedger(dir) // as a later process does
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := l.has(names...); got != want || err != nil {
-			t.Errorf("has %v: %v, %v", names, got, err)
-		}
-	}
-	l, err := openLedger(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write("a", "one")
-	write("b", "two")
-	has(false, "a")
-	if err := l.add("a"); err != nil {
-		t.Fatal(err)
-	}
-	has(true, "a")
-	has(false, "b")
-	has(false, "a", "b")
-	write("a", "oNe")
-	has(false, "a")
-	if err := os.Remove(filepath.Join(dir, "a")); err != nil {
-		t.Fatal(err)
-	}
-	has(false, "a")
-	if err := l.add("a"); err == nil {
-		t.Error("a missing file was noted")
-	}
-	write(manifestFile, "{")
-	if _, err := openLedger(dir); err == nil {
-		t.Error("a damaged manifest was read")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
 )
@@ -81,4 +82,16 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 		r.Fields = nil
 	}
 	return nil
+}
+
+// Show is the prompt for people: its text, or its messages one after the other.
+func (r Record) Show() string {
+	if r.Messages == nil {
+		return r.Text
+	}
+	var parts []string
+	for _, m := range r.Messages {
+		parts = append(parts, m.Role+": "+m.Content)
+	}
+	return strings.Join(parts, "\n\n")
 }

@@ -1,8 +1,6 @@
 package report
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -11,8 +9,12 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -26,29 +28,43 @@ func fakeRun(t *testing.T, rounds int, evaluated bool) (dir string, e loop.Evalu
 	dir = filepath.Join(t.TempDir(), "demo")
 	o := loop.Defaults(4)
 	o.Model, o.Prompts, o.EvalPrompts = "lab/summarize-s.gguf", "train.jsonl", filepath.Join(dir, "test.jsonl")
+	o.Inputs.SampleFrom = []int{0}
 	options, err := yaml.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, filepath.Join(dir, "run.yaml"), options)
-	manifest := loop.Manifest{Version: 1, Complete: map[string]loop.File{}}
-	for round := 1; round <= rounds+1; round++ {
+	put(t, filepath.Join(dir, run.OptionsFile), options)
+	d, err := run.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for round := 1; round <= min(rounds+1, o.Rounds); round++ {
 		for shard := range 3 {
-			manifest.Complete[fmt.Sprintf("iter-%02d/trajectories/%04d.jsonl.zst", round, shard)] = loop.File{}
+			lines(t, d, run.Trajectories(round, run.Shard{Index: shard}), []batch.Response{})
 		}
 		if round <= rounds {
-			writeJSON(t, filepath.Join(dir, fmt.Sprintf("iter-%02d", round), "metrics.json"), metrics(round))
+			m := metrics(round)
+			if err := run.Put(d, run.Metrics(round), "k", nil, nil, &m); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	writeJSON(t, filepath.Join(dir, "manifest.json"), manifest)
 	if evaluated {
-		e = evaluation(t, dir, o.Seed)
+		e = evaluation(t, d, o.Seed)
 	}
 	return dir, e
 }
 
-func metrics(round int) loop.Metrics {
-	m := loop.Metrics{Round: round, Trajectories: 12000, Reward: loop.MeanSD{Mean: 1.7 + 0.6*float64(round), SD: 1.81}, Tokens: 22.4, Head: "mlp", Parameters: 74113}
+func lines[T any](t *testing.T, d *run.Dir, name string, content []T) {
+	t.Helper()
+	if err := run.PutLines(d, name, "k", nil, nil, content); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func metrics(round int) learn.Metrics {
+	m := learn.Metrics{Round: round, Trajectories: 12000, Reward: learn.MeanSD{Mean: 1.7 + 0.6*float64(round), SD: 1.81}, Tokens: 22.4, Head: "mlp", Parameters: 74113}
 	report := &valuehead.Report{Start: 0.52, Best: 7}
 	for i := range 10 {
 		x := float64(i)
@@ -68,18 +84,18 @@ func metrics(round int) loop.Metrics {
 	return m
 }
 
-func evaluation(t *testing.T, dir string, seed uint64) loop.Evaluation {
+func evaluation(t *testing.T, d *run.Dir, seed uint64) loop.Evaluation {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
-	e := loop.Evaluation{Reward: "gold", Seed: seed}
-	var prompts bytes.Buffer
+	e := loop.Evaluation{Reward: "gold", Folder: "gold-1", Seed: seed}
+	var prompts []prompt.Record
 	ability := make([]float64, 300)
 	for i := range ability {
 		ability[i] = rng.NormFloat64()
-		line, _ := json.Marshal(map[string]string{"id": fmt.Sprint("test-", i), "prompt": "Tom took the red bus to the old mill on Friday. It rained all day.\nTL;DR:"})
-		fmt.Fprintf(&prompts, "%s\n", line)
+		prompts = append(prompts, prompt.Record{ID: fmt.Sprint("test-", i), Text: "Tom took the red bus to the old mill on Friday. It rained all day.\nTL;DR:"})
 	}
-	put(t, filepath.Join(dir, "test.jsonl"), prompts.Bytes())
+	lines(t, d, run.EvalPromptsFile, prompts)
+	from := map[string]string{}
 	var base []eval.Answer
 	for _, m := range []struct {
 		name   string
@@ -87,33 +103,29 @@ func evaluation(t *testing.T, dir string, seed uint64) loop.Evaluation {
 		cost   int
 	}{{"base", 2.3, 20}, {"base-t0.35", 3.1, 20}, {"greedy", 3.5, 20}, {"best-of-4", 3.6, 82}, {"ivo*", 4.0, 310}, {"ivo", 4.15, 312}} {
 		var answers []eval.Answer
+		var responses []batch.Response
+		var scores []batch.Score
 		for i, a := range ability {
-			answers = append(answers, eval.Answer{
-				Prompt: fmt.Sprint("test-", i), Response: fmt.Sprintf(" Tom took the bus to the mill (%s). %s", m.name, hostile),
-				Reward: m.reward + a + 1.2*rng.NormFloat64(), Emitted: 20, Decoded: m.cost,
-			})
+			r := batch.Response{
+				Prompt: fmt.Sprint("test-", i), Text: fmt.Sprintf(" Tom took the bus to the mill (%s). %s", m.name, hostile), Emitted: 20, Decoded: m.cost,
+			}
+			reward := m.reward + a + 1.2*rng.NormFloat64()
+			responses, scores = append(responses, r), append(scores, batch.Score{Prompt: r.Prompt, Reward: &reward})
+			answers = append(answers, eval.Answer{Response: r, Reward: reward})
 		}
 		if base == nil {
 			base = answers
 		}
-		var lines bytes.Buffer
-		for _, a := range answers {
-			json.NewEncoder(&lines).Encode(a)
-		}
-		put(t, filepath.Join(dir, "eval", m.name+".jsonl"), lines.Bytes())
+		name := run.Answers(m.name, 0)
+		lines(t, d, name, responses)
+		lines(t, d, run.Scores(e.Folder, name), scores)
+		from[run.Scores(e.Folder, name)] = "k"
 		e.Methods = append(e.Methods, eval.Summarize(m.name, answers, base, seed))
 	}
-	writeJSON(t, filepath.Join(dir, loop.EvalFile), e)
-	return e
-}
-
-func writeJSON(t *testing.T, path string, v any) {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
+	if err := run.Put(d, run.EvaluationFile, "k", from, nil, &e); err != nil {
 		t.Fatal(err)
 	}
-	put(t, path, data)
+	return e
 }
 
 func put(t *testing.T, path string, data []byte) {

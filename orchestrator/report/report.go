@@ -20,12 +20,13 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
-	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // File is the name of the report in a run directory.
-const File = "report.html"
+const File = run.ReportFile
 
 //go:embed *.html
 var sources embed.FS
@@ -52,20 +53,20 @@ func Write(dir string) error {
 	return write(filepath.Join(dir, File), File, r)
 }
 
-// run is what a run has written so far, as the template shows it.
-type run struct {
-	Name     string
-	Options  *loop.Options
-	YAML     string // of the options
-	Rounds   []*loop.Metrics
-	Methods  []method // none before the evaluation
-	manifest *loop.Manifest
-	prompts  map[string]string // texts by id; nil where the prompt file is gone
-	seed     uint64            // of the evaluation
+// progress is what a run has written so far, as the template shows it.
+type progress struct {
+	Name    string
+	Options *loop.Options
+	YAML    string // of the options
+	Rounds  []*learn.Metrics
+	Methods []method          // none before the evaluation
+	shards  int               // of trajectories, in the round under way
+	prompts map[string]string // texts by id; nil where they are gone
+	seed    uint64            // of the evaluation
 }
 
-func read(dir string) (*run, error) {
-	r := &run{}
+func read(dir string) (*progress, error) {
+	r := &progress{}
 	var err error
 	if r.Options, err = loop.ReadOptions(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("no run to report on: %w (give the directory that a run was started in)", err)
@@ -81,15 +82,17 @@ func read(dir string) (*run, error) {
 		return nil, err
 	}
 	r.YAML, r.Name = string(options), filepath.Base(full)
-	if r.manifest, err = written(loop.ReadManifest(dir)); err != nil {
-		return nil, err
-	}
 	for round := 1; round <= r.Options.Rounds; round++ {
-		m, err := written(loop.ReadMetrics(dir, round))
+		m, err := written(run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(round))))
 		if err != nil {
 			return nil, err
 		}
 		if m.Training == nil {
+			names, err := run.TrajectoryFiles(dir, round)
+			if err != nil {
+				return nil, err
+			}
+			r.shards = len(names)
 			break
 		}
 		r.Rounds = append(r.Rounds, m)
@@ -100,17 +103,19 @@ func read(dir string) (*run, error) {
 	}
 	r.seed = evaluation.Seed
 	for _, m := range evaluation.Methods {
-		m.Answers, err = loop.ReadAnswers(dir, m.Method)
+		m.Answers, err = evaluation.ReadAnswers(dir, m.Method)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		r.Methods = append(r.Methods, describe(m, r.Options))
 	}
-	// A run may have been moved away from its prompts: the answers then stand alone.
-	prompts, _ := prompt.Read(r.Options.EvalPrompts, prompt.ReadOptions{})
+	prompts, err := loop.Prompts(dir, run.EvalPromptsFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	r.prompts = make(map[string]string, len(prompts))
 	for _, p := range prompts {
-		r.prompts[p.ID] = p.Text
+		r.prompts[p.ID] = p.Show()
 	}
 	return r, nil
 }

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // document is what a reader of the page gets.
@@ -153,7 +153,7 @@ func TestUnfinishedRuns(t *testing.T) {
 
 func TestPromptsAndAnswersGone(t *testing.T) {
 	dir, _ := fakeRun(t, 2, true)
-	for _, name := range []string{"test.jsonl", "eval/greedy.jsonl"} {
+	for _, name := range []string{run.EvalPromptsFile, run.Answers("greedy", 0)} {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -166,7 +166,7 @@ func TestErrors(t *testing.T) {
 		t.Errorf("no run: %v", err)
 	}
 	dir, _ := fakeRun(t, 2, true)
-	put(t, filepath.Join(dir, loop.EvalFile), []byte("{"))
+	put(t, filepath.Join(dir, run.EvaluationFile), []byte("{"))
 	if err := Write(dir); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("damaged evaluation: %v", err)
 	}

@@ -34,7 +34,7 @@ func describe(r eval.Result, o *loop.Options) method {
 
 // compared are the base policy, greedy decoding and the last guided method, those that
 // were evaluated.
-func (r *run) compared() (out []method) {
+func (r *progress) compared() (out []method) {
 	for i, m := range r.Methods {
 		if i == 0 || m.Method == "greedy" {
 			out = append(out, m)
@@ -49,7 +49,7 @@ func (r *run) compared() (out []method) {
 }
 
 // Headline states the main result in a sentence, or how far the run is.
-func (r *run) Headline() string {
+func (r *progress) Headline() string {
 	done, all := len(r.Rounds), r.Options.Rounds
 	if ms := r.compared(); ms != nil {
 		base, ivo := ms[0], ms[len(ms)-1]
@@ -58,8 +58,8 @@ func (r *run) Headline() string {
 	}
 	switch s := fmt.Sprintf("%d of %d rounds have a trained value function", done, all); {
 	case done < all:
-		return fmt.Sprintf("The run is not finished: %s; round %d has %d shards of trajectories.", s, done+1, r.manifest.Shards(done+1))
-	case r.Options.EvalPrompts == "":
+		return fmt.Sprintf("The run is not finished: %s; round %d has %d shards of trajectories.", s, done+1, r.shards)
+	case r.Options.EvalPrompts == "" && r.Options.HoldOut == 0:
 		return fmt.Sprintf("The run is finished: %s. Without evaluation prompts nothing was compared.", s)
 	default:
 		return fmt.Sprintf("The run is not finished: %s, the evaluation is still to come.", s)
@@ -82,7 +82,7 @@ type example struct {
 
 // Comparison shows what guidance gains, and the prompts in the middle of each fifth when
 // all are ordered by its gain over the base policy. It is nil where answers are missing.
-func (r *run) Comparison() *comparison {
+func (r *progress) Comparison() *comparison {
 	c := &comparison{Methods: r.compared()}
 	for _, m := range c.Methods {
 		if len(m.Answers) != m.N {

@@ -3,17 +3,15 @@ package rollout_test
 import (
 	"context"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 )
 
@@ -22,7 +20,7 @@ func init() { slog.SetLogLoggerLevel(slog.LevelWarn) }
 const lab = "../../testdata/lab/summarize-"
 
 // A shard done again, on another engine that has decoded other things before, is the
-// same shard; its rewards are what the reward model says of its responses.
+// same shard.
 func TestCollect(t *testing.T) {
 	m, err := llama.Load(lab+"s.gguf", llama.ModelParams{})
 	if err != nil {
@@ -35,67 +33,65 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	prompts, err := prompt.Read(lab+"train.jsonl", prompt.ReadOptions{})
+	records, err := prompt.Read(lab+"train.jsonl", prompt.ReadOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := rollout.Policy{Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 0.7}, MaxTokens: 40}
-	shards := make([]*rollout.Shard, 4)
-	err = pool.Each(context.Background(), len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
-		from := i % 2 * 5
-		shards[i], err = rollout.Collect(ctx, e, p, prompts[from:from+5], reward.Gold{}, 3, 7, 1)
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks := func(from, first, samples int) (out []batch.Task) {
+		for _, r := range records[from : from+5] {
+			tokens, err := encoder.Encode(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, batch.Task{Encoded: prompt.Encoded{Record: r, Tokens: tokens}, First: first, Samples: samples})
+		}
+		return out
+	}
+	p := batch.Policy{
+		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 0.7}, MaxTokens: 40,
+		Key: func(id string, sample int) uint64 { return decode.Key(7, 1, id, sample) },
+	}
+	shards := make([]*rollout.Shard, 5)
+	err = pool.Each(context.Background(), len(shards), func(ctx context.Context, e *engine.Engine, i int) (err error) {
+		if i == 4 { // more samples
+			shards[i], err = rollout.Collect(ctx, e, p, tasks(0, 3, 2))
+			return err
+		}
+		shards[i], err = rollout.Collect(ctx, e, p, tasks(i%2*5, 0, 3))
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		if d := cmp.Diff(shards[i].Trajectories, shards[i+2].Trajectories); d != "" {
+		if d := cmp.Diff(shards[i].Responses, shards[i+2].Responses); d != "" {
 			t.Errorf("shard %d differs the second time:\n%s", i, d)
 		}
 		if d := cmp.Diff(shards[i].States, shards[i+2].States); d != "" {
 			t.Errorf("the states of shard %d differ the second time:\n%s", i, d)
 		}
 	}
-	if cmp.Equal(shards[0].Trajectories[0].Tokens, shards[0].Trajectories[1].Tokens) && cmp.Equal(shards[0].Trajectories[1].Tokens, shards[0].Trajectories[2].Tokens) {
+	first := shards[0].Responses
+	if cmp.Equal(first[0].Tokens, first[1].Tokens) && cmp.Equal(first[1].Tokens, first[2].Tokens) {
 		t.Error("three samples of a prompt are one")
 	}
-	for k, tr := range shards[0].Trajectories {
-		prompt := prompts[k/3]
-		want, err := reward.Gold{}.Score(context.Background(), []reward.Item{{Prompt: prompt, Response: tr.Response}})
-		if err != nil {
-			t.Fatal(err)
+	if more := shards[4].Responses; more[0].Sample != 3 || more[1].Sample != 4 || cmp.Equal(more[0].Tokens, first[0].Tokens) {
+		t.Errorf("more samples are numbers %d and %d, and the first is %q where sample 0 is %q", more[0].Sample, more[1].Sample, more[0].Text, first[0].Text)
+	}
+	for k, r := range first {
+		record, s := records[k/3], shards[0].States[k]
+		if r.Prompt != record.ID || r.Sample != k%3 || s.Prompt != r.Prompt || s.Sample != r.Sample || !cmp.Equal(s.Tokens, r.Tokens) {
+			t.Errorf("response %d: %+v, states of %s %d", k, r, s.Prompt, s.Sample)
 		}
-		s := shards[0].States[k]
-		if tr.Prompt != prompt.ID || tr.Sample != k%3 || tr.Reward != want[0].Value || s.Prompt != tr.Prompt || s.Sample != tr.Sample {
-			t.Errorf("trajectory %d: %+v, states of %s %d; the rule gives %v", k, tr, s.Prompt, s.Sample, want)
-		}
-		if len(s.Hidden) != len(tr.Tokens)*len(layers)*m.Info().Width || len(s.Scalars) != len(tr.Tokens)*len(decode.Scalars) {
-			t.Errorf("trajectory %d of %d tokens has %d hidden floats and %d scalars", k, len(tr.Tokens), len(s.Hidden), len(s.Scalars))
+		if len(s.Hidden) != len(r.Tokens)*len(layers)*m.Info().Width || len(s.Scalars) != len(r.Tokens)*len(decode.Scalars) {
+			t.Errorf("response %d of %d tokens has %d hidden floats and %d scalars", k, len(r.Tokens), len(s.Hidden), len(s.Scalars))
 		}
 	}
-
-	path := filepath.Join(t.TempDir(), "t.jsonl.zst")
-	if err := rollout.WriteTrajectories(path, shards[0].Trajectories); err != nil {
-		t.Fatal(err)
-	}
-	back, err := rollout.ReadTrajectories(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(shards[0].Trajectories, back); d != "" {
-		t.Errorf("trajectories read back differ:\n%s", d)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, bad := range [][]byte{data[:len(data)/2], append(append([]byte(nil), data[:40]...), data[41:]...)} {
-		if err := os.WriteFile(path, bad, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := rollout.ReadTrajectories(path); err == nil {
-			t.Error("damaged trajectories were read")
-		}
+	if p := shards[0].Prompts; len(p) != 5 || p[1].ID != records[1].ID || len(p[1].Hidden) != len(p[1].Tokens)*len(layers)*m.Info().Width {
+		t.Errorf("%d prompts, the second %q of %d tokens with %d floats", len(p), p[1].ID, len(p[1].Tokens), len(p[1].Hidden))
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // Files of the run are JSON lines, the first of which is the stamp, or JSON objects that carry
@@ -149,4 +151,19 @@ func ReadStamp(path string) (*Stamp, error) {
 	}
 	s, _, err := Lines[json.RawMessage](path)
 	return s, err
+}
+
+// Stale says, as an error, what of that which a file of the run in dir was made from has changed
+// since.
+func Stale(dir, name string, s *Stamp) error {
+	for from, key := range s.From {
+		now, err := ReadStamp(filepath.Join(dir, filepath.FromSlash(from)))
+		switch {
+		case err != nil && !Absent(err):
+			return err
+		case err != nil || now.Key != key:
+			return &fault.Error{Op: "run", Err: fmt.Errorf("%s was made from another %s than there is now", name, from), Hint: "run its ivo iterate again, which makes it anew"}
+		}
+	}
+	return nil
 }

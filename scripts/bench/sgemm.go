@@ -13,8 +13,8 @@ import (
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
-// The layer whose training is measured: batch states of width floats, hidden units.
-const batch, width, hidden = 1024, 2048, 512
+// The layer whose training is measured: minibatch states of width floats, hidden units.
+const minibatch, width, hidden = 1024, 2048, 512
 
 // product is a shape of matrix product: op(A) is [m][k], op(B) is [k][n].
 type product struct {
@@ -25,9 +25,9 @@ type product struct {
 
 // products are those of a layer's training, the last of the layers above the first alone.
 var products = []product{
-	{"forward, X W^T", false, true, batch, hidden, width},
-	{"dW = dY^T X", true, false, hidden, width, batch},
-	{"dX = dY W", false, false, batch, width, hidden},
+	{"forward, X W^T", false, true, minibatch, hidden, width},
+	{"dW = dY^T X", true, false, hidden, width, minibatch},
+	{"dX = dY W", false, false, minibatch, width, hidden},
 }
 
 func (p product) gflop() float64 { return 2e-9 * float64(p.m) * float64(p.n) * float64(p.k) }

@@ -13,11 +13,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -57,10 +57,21 @@ func collect(ctx context.Context, m *llama.Model, threads int) (states.Schema, [
 	}
 	defer e.Close()
 	var all []states.Trajectory
-	p := rollout.Policy{Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 1}, MaxTokens: 32}
+	p := batch.Policy{
+		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 1}, MaxTokens: 32,
+		Key: func(id string, sample int) uint64 { return decode.Key(1, 1, id, sample) },
+	}
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		return s, nil, err
+	}
 	for rows := 0; rows*s.Width < 2<<20; {
 		record := prompt.Record{ID: fmt.Sprint(len(all)), Text: fmt.Sprintf("post %d: the red house is old, the garden is large. summary:", len(all))}
-		shard, err := rollout.Collect(ctx, e, p, []prompt.Record{record}, nothing{}, 32, 1, 1)
+		tokens, err := encoder.Encode(record)
+		if err != nil {
+			return s, nil, err
+		}
+		shard, err := rollout.Collect(ctx, e, p, []batch.Task{{Encoded: prompt.Encoded{Record: record, Tokens: tokens}, Samples: 32}})
 		if err != nil {
 			return s, nil, err
 		}
@@ -71,17 +82,6 @@ func collect(ctx context.Context, m *llama.Model, threads int) (states.Schema, [
 	}
 	return s, all, nil
 }
-
-// nothing is a reward model that gives none.
-type nothing struct{}
-
-func (nothing) Info() reward.Info { return reward.Info{Name: "nothing"} }
-
-func (nothing) Score(_ context.Context, items []reward.Item) ([]reward.Score, error) {
-	return make([]reward.Score, len(items)), nil
-}
-
-func (nothing) Close() error { return nil }
 
 func storeTable(ctx context.Context, name, path string, s states.Schema, all []states.Trajectory, rounds int) error {
 	plain := path + ".zst"

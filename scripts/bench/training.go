@@ -35,8 +35,8 @@ func training(ctx context.Context, b *bench) error {
 			ratio = share(bare[1], steps)
 		}
 		t := median(steps)
-		fmt.Printf("%-34s %8d %10.0f %10.1f  %-22s %s\n", fmt.Sprintf("%d states of %d, hidden %d", batch, width, hidden), threads,
-			batch/t, (products[0].gflop()+products[1].gflop())/t, ratio, share(bare[0], steps))
+		fmt.Printf("%-34s %8d %10.0f %10.1f  %-22s %s\n", fmt.Sprintf("%d states of %d, hidden %d", minibatch, width, hidden), threads,
+			minibatch/t, (products[0].gflop()+products[1].gflop())/t, ratio, share(bare[0], steps))
 	}
 	fmt.Println("A step: reading, standardising, forward, dropout, loss, backward, AdamW. Its products' time in the bare library, over its own; step by step in turns.")
 	return nil
@@ -52,7 +52,7 @@ func trainingSteps(ctx context.Context, data valuehead.Source, threads, most int
 	defer cancel()
 	bare = make([][]float64, len(references))
 	epoch, begin := -1, time.Time{}
-	_, _, err = valuehead.Train(ctx, data, valuehead.TrainOptions{Hidden: hidden, Batch: batch, Workers: threads, Epochs: 1 << 10, Patience: 1 << 10,
+	_, _, err = valuehead.Train(ctx, data, valuehead.TrainOptions{Hidden: hidden, Batch: minibatch, Workers: threads, Epochs: 1 << 10, Patience: 1 << 10,
 		Progress: func(p valuehead.Progress) {
 			took := time.Since(begin).Seconds()
 			within := p.Epoch == epoch && p.Step > 2 // the held-out states are no part of a step, the first two warm up
@@ -91,7 +91,7 @@ func randomStates() (*valuehead.Dataset, error) {
 	}
 	const length = 32
 	data, rng := valuehead.NewDataset(f), rand.New(rand.NewPCG(1, 2))
-	for i := range 13 * batch / length {
+	for i := range 13 * minibatch / length {
 		t := &states.Trajectory{Prompt: fmt.Sprint(i), Tokens: make([]int32, length), Hidden: make([]float32, length*width)}
 		for j := range t.Hidden {
 			t.Hidden[j] = float32(rng.NormFloat64())

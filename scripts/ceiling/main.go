@@ -17,12 +17,14 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -52,7 +54,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 	if err != nil {
 		return err
 	}
-	test, err := prompt.Read(o.EvalPrompts, prompt.ReadOptions{})
+	records, err := loop.Prompts(dir, run.EvalPromptsFile)
 	if err != nil {
 		return err
 	}
@@ -61,18 +63,40 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 		return err
 	}
 	defer m.Close()
-	pool, err := engine.NewPool(m, engine.Params{Ctx: o.Ctx, Sequences: max(32, continuations), Layers: o.Layers}, 0)
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		return err
+	}
+	test, _, err := prompt.Fit(encoder, records, func(tokens int) error { return o.Fits(tokens, 0) }, true)
+	if err != nil {
+		return err
+	}
+	pool, err := engine.NewPool(m, engine.Params{Ctx: o.Context.Cells, Sequences: max(32, continuations), Layers: o.Layers}, 0)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
 
 	// Shards, so that nothing depends on the number of engines.
-	p := rollout.Policy{Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}
+	p := batch.Policy{
+		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop,
+		Key: func(id string, sample int) uint64 { return decode.Key(seed, 0, id, sample) },
+	}
 	parts := slices.Collect(slices.Chunk(test, 25))
-	shards, states := make([]*rollout.Shard, len(parts)), make([][]valuehead.Rerolled, len(parts))
+	shards, states, rewards := make([]*rollout.Shard, len(parts)), make([][]valuehead.Rerolled, len(parts)), make([][]float64, len(parts))
 	err = pool.Each(ctx, len(parts), func(ctx context.Context, e *engine.Engine, i int) (err error) {
-		if shards[i], err = rollout.Collect(ctx, e, p, parts[i], rm, 1, seed, 0); err != nil {
+		var tasks []batch.Task
+		for _, t := range parts[i] {
+			tasks = append(tasks, batch.Task{Encoded: t})
+		}
+		if shards[i], err = rollout.Collect(ctx, e, p, tasks); err != nil {
+			return err
+		}
+		var items []reward.Item
+		for k, r := range shards[i].Responses {
+			items = append(items, reward.Item{Prompt: parts[i][k].Record, Response: r.Text})
+		}
+		if rewards[i], err = score(ctx, rm, items); err != nil {
 			return err
 		}
 		states[i], err = reroll(ctx, e, p, parts[i], rm, shards[i], continuations, seed)
@@ -94,9 +118,9 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 			return err
 		}
 		data := valuehead.NewDataset(head.Features())
-		for _, s := range shards {
+		for k, s := range shards {
 			for i := range s.States {
-				if err := data.AddExample(valuehead.Example{Trajectory: &s.States[i], Return: float32(s.Trajectories[i].Reward), Prompt: &s.Prompts[i]}); err != nil {
+				if err := data.AddExample(valuehead.Example{Trajectory: &s.States[i], Return: float32(rewards[k][i]), Prompt: &s.Prompts[i]}); err != nil {
 					return err
 				}
 			}
@@ -111,11 +135,11 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 }
 
 // reroll continues each prompt's response from one state in every quarter of it.
-func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []prompt.Record, rm reward.Model, s *rollout.Shard, n int, seed uint64) ([]valuehead.Rerolled, error) {
+func reroll(ctx context.Context, e *engine.Engine, p batch.Policy, prompts []prompt.Encoded, rm reward.Model, s *rollout.Shard, n int, seed uint64) ([]valuehead.Rerolled, error) {
 	var states []valuehead.Rerolled
 	var jobs []engine.Job
 	var items []reward.Item // n of each state, in its place
-	for i, t := range s.Trajectories {
+	for i, t := range s.Responses {
 		rng := rand.New(rand.NewPCG(seed, decode.Key(seed, 1, t.Prompt, 0)))
 		for quarter := range 4 {
 			from, to := quarter*len(t.Tokens)/4, (quarter+1)*len(t.Tokens)/4
@@ -126,7 +150,7 @@ func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []p
 			states = append(states, valuehead.Rerolled{Position: float64(taken-1) / float64(len(t.Tokens))})
 			at := len(items)
 			for range n {
-				items = append(items, reward.Item{Prompt: prompts[i], Response: t.Response})
+				items = append(items, reward.Item{Prompt: prompts[i].Record, Response: t.Text})
 			}
 			if taken == len(t.Tokens) {
 				continue // nothing follows
@@ -156,11 +180,7 @@ func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []p
 	if err := e.Run(ctx, jobs); err != nil {
 		return nil, err
 	}
-	scores, err := rm.Score(ctx, items)
-	if err != nil {
-		return nil, err
-	}
-	rewards, err := reward.Values(items, scores)
+	rewards, err := score(ctx, rm, items)
 	if err != nil {
 		return nil, err
 	}
@@ -170,4 +190,13 @@ func reroll(ctx context.Context, e *engine.Engine, p rollout.Policy, prompts []p
 		}
 	}
 	return states, nil
+}
+
+// score are the rewards of items, all of which must have one.
+func score(ctx context.Context, rm reward.Model, items []reward.Item) ([]float64, error) {
+	scores, err := rm.Score(ctx, items)
+	if err != nil {
+		return nil, err
+	}
+	return reward.Values(items, scores)
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 func main() {
@@ -51,7 +52,7 @@ type job struct {
 	o      *loop.Options
 	pool   *engine.Pool
 	reward reward.Model
-	test   []prompt.Record
+	test   []prompt.Encoded
 }
 
 func frontier(ctx context.Context, dir, out string, seeds int, only string, engines int) error {
@@ -67,7 +68,8 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 	if j.reward, err = reward.Open(o.Reward, reward.Options{}); err != nil {
 		return err
 	}
-	if j.test, err = prompt.Read(o.EvalPrompts, prompt.ReadOptions{}); err != nil {
+	records, err := loop.Prompts(dir, run.EvalPromptsFile)
+	if err != nil {
 		return err
 	}
 	if out, err = folder(dir, out, o.Rounds); err != nil {
@@ -79,6 +81,13 @@ func frontier(ctx context.Context, dir, out string, seeds int, only string, engi
 		return err
 	}
 	defer m.Close()
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		return err
+	}
+	if j.test, _, err = prompt.Fit(encoder, records, func(tokens int) error { return o.Fits(tokens, 0) }, true); err != nil {
+		return err
+	}
 	if j.pool, err = engine.NewPool(m, engine.Params{Ctx: 8192, Sequences: 64, Layers: o.Layers}, engines); err != nil {
 		return err
 	}

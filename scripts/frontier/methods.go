@@ -8,12 +8,13 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
-	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -35,11 +36,11 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 	if h.ivo2, err = load(o.Rounds); err != nil {
 		return h, err
 	}
-	first, err := filepath.Glob(filepath.Join(dir, "iter-01", "states", "*.states"))
+	first, err := loop.Data(dir, 1, "")
 	if err != nil {
 		return h, err
 	}
-	all, err := filepath.Glob(filepath.Join(dir, "iter-*", "states", "*.states"))
+	all, err := loop.Data(dir, 0, "")
 	if err != nil {
 		return h, err
 	}
@@ -47,7 +48,7 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 	for _, t := range []struct {
 		name    string
 		head    **valuehead.Head
-		shards  []string
+		data    *learn.Data
 		target  valuehead.Target
 		onePass bool
 	}{
@@ -73,19 +74,7 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 			layout = valuehead.CandidateFeatures(schema)
 			options.Shape.Embedding = 32
 		}
-		features, err := valuehead.NewFeatures(schema, layout)
-		if err != nil {
-			return h, err
-		}
-		returns, err := rollout.Returns(t.shards)
-		if err != nil {
-			return h, err
-		}
-		data, err := valuehead.OpenStored(features, t.shards, returns)
-		if err != nil {
-			return h, err
-		}
-		if *t.head, _, err = valuehead.Train(ctx, data, options); err != nil {
+		if *t.head, _, err = learn.Train(ctx, t.data, layout, options); err != nil {
 			return h, err
 		}
 		fmt.Fprint(os.Stderr, "\r\x1b[K")
@@ -100,7 +89,7 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
 	temp := o.Sampling.Temp
 	add := func(name string, s decode.Strategy, value func(prompt.Record) decode.Source) {
-		out = append(out, eval.Method{Name: name, Strategy: s, Value: value, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop})
+		out = append(out, eval.Method{Name: name, Policy: batch.Policy{Strategy: s, ValueOf: value, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}})
 	}
 	// The value function is a head, read in some way.
 	head := func(h *valuehead.Head, r valuehead.Reading) func(prompt.Record) decode.Source {

@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+// rewardFlags say what scores responses.
+func rewardFlags(category string) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "reward", Usage: "`SPEC` of what scores responses", Value: "gold", Category: category},
+		&cli.BoolFlag{Name: "skip-unscored", Usage: "go on without responses that get no score", Category: category},
+	}, scoringFlags(category)...)
+}
+
+// scoringFlags say how a reward is asked.
+func scoringFlags(category string) []cli.Flag {
+	return []cli.Flag{
+		&cli.DurationFlag{Name: "reward-timeout", Usage: "`TIME` that a program or server may take for an answer", Value: 2 * time.Minute, Category: category},
+		&cli.IntFlag{Name: "reward-workers", Usage: "programs or requests at once; 0 for one program, four requests", Category: category},
+	}
+}
+
+// openReward opens a reward that was named on the command line, which alone may start programs.
+func openReward(c *cli.Context, spec string) (reward.Model, error) {
+	m, err := reward.Open(spec, reward.Options{AllowCommands: true, Timeout: c.Duration("reward-timeout"), Workers: c.Int("reward-workers")})
+	if err != nil {
+		return nil, usagef(c, "%v", err)
+	}
+	return m, nil
+}
+
+// rewardHelp lists the kinds of rewards, a line each.
+func rewardHelp() string {
+	var b strings.Builder
+	for _, line := range reward.Usage() {
+		fmt.Fprintf(&b, "  %-22s %s\n", line[0], line[1])
+	}
+	return b.String()
+}

@@ -1,0 +1,148 @@
+// Package batch answers prompts: prompts become jobs, jobs responses, responses scores. It is
+// the one runner of generate, collection, evaluation and the benchmarks, which differ in what
+// they keep of a response.
+//
+// The unit is the shard, a fixed list of tasks decoded from an empty context with random
+// streams keyed by their prompts and samples: a shard done again is the same shard.
+package batch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+)
+
+// Policy is what draws responses: a strategy over the base policy, guided by a value function
+// or not.
+type Policy struct {
+	Strategy  decode.Strategy
+	Value     decode.Source                      // nil without one
+	ValueOf   func(prompt.Record) decode.Source  // a value function for each prompt, instead
+	Sampling  decode.Sampling                    // the base policy
+	Reference float64                            // see [decode.Request]
+	MaxTokens int                                // of a response
+	Stop      []string                           // texts that end one
+	Key       func(id string, sample int) uint64 // of the random streams; see [decode.Key]
+	EachValue bool                               // every token's value is wanted
+	Record    bool                               // states of responses and prompts are wanted
+	Progress  func(decoded int)                  // see [decode.Request]
+
+	emit func([]byte) // of a single response
+}
+
+// Task is a prompt to answer.
+type Task struct {
+	prompt.Encoded
+	First     int // number of the first sample
+	Samples   int // responses; 0 for one
+	MaxTokens int // of a response; 0 for the policy's
+	// Stop are texts that end a response beside the policy's.
+	Stop []string
+}
+
+func (t Task) samples() int { return max(1, t.Samples) }
+
+// Decode answers a shard's tasks together. put gets each response as soon as it is finished,
+// with the numbers of its task and sample; calls do not overlap, and an error ends the run.
+func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put func(task, sample int, r decode.Response) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var jobs []engine.Job
+	var mu sync.Mutex
+	for i, t := range tasks {
+		js, err := p.jobs(e, t, func(sample int, r decode.Response) {
+			mu.Lock()
+			defer mu.Unlock()
+			if err := put(i, sample, r); err != nil {
+				cancel(err)
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("prompt %s: %w", t.ID, err)
+		}
+		jobs = append(jobs, js...)
+	}
+	return e.Run(ctx, jobs)
+}
+
+func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Response)) ([]engine.Job, error) {
+	req := decode.Request{
+		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Value: p.Value, Reference: p.Reference,
+		EachValue: p.EachValue, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Emit: p.emit, Key: p.Key(t.ID, t.First),
+	}
+	if t.MaxTokens > 0 {
+		req.MaxTokens = t.MaxTokens
+	}
+	if len(t.Stop) > 0 {
+		req.Stop = slices.Concat(p.Stop, t.Stop)
+	}
+	if p.ValueOf != nil {
+		req.Value = p.ValueOf(t.Record)
+	}
+	if p.Strategy.Method == decode.MethodSample {
+		// Samples of one prompt share its prefill.
+		job, err := decode.Sample(e, req, t.samples(), func(rs []decode.Response) {
+			for k, r := range rs {
+				put(t.First+k, r)
+			}
+		})
+		return []engine.Job{job}, err
+	}
+	var jobs []engine.Job
+	for sample := t.First; sample < t.First+t.samples(); sample++ {
+		req.Key = p.Key(t.ID, sample)
+		job, err := p.Strategy.Job(e, req, func(r decode.Response) { put(sample, r) })
+		if err != nil {
+			return nil, err
+		}
+		jobs = append(jobs, job)
+	}
+	return jobs, nil
+}
+
+// Cells is the number of KV cells that a job for a prompt of so many tokens fills at most, and
+// Sequences that of the sequences that it holds.
+func (p *Policy) Cells(tokens, samples int) int {
+	return p.shape(samples).Cells(tokens, p.MaxTokens)
+}
+
+func (p *Policy) Sequences(samples int) int { return p.shape(samples).Sequences() }
+
+// shape is the strategy that takes as much room as a job does.
+func (p *Policy) shape(samples int) decode.Strategy {
+	if p.Strategy.Method == decode.MethodSample {
+		return decode.Strategy{Method: decode.MethodBestOfN, N: max(1, samples)}
+	}
+	return p.Strategy
+}
+
+// Response is a finished response as it is stored.
+type Response struct {
+	Prompt  string        `json:"prompt_id"`
+	Sample  int           `json:"sample"`
+	Text    string        `json:"response"`
+	Finish  decode.Finish `json:"finish"`
+	Emitted int           `json:"emitted"` // tokens of the response
+	Decoded int           `json:"decoded"` // tokens decoded for it, those of pruned candidates included
+	KL      float64       `json:"kl"`      // of the policy from the base policy, nats
+	KLKind  decode.KLKind `json:"kl_kind"` // whether KL is exact or a bound
+	// With the policy's Record:
+	Tokens   []int32   `json:"tokens,omitempty"`
+	LogProbs []float32 `json:"logprobs,omitempty"` // of the model at temperature 1
+}
+
+// Stored is what is stored of a response.
+func Stored(id string, sample int, r decode.Response, tokens bool) Response {
+	out := Response{
+		Prompt: id, Sample: sample, Text: r.Text, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, KL: r.KL, KLKind: r.KLKind,
+	}
+	if tokens {
+		out.Tokens, out.LogProbs = r.Tokens, r.LogProbs
+	}
+	return out
+}

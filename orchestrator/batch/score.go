@@ -1,0 +1,200 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// Score is what a reward said of a response.
+type Score struct {
+	Prompt string   `json:"prompt_id"`
+	Sample int      `json:"sample"`
+	Reward *float64 `json:"reward,omitempty"` // nil where there is none
+	Error  string   `json:"error,omitempty"`  // why not
+}
+
+// scorePart is the number of responses that are scored in one call: few enough that an
+// interrupted scoring has not much to do again, and that it is seen how far it is.
+const scorePart = 64
+
+// Scorer scores the responses of a run, in files beside them.
+type Scorer struct {
+	Dir     *run.Dir
+	Model   reward.Model
+	Records map[string]prompt.Record // the prompts by id
+	Notify  func(scored int)         // told of every part, if set
+}
+
+// Records are prompts by id.
+func Records[T any](prompts []T, record func(T) prompt.Record) map[string]prompt.Record {
+	out := make(map[string]prompt.Record, len(prompts))
+	for _, p := range prompts {
+		r := record(p)
+		out[r.ID] = r
+	}
+	return out
+}
+
+// Folder is the name under which the run keeps what the reward says.
+func (s *Scorer) Folder() string {
+	info := s.Model.Info()
+	return run.RewardFolder(info.Name, info.Fingerprint)
+}
+
+// Unscored counts the responses that a reward gave no score, and says why of the first.
+type Unscored struct {
+	Count int
+	First error
+}
+
+// Add counts those of another file too.
+func (u *Unscored) Add(o Unscored) {
+	if u.First == nil {
+		u.First = o.First
+	}
+	u.Count += o.Count
+}
+
+// Err is the error of a work that needs them all, nil if they are.
+func (u Unscored) Err(of int) error {
+	if u.Count == 0 {
+		return nil
+	}
+	return &fault.Error{
+		Op: "score", Field: "reward", Err: fmt.Errorf("%d of %d responses have no score; %w", u.Count, of, u.First),
+		Hint: "they are kept: mend {reward} and run the same command again, which scores what is left",
+	}
+}
+
+// Files scores files of responses in turn, and returns their scores; see [Scorer.File].
+func (s *Scorer) Files(ctx context.Context, names []string) ([][]Score, Unscored, error) {
+	var out [][]Score
+	var left Unscored
+	for _, name := range names {
+		scores, u, err := s.File(ctx, name)
+		if err != nil {
+			return nil, left, err
+		}
+		out = append(out, scores)
+		left.Add(u)
+	}
+	return out, left, nil
+}
+
+// File scores the responses of one file, or reads what was said of them. Scores that an
+// earlier call got are kept, whatever became of the others.
+func (s *Scorer) File(ctx context.Context, name string) ([]Score, Unscored, error) {
+	stamp, responses, err := run.Lines[Response](s.Dir.Path(name))
+	if err != nil {
+		return nil, Unscored{}, err
+	}
+	key := s.key(stamp.Key)
+	to := run.Scores(s.Folder(), name)
+	scores := make([]Score, len(responses))
+	for i, r := range responses {
+		scores[i] = Score{Prompt: r.Prompt, Sample: r.Sample}
+	}
+	if old, known, err := run.Lines[Score](s.Dir.Path(to)); err == nil && len(known) == len(scores) && (old.Key == key || old.Key == unfinished(key)) {
+		complete := old.Key == key
+		for i, k := range known {
+			if k.Reward != nil && k.Prompt == scores[i].Prompt && k.Sample == scores[i].Sample {
+				scores[i].Reward = k.Reward
+			} else {
+				complete = false
+			}
+		}
+		if complete {
+			s.notify(len(scores))
+			return scores, Unscored{}, nil
+		}
+	}
+	failed := s.score(ctx, responses, scores)
+	left := unscored(scores)
+	if left.Count > 0 {
+		key = unfinished(key)
+	}
+	if err := run.PutLines(s.Dir, to, key, map[string]string{name: stamp.Key}, nil, scores); err != nil {
+		return nil, left, errors.Join(failed, err)
+	}
+	return scores, left, failed
+}
+
+// key is that of a complete file of scores of responses made from what has the key given.
+func (s *Scorer) key(responses string) string {
+	return run.Key("scores", 1, s.Model.Info().Fingerprint, responses)
+}
+
+// ScoresKey is the key of complete scores by a reward of responses made from what has a key.
+func ScoresKey(fingerprint, responses string) string {
+	return run.Key("scores", 1, fingerprint, responses)
+}
+
+// unfinished marks the key of a file in which some scores are missing.
+func unfinished(key string) string { return key + " unfinished" }
+
+// score asks for the scores that are missing.
+func (s *Scorer) score(ctx context.Context, responses []Response, scores []Score) error {
+	var missing []int
+	for i := range scores {
+		if scores[i].Reward == nil {
+			missing = append(missing, i)
+		}
+	}
+	s.notify(len(scores) - len(missing))
+	for len(missing) > 0 {
+		part := missing[:min(scorePart, len(missing))]
+		missing = missing[len(part):]
+		items := make([]reward.Item, len(part))
+		for k, i := range part {
+			r := responses[i]
+			record, ok := s.Records[r.Prompt]
+			if !ok {
+				return fmt.Errorf("score: prompt %s is not one of the run's (the prompts in the run's directory are not those that it was made with)", r.Prompt)
+			}
+			items[k] = reward.Item{Prompt: record, Response: r.Text, Finish: string(r.Finish)}
+		}
+		got, err := s.Model.Score(ctx, items)
+		if err != nil {
+			return err
+		}
+		if len(got) != len(items) {
+			return fmt.Errorf("score: the reward gave %d scores for %d responses (mend the reward)", len(got), len(items))
+		}
+		for k, i := range part {
+			switch v := got[k].Value; {
+			case got[k].Err != nil:
+				scores[i].Error = got[k].Err.Error()
+			case math.IsNaN(v) || math.IsInf(v, 0):
+				scores[i].Error = fmt.Sprintf("the reward is %v (give finite numbers)", v)
+			default:
+				scores[i].Reward = &v
+			}
+		}
+		s.notify(len(part))
+	}
+	return nil
+}
+
+func (s *Scorer) notify(n int) {
+	if s.Notify != nil && n > 0 {
+		s.Notify(n)
+	}
+}
+
+func unscored(scores []Score) (u Unscored) {
+	for _, s := range scores {
+		if s.Reward == nil {
+			if u.Count++; u.First == nil && s.Error != "" {
+				u.First = fmt.Errorf("prompt %s, sample %d: %s", s.Prompt, s.Sample, s.Error)
+			}
+		}
+	}
+	return u
+}

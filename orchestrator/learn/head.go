@@ -1,0 +1,79 @@
+package learn
+
+import (
+	"context"
+
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// Head says how a run's value functions are trained.
+type Head struct {
+	Kind   string  `yaml:"kind" json:"kind"`     // recall, mlp or linear
+	Hidden int     `yaml:"hidden" json:"hidden"` // units of the hidden layer; 0 for the kind's own
+	Atoms  int     `yaml:"atoms" json:"atoms"`   // returns of a categorical head; 0 for the mean alone
+	Match  string  `yaml:"match" json:"match"`   // what a recall head searches the prompt for: tokens or states
+	Epochs int     `yaml:"epochs" json:"epochs"`
+	Rate   float64 `yaml:"rate" json:"rate"`
+	// WarmStart trains a later round's head on from the one before; otherwise every
+	// round starts afresh.
+	WarmStart bool `yaml:"warm_start" json:"warm_start"`
+	// LastRoundOnly trains on the newest round's trajectories; otherwise on all so far.
+	LastRoundOnly bool `yaml:"last_round_only" json:"last_round_only"`
+}
+
+// Defaults are what measured best in the lab.
+func Defaults() Head {
+	return Head{Kind: string(valuehead.Recall), Atoms: 41, Match: string(valuehead.MatchTokens), Epochs: 5, Rate: 0.002}
+}
+
+// Options are Head's as training takes them.
+func (h Head) Options(seed uint64) valuehead.TrainOptions {
+	return valuehead.TrainOptions{
+		Kind: valuehead.Kind(h.Kind), Shape: valuehead.Shape{Hidden: h.Hidden, Atoms: h.Atoms, Match: valuehead.Match(h.Match)},
+		Epochs: h.Epochs, Rate: h.Rate, Seed: seed,
+	}
+}
+
+// Metrics tell what a value function was trained on, and how.
+type Metrics struct {
+	run.Stamp
+	Round        int               `json:"round,omitempty"` // 0 of one that is no round's
+	RewardName   string            `json:"reward_name"`
+	Trajectories int               `json:"trajectories"` // of the newest round, scored
+	Reward       MeanSD            `json:"reward"`       // of these
+	Tokens       float64           `json:"tokens"`       // mean length of their responses
+	Head         string            `json:"head"`
+	Parameters   int               `json:"parameters"`
+	Training     *valuehead.Report `json:"training"`
+}
+
+// MeanSD is a mean and a standard deviation.
+type MeanSD struct {
+	Mean float64 `json:"mean"`
+	SD   float64 `json:"sd"`
+}
+
+// Train fits a head of these features to the data.
+func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o valuehead.TrainOptions) (*valuehead.Head, *Metrics, error) {
+	schema, err := d.Schema()
+	if err != nil {
+		return nil, nil, err
+	}
+	layout, err := valuehead.NewFeatures(schema, features)
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := valuehead.OpenStored(layout, d.Shards, d.Returns)
+	if err != nil {
+		return nil, nil, err
+	}
+	head, report, err := valuehead.Train(ctx, data, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return head, &Metrics{
+		Trajectories: d.Count, Reward: MeanSD{d.Mean, d.SD}, Tokens: d.Tokens,
+		Head: string(head.Kind()), Parameters: head.Parameters(), Training: report,
+	}, nil
+}

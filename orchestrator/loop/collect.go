@@ -1,0 +1,289 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// shard is what is decoded from one empty context.
+type shard struct {
+	run.Shard
+	tasks []batch.Task
+}
+
+// shards are the prompts of a round, cut up, once for each stretch of samples.
+func (l *looping) shards(round int) (out []shard) {
+	prompts := l.Prompts
+	if n := l.o.inRound(len(prompts), round); n < len(prompts) {
+		// Each later round takes the next stretch of the prompts, so that it sees others.
+		rotated := slices.Concat(prompts, prompts)
+		from := (round - 2) * n % len(prompts)
+		prompts = rotated[from : from+n]
+	}
+	l.o.eachShard(len(prompts), func(s run.Shard, samples int) {
+		from := s.Index * l.o.ShardPrompts
+		shard := shard{Shard: s}
+		for _, p := range prompts[from:min(from+l.o.ShardPrompts, len(prompts))] {
+			shard.tasks = append(shard.tasks, batch.Task{Encoded: p, First: s.First, Samples: samples, Stop: l.Encoder.Stops(p.Record)})
+		}
+		out = append(out, shard)
+	})
+	return out
+}
+
+// inRound is the number of prompts of a round, of so many.
+func (o *Options) inRound(prompts, round int) int {
+	if n := o.RoundPrompts; round > 1 && n > 0 {
+		return min(n, prompts)
+	}
+	return prompts
+}
+
+// eachShard names the shards of so many prompts, with the number of samples of each prompt.
+func (o *Options) eachShard(prompts int, f func(s run.Shard, samples int)) {
+	from := o.Inputs.SampleFrom
+	for k, first := range from {
+		end := o.Samples
+		if k+1 < len(from) {
+			end = from[k+1]
+		}
+		for i := range (prompts + o.ShardPrompts - 1) / o.ShardPrompts {
+			f(run.Shard{Index: i, First: first}, end-first)
+		}
+	}
+}
+
+// trajectories names the files of a round of a run with so many prompts.
+func (o *Options) trajectories(prompts, round int) (names []string) {
+	o.eachShard(o.inRound(prompts, round), func(s run.Shard, _ int) { names = append(names, run.Trajectories(round, s)) })
+	return names
+}
+
+// Shards is the number of shards that a round of the run in dir has when it is finished, 0 where
+// its prompts cannot be read.
+func (o *Options) Shards(dir string, round int) int {
+	prompts, err := Prompts(dir, run.PromptsFile)
+	if err != nil {
+		return 0
+	}
+	return len(o.trajectories(len(prompts), round))
+}
+
+// Trajectories names the files of some rounds, the first to the last, that the run in dir has
+// finished.
+func Trajectories(dir string, o *Options, first, last int) (rounds [][]string, err error) {
+	prompts, err := Prompts(dir, run.PromptsFile)
+	if err != nil {
+		return nil, err
+	}
+	for round := first; round <= last; round++ {
+		names := slices.DeleteFunc(o.trajectories(len(prompts), round), func(name string) bool {
+			_, err := os.Stat(filepath.Join(dir, name))
+			return err != nil
+		})
+		if len(names) > 0 {
+			rounds = append(rounds, names)
+		}
+	}
+	return rounds, nil
+}
+
+// collect decodes and scores the shards of a round. A shard is written before it is scored. The
+// reward is asked while the next ones are decoded; if it fails, those that have begun are
+// finished and written before the run ends.
+func (l *looping) collect(ctx context.Context, round int, heads []head) error {
+	p := l.sampling(round)
+	from := map[string]string{}
+	if round > 1 {
+		p.Strategy = decode.Strategy{Method: decode.MethodBlockBeam, Beam: l.o.Collect}
+		h := heads[len(heads)-1]
+		p.Value = decode.HeadSource(h.Head, valuehead.Reading{})
+		from[run.Metrics(round-1)] = h.key
+	}
+	shards := l.shards(round)
+	missing, err := l.missing(p, round, shards, from)
+	if err != nil {
+		return err
+	}
+	if round == 1 && len(missing) > 0 {
+		if err := l.estimate(ctx, missing); err != nil {
+			return err
+		}
+	}
+	var mu sync.Mutex
+	event := Event{Stage: fmt.Sprintf("round %d: collect", round), Unit: "responses"}
+	for _, s := range shards {
+		event.Total += len(s.tasks) * s.tasks[0].Samples
+	}
+	scored := 0
+	l.scorer.Notify = func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		if scored += n; event.Done > 0 {
+			event.Note = fmt.Sprintf("%d scored", scored)
+			l.Notify(event)
+		}
+	}
+
+	var left batch.Unscored
+	var failed error
+	names := make(chan string, len(shards))
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for name := range names {
+			_, u, err := l.scorer.File(ctx, name)
+			mu.Lock()
+			left.Add(u)
+			if err != nil && failed == nil {
+				failed = err
+			}
+			mu.Unlock()
+			if err != nil {
+				return
+			}
+		}
+	}()
+	err = l.pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
+		mu.Lock()
+		stop := failed != nil
+		mu.Unlock()
+		if stop {
+			return nil
+		}
+		name, err := l.decode(ctx, e, p, round, shards[i], from)
+		if err != nil {
+			return err
+		}
+		names <- name
+		mu.Lock()
+		defer mu.Unlock()
+		event.Done += len(shards[i].tasks) * shards[i].tasks[0].Samples
+		l.Notify(event)
+		return nil
+	})
+	close(names)
+	<-over
+	switch {
+	case err != nil:
+		return err
+	case failed != nil:
+		return failed
+	case l.o.SkipUnscored && left.Count < event.Total:
+		return nil
+	}
+	return left.Err(event.Total)
+}
+
+// sampling is the base policy of a round.
+func (l *looping) sampling(round int) batch.Policy {
+	return batch.Policy{
+		Strategy: decode.Strategy{Method: decode.MethodSample},
+		Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop,
+		Key: func(id string, sample int) uint64 { return decode.Key(l.o.Seed, round, id, sample) },
+	}
+}
+
+// drop takes a response that nobody wants.
+func drop(int, int, decode.Response) error { return nil }
+
+// missing are the shards of a round that are not finished. Trajectories that are not those which
+// the round will have are removed: a run whose options were changed must not be taken for one
+// that is finished where it is not.
+func (l *looping) missing(p batch.Policy, round int, shards []shard, from map[string]string) (out []shard, err error) {
+	finished := map[string]bool{}
+	for _, s := range shards {
+		name := run.Trajectories(round, s.Shard)
+		if finished[name], err = l.d.Done(name, l.decodeKey("collect", p, round, s.tasks, from)); err != nil {
+			return nil, err
+		}
+		if !finished[name] {
+			out = append(out, s)
+		}
+	}
+	there, err := run.TrajectoryFiles(l.d.Root(), round)
+	if err != nil {
+		return nil, err
+	}
+	stale := slices.DeleteFunc(there, func(name string) bool { return finished[name] })
+	if len(stale) > 0 {
+		l.Say(fmt.Sprintf("round %d is collected anew in part: %d of its shards were made from something else than now", round, len(stale)))
+	}
+	for _, name := range stale {
+		if err := os.Remove(l.d.Path(name)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// decode collects a shard, unless it is finished, and returns the name of its responses.
+func (l *looping) decode(ctx context.Context, e *engine.Engine, p batch.Policy, round int, s shard, from map[string]string) (string, error) {
+	name := run.Trajectories(round, s.Shard)
+	key := l.decodeKey("collect", p, round, s.tasks, from)
+	if done, err := l.d.Done(name, key); done || err != nil {
+		return name, err
+	}
+	drawn, err := rollout.Collect(ctx, e, p, s.tasks)
+	if err != nil {
+		return "", err
+	}
+	return name, drawn.Store(l.d, round, s.Shard, l.schema, key, from)
+}
+
+// decodeKey is the key of responses to tasks: of all that they depend on, up to the number of
+// threads.
+func (l *looping) decodeKey(what string, p batch.Policy, round int, tasks []batch.Task, from map[string]string) string {
+	type task struct {
+		ID             string
+		Tokens         []int32
+		First, Samples int
+	}
+	c := l.o.Context
+	c.Threads = 0 // they make no difference
+	var ts []task
+	for _, t := range tasks {
+		ts = append(ts, task{t.ID, t.Tokens, t.First, t.Samples})
+	}
+	return run.Key(what, 1, l.schema, p.Strategy, p.Sampling, p.Reference, p.MaxTokens, p.Stop, l.o.Seed, round, c, l.o.Parallel, ts, from)
+}
+
+// Data are the states and scores of one round of the run in dir or, with round 0, of all, by the
+// reward in a folder of it, the run's own if that is empty.
+func Data(dir string, round int, folder string) (*learn.Data, error) {
+	if !run.IsRun(dir) {
+		return nil, notRun("train", dir)
+	}
+	o, err := ReadOptions(dir)
+	if err != nil {
+		return nil, err
+	}
+	first, last := 1, o.Rounds
+	if round > 0 {
+		first, last = round, round
+	}
+	if round > o.Rounds {
+		return nil, fault.New("train", "rounds", o.Rounds, "choose one of these", "the run in %s has %d rounds, and %d is not one of them", dir, o.Rounds, round)
+	}
+	if folder == "" {
+		folder = o.Inputs.Scores
+	}
+	rounds, err := Trajectories(dir, o, first, last)
+	if err != nil && !run.Absent(err) {
+		return nil, err
+	}
+	return learn.Of(dir, rounds, folder)
+}

@@ -1,0 +1,168 @@
+package loop
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// train fits the value function of a round, unless it is there.
+func (l *looping) train(ctx context.Context, round int, heads []head) (head, error) {
+	var rounds [][]string
+	for k := 1; k <= round; k++ {
+		if k == round || !l.o.Head.LastRoundOnly {
+			rounds = append(rounds, l.o.trajectories(len(l.Prompts), k))
+		}
+	}
+	data, err := learn.Of(l.d.Root(), rounds, l.scorer.Folder())
+	if err != nil {
+		return head{}, err
+	}
+	f := fit{
+		d: l.d, o: &l.o, data: data, head: run.Head(round), metrics: run.Metrics(round), from: maps.Clone(data.From),
+		notify: func(p valuehead.Progress) { l.Notify(trained(fmt.Sprintf("round %d: train", round), p)) },
+	}
+	if l.o.Head.WarmStart && len(heads) > 0 {
+		before := heads[len(heads)-1]
+		f.warm, f.from[run.Metrics(round-1)] = before.Head, before.key
+	}
+	h, m, err := f.do(ctx, func(m *learn.Metrics) { m.Round, m.RewardName = round, l.Reward.Info().Name })
+	if err != nil {
+		return head{}, err
+	}
+	return head{h, m.Key}, h.CheckBackbone(l.schema.Backbone)
+}
+
+// trained is the event of a training under way.
+func trained(stage string, p valuehead.Progress) Event {
+	return Event{
+		Stage: stage, Done: p.Step, Total: p.Steps, Unit: "steps",
+		Note: fmt.Sprintf("loss %.3f, held out %.3f, R^2 %.2f", p.TrainLoss, p.HeldOutLoss, p.HeldOutR2),
+	}
+}
+
+// fit is the training of a value function that the run keeps.
+type fit struct {
+	d             *run.Dir
+	o             *Options
+	data          *learn.Data
+	head, metrics string // names of the files
+	from          map[string]string
+	warm          *valuehead.Head // to train on from
+	notify        func(valuehead.Progress)
+}
+
+// do trains the head, unless it is finished. describe completes what is known of it.
+func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead.Head, *learn.Metrics, error) {
+	key := run.Key("head", 1, f.o.Head, f.o.Seed, f.o.Layers, f.from)
+	done, err := f.d.Done(f.metrics, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if done {
+		m, err := run.Value[learn.Metrics](f.d.Path(f.metrics))
+		if err != nil {
+			return nil, nil, err
+		}
+		h, err := valuehead.Load(f.d.Path(f.head))
+		return h, m, err
+	}
+	options := f.o.Head.Options(f.o.Seed)
+	options.From, options.Progress = f.warm, f.notify
+	h, m, err := learn.Train(ctx, f.data, valuehead.FeaturesOf(options.Kind), options)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.Save(f.d.Path(f.head)); err != nil {
+		return nil, nil, err
+	}
+	describe(m)
+	return h, m, run.Put(f.d, f.metrics, key, f.from, []string{f.head}, m)
+}
+
+// Rescored is what another reward made of a run.
+type Rescored struct {
+	Head      string         `json:"head"`      // its file
+	Responses int            `json:"responses"` // scored
+	Report    *learn.Metrics `json:"metrics"`
+}
+
+// Score labels the stored responses of a run by another reward and trains a value function on
+// the stored states: nothing is decoded. Responses of the first round alone do not depend on
+// the run's own reward; with all, those of later rounds are learned from too, which were drawn by
+// policies that followed it.
+func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify func(Event)) (*Rescored, error) {
+	if !run.IsRun(dir) {
+		return nil, notRun("score", dir)
+	}
+	d, err := run.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	o, err := ReadOptions(dir)
+	if err != nil {
+		return nil, err
+	}
+	prompts, err := Prompts(dir, run.PromptsFile)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := rm.(reward.Checker); ok {
+		if err := c.Check(ctx, prompts); err != nil {
+			return nil, err
+		}
+	}
+	last := 1
+	if all {
+		last = o.Rounds
+	}
+	rounds, err := Trajectories(dir, o, 1, last)
+	if err != nil {
+		return nil, err
+	}
+	names := slices.Concat(rounds...)
+	notify = serialize(notify)
+	event := Event{Stage: "score", Unit: "responses"}
+	for _, name := range names {
+		_, lines, err := run.Lines[struct{}](d.Path(name))
+		if err != nil {
+			return nil, err
+		}
+		event.Total += len(lines)
+	}
+	s := batch.Scorer{Dir: d, Model: rm, Records: batch.Records(prompts, func(r prompt.Record) prompt.Record { return r }), Notify: func(n int) {
+		event.Done += n
+		notify(event)
+	}}
+	_, left, err := s.Files(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	if !o.SkipUnscored || left.Count == event.Total {
+		if err := left.Err(event.Total); err != nil {
+			return nil, err
+		}
+	}
+	data, err := learn.Of(dir, rounds, s.Folder())
+	if err != nil {
+		return nil, err
+	}
+	f := fit{
+		d: d, o: o, data: data, head: run.Rescored(s.Folder()), metrics: run.RescoredMetrics(s.Folder()), from: data.From,
+		notify: func(p valuehead.Progress) { notify(trained("train", p)) },
+	}
+	_, m, err := f.do(ctx, func(m *learn.Metrics) { m.RewardName = rm.Info().Name })
+	if err != nil {
+		return nil, err
+	}
+	return &Rescored{Head: d.Path(f.head), Responses: event.Total - left.Count, Report: m}, nil
+}
