@@ -25,7 +25,7 @@ var mayName = map[string][]string{
 }
 
 // notYet are the folders that still name flags.
-var notYet = []string{"llama/hub/", "orchestrator/loop/"}
+var notYet = []string{"llama/hub/"}
 
 var flagLike = regexp.MustCompile("(?:^|[\\s(\\[{'\"`=/,:])(--?)([A-Za-z][A-Za-z0-9-]*)")
 
