@@ -10,7 +10,7 @@ import (
 )
 
 // flagsToCome are spelled already and not there yet.
-var flagsToCome = []string{"--allow-commands", "--chat", "--override", "--strict"}
+var flagsToCome = []string{"--allow-commands", "--override", "--strict"}
 
 // TestSpellings holds that every setting that an error may name is a flag of some verb, spelled
 // as help spells it.

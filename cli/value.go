@@ -12,8 +12,8 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -38,20 +38,17 @@ func valueCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, escapeFlags("-p, -r and --response", text), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -r and --response", text), promptFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: value,
 	}
 }
 
 // valuation is what ivo value was asked for.
 type valuation struct {
-	prompt, response string // the response is empty where it is sampled
-	predict          int
-	seed             uint64
-	value            *valueSource
-	reading          valuehead.Reading
-	params           engine.Params
-	request          decode.Request
+	eval.Valuation
+	prompts prompt.Options
+	seed    uint64
+	reading valuehead.Reading
 }
 
 func value(c *cli.Context) error {
@@ -69,29 +66,25 @@ func value(c *cli.Context) error {
 			return err
 		}
 	}
-	if v.value, err = openValue(c); err != nil {
+	from, err := openValue(c)
+	if err != nil {
 		return err
 	}
-	defer v.value.Close()
-	v.params.Layers, v.request.Value = v.value.Layers, v.value.Source
+	defer from.Close()
+	v.Head, v.Request.Value, v.Engine.Layers = from.Head, from.Source, from.Layers
 	m, err := load(c)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	response, err := v.fit(c, m)
+	if err := from.checkHead(m); err != nil {
+		return err
+	}
+	text, err := v.text(c, m)
 	if err != nil {
 		return err
 	}
-	r, quantiles, err := v.decode(c, m, response)
-	if err != nil {
-		return err
-	}
-	text, err := v.text(m, r, quantiles)
-	if err != nil {
-		return err
-	}
-	text.Model, text.Head = m.Path(), cmp.Or(c.String("value-head"), c.String("value-model"))
+	text.Scale, text.Head = from.Scale, cmp.Or(c.String("value-head"), c.String("value-model"))
 	if page != "" {
 		if err := report.WriteText(page, text); err != nil {
 			return fmt.Errorf("%w (give a path with --html that can be written)", err)
@@ -108,111 +101,78 @@ func value(c *cli.Context) error {
 
 // readValuation reads the flags that need no model.
 func readValuation(c *cli.Context) (*valuation, error) {
-	v := &valuation{predict: c.Int("predict")}
+	v := &valuation{seed: seed(c)}
 	given := c.IsSet("response") || c.IsSet("response-file")
+	n := c.Int("predict")
 	switch {
 	case c.String("value-head") == "" && c.String("value-model") == "":
 		return nil, usagef(c, "no value function (give one with --value-head or --value-model; ivo iterate and ivo train make them)")
 	case c.IsSet("response") && c.IsSet("response-file"):
 		return nil, usagef(c, "both --response and --response-file (give one of them)")
-	case v.predict == 0 || v.predict < -1:
-		return nil, usagef(c, "-n %d: give a positive number of tokens, or -1 for all that the context holds", v.predict)
+	case n == 0 || n < -1:
+		return nil, usagef(c, "-n %d: give a positive number of tokens, or -1 for all that the context holds", n)
 	}
+	v.Request.MaxTokens = max(0, n)
 	unescape := unescaper(c)
 	var err error
-	if v.prompt, err = readPrompt(c, unescape); err != nil {
+	if v.Prompt.Text, err = readPrompt(c, unescape); err != nil {
 		return nil, err
 	}
-	v.response = unescape(c.String("response"))
+	if v.prompts, err = promptOptions(c); err != nil {
+		return nil, err
+	}
+	v.Response = unescape(c.String("response"))
 	if path := c.String("response-file"); path != "" {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return nil, fmt.Errorf("read the response: %w (check the path given with --response-file)", err)
 		}
-		v.response = strings.TrimSuffix(string(text), "\n")
+		v.Response = strings.TrimSuffix(string(text), "\n")
 	}
-	if given && v.response == "" {
+	if given && v.Response == "" {
 		return nil, fmt.Errorf("the response is empty (give a text, or none at all to have one sampled)")
 	}
-	if v.request.Sampling, err = sampling(c); err != nil {
+	if v.Request.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	if v.request.Stop, err = stops(c); err != nil {
+	if v.Request.Stop, err = stops(c); err != nil {
 		return nil, err
 	}
-	v.seed = seed(c)
-	v.request.Key = decode.Key(v.seed, 0, "", 0)
+	v.Request.Key = decode.Key(v.seed, 0, "", 0)
 	if v.reading, err = valueReading(c); err != nil {
 		return nil, err
 	}
-	v.params, err = contextParams(c)
+	v.Engine, err = contextParams(c)
 	return v, err
 }
 
-// fit checks the head against the model, turns the texts into tokens, and makes the
-// context as large as they need.
-func (v *valuation) fit(c *cli.Context, m *llama.Model) (response []int32, err error) {
-	if err := v.value.checkHead(m); err != nil {
+// text values the response, or one that it samples.
+func (v *valuation) text(c *cli.Context, m *llama.Model) (*report.Text, error) {
+	var err error
+	if v.Encoder, err = prompt.NewEncoder(m, v.prompts); err != nil {
 		return nil, err
 	}
-	prompt, err := m.Tokenize(v.prompt, true, true)
-	if err != nil {
+	if v.Size, err = contextSize(c, m); err != nil {
 		return nil, err
 	}
-	if v.response != "" {
-		if response, err = continuation(m, v.prompt, prompt, v.response); err != nil {
-			return nil, err
-		}
-		v.predict = len(response)
-	}
-	size, err := contextSize(c, m)
-	if err != nil {
-		return nil, err
-	}
-	room := size - len(prompt)
-	if v.predict < 0 {
-		v.predict = room
-	}
-	if room < 1 || v.predict > room {
-		return nil, fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (raise -c, lower -n, or shorten the text)", len(prompt), max(1, v.predict), size)
-	}
-	v.request.Prompt, v.request.MaxTokens = prompt, v.predict
-	return response, nil
-}
-
-// continuation is the response's tokens as they follow the prompt's. Some tokenizers
-// begin every text with a space of their own, so both are tokenized together where that
-// leaves the prompt's tokens as they are.
-func continuation(m *llama.Model, prompt string, tokens []int32, response string) ([]int32, error) {
-	all, err := m.Tokenize(prompt+response, true, true)
-	if err != nil {
-		return nil, err
-	}
-	if n := len(tokens); len(all) > n && slices.Equal(all[:n], tokens) {
-		return all[n:], nil
-	}
-	return m.Tokenize(response, false, true)
-}
-
-// decode goes through the response, or samples one.
-func (v *valuation) decode(c *cli.Context, m *llama.Model, response []int32) (decode.Response, []eval.Quantiles, error) {
 	meter, begin := newMeter(c.App.ErrWriter), time.Now()
 	defer meter.close()
-	v.request.Progress = func(decoded int) {
+	v.Progress = func(decoded, most int) {
 		if time.Since(begin) > 2*time.Second {
-			meter.show("decode", decoded, v.predict, "tokens at most", "")
+			meter.show("decode", decoded, most, "tokens at most", "")
 		}
 	}
-	return eval.Valuation{Params: v.params, Request: v.request, Response: response, Head: v.value.Head}.Run(c.Context, m)
-}
-
-// text is what is shown of the response.
-func (v *valuation) text(m *llama.Model, r decode.Response, quantiles []eval.Quantiles) (*report.Text, error) {
-	t := &report.Text{Prompt: v.prompt, Text: r.Text, Reading: report.InWords(v.reading), Scale: v.value.Scale}
-	if v.response == "" {
+	r, quantiles, err := v.Run(c.Context, m)
+	if err != nil {
+		return nil, err
+	}
+	t := &report.Text{Text: r.Text, Model: m.Path(), Reading: report.InWords(v.reading)}
+	if v.Response == "" {
 		t.Seed = &v.seed
 	}
-	var err error
+	if t.Prompt, err = v.Encoder.Text(v.Prompt); err != nil {
+		return nil, err
+	}
 	if t.Tokens, err = report.Tokens(m, &r); err != nil {
 		return nil, err
 	}

@@ -2,19 +2,28 @@ package eval
 
 import (
 	"context"
+	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // Valuation values a response after every token.
 type Valuation struct {
-	Params   engine.Params   // but for the size
-	Request  decode.Request  // with the value function; most tokens of a response that is sampled
-	Response []int32         // nil to have one sampled
-	Head     *valuehead.Head // if it is one on the policy's own states
+	Encoder  *prompt.Encoder
+	Prompt   prompt.Record
+	Response string // whose special tokens are recognised; "" to have one sampled
+
+	Size    int             // most tokens of prompt and response
+	Request decode.Request  // with the value function, but for the tokens; MaxTokens of a sampled response, 0 for all that there is room for
+	Engine  engine.Params   // but for its size
+	Head    *valuehead.Head // the value function, if it is one on the policy's own states
+
+	Progress func(decoded, most int)
 }
 
 // Quantiles are what a categorical head believes of the return.
@@ -26,16 +35,23 @@ type Quantiles struct {
 
 // Run values the response, with quantiles after each token where the head has a distribution.
 func (v Valuation) Run(ctx context.Context, m *llama.Model) (r decode.Response, _ []Quantiles, err error) {
-	v.Params.Sequences, v.Params.Ctx = 1, decode.Strategy{Method: decode.MethodSample}.Cells(len(v.Request.Prompt), v.Request.MaxTokens)
-	e, err := engine.New(m, v.Params)
+	response, err := v.fit()
+	if err != nil {
+		return r, nil, err
+	}
+	v.Engine.Sequences, v.Engine.Ctx = 1, decode.Strategy{Method: decode.MethodSample}.Cells(len(v.Request.Prompt), v.Request.MaxTokens)
+	e, err := engine.New(m, v.Engine)
 	if err != nil {
 		return r, nil, err
 	}
 	defer e.Close()
 	v.Request.EachValue, v.Request.Record, v.Request.RecordPrompt = true, v.Head != nil, v.Head != nil
+	if v.Progress != nil {
+		v.Request.Progress = func(decoded int) { v.Progress(decoded, v.Request.MaxTokens) }
+	}
 	var job engine.Job
-	if v.Response != nil {
-		job, err = decode.Follow(e, v.Request, v.Response, func(done decode.Response) { r = done })
+	if response != nil {
+		job, err = decode.Follow(e, v.Request, response, func(done decode.Response) { r = done })
 	} else {
 		job, err = decode.Sample(e, v.Request, 1, func(done []decode.Response) { r = done[0] })
 	}
@@ -47,6 +63,29 @@ func (v Valuation) Run(ctx context.Context, m *llama.Model) (r decode.Response, 
 	}
 	quantiles, err := v.quantiles(r)
 	return r, quantiles, err
+}
+
+// fit turns the texts into tokens that the context holds.
+func (v *Valuation) fit() (response []int32, err error) {
+	if v.Request.Prompt, err = v.Encoder.Encode(v.Prompt); err != nil {
+		return nil, err
+	}
+	v.Request.Stop = slices.Concat(v.Request.Stop, v.Encoder.Stops(v.Prompt))
+	if v.Response != "" {
+		if response, err = v.Encoder.Continuation(v.Prompt, v.Response); err != nil {
+			return nil, err
+		}
+		v.Request.MaxTokens = len(response)
+	}
+	room := v.Size - len(v.Request.Prompt)
+	if v.Request.MaxTokens == 0 {
+		v.Request.MaxTokens = room
+	}
+	if most := v.Request.MaxTokens; room < 1 || most > room {
+		return nil, fault.New("", "ctx", len(v.Request.Prompt)+max(1, most), "raise {ctx}, lower {max_tokens}, or shorten the text",
+			"the prompt has %d tokens and the response up to %d, the context holds %d", len(v.Request.Prompt), max(1, most), v.Size)
+	}
+	return response, nil
 }
 
 func (v Valuation) quantiles(r decode.Response) ([]Quantiles, error) {
