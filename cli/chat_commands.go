@@ -25,15 +25,15 @@ type typedCommand struct {
 // typedCommands lists them.
 func typedCommands() []typedCommand {
 	return []typedCommand{
-		{"method", "[NAME]", "answer by another method: " + list(decode.Methods), (*conversation).setMethod},
+		{"method", "[NAME]", "answer by another method, or list them", (*conversation).setMethod},
 		{"beta", "[B]", "follow the value function more or less: 0 is the base policy", (*conversation).setBeta},
 		{"temp", "[T]", "the temperature", (*conversation).setTemp},
-		{"value", "[on|off]", "show the value of the last answer token by token, or that of every answer to come", (*conversation).setValue},
+		{"value", "[on|off]", "show the last answer's value token by token, or those of answers to come", (*conversation).setValue},
 		{"system", "[TEXT]", "another system prompt, or none", (*conversation).setSystem},
 		{"retry", "", "answer the last message anew", (*conversation).retry},
 		{"undo", "", "forget the last message and its answer", (*conversation).undo},
 		{"clear", "", "forget the conversation", (*conversation).clear},
-		{"save", "FILE", "write the conversation to a file, as JSON; --overwrite FILE replaces one", (*conversation).save},
+		{"save", "FILE", "write the conversation as JSON; with --overwrite before FILE, over another", (*conversation).save},
 		{"help", "", "this list", func(t *conversation, _ string) error {
 			_, err := fmt.Fprint(t.c.App.Writer, chatHelp()+"A message that begins with / needs a second one: //\n")
 			return err
@@ -88,7 +88,11 @@ func (t *conversation) setMethod(name string) error {
 			return err
 		}
 	}
-	t.note("method " + string(s.Method))
+	if name == "" {
+		t.note(fmt.Sprintf("method %s; there are %s", s.Method, list(decode.Methods)))
+	} else {
+		t.note("method " + name)
+	}
 	return nil
 }
 
@@ -165,7 +169,7 @@ func (t *conversation) clear(string) error {
 }
 
 func (t *conversation) save(path string) error {
-	path, overwrite := strings.CutPrefix(path, "--overwrite")
+	path, overwrite := strings.CutPrefix(path+" ", "--overwrite ")
 	switch path = strings.TrimSpace(path); {
 	case path == "":
 		return errors.New("/save without a file (name one)")

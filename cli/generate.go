@@ -235,11 +235,14 @@ type stream struct {
 	err   error
 }
 
-func newStream(w io.Writer) *stream {
+func newStream(w io.Writer) *stream { return &stream{w: harmless(w), ended: true} }
+
+// harmless keeps what is written to a terminal from commanding it.
+func harmless(w io.Writer) io.Writer {
 	if isTerminal(w) {
-		w = terminal.NewPrinter(w)
+		return terminal.NewPrinter(w)
 	}
-	return &stream{w: w, ended: true}
+	return w
 }
 
 func (s *stream) emit(text []byte) {

@@ -75,7 +75,7 @@ func (g *generation) record(m *llama.Model, t batch.Task, r decode.Response) (*r
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // printJSON prints a value as one line of JSON.
-func printJSON(c *cli.Context, v any) error { return encodeJSON(c.App.Writer, v) }
+func printJSON(c *cli.Context, v any) error { return encodeJSON(harmless(c.App.Writer), v) }
 
 func encodeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
