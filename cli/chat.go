@@ -97,7 +97,7 @@ func readChat(c *cli.Context) (*conversation, error) {
 	if t.o.Request.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	if t.o.Engine, err = contextParams(c); err != nil {
+	if t.o.Context, err = compute(c); err != nil {
 		return nil, err
 	}
 	if t.colours, err = depthOf(c); err != nil {
@@ -125,7 +125,7 @@ func (t *conversation) open() (err error) {
 	if err := checkGuidance(t.o.Strategy, t.o.Request.Sampling, t.value); err != nil {
 		return usagef(t.c, "%v", err)
 	}
-	t.o.Request.Value, t.o.Request.EachValue, t.o.Engine.Layers = t.value.Source, t.value.Source != nil, t.value.Layers
+	t.o.Request.Value, t.o.Request.EachValue, t.o.Layers = t.value.Source, t.value.Source != nil, t.value.Layers
 	t.o.PromptStates = t.value.Head != nil && t.value.Head.NeedsPrompt()
 	if t.model, err = load(t.c); err != nil {
 		return err

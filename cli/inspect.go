@@ -43,7 +43,7 @@ func inspectPath(c *cli.Context) error {
 	if c.Int("ctx-size") < 0 {
 		return usagef(c, "-c %d: give a number of tokens", c.Int("ctx-size"))
 	}
-	p, err := contextParams(c)
+	p, err := compute(c)
 	if err != nil {
 		return err
 	}

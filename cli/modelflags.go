@@ -18,7 +18,6 @@ import (
 	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
 const modelCategory = "Model"
@@ -212,12 +211,6 @@ func compute(c *cli.Context) (batch.Context, error) {
 		}
 	}
 	return x, nil
-}
-
-// contextParams are compute's for an engine.
-func contextParams(c *cli.Context) (engine.Params, error) {
-	x, err := compute(c)
-	return x.Params(0, nil), err
 }
 
 // choice is the value of a flag that takes one of some names.

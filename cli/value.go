@@ -71,7 +71,7 @@ func value(c *cli.Context) error {
 		return err
 	}
 	defer from.Close()
-	v.Head, v.Request.Value, v.Engine.Layers = from.Head, from.Source, from.Layers
+	v.Head, v.Request.Value, v.Layers = from.Head, from.Source, from.Layers
 	m, err := load(c)
 	if err != nil {
 		return err
@@ -142,7 +142,7 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	if v.reading, err = valueReading(c); err != nil {
 		return nil, err
 	}
-	v.Engine, err = contextParams(c)
+	v.Context, err = compute(c)
 	return v, err
 }
 

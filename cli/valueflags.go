@@ -79,10 +79,11 @@ func openValue(c *cli.Context) (*valueSource, error) {
 // the candidates of a request take, for they share most of theirs. For many prompts, whose requests
 // take turns, it gets more: what it forgets it has to read again.
 func (v *valueSource) openModel(c *cli.Context, path string, head *valuehead.Head) error {
-	params, err := contextParams(c)
+	x, err := compute(c)
 	if err != nil {
 		return err
 	}
+	params := x.Params(0, nil)
 	if v.model, err = loadFile(c, path); err != nil {
 		return err
 	}

@@ -95,6 +95,21 @@ func TestImportsRunDownwards(t *testing.T) {
 	}
 }
 
+// The command line talks to people and calls rooms that do the work: those that decode and
+// those that store are behind these.
+func TestCommandLineStaysAbove(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.ImportPath != module+"cli" {
+			continue
+		}
+		for _, behind := range []string{"orchestrator/engine", "valuehead/states"} {
+			if slices.Contains(p.Imports, module+behind) {
+				t.Errorf("cli imports %s", behind)
+			}
+		}
+	}
+}
+
 func TestOnlyLlamaKnowsC(t *testing.T) {
 	for _, p := range packages(t) {
 		path := strings.TrimPrefix(p.ImportPath, module)

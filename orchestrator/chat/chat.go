@@ -10,6 +10,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -26,7 +27,8 @@ type Options struct {
 	Strategy decode.Strategy
 	Request  decode.Request // of every answer, but for prompt and key; MaxTokens 0 is 512, or half of a smaller context
 	Seed     uint64
-	Engine   engine.Params // but for its size
+	Context  batch.Context // but for its cells
+	Layers   []int         // whose states the value function reads
 	// PromptStates says that the value function reads the states of the conversation.
 	PromptStates bool
 	// Forgot, if set, is told before an answer how many of the conversation's turns no longer fit.
@@ -77,8 +79,7 @@ func (c *Chat) room() int { return c.o.Size - c.o.Request.MaxTokens }
 
 // open makes an engine for the strategy, unless the one that is there will do.
 func (c *Chat) open() error {
-	need := c.o.Engine
-	need.Sequences = c.o.Strategy.Sequences() + 1
+	need := c.o.Context.Params(c.o.Strategy.Sequences()+1, c.o.Layers)
 	need.Ctx = c.o.Strategy.Cells(c.room(), c.o.Request.MaxTokens)
 	if c.engine != nil {
 		if p := c.engine.Params(); p.Sequences >= need.Sequences && p.Ctx >= need.Ctx && p.Batch >= need.Sequences {

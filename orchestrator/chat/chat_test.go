@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -32,7 +33,7 @@ func options(t *testing.T, m *llama.Model) chat.Options {
 	return chat.Options{
 		Encoder: e, Size: 256, Strategy: decode.Strategy{Method: decode.MethodSample},
 		Request: decode.Request{MaxTokens: 24, Sampling: decode.Sampling{Temp: 0}},
-		Engine:  engine.Params{Threads: 1, CacheK: llama.CacheF32, CacheV: llama.CacheF32, Flash: llama.FlashOff},
+		Context: batch.Context{Threads: 1, CacheK: llama.CacheF32, CacheV: llama.CacheF32, Flash: llama.FlashOff},
 	}
 }
 
@@ -209,7 +210,7 @@ func TestFullContext(t *testing.T) {
 func TestChange(t *testing.T) {
 	m := load(t)
 	o := options(t, m)
-	o.Engine.Batch = 8
+	o.Context.Batch = 8
 	c := begin(t, m, o)
 	ask(t, c, posts[0])
 	c.Prepare(t.Context())

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -20,7 +21,8 @@ type Valuation struct {
 
 	Size    int             // most tokens of prompt and response
 	Request decode.Request  // with the value function, but for the tokens; MaxTokens of a sampled response, 0 for all that there is room for
-	Engine  engine.Params   // but for its size
+	Context batch.Context   // but for its cells
+	Layers  []int           // whose states the value function reads
 	Head    *valuehead.Head // the value function, if it is one on the policy's own states
 
 	Progress func(decoded, most int)
@@ -39,8 +41,8 @@ func (v Valuation) Run(ctx context.Context, m *llama.Model) (r decode.Response, 
 	if err != nil {
 		return r, nil, err
 	}
-	v.Engine.Sequences, v.Engine.Ctx = 1, decode.Strategy{Method: decode.MethodSample}.Cells(len(v.Request.Prompt), v.Request.MaxTokens)
-	e, err := engine.New(m, v.Engine)
+	v.Context.Cells = decode.Strategy{Method: decode.MethodSample}.Cells(len(v.Request.Prompt), v.Request.MaxTokens)
+	e, err := engine.New(m, v.Context.Params(1, v.Layers))
 	if err != nil {
 		return r, nil, err
 	}
