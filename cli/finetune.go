@@ -7,7 +7,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
@@ -75,19 +74,5 @@ func fineTune(c *cli.Context) (err error) {
 	case c.Bool("json"):
 		return printJSON(c, &t)
 	}
-	return printFineTuned(c, &t)
-}
-
-func printFineTuned(c *cli.Context, t *learn.FineTuning) error {
-	w := c.App.Writer
-	if err := printParts(w, report.PartsOf(&t.Report.HeldOut)); err != nil {
-		return err
-	}
-	return sheet.Sheet{
-		{"value model", t.Model},
-		{"gives", fmt.Sprintf("a distribution over %d returns, fitted to %s", t.Atoms, t.Target)},
-		{"kind", fmt.Sprintf("%s, %d parameters, from %s", t.Kind, t.Parameters, t.Policy)},
-		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
-		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
-	}.Write(w)
+	return report.FineTuningTable(c.App.Writer, &t)
 }

@@ -58,7 +58,7 @@ func score(c *cli.Context) error {
 		return printJSON(c, got)
 	}
 	m := got.Report
-	if err := printParts(c.App.Writer, report.PartsOf(&m.Training.HeldOut)); err != nil {
+	if err := report.PartsTable(c.App.Writer, report.PartsOf(&m.Training.HeldOut)); err != nil {
 		return err
 	}
 	return sheet.Sheet{

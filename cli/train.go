@@ -4,19 +4,16 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -124,8 +121,8 @@ func trainValue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	t := describe(head, metrics.Training)
-	t.Head, t.Shards, t.Seconds = out, data.Shards, time.Since(begin).Seconds()
+	t := report.TrainingOf(head, metrics.Training)
+	t.Head, t.Page, t.Shards, t.Seconds = out, page, data.Shards, time.Since(begin).Seconds()
 	if err := head.Save(out); err != nil {
 		return err
 	}
@@ -137,7 +134,7 @@ func trainValue(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c, t)
 	}
-	return printTraining(c.App.Writer, &t, page)
+	return t.Write(c.App.Writer)
 }
 
 // trainFlags is what the flags of ivo train ask for.
@@ -268,43 +265,4 @@ func (o *trainFlags) features(c *cli.Context, data *learn.Data) (options valuehe
 		return options, usagef(c, "--layers %s: layer %d is not stored (choose from %v)", c.String("layers"), o.layers[i], schema.Layers)
 	}
 	return options, nil
-}
-
-// describe tells how the head was trained.
-func describe(h *valuehead.Head, r *valuehead.Report) report.Training {
-	s := h.Summary()
-	return report.Training{
-		Kind: h.Kind(), OnePass: h.CanScoreCandidates(), Target: h.Target(), Atoms: len(h.Atoms()), Members: h.Shape().Members,
-		Parameters: h.Parameters(), Layers: h.Features().Options().Layers, Backbone: h.Backbone(),
-		Prompts: s.Prompts, Trained: s.Trajectories, States: s.States, HeldOut: s.HeldOut, Seed: s.Seed, WarmStart: s.WarmStart, Report: r,
-	}
-}
-
-func printTraining(w io.Writer, t *report.Training, page string) error {
-	if err := printParts(w, t.Parts()); err != nil {
-		return err
-	}
-	s := sheet.Sheet{
-		{"value function", t.Head},
-		{"gives", fmt.Sprintf("%s, fitted to %s", t.Gives(), t.Target)},
-		{"kind", fmt.Sprintf("%s, %d parameters, layers %v", t.Kind, t.Parameters, t.Layers)},
-		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
-		{"kept", fmt.Sprintf("epoch %d of %d", t.Report.Best, len(t.Report.Epochs))},
-		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
-	}
-	if page != "" {
-		s = append(s, sheet.Property{"report", page})
-	}
-	return s.Write(w)
-}
-
-// printParts prints the table of scores on the held-out states.
-func printParts(w io.Writer, parts []report.Part) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "held out\tstates\tR^2\tSpearman\tECE\t")
-	for _, p := range parts {
-		fmt.Fprintf(tw, "%s\t%d\t%.3f\t%.3f\t%.3f\t\n", p.Name, p.Score.States, p.Score.R2, p.Score.Spearman, p.Score.ECE)
-	}
-	fmt.Fprintln(tw)
-	return tw.Flush()
 }

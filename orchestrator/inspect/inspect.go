@@ -1,5 +1,5 @@
 // Package inspect finds out what a path holds: a model, a value function, a run directory or a shard of
-// states. It reads headers and small files, and loads and changes nothing.
+// states; and what the machine offers. It reads headers and small files, and loads and changes nothing.
 package inspect
 
 import (

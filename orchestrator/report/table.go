@@ -5,6 +5,8 @@ import (
 	"io"
 	"text/tabwriter"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 )
 
@@ -16,4 +18,48 @@ func EvaluationTable(w io.Writer, e *loop.Evaluation) error {
 		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f to %.2f\t%.0f %%\t%.1f\t\n", m.Method, m.N, m.Reward.Mean, m.Reward.Lo, m.Reward.Hi, 100*m.WinRate, m.DecodedPerEmitted)
 	}
 	return t.Flush()
+}
+
+// PartsTable prints the scores on the held-out states.
+func PartsTable(w io.Writer, parts []Part) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(t, "held out\tstates\tR^2\tSpearman\tECE\t")
+	for _, p := range parts {
+		fmt.Fprintf(t, "%s\t%d\t%.3f\t%.3f\t%.3f\t\n", p.Name, p.Score.States, p.Score.R2, p.Score.Spearman, p.Score.ECE)
+	}
+	fmt.Fprintln(t)
+	return t.Flush()
+}
+
+// Write prints what was trained, for people.
+func (t *Training) Write(w io.Writer) error {
+	if err := PartsTable(w, t.Parts()); err != nil {
+		return err
+	}
+	s := sheet.Sheet{
+		{"value function", t.Head},
+		{"gives", fmt.Sprintf("%s, fitted to %s", t.Gives(), t.Target)},
+		{"kind", fmt.Sprintf("%s, %d parameters, layers %v", t.Kind, t.Parameters, t.Layers)},
+		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
+		{"kept", fmt.Sprintf("epoch %d of %d", t.Report.Best, len(t.Report.Epochs))},
+		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
+	}
+	if t.Page != "" {
+		s = append(s, sheet.Property{"report", t.Page})
+	}
+	return s.Write(w)
+}
+
+// FineTuningTable prints what was fine-tuned, for people.
+func FineTuningTable(w io.Writer, t *learn.FineTuning) error {
+	if err := PartsTable(w, PartsOf(&t.Report.HeldOut)); err != nil {
+		return err
+	}
+	return sheet.Sheet{
+		{"value model", t.Model},
+		{"gives", fmt.Sprintf("a distribution over %d returns, fitted to %s", t.Atoms, t.Target)},
+		{"kind", fmt.Sprintf("%s, %d parameters, from %s", t.Kind, t.Parameters, t.Policy)},
+		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
+		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
+	}.Write(w)
 }

@@ -25,7 +25,18 @@ type Training struct {
 	Seed       uint64            `json:"seed"`
 	WarmStart  bool              `json:"warm_start"`
 	Seconds    float64           `json:"seconds"` // of training
+	Page       string            `json:"-"`       // the page about it, "" for none
 	Report     *valuehead.Report `json:"report"`
+}
+
+// TrainingOf tells how a head was trained.
+func TrainingOf(h *valuehead.Head, r *valuehead.Report) Training {
+	s := h.Summary()
+	return Training{
+		Kind: h.Kind(), OnePass: h.CanScoreCandidates(), Target: h.Target(), Atoms: len(h.Atoms()), Members: h.Shape().Members,
+		Parameters: h.Parameters(), Layers: h.Features().Options().Layers, Backbone: h.Backbone(),
+		Prompts: s.Prompts, Trained: s.Trajectories, States: s.States, HeldOut: s.HeldOut, Seed: s.Seed, WarmStart: s.WarmStart, Report: r,
+	}
 }
 
 // WriteTraining creates or replaces the page about a training at path.

@@ -1,4 +1,4 @@
-package cli
+package inspect
 
 import (
 	"io"
@@ -8,35 +8,35 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 )
 
-func TestDoctor(t *testing.T) {
+func TestMachine(t *testing.T) {
 	cpu := []llama.Device{{Name: "CPU", Total: 8 << 30, Free: 8 << 30}}
 	avx2 := []cpuFeature{{"AVX2", true}, {"AVX512", false}}
 	for name, tc := range map[string]struct {
-		survey survey
+		found  Machine
 		advice []string // what each piece of advice contains
 		broken string
 	}{
-		"fits": {survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2, available: 4 << 30}},
+		"fits": {found: Machine{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2, available: 4 << 30}},
 		"slow": {
-			survey: survey{machine: avx2, devices: cpu, cpus: 2, limit: 2},
+			found:  Machine{machine: avx2, devices: cpu, cpus: 2, limit: 2},
 			advice: []string{"with make, not"},
 		},
 		"portable on a newer CPU": {
-			survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: []cpuFeature{{"AVX2", true}, {"AVX512", true}}, devices: cpu, cpus: 2, limit: 2},
+			found:  Machine{compiled: map[string]string{"AVX2": "1"}, machine: []cpuFeature{{"AVX2", true}, {"AVX512", true}}, devices: cpu, cpus: 2, limit: 2},
 			advice: []string{"AVX512, which the build does not use. For speed here with quantized models, build with make ARCH=native"},
 		},
 		"in a container": {
-			survey: survey{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 8, limit: 2, available: 100 << 20},
-			advice: []string{"-t 2", "100.0 MiB"},
+			found:  Machine{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 8, limit: 2, available: 100 << 20},
+			advice: []string{"the number of threads to 2", "100.0 MiB"},
 		},
 		"of another machine": {
-			survey: survey{compiled: map[string]string{"AVX2": "1", "AVX512": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2},
+			found:  Machine{compiled: map[string]string{"AVX2": "1", "AVX512": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2},
 			broken: "AVX512",
 		},
-		"without devices": {survey: survey{cpus: 2, limit: 2}, broken: "no device"},
+		"without devices": {found: Machine{cpus: 2, limit: 2}, broken: "no device"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := tc.survey.advice()
+			got := tc.found.advice()
 			if len(got) != len(tc.advice) {
 				t.Fatalf("advice %q", got)
 			}
@@ -45,11 +45,11 @@ func TestDoctor(t *testing.T) {
 					t.Errorf("advice %q, want %q in it", got[i], want)
 				}
 			}
-			err := tc.survey.broken()
+			err := tc.found.Broken()
 			if (err == nil) != (tc.broken == "") || (err != nil && !strings.Contains(err.Error(), tc.broken)) {
 				t.Errorf("broken: %v, want %q in it", err, tc.broken)
 			}
-			if err := tc.survey.write(io.Discard); err != nil {
+			if err := tc.found.Write(io.Discard); err != nil {
 				t.Error(err)
 			}
 		})

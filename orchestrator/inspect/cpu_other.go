@@ -1,6 +1,6 @@
 //go:build !amd64
 
-package cli
+package inspect
 
 import (
 	"runtime"

@@ -1,0 +1,160 @@
+package inspect
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/llama"
+)
+
+// Machine is what a build of ivo finds on the machine that it runs on.
+type Machine struct {
+	Version   string            // of ivo
+	compiled  map[string]string // features that ggml was compiled for
+	machine   []cpuFeature      // features that ggml can use, and whether the CPU has them
+	devices   []llama.Device
+	gpu       bool
+	cpus      int
+	limit     int    // CPUs that a container leaves to the process
+	available uint64 // bytes of memory; 0 where the system does not say
+}
+
+// ThisMachine looks around.
+func ThisMachine(version string) *Machine {
+	return &Machine{
+		Version:  version,
+		compiled: llama.CPUFeatures(), machine: machineFeatures(), devices: llama.Devices(),
+		cpus: runtime.NumCPU(), limit: runtime.GOMAXPROCS(0), available: availableMemory(),
+		gpu: llama.SupportsGPU(),
+	}
+}
+
+// cpuFeature is a feature of the CPU by ggml's name.
+type cpuFeature struct {
+	name string
+	has  bool
+}
+
+// Write tells what was found, and what to do about it.
+func (m *Machine) Write(w io.Writer) error {
+	fmt.Fprintf(w, "ivo %s, %s/%s\n%s\n\n", m.Version, runtime.GOOS, runtime.GOARCH, llama.Build())
+	threads := fmt.Sprintf("%d, of which small models use 1 and others %d", m.cpus, m.cpus)
+	rows := sheet.Sheet{{"CPUs", threads}}
+	for _, d := range m.devices {
+		memory := sheet.Size(d.Total)
+		if d.Free != d.Total {
+			memory = sheet.Size(d.Free) + " free of " + memory
+		}
+		rows = append(rows, sheet.Property{"device", fmt.Sprintf("%s: %s, %s", d.Name, d.Description, memory)})
+	}
+	rows = append(rows, sheet.Property{"GPU offload", yes(m.gpu)})
+	if m.available > 0 {
+		rows = append(rows, sheet.Property{"memory free", sheet.Size(m.available)})
+	}
+	if err := rows.Write(w); err != nil {
+		return err
+	}
+
+	fmt.Fprintln(w)
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "CPU feature\tin this machine\tin this build")
+	for _, f := range m.machine {
+		fmt.Fprintf(t, "%s\t%s\t%s\n", f.name, yes(f.has), yes(m.uses(f.name)))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	var others []string
+	for name, value := range m.compiled {
+		if !slices.ContainsFunc(m.machine, func(f cpuFeature) bool { return f.name == name }) {
+			others = append(others, name+"="+value)
+		}
+	}
+	slices.Sort(others)
+	fmt.Fprintf(w, "also in this build: %s\n\n", strings.Join(others, ", "))
+
+	advice := m.advice()
+	if len(advice) == 0 {
+		advice = []string{"all is well"}
+	}
+	for _, a := range advice {
+		fmt.Fprintln(w, "-", a)
+	}
+	return nil
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func (m *Machine) uses(feature string) bool { v := m.compiled[feature]; return v != "" && v != "0" }
+
+// differ lists the features that the machine has and the build does not use, and those
+// that the build uses and the machine lacks.
+func (m *Machine) differ() (unused, missing []string) {
+	for _, f := range m.machine {
+		switch uses := m.uses(f.name); {
+		case f.has && !uses:
+			unused = append(unused, f.name)
+		case uses && !f.has:
+			missing = append(missing, f.name)
+		}
+	}
+	return unused, missing
+}
+
+// lowMemory is what a model of some hundred million parameters needs with its cache.
+const lowMemory = 1 << 30
+
+func (m *Machine) advice() (out []string) {
+	unused, _ := m.differ()
+	switch {
+	case slices.Contains(unused, "AVX2"):
+		out = append(out, "This build does not use AVX2: it is many times slower than it could be. Build with make, not with plain go build.")
+	case len(unused) > 0:
+		out = append(out, fmt.Sprintf("This machine has %s, which the build does not use. For speed here with quantized models, build with make ARCH=native (F32 models may be slower so: measure).", strings.Join(unused, ", ")))
+	}
+	if m.limit < m.cpus {
+		out = append(out, fmt.Sprintf(fault.Spell("The process may use %d of %d CPUs: set {threads} to %d. More threads than CPUs are slower by far."), m.limit, m.cpus, m.limit))
+	}
+	if m.available > 0 && m.available < lowMemory {
+		out = append(out, fmt.Sprintf(fault.Spell("Only %s of memory are free: use a small or quantized model and lower {ctx}."), sheet.Size(m.available)))
+	}
+	return out
+}
+
+// Broken is an error when the build cannot work on this machine.
+func (m *Machine) Broken() error {
+	if len(m.devices) == 0 {
+		return fmt.Errorf("llama.cpp found no device to compute on (build ivo again with make)")
+	}
+	if _, missing := m.differ(); len(missing) > 0 {
+		return fmt.Errorf("this build uses %s, which this machine lacks, and will crash (build it on this machine with make)", strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// availableMemory is what the system could give to new processes, in bytes.
+func availableMemory() uint64 {
+	data, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		var kilobytes uint64
+		if n, _ := fmt.Sscanf(line, "MemAvailable: %d kB", &kilobytes); n == 1 {
+			return kilobytes << 10
+		}
+	}
+	return 0
+}
