@@ -115,7 +115,7 @@ func (g *generation) many(c *cli.Context) error {
 		err = encodeJSON(&line, out)
 		return line.Bytes(), err
 	}
-	answers := batch.PrintAnswers(c.App.Writer, tasks, run.Shard)
+	answers := batch.PrintAnswers(harmless(c.App.Writer), tasks, run.Shard)
 	if path != "" {
 		options, err := g.options(c, m, tasks)
 		if err != nil {

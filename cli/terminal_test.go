@@ -224,14 +224,23 @@ func TestChatTerminated(t *testing.T) {
 
 // Text for a terminal is made harmless, and bytes for a program are left alone.
 func TestGeneratedControls(t *testing.T) {
-	model := speaker(t, "\x1b[2Jhi")
+	model, prompts := speaker(t, "\x1b[2J\u009bhi"), filepath.Join(t.TempDir(), "prompts.jsonl")
+	if err := os.WriteFile(prompts, []byte(`{"prompt": "x"}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	c := sit(t, "ivo", "generate", "-m", model, "-p", "x").start()
-	if got := c.await("hi\r\n"); got != "\uFFFD[2J" {
+	if got := c.await("hi\r\n"); got != "\uFFFD[2J\uFFFD" {
 		t.Errorf("shown: %q", got)
 	}
 	c.end(0)
+	for _, args := range [][]string{{"-p", "x", "--json"}, {"--prompts", prompts}} {
+		c := sit(t, append([]string{"ivo", "generate", "-m", model, "--temp", "0"}, args...)...).start()
+		c.await(`\u001b[2J` + "\uFFFD" + `hi"`) // JSON leaves the second one as it is
+		c.await("}\r\n")
+		c.end(0)
+	}
 	out, err := exec.Command("ivo", "generate", "-m", model, "-p", "x").Output()
-	if err != nil || string(out) != "\x1b[2Jhi\n" {
+	if err != nil || string(out) != "\x1b[2J\u009bhi\n" {
 		t.Errorf("%q: %v", out, err)
 	}
 }
