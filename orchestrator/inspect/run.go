@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"text/tabwriter"
 
@@ -23,7 +24,16 @@ type Run struct {
 	Options    map[string]any   `json:"options"` // run.yaml
 	Rounds     []Round          `json:"rounds"`
 	Evaluation *loop.Evaluation `json:"evaluation,omitempty"`
+	Rewards    []Reward         `json:"rewards"`          // that have been asked about its responses
+	Faults     []string         `json:"faults,omitempty"` // files that are damaged, or were made from something else than there is now
 	options    *loop.Options
+}
+
+// Reward is what the run keeps of a reward.
+type Reward struct {
+	Scores string `json:"scores"`         // the folder's name
+	Own    bool   `json:"own"`            // it is the run's
+	Head   string `json:"head,omitempty"` // value function that was learned from it by ivo score
 }
 
 // Round is how far a round is.
@@ -60,6 +70,20 @@ func findRun(dir string) (Finding, error) {
 			return nil, err
 		}
 		f.Rounds = append(f.Rounds, r)
+	}
+	folders, err := run.RewardFolders(dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, folder := range folders {
+		r := Reward{Scores: folder, Own: folder == o.Inputs.Scores}
+		if _, err := os.Stat(filepath.Join(dir, run.Rescored(folder))); err == nil {
+			r.Head = filepath.Join(dir, run.Rescored(folder))
+		}
+		f.Rewards = append(f.Rewards, r)
+	}
+	for _, err := range run.Faults(dir) {
+		f.Faults = append(f.Faults, err.Error())
 	}
 	f.Evaluation, err = absent(loop.ReadEvaluation(dir))
 	return f, err
@@ -104,8 +128,26 @@ func (f *Run) Write(w io.Writer) error {
 		}
 		fmt.Fprintln(t)
 	}
-	if err := t.Flush(); err != nil || f.Evaluation == nil {
+	if err := t.Flush(); err != nil {
 		return err
+	}
+	var other sheet.Sheet
+	for _, r := range f.Rewards {
+		if r.Head != "" {
+			other = append(other, sheet.Property{"also scored by " + r.Scores, r.Head})
+		}
+	}
+	for _, fault := range f.Faults {
+		other = append(other, sheet.Property{"not as it should be", fault})
+	}
+	if len(other) > 0 {
+		fmt.Fprintln(w)
+		if err := other.Write(w); err != nil {
+			return err
+		}
+	}
+	if f.Evaluation == nil {
+		return nil
 	}
 	fmt.Fprintln(w)
 	return report.EvaluationTable(w, f.Evaluation)

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -153,15 +156,63 @@ func ReadStamp(path string) (*Stamp, error) {
 	return s, err
 }
 
+// is says whether a file has a key in its stamp, or as the hash of its content.
+func is(path, key string) (bool, error) {
+	s, err := ReadStamp(path)
+	if Absent(err) {
+		return false, nil
+	}
+	if err != nil || s.Key == key {
+		return err == nil, err
+	}
+	content, err := Identify(path)
+	return err == nil && content.XXHash == key, err
+}
+
+// Faults says, as errors, which files of the run in dir are damaged or stale.
+func Faults(dir string) (faults []error) {
+	filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			faults = append(faults, err)
+			return nil
+		}
+		name, _ := filepath.Rel(dir, path)
+		stamped := strings.HasSuffix(name, ".jsonl") || strings.HasSuffix(name, ".jsonl.zst") || strings.HasSuffix(name, ".json") && name != ledgerFile
+		if e.IsDir() || strings.HasPrefix(e.Name(), ".") || !stamped {
+			return nil
+		}
+		s, err := ReadStamp(path)
+		if err == nil {
+			err = Stale(dir, filepath.ToSlash(name), s)
+		}
+		for with, want := range stampWith(s) {
+			if got, e := Identify(filepath.Join(dir, filepath.FromSlash(with))); err == nil && (e != nil || got != want) {
+				err = fmt.Errorf("%s is not the one that was made with %s (run its ivo iterate again, which makes both anew)", with, name)
+			}
+		}
+		if err != nil {
+			faults = append(faults, err)
+		}
+		return nil
+	})
+	return faults
+}
+
+func stampWith(s *Stamp) map[string]File {
+	if s == nil {
+		return nil
+	}
+	return s.With
+}
+
 // Stale says, as an error, what of that which a file of the run in dir was made from has changed
 // since.
 func Stale(dir, name string, s *Stamp) error {
-	for from, key := range s.From {
-		now, err := ReadStamp(filepath.Join(dir, filepath.FromSlash(from)))
-		switch {
-		case err != nil && !Absent(err):
+	for _, from := range slices.Sorted(maps.Keys(s.From)) {
+		switch same, err := is(filepath.Join(dir, filepath.FromSlash(from)), s.From[from]); {
+		case err != nil:
 			return err
-		case err != nil || now.Key != key:
+		case !same:
 			return &fault.Error{Op: "run", Err: fmt.Errorf("%s was made from another %s than there is now", name, from), Hint: "run its ivo iterate again, which makes it anew"}
 		}
 	}
