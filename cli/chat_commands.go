@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // errExit is what /exit ends the chat with.
@@ -67,7 +68,7 @@ func (t *conversation) command(text string) error {
 }
 
 // change sets up another way of answering, if it can be.
-func (t *conversation) change(s decode.Strategy, sampling decode.Sampling) error {
+func (t *conversation) change(s decode.Strategy, sampling policy.Sampling) error {
 	if err := checkGuidance(s, sampling, t.value); err != nil {
 		return err
 	}

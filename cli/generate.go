@@ -18,6 +18,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -122,7 +123,7 @@ func (g *generation) open(c *cli.Context) (err error) {
 		return usagef(c, "%v", err)
 	}
 	g.policy.Value = g.value.Source
-	g.policy.Key = func(id string, sample int) uint64 { return decode.Key(g.seed, 0, id, sample) }
+	g.policy.Key = func(id string, sample int) uint64 { return policy.Key(g.seed, 0, id, sample) }
 	return nil
 }
 

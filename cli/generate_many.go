@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // manyOptions are what the answers to many prompts depend on.
@@ -30,7 +31,7 @@ type manyOptions struct {
 	Samples     int             `json:"samples"`
 	Beam        decode.Beam     `json:"beam"`
 	Guide       decode.Guide    `json:"guide"`
-	Sampling    decode.Sampling `json:"sampling"`
+	Sampling    policy.Sampling `json:"sampling"`
 	Predict     int             `json:"predict"`
 	Stop        []string        `json:"reverse_prompt"`
 	Seed        uint64          `json:"seed"`

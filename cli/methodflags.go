@@ -10,6 +10,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 const methodCategory = "Method"
@@ -104,7 +105,7 @@ func blockwise(m decode.Method) bool {
 }
 
 // checkGuidance finds what a strategy lacks to be guided, before the model is there.
-func checkGuidance(s decode.Strategy, sampling decode.Sampling, v *valueSource) error {
+func checkGuidance(s decode.Strategy, sampling policy.Sampling, v *valueSource) error {
 	switch {
 	case !s.NeedsValue():
 		return nil

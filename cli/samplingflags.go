@@ -5,16 +5,16 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 const samplingCategory = "Sampling"
 
 // llamaSampling are llama.cpp's own defaults.
-var llamaSampling = decode.Sampling{Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: 64}
+var llamaSampling = policy.Sampling{Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: 64}
 
 // samplingFlags are llama.cpp's sampling flags with the defaults given.
-func samplingFlags(d decode.Sampling) []cli.Flag {
+func samplingFlags(d policy.Sampling) []cli.Flag {
 	float := func(name, usage string, value float64) cli.Flag {
 		return &cli.Float64Flag{Name: name, Usage: usage, Value: value, Category: samplingCategory}
 	}
@@ -39,8 +39,8 @@ func orOne(x float64) float64 {
 	return x
 }
 
-func sampling(c *cli.Context) (decode.Sampling, error) {
-	s := decode.Sampling{
+func sampling(c *cli.Context) (policy.Sampling, error) {
+	s := policy.Sampling{
 		Temp: c.Float64("temp"), TopK: c.Int("top-k"), TopP: c.Float64("top-p"), MinP: c.Float64("min-p"),
 		RepeatPenalty: c.Float64("repeat-penalty"), RepeatLastN: c.Int("repeat-last-n"),
 		PresencePenalty: c.Float64("presence-penalty"), FrequencyPenalty: c.Float64("frequency-penalty"),

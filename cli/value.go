@@ -11,8 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
-	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -138,7 +138,7 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	if v.Request.Stop, err = stops(c); err != nil {
 		return nil, err
 	}
-	v.Request.Key = decode.Key(v.seed, 0, "", 0)
+	v.Request.Key = policy.Key(v.seed, 0, "", 0)
 	if v.reading, err = valueReading(c); err != nil {
 		return nil, err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -23,11 +24,11 @@ type Policy struct {
 	Strategy  decode.Strategy
 	Value     decode.Source                      // nil without one
 	ValueOf   func(prompt.Record) decode.Source  // a value function for each prompt, instead
-	Sampling  decode.Sampling                    // the base policy
-	Reference float64                            // see [decode.Request]
+	Sampling  policy.Sampling                    // the base policy
+	Reference *policy.Sampling                   // see [decode.Request]
 	MaxTokens int                                // of a response
 	Stop      []string                           // texts that end one
-	Key       func(id string, sample int) uint64 // of the random streams; see [decode.Key]
+	Key       func(id string, sample int) uint64 // of the random streams; see [policy.Key]
 	EachValue bool                               // every token's value is wanted
 	Record    bool                               // states of responses and prompts are wanted
 	Progress  func(decoded int)                  // see [decode.Request]

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // Outcome is what came of answering a message.
@@ -27,7 +28,7 @@ func (c *Chat) Answer(ctx context.Context, message string, emit func([]byte)) (o
 	}
 	o.Message, o.Prompt = message, len(prompt)
 	req := c.o.Request
-	req.Prompt, req.Key = prompt, decode.Key(c.o.Seed, 0, "", c.begun)
+	req.Prompt, req.Key = prompt, policy.Key(c.o.Seed, 0, "", c.begun)
 	c.begun++
 	var said strings.Builder
 	req.Emit = func(b []byte) {

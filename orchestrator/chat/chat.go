@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -108,10 +109,10 @@ func (c *Chat) Close() {
 
 // Strategy and Sampling are how messages are answered now.
 func (c *Chat) Strategy() decode.Strategy { return c.o.Strategy }
-func (c *Chat) Sampling() decode.Sampling { return c.o.Request.Sampling }
+func (c *Chat) Sampling() policy.Sampling { return c.o.Request.Sampling }
 
 // Change sets up another way of answering. What cannot be leaves the one before.
-func (c *Chat) Change(s decode.Strategy, sampling decode.Sampling) error {
+func (c *Chat) Change(s decode.Strategy, sampling policy.Sampling) error {
 	c.prepared(context.Background())
 	strategy, before := c.o.Strategy, c.o.Request.Sampling
 	c.o.Strategy, c.o.Request.Sampling = s, sampling

@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -32,7 +33,7 @@ func options(t *testing.T, m *llama.Model) chat.Options {
 	}
 	return chat.Options{
 		Encoder: e, Size: 256, Strategy: decode.Strategy{Method: decode.MethodSample},
-		Request: decode.Request{MaxTokens: 24, Sampling: decode.Sampling{Temp: 0}},
+		Request: decode.Request{MaxTokens: 24, Sampling: policy.Sampling{Temp: 0}},
 		Context: batch.Context{Threads: 1, CacheK: llama.CacheF32, CacheV: llama.CacheF32, Flash: llama.FlashOff},
 	}
 }
@@ -115,7 +116,7 @@ func TestAnswersToAll(t *testing.T) {
 func TestMessages(t *testing.T) {
 	m := load(t)
 	o := options(t, m)
-	o.Request.Sampling, o.Seed = decode.Sampling{Temp: 1}, 1
+	o.Request.Sampling, o.Seed = policy.Sampling{Temp: 1}, 1
 	c := begin(t, m, o)
 	if err := c.Undo(); err == nil {
 		t.Error("nothing was undone")
@@ -215,14 +216,14 @@ func TestChange(t *testing.T) {
 	ask(t, c, posts[0])
 	c.Prepare(t.Context())
 	beam := decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 4, Block: 2}}
-	if err := c.Change(beam, decode.Sampling{Temp: 1}); err == nil || !strings.Contains(err.Error(), "do not fit a batch of 8") {
+	if err := c.Change(beam, policy.Sampling{Temp: 1}); err == nil || !strings.Contains(err.Error(), "do not fit a batch of 8") {
 		t.Error(err)
 	}
 	if !c.Alive() || c.Strategy().Method != decode.MethodSample || c.Sampling().Temp != 0 {
 		t.Errorf("%v %v", c.Strategy(), c.Sampling())
 	}
 	ask(t, c, posts[1])
-	if err := c.Change(decode.Strategy{Method: decode.MethodBestOfN, N: 3}, decode.Sampling{Temp: 1}); err != nil {
+	if err := c.Change(decode.Strategy{Method: decode.MethodBestOfN, N: 3}, policy.Sampling{Temp: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if c.Strategy().Method != decode.MethodBestOfN || len(c.Turns()) != 2 {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -141,7 +142,7 @@ func TestAskedOnce(t *testing.T) {
 	for _, s := range strategies() {
 		asked := map[string]int{}
 		req := decode.Request{
-			Prompt: []int32{begin}, MaxTokens: 3, Sampling: decode.Sampling{Temp: 1, TopK: 1}, Stop: []string{"bc"}, EachValue: true,
+			Prompt: []int32{begin}, MaxTokens: 3, Sampling: policy.Sampling{Temp: 1, TopK: 1}, Stop: []string{"bc"}, EachValue: true,
 			Value: decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
 				for _, text := range texts {
 					asked[text]++
@@ -169,7 +170,7 @@ func TestValuesAreFinite(t *testing.T) {
 	for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), 1e300} {
 		for _, s := range strategies() {
 			req := decode.Request{
-				Prompt: []int32{begin}, MaxTokens: 8, Sampling: decode.Sampling{Temp: 1},
+				Prompt: []int32{begin}, MaxTokens: 8, Sampling: policy.Sampling{Temp: 1},
 				Value: decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
 					return slices.Repeat([]float64{bad}, len(texts)), nil
 				}),
@@ -196,7 +197,7 @@ func TestEmitted(t *testing.T) {
 			for key := range uint64(20) {
 				var emitted strings.Builder
 				req := decode.Request{
-					Prompt: []int32{begin}, MaxTokens: 9, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: short, Stop: stop,
+					Prompt: []int32{begin}, MaxTokens: 9, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: short, Stop: stop,
 					Emit: func(text []byte) { emitted.Write(text) },
 				}
 				var r decode.Response
@@ -244,7 +245,7 @@ func TestCancelAnywhere(t *testing.T) {
 		for steps := range 20 {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var r decode.Response
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 16, Sampling: decode.Sampling{Temp: 1}, Value: short}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 16, Sampling: policy.Sampling{Temp: 1}, Value: short}
 			n := 0
 			req.Progress = func(int) {
 				if n++; n == steps {
@@ -310,7 +311,7 @@ func TestRoom(t *testing.T) {
 		var all []engine.Job
 		for i := range jobs {
 			job, err := s.Job(e, decode.Request{
-				Prompt: prompt, MaxTokens: most, Sampling: decode.Sampling{Temp: 1}, Key: uint64(i), Value: short,
+				Prompt: prompt, MaxTokens: most, Sampling: policy.Sampling{Temp: 1}, Key: uint64(i), Value: short,
 				EachValue: draw("each", 0, 1) == 1,
 			}, func(decode.Response) {})
 			if err != nil {
@@ -348,7 +349,7 @@ func TestBoundOfBlocks(t *testing.T) {
 		responses := make([]decode.Response, n)
 		var jobs []engine.Job
 		for key := range uint64(n) {
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 5, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: likes}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 5, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: likes}
 			job, err := s.Job(e, req, func(r decode.Response) { responses[key] = r })
 			if err != nil {
 				t.Fatal(err)
@@ -390,7 +391,7 @@ func TestBoundOfBlocks(t *testing.T) {
 // impossible.
 func TestFollow(t *testing.T) {
 	e := toy(t, map[byte]map[byte]float64{'^': {'a': .5, 'b': .25, 'c': .25}, 'b': {'c': .5, '.': .5}})
-	req := decode.Request{Prompt: []int32{begin}, Sampling: decode.Sampling{Temp: 1, TopK: 1}, Value: short, Stop: []string{"b"}}
+	req := decode.Request{Prompt: []int32{begin}, Sampling: policy.Sampling{Temp: 1, TopK: 1}, Value: short, Stop: []string{"b"}}
 	for _, c := range []struct {
 		tokens []int32
 		n      int

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // Beam are the options of blockwise search.
@@ -111,7 +112,7 @@ func (d *decoder) expand(beams []*candidate, copies, block int) {
 			continue
 		}
 		for range c.places * copies {
-			c.streams = append(c.streams, stream(d.req.Key, uint64(block), uint64(number)))
+			c.streams = append(c.streams, policy.Stream(d.req.Key, uint64(block), uint64(number)))
 			number++
 		}
 	}
@@ -156,7 +157,7 @@ func (d *decoder) split(c *candidate) ([]*candidate, error) {
 	var tokens []int32
 	var streams [][]*rand.Rand
 	for _, rng := range c.streams {
-		token := d.base.draw(rng)
+		token := d.base.Draw(rng)
 		i := slices.Index(tokens, token)
 		if i < 0 {
 			i = len(tokens)

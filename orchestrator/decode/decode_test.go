@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -62,7 +63,7 @@ func request(t testing.TB, e *engine.Engine, key uint64) decode.Request {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return decode.Request{Prompt: prompt, MaxTokens: 40, Sampling: decode.Sampling{Temp: 0.7}, Key: key}
+	return decode.Request{Prompt: prompt, MaxTokens: 40, Sampling: policy.Sampling{Temp: 0.7}, Key: key}
 }
 
 func run(t testing.TB, e *engine.Engine, jobs ...engine.Job) {

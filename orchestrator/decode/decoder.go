@@ -8,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -47,10 +48,11 @@ func growing(c *candidate) bool { return c.finish == "" }
 type decoder struct {
 	s         *engine.Session
 	req       Request
-	base      Sampler
-	tokenwise bool           // the strategy has token-level probabilities
-	values    valuer         // nil without a value function
-	prompt    *states.Prompt // with the states of its tokens; nil where nobody looks at them
+	base      policy.Sampler
+	reference *policy.Sampler // nil without one
+	tokenwise bool            // the strategy has token-level probabilities
+	values    valuer          // nil without a value function
+	prompt    *states.Prompt  // with the states of its tokens; nil where nobody looks at them
 	stop      [][]byte
 	// scratch
 	fed    []*candidate
@@ -62,7 +64,10 @@ type decoder struct {
 }
 
 func newDecoder(s *engine.Session, req Request) *decoder {
-	d := &decoder{s: s, req: req, base: Sampler{Sampling: req.Sampling}}
+	d := &decoder{s: s, req: req, base: policy.Sampler{Sampling: req.Sampling}}
+	if req.Reference != nil {
+		d.reference = &policy.Sampler{Sampling: *req.Reference}
+	}
 	for _, str := range req.Stop {
 		if str != "" {
 			d.stop = append(d.stop, []byte(str))
@@ -143,10 +148,10 @@ func (d *decoder) dropSeq(c *candidate) {
 // look sets d.base to the base policy at the candidate's state.
 func (d *decoder) look(c *candidate) {
 	d.recent = d.recent[:0]
-	if d.req.Sampling.penalizes() {
+	if d.req.Sampling.Penalizes() || d.reference != nil && d.reference.Penalizes() {
 		d.recent = append(append(d.recent, d.req.Prompt...), c.tokens()...)
 	}
-	d.base.at(c.seq.Row(), d.recent)
+	d.base.At(c.seq.Row(), d.recent)
 }
 
 // take makes the token the candidate's next; d.base must be at its state. The guided policy is
@@ -154,13 +159,13 @@ func (d *decoder) look(c *candidate) {
 func (d *decoder) take(c *candidate, token int32) *node {
 	n := &node{parent: c.last, token: token, value: nan}
 	n.logp, n.scalars = observe(c.seq.Row(), token)
-	n.base = float32(d.base.logP(token))
+	n.base = float32(d.base.LogP(token))
 	n.guided = n.base
 	if d.req.Record {
 		n.likely, n.likelyP = candidates(c.seq.Row())
 	}
-	if d.req.Reference > 0 {
-		n.kl = d.base.klFrom(d.req.Reference)
+	if d.reference != nil {
+		n.kl = d.base.KL(d.reference, d.recent)
 	}
 	c.last = n
 	c.length++

@@ -140,8 +140,8 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 	case cells > p.Ctx:
 		return fault.New("decode", "ctx", p.Ctx, "raise {ctx}, lower {max_tokens}, {samples} or {beams}, or shorten the prompt", "the prompt has %d tokens; with all candidates of up to %d tokens it takes %d of context, there are %d", len(req.Prompt), req.MaxTokens, cells, p.Ctx)
 	}
-	if req.Reference > 0 && req.Value != nil {
-		return fault.New("decode", "value_head", nil, "leave the value function out", "the KL from another temperature is known of plain sampling only")
+	if req.Reference != nil && req.Value != nil {
+		return fault.New("decode", "value_head", nil, "leave the value function out", "the KL from another base policy is known of plain sampling only")
 	}
 	return nil
 }

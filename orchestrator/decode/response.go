@@ -7,10 +7,9 @@
 package decode
 
 import (
-	"math"
-
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -18,17 +17,17 @@ import (
 type Request struct {
 	Prompt    []int32
 	MaxTokens int // of the response
-	Sampling  Sampling
-	Key       uint64   // of the random streams; see [Key]
+	Sampling  policy.Sampling
+	Key       uint64   // of the random streams; see [policy.Key]
 	Stop      []string // the response ends where one of these ends; it is cut off
 	// Value is the value function; nil for none.
 	Value Source
 	// EachValue gives every token of the response its value, not only those where a
 	// strategy needed one.
 	EachValue bool
-	// Reference, if positive, makes Response.KL that of the base policy from the model at
-	// this temperature: how far plain sampling at another temperature has gone.
-	Reference float64
+	// Reference, if set, makes Response.KL that of plain sampling from this other base policy:
+	// how far sampling at another temperature has gone. See [policy.Sampler.KL].
+	Reference *policy.Sampling
 	// Record keeps the states, scalars and candidates of the response, for training, and RecordPrompt
 	// the states of the prompt.
 	Record, RecordPrompt bool
@@ -60,7 +59,7 @@ type Response struct {
 	Tokens   []int32   // [T]
 	LogProbs []float32 // [T] log p(a_t | s_{t-1}) of the model at temperature 1
 	// BaseLogProbs is log pi_base(a_t | s_{t-1}) of the base policy, which is the model after
-	// [Sampling]: -Inf of a token that is not drawn but given to [Follow] and ruled out.
+	// [policy.Sampling]: -Inf of a token that is not drawn but given to [Follow] and ruled out.
 	// GuidedLogProbs is that of the guided policy, nil where the strategy chooses among whole
 	// blocks and has none.
 	BaseLogProbs, GuidedLogProbs []float32 // [T]
@@ -132,7 +131,6 @@ const hintLength = "raise {ctx}, lower {max_tokens}, or shorten the prompt"
 
 // check finds what is wrong with a request before any work is done.
 func (r *Request) check(e *engine.Engine, needValue bool) error {
-	penalties := r.Sampling.RepeatPenalty + r.Sampling.FrequencyPenalty + r.Sampling.PresencePenalty
 	switch {
 	case len(r.Prompt) == 0:
 		return fault.New("decode", "prompt", nil, "give one as {prompt} or {file}", "the prompt is empty")
@@ -140,14 +138,16 @@ func (r *Request) check(e *engine.Engine, needValue bool) error {
 		return fault.New("decode", "max_tokens", nil, "set {max_tokens} to a positive number", "a response of %d tokens", r.MaxTokens)
 	case needValue && r.Value == nil:
 		return fault.New("decode", "value_head", nil, "give one as {value_head}, or learn one with ivo iterate", "this method needs a value function")
-	case !(r.Sampling.Temp >= 0) || math.IsInf(r.Sampling.Temp, 1):
-		return fault.New("decode", "temp", nil, "set {temp} to 0 for greedy decoding, or to a positive number", "temperature %v", r.Sampling.Temp)
-	case !(r.Sampling.TopP >= 0 && r.Sampling.TopP <= 1) || !(r.Sampling.MinP >= 0 && r.Sampling.MinP <= 1) || r.Sampling.TopK < 0:
-		return fault.New("decode", "top_p", nil, "{top_k} is 0 or more, {top_p} and {min_p} lie from 0 to 1", "%d, %v and %v", r.Sampling.TopK, r.Sampling.TopP, r.Sampling.MinP)
-	case !(r.Sampling.RepeatPenalty >= 0) || math.IsNaN(penalties) || math.IsInf(penalties, 0):
-		return fault.New("decode", "repeat_penalty", nil, "give finite numbers, the first 0 or more", "penalties: repeat %v, frequency %v, presence %v", r.Sampling.RepeatPenalty, r.Sampling.FrequencyPenalty, r.Sampling.PresencePenalty)
 	case len(r.Prompt)+r.MaxTokens > e.Params().Ctx:
 		return fault.New("decode", "ctx", e.Params().Ctx, hintLength, "the prompt has %d tokens and the response up to %d, the context holds %d", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
+	}
+	if err := r.Sampling.Check(); err != nil {
+		return err
+	}
+	if r.Reference != nil {
+		if err := r.Reference.Check(); err != nil {
+			return err
+		}
 	}
 	if r.Value != nil {
 		return r.Value.check(e)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // Sample draws n responses to the request from the base policy,
@@ -40,14 +41,14 @@ func (d *decoder) sample(n int) ([]Response, error) {
 	}
 	rngs, index := make([]*rand.Rand, n), make([]int, n)
 	for i := range rngs {
-		rngs[i], index[i] = stream(d.req.Key, uint64(i)), i
+		rngs[i], index[i] = policy.Stream(d.req.Key, uint64(i)), i
 	}
 	out := make([]Response, n)
 	emitted := 0
 	for len(growing) > 0 {
 		for i, c := range growing {
 			d.look(c)
-			d.take(c, d.base.draw(rngs[index[i]]))
+			d.take(c, d.base.Draw(rngs[index[i]]))
 		}
 		if err := d.advance(growing); err != nil {
 			return nil, err

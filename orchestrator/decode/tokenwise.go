@@ -8,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // Guide are the options of tokenwise guidance: at a guided state the TopK likeliest tokens
@@ -79,13 +80,13 @@ func (d *decoder) guide(g Guide) (Response, error) {
 		return Response{}, err
 	}
 	d.tokenwise = true
-	rng, others := stream(d.req.Key, 0), stream(d.req.Key, 1)
+	rng, others := policy.Stream(d.req.Key, 0), policy.Stream(d.req.Key, 1)
 	t := tilt{Guide: g}
 	emitted := 0
 	for growing(c) {
 		d.look(c)
 		if c.length%g.Every != 0 {
-			d.take(c, d.base.draw(rng))
+			d.take(c, d.base.Draw(rng))
 			err = d.advance([]*candidate{c})
 		} else if g.Ahead {
 			err = d.guideAhead(c, &t, rng, others)
@@ -195,7 +196,7 @@ type tilt struct {
 }
 
 func (t *tilt) begin(d *decoder, others *rand.Rand) {
-	t.ids, t.p, t.rest = d.base.likeliest(t.TopK)
+	t.ids, t.p, t.rest = d.base.Likeliest(t.TopK)
 	for n := len(t.p) - 1; n > 0 && t.p[n] < t.LeastP; n-- {
 		t.rest += t.p[n]
 		t.ids, t.p = t.ids[:n], t.p[:n]
@@ -204,7 +205,7 @@ func (t *tilt) begin(d *decoder, others *rand.Rand) {
 	t.other = -1
 	u := others.Float64() // whether it is needed or not: rounding must not shift the stream
 	if t.rest > 0 && t.Rest != RestNone && !t.Greedy {
-		t.other = d.base.drawRest(len(t.ids), t.rest, u)
+		t.other = d.base.DrawRest(len(t.ids), t.rest, u)
 	}
 }
 
@@ -229,7 +230,7 @@ func (t *tilt) draw(parent float32, rng *rand.Rand) int {
 	if t.other >= 0 {
 		t.q = append(t.q, math.Log(t.rest)+t.Beta*v)
 	}
-	norm, best := logSumExpAt(t.q, 1), 0
+	norm, best := policy.LogSumExp(t.q, 1), 0
 	for i, l := range t.q {
 		if l > t.q[best] {
 			best = i

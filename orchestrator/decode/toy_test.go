@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // The toy vocabulary: the token of a letter is its place here.
@@ -169,7 +170,7 @@ func TestTrace(t *testing.T) {
 	} {
 		for key := range uint64(6) {
 			shift := []float64{0, -10, 3}[key%3] // what all values have in common makes no difference
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: table(values, shift)}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: table(values, shift)}
 			var r decode.Response
 			job, err := c.s.Job(e, req, func(got decode.Response) { r = got })
 			if err != nil {
@@ -206,7 +207,7 @@ func TestTraceBlockSampling(t *testing.T) {
 	})
 	seen := map[string]int{}
 	for key := range uint64(60) {
-		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: better}
+		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 4, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: better}
 		s := decode.Strategy{Method: decode.MethodBlockSampling, Beam: decode.Beam{Block: 2}, Guide: decode.Guide{TopK: 2, Beta: 1000, Rest: decode.RestParent}}
 		job, err := s.Job(e, req, func(r decode.Response) { seen[r.Text]++ })
 		if err != nil {
@@ -271,7 +272,7 @@ func TestTokenwiseDistribution(t *testing.T) {
 		responses := make([]decode.Response, n) // jobs run at once
 		for key := range uint64(n) {
 			s := decode.Strategy{Method: c.method, Guide: c.guide, Beam: decode.Beam{Block: 2}}
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: decode.Sampling{Temp: temp}, Key: key, Value: table(values, 0)}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: policy.Sampling{Temp: temp}, Key: key, Value: table(values, 0)}
 			job, err := s.Job(e, req, func(r decode.Response) { responses[key] = r })
 			if err != nil {
 				t.Fatal(err)
@@ -335,7 +336,7 @@ func TestBlocksShareTokens(t *testing.T) {
 	} {
 		e := toy(t, c.next)
 		for key := range uint64(5) {
-			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 8, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: values}
+			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 8, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: values}
 			var r decode.Response
 			job, err := c.s.Job(e, req, func(got decode.Response) { r = got })
 			if err != nil {
@@ -363,7 +364,7 @@ func TestBlockBestOfKDistribution(t *testing.T) {
 	responses := make([]decode.Response, n)
 	var jobs []engine.Job
 	for key := range uint64(n) {
-		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: table(values, 0)}
+		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 2, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: table(values, 0)}
 		job, err := decode.BlockBestOfK(e, req, k, 2, func(r decode.Response) { responses[key] = r })
 		if err != nil {
 			t.Fatal(err)
@@ -404,25 +405,37 @@ func TestReference(t *testing.T) {
 	}
 	const reference = 0.7
 	pi := tilted(reference)
-	kl := func(q map[byte]float64) (sum float64) {
+	klOf := func(q, pi map[byte]float64) (sum float64) {
 		for l, p := range q {
 			sum += p * math.Log(p/pi[l])
 		}
 		return sum
 	}
+	kl := func(q map[byte]float64) float64 { return klOf(q, pi) }
+	truncated := func(temp float64) map[byte]float64 { // without c
+		q := tilted(temp)
+		sum := q['a'] + q['b']
+		return map[byte]float64{'a': q['a'] / sum, 'b': q['b'] / sum}
+	}
+	whole := policy.Sampling{Temp: reference}
+	top2 := policy.Sampling{Temp: reference, TopK: 2}
 	for _, c := range []struct {
-		s    decode.Sampling
-		want float64
+		s, from policy.Sampling
+		want    float64
 	}{
-		{decode.Sampling{Temp: 0.35}, kl(tilted(0.35))},
-		{decode.Sampling{Temp: 2}, kl(tilted(2))},
-		{decode.Sampling{Temp: reference}, 0},
-		{decode.Sampling{}, -math.Log(pi['a'])},
-		{decode.Sampling{Temp: 1, TopK: 2}, kl(map[byte]float64{'a': 0.625, 'b': 0.375})},
+		{policy.Sampling{Temp: 0.35}, whole, kl(tilted(0.35))},
+		{policy.Sampling{Temp: 2}, whole, kl(tilted(2))},
+		{policy.Sampling{Temp: reference}, whole, 0},
+		{policy.Sampling{}, whole, -math.Log(pi['a'])},
+		{policy.Sampling{Temp: 1, TopK: 2}, whole, kl(map[byte]float64{'a': 0.625, 'b': 0.375})},
+		// Both are truncated, before the temperature: what is cut off counts in neither.
+		{policy.Sampling{Temp: 0.35, TopK: 2}, top2, klOf(truncated(0.35), truncated(reference))},
+		{policy.Sampling{TopK: 2}, top2, -math.Log(truncated(reference)['a'])},
+		{policy.Sampling{Temp: 0.35}, top2, math.Inf(1)},
 	} {
-		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 1, Sampling: c.s, Reference: reference}
-		if r := sample(t, e, req, 1)[0]; math.Abs(r.KL-c.want) > 1e-5 || r.KLKind != decode.KLExact {
-			t.Errorf("%+v: KL %v (%s), want %v", c.s, r.KL, r.KLKind, c.want)
+		req := decode.Request{Prompt: []int32{begin}, MaxTokens: 1, Sampling: c.s, Reference: &c.from}
+		if r := sample(t, e, req, 1)[0]; r.KL != c.want && !(math.Abs(r.KL-c.want) < 1e-5) || r.KLKind != decode.KLExact {
+			t.Errorf("%+v from %+v: KL %v (%s), want %v", c.s, c.from, r.KL, r.KLKind, c.want)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
@@ -45,7 +46,7 @@ const ShardPrompts = 25
 func Decode(ctx context.Context, e *engine.Engine, m Method, tasks []batch.Task, seed uint64) ([]batch.Response, error) {
 	// Best-of-n draws others than the base policy's answer, which it is compared with.
 	m.Key = func(id string, sample int) uint64 {
-		return decode.Key(seed, 0, string(m.Strategy.Method)+" "+id, sample)
+		return policy.Key(seed, 0, string(m.Strategy.Method)+" "+id, sample)
 	}
 	out := make([]batch.Response, len(tasks))
 	return out, m.Policy.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -193,7 +194,7 @@ func (l *looping) sampling(round int) batch.Policy {
 	return batch.Policy{
 		Strategy: decode.Strategy{Method: decode.MethodSample},
 		Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop,
-		Key: func(id string, sample int) uint64 { return decode.Key(l.o.Seed, round, id, sample) },
+		Key: func(id string, sample int) uint64 { return policy.Key(l.o.Seed, round, id, sample) },
 	}
 }
 

@@ -46,7 +46,7 @@ func (l *looping) methods(heads []head) []method {
 			m.from[run.Metrics(round)] = h.key
 		}
 		if temp != t {
-			p.Reference = t
+			p.Reference = &l.o.Sampling
 		}
 		m.Method = eval.Method{Name: name, Policy: p}
 		return m

@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
@@ -34,7 +35,7 @@ type Options struct {
 	RoundPrompts int             `yaml:"round_prompts"` // prompts of rounds after the first; 0 for all
 	ShardPrompts int             `yaml:"shard_prompts"` // prompts a shard
 	MaxTokens    int             `yaml:"max_tokens"`    // of a response
-	Sampling     decode.Sampling `yaml:"sampling"`
+	Sampling     policy.Sampling `yaml:"sampling"`
 	Stop         []string        `yaml:"stop,omitempty"`
 	Seed         uint64          `yaml:"seed"`
 	SkipUnscored bool            `yaml:"skip_unscored,omitempty"` // train and evaluate without responses that have no score
@@ -82,7 +83,7 @@ type Inputs struct {
 func Defaults(layers int) Options {
 	return Options{
 		Rounds: 2, Samples: 4, ShardPrompts: 50, MaxTokens: 128, Seed: 1, Reward: "gold",
-		Sampling: decode.Sampling{Temp: 0.7},
+		Sampling: policy.Sampling{Temp: 0.7},
 		Collect:  decode.Beam{Beams: 2, Block: 4}, Search: decode.Beam{Beams: 4, Block: 4},
 		Layers: defaultLayers(layers), Head: learn.Defaults(),
 		Context: batch.Context{Cells: 4096}, Parallel: 32,

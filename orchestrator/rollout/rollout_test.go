@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 )
@@ -52,8 +53,8 @@ func TestCollect(t *testing.T) {
 		return out
 	}
 	p := batch.Policy{
-		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 0.7}, MaxTokens: 40,
-		Key: func(id string, sample int) uint64 { return decode.Key(7, 1, id, sample) },
+		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: policy.Sampling{Temp: 0.7}, MaxTokens: 40,
+		Key: func(id string, sample int) uint64 { return policy.Key(7, 1, id, sample) },
 	}
 	shards := make([]*rollout.Shard, 5)
 	err = pool.Each(context.Background(), len(shards), func(ctx context.Context, e *engine.Engine, i int) (err error) {

@@ -7,6 +7,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // batched compares many prompts with several samples each, through the engine, with the
@@ -33,7 +34,7 @@ func batched(ctx context.Context, b *bench) error {
 		for i := range prompts {
 			wave := i / (parallel / samples)
 			job, err := decode.Sample(p.Engine, decode.Request{
-				Prompt: randomTokens(m, 64+64*wave/(prompts*samples/parallel-1), uint64(i)), MaxTokens: response, Sampling: decode.Sampling{Temp: 1}, Key: uint64(i),
+				Prompt: randomTokens(m, 64+64*wave/(prompts*samples/parallel-1), uint64(i)), MaxTokens: response, Sampling: policy.Sampling{Temp: 1}, Key: uint64(i),
 			}, samples, func([]decode.Response) {})
 			if err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -41,7 +42,7 @@ func guided(ctx context.Context, b *bench) error {
 		var bare, whole, inGo []float64
 		for round := range max(b.pairs/3, 1) + 1 {
 			job, err := search.Job(p.Engine, decode.Request{
-				Prompt: randomTokens(m, prompt, uint64(round)), MaxTokens: response, Sampling: decode.Sampling{Temp: 1}, Key: uint64(round),
+				Prompt: randomTokens(m, prompt, uint64(round)), MaxTokens: response, Sampling: policy.Sampling{Temp: 1}, Key: uint64(round),
 				Value: decode.HeadSource(head, valuehead.Reading{}),
 			}, func(decode.Response) {})
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
@@ -236,7 +237,7 @@ func (l *lane) run(ctx context.Context, m *llama.Model, prompt []int32, key uint
 	}
 	defer e.Close()
 	job, err := decode.Sample(e, decode.Request{
-		Prompt: prompt, MaxTokens: most, Sampling: decode.Sampling{Temp: 1}, Key: key, Value: l.value, EachValue: l.value != nil,
+		Prompt: prompt, MaxTokens: most, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: l.value, EachValue: l.value != nil,
 		Progress: func(int) {
 			select {
 			case l.stepped <- struct{}{}:

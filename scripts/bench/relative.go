@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -109,7 +110,7 @@ func compete(ctx context.Context, b *bench, m *llama.Model, cs []*contender, pro
 			for k := range prompts {
 				key := uint64(round*prompts + k)
 				job, err := c.Job(engines[i].Engine, decode.Request{
-					Prompt: randomTokens(m, prompt, key), MaxTokens: response, Sampling: decode.Sampling{Temp: 1, TopK: candidates}, Key: key, Value: c.value,
+					Prompt: randomTokens(m, prompt, key), MaxTokens: response, Sampling: policy.Sampling{Temp: 1, TopK: candidates}, Key: key, Value: c.value,
 				}, func(r decode.Response) { answers[i][k] = r })
 				if err != nil {
 					return err

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/ivo-decoding/ivo/llama"
-	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // sampling compares sampling through the engine with the bare C loop.
@@ -124,12 +124,13 @@ func throughEngine(ctx context.Context, e *engine.Engine, sequences, prefix, ste
 			}
 			seqs = append(seqs, q)
 		}
-		sampler, rng := decode.Sampler{Sampling: decode.Sampling{Temp: temp}}, rand.New(rand.NewPCG(1, 1))
+		sampler, rng := policy.Sampler{Sampling: policy.Sampling{Temp: temp}}, rand.New(rand.NewPCG(1, 1))
 		tokens := make([]int32, sequences)
 		before, begin := e.Stats(), time.Now()
 		for range steps {
 			for i, q := range seqs {
-				tokens[i] = sampler.Draw(q.Row(), nil, rng)
+				sampler.At(q.Row(), nil)
+				tokens[i] = sampler.Draw(rng)
 			}
 			fed = append(fed, tokens...)
 			if err := s.Step(seqs, tokens); err != nil {

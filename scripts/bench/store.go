@@ -17,6 +17,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/valuehead/states"
@@ -58,8 +59,8 @@ func collect(ctx context.Context, m *llama.Model, threads int) (states.Schema, [
 	defer e.Close()
 	var all []states.Trajectory
 	p := batch.Policy{
-		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: decode.Sampling{Temp: 1}, MaxTokens: 32,
-		Key: func(id string, sample int) uint64 { return decode.Key(1, 1, id, sample) },
+		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: policy.Sampling{Temp: 1}, MaxTokens: 32,
+		Key: func(id string, sample int) uint64 { return policy.Key(1, 1, id, sample) },
 	}
 	encoder, err := prompt.NewEncoder(m, prompt.Options{})
 	if err != nil {

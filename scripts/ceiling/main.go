@@ -21,6 +21,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
@@ -80,7 +81,7 @@ func ceiling(ctx context.Context, dir string, continuations int, seed uint64) er
 	// Shards, so that nothing depends on the number of engines.
 	p := batch.Policy{
 		Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop,
-		Key: func(id string, sample int) uint64 { return decode.Key(seed, 0, id, sample) },
+		Key: func(id string, sample int) uint64 { return policy.Key(seed, 0, id, sample) },
 	}
 	parts := slices.Collect(slices.Chunk(test, 25))
 	shards, states, rewards := make([]*rollout.Shard, len(parts)), make([][]valuehead.Rerolled, len(parts)), make([][]float64, len(parts))
@@ -140,7 +141,7 @@ func reroll(ctx context.Context, e *engine.Engine, p batch.Policy, prompts []pro
 	var jobs []engine.Job
 	var items []reward.Item // n of each state, in its place
 	for i, t := range s.Responses {
-		rng := rand.New(rand.NewPCG(seed, decode.Key(seed, 1, t.Prompt, 0)))
+		rng := rand.New(rand.NewPCG(seed, policy.Key(seed, 1, t.Prompt, 0)))
 		for quarter := range 4 {
 			from, to := quarter*len(t.Tokens)/4, (quarter+1)*len(t.Tokens)/4
 			if from == to {
@@ -165,7 +166,7 @@ func reroll(ctx context.Context, e *engine.Engine, p batch.Policy, prompts []pro
 			}
 			job, err := decode.Sample(e, decode.Request{
 				Prompt: slices.Concat(s.Prompts[i].Tokens, t.Tokens[:taken]), MaxTokens: p.MaxTokens - taken, Sampling: p.Sampling, Stop: p.Stop,
-				Key: decode.Key(seed, 2+quarter, t.Prompt, 0),
+				Key: policy.Key(seed, 2+quarter, t.Prompt, 0),
 			}, n, func(rs []decode.Response) {
 				for k, r := range rs {
 					items[at+k].Response = text.String() + r.Text

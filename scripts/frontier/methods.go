@@ -87,7 +87,6 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 
 // methods are the rows of the table, the base policy first.
 func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
-	temp := o.Sampling.Temp
 	add := func(name string, s decode.Strategy, value func(prompt.Record) decode.Source) {
 		out = append(out, eval.Method{Name: name, Policy: batch.Policy{Strategy: s, ValueOf: value, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}})
 	}
@@ -121,7 +120,7 @@ func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
 		}
 		add(name, sample, nil)
 		m := &out[len(out)-1]
-		m.Sampling.Temp, m.Reference = t, temp
+		m.Reference, m.Sampling.Temp = &o.Sampling, t
 	}
 	for _, n := range []int{4, 16} {
 		best := decode.Strategy{Method: decode.MethodBestOfN, N: n}

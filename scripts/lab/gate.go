@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
@@ -127,7 +128,7 @@ func sample(ctx context.Context, e *engine.Engine, prompts []prompt.Record, temp
 			return nil, err
 		}
 		job, err := decode.Sample(e, decode.Request{
-			Prompt: ids, MaxTokens: maxTokens, Sampling: decode.Sampling{Temp: temp}, Key: decode.Key(0, 0, p.ID, 0),
+			Prompt: ids, MaxTokens: maxTokens, Sampling: policy.Sampling{Temp: temp}, Key: policy.Key(0, 0, p.ID, 0),
 		}, n, func(rs []decode.Response) { raw[i] = rs })
 		if err != nil {
 			return nil, err

@@ -1,4 +1,4 @@
-package decode
+package policy
 
 import (
 	"math"
@@ -98,10 +98,11 @@ func TestDrawDistribution(t *testing.T) {
 		for _, candidates := range []int{1, 10, 50} {
 			row := rowOf(logits, candidates, s.Temp)
 			sampler := Sampler{Sampling: s}
+			sampler.At(row, nil)
 			const n = 12000
 			count := make([]float64, len(logits))
 			for range n {
-				count[sampler.Draw(row, nil, rng)]++
+				count[sampler.Draw(rng)]++
 			}
 			chi2, cells := 0.0, 0
 			for id, p := range distribution(logits, s) {
@@ -123,10 +124,17 @@ func TestDrawDistribution(t *testing.T) {
 	}
 }
 
+// drawn is what greedy sampling takes.
+func drawn(s Sampling, row *llama.Row, recent []int32) int32 {
+	b := Sampler{Sampling: s}
+	b.At(row, recent)
+	return b.Draw(nil)
+}
+
 func TestDrawGreedy(t *testing.T) {
 	row := rowOf([]float32{1, 5, 2, 5}, 2, 1)
 	for _, s := range []Sampling{{}, {TopK: 3}, {TopP: 0.1}, {MinP: 0.9}} {
-		if got := (&Sampler{Sampling: s}).Draw(row, nil, nil); got != 1 {
+		if got := drawn(s, row, nil); got != 1 {
 			t.Errorf("%+v drew %d", s, got)
 		}
 	}
@@ -152,7 +160,7 @@ func TestPenalties(t *testing.T) {
 		{Sampling{RepeatLastN: 0, PresencePenalty: 3}, []int32{0, 1}, 0},
 		{Sampling{RepeatLastN: -1, PresencePenalty: 3}, []int32{0, 1, 2, 2, 2}, 3},
 	} {
-		if got := (&Sampler{Sampling: c.s}).Draw(rowOf(logits, 2, 1), c.recent, nil); got != c.want {
+		if got := drawn(c.s, rowOf(logits, 2, 1), c.recent); got != c.want {
 			t.Errorf("%+v after %v drew %d, want %d", c.s, c.recent, got, c.want)
 		}
 	}
@@ -191,16 +199,16 @@ func TestExtremes(t *testing.T) {
 				row.LSET = row.LSE
 			}
 			b := Sampler{Sampling: s}
-			b.at(row, recent)
+			b.At(row, recent)
 			for id, p := range want {
-				if got := math.Exp(b.logP(int32(id))); math.Abs(got-p/z) > 1e-3 && s.TopK == 0 {
+				if got := math.Exp(b.LogP(int32(id))); math.Abs(got-p/z) > 1e-3 && s.TopK == 0 {
 					t.Errorf("%+v, %d candidates: probability %g of token %d, want %g", s, candidates, got, id, p/z)
 				}
 			}
-			if id := b.draw(rng); want[id] == 0 {
+			if id := b.Draw(rng); want[id] == 0 {
 				t.Errorf("%+v, %d candidates: drew %d", s, candidates, id)
 			}
-			if kl := b.klFrom(1); !(kl >= 0) || math.IsInf(kl, 1) {
+			if kl := b.KL(&Sampler{Sampling: Sampling{Temp: 1}}, nil); !(kl >= 0) || math.IsInf(kl, 1) {
 				t.Errorf("%+v, %d candidates: KL %v", s, candidates, kl)
 			}
 		}
@@ -210,7 +218,7 @@ func TestExtremes(t *testing.T) {
 func TestStreams(t *testing.T) {
 	seen := map[uint64]bool{}
 	for _, key := range []uint64{Key(1, 1, "a", 0), Key(2, 1, "a", 0), Key(1, 2, "a", 0), Key(1, 1, "b", 0), Key(1, 1, "a", 1), Key(1, 1, "aa", 0), Key(1, 1, "", 97)} {
-		for _, rng := range []*rand.Rand{stream(key), stream(key, 0), stream(key, 1), stream(key, 0, 1), stream(key, 1, 0)} {
+		for _, rng := range []*rand.Rand{Stream(key), Stream(key, 0), Stream(key, 1), Stream(key, 0, 1), Stream(key, 1, 0)} {
 			x := rng.Uint64()
 			if seen[x] {
 				t.Errorf("two streams begin alike")
@@ -218,7 +226,7 @@ func TestStreams(t *testing.T) {
 			seen[x] = true
 		}
 	}
-	if stream(5, 1, 2).Uint64() != stream(5, 1, 2).Uint64() {
+	if Stream(5, 1, 2).Uint64() != Stream(5, 1, 2).Uint64() {
 		t.Error("a stream is not the same twice")
 	}
 }

@@ -1,6 +1,7 @@
-package decode
+package policy
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -55,7 +56,7 @@ func TestBasePolicy(t *testing.T) {
 				changed[id] -= float32(n)*float32(penalty.FrequencyPenalty) + float32(penalty.PresencePenalty)
 			}
 			for _, s := range chains {
-				s.RepeatLastN, s.RepeatPenalty, s.FrequencyPenalty, s.PresencePenalty = penalty.RepeatLastN, penalty.RepeatPenalty, penalty.FrequencyPenalty, penalty.PresencePenalty
+				s = withPenalties(s, penalty)
 				want := make([]float64, len(logits))
 				if s.Temp > 0 {
 					want = distribution(changed, s)
@@ -70,28 +71,33 @@ func TestBasePolicy(t *testing.T) {
 				}
 				for _, candidates := range []int{1, 10, 50} {
 					b := Sampler{Sampling: s}
-					b.at(rowOf(logits, candidates, max(s.Temp, 1e-3)), recent)
+					b.At(rowOf(logits, candidates, max(s.Temp, 1e-3)), recent)
 					near := func(what string, got, want float64) {
 						if math.Abs(got-want) > 1e-4 {
 							t.Fatalf("%+v, %d candidates: %s is %v, not %v", s, candidates, what, got, want)
 						}
 					}
 					for id, p := range want {
-						near("a probability", math.Exp(b.logP(int32(id))), p)
+						near("a probability", math.Exp(b.LogP(int32(id))), p)
 					}
 					for _, temp := range []float64{0.5, 1} {
-						kl := 0.0
-						reference := distribution(logits, Sampling{Temp: temp})
-						for id, p := range want {
-							if p > 0 {
-								kl += p * math.Log(p/reference[id])
+						for _, other := range []Sampling{{Temp: temp}, withPenalties(Sampling{Temp: temp, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP}, penalty), {Temp: temp, TopK: 3}} {
+							of := logits
+							if other.Penalizes() {
+								of = changed
 							}
+							kl, ref := 0.0, distribution(of, other)
+							for id, p := range want {
+								if p > 0 {
+									kl += p * math.Log(p/ref[id])
+								}
+							}
+							near(fmt.Sprintf("exp(-KL from %+v)", other), math.Exp(-b.KL(&Sampler{Sampling: other}, recent)), math.Exp(-kl))
 						}
-						near("the KL", b.klFrom(temp)/(1+kl), kl/(1+kl))
 					}
 					for _, k := range []int{1, 7, 20} {
-						b.at(rowOf(logits, candidates, max(s.Temp, 1e-3)), recent)
-						ids, p, rest := b.likeliest(k)
+						b.At(rowOf(logits, candidates, max(s.Temp, 1e-3)), recent)
+						ids, p, rest := b.Likeliest(k)
 						sorted := slices.Clone(want)
 						slices.Sort(sorted)
 						sum := 0.0
@@ -105,7 +111,7 @@ func TestBasePolicy(t *testing.T) {
 							continue
 						}
 						for range 5 {
-							if other := b.drawRest(len(ids), rest, rng.Float64()); slices.Contains(ids, other) || want[other] == 0 {
+							if other := b.DrawRest(len(ids), rest, rng.Float64()); slices.Contains(ids, other) || want[other] == 0 {
 								t.Fatalf("%+v, %d candidates: drew %d of the rest", s, candidates, other)
 							}
 						}
@@ -114,6 +120,11 @@ func TestBasePolicy(t *testing.T) {
 			}
 		}
 	}
+}
+
+func withPenalties(s, of Sampling) Sampling {
+	s.RepeatLastN, s.RepeatPenalty, s.FrequencyPenalty, s.PresencePenalty = of.RepeatLastN, of.RepeatPenalty, of.FrequencyPenalty, of.PresencePenalty
+	return s
 }
 
 // Draws from a large vocabulary follow the policy in every stretch of it, and where rounding
@@ -125,17 +136,17 @@ func TestDrawOutside(t *testing.T) {
 		logits[i] = float32(rng.NormFloat64())
 	}
 	b := Sampler{Sampling: Sampling{Temp: 0.9}}
-	b.at(rowOf(logits, 64, 0.9), nil)
-	_, _, rest := b.likeliest(64)
+	b.At(rowOf(logits, 64, 0.9), nil)
+	_, _, rest := b.Likeliest(64)
 	want, count := make([]float64, 50), make([]float64, 50)
 	for id := range logits {
 		if !slices.Contains(b.ids, int32(id)) {
-			want[id/100] += math.Exp(b.logP(int32(id))) / rest
+			want[id/100] += math.Exp(b.LogP(int32(id))) / rest
 		}
 	}
 	const n = 20000
 	for range n {
-		id := b.drawRest(64, rest, rng.Float64())
+		id := b.DrawRest(64, rest, rng.Float64())
 		if slices.Contains(b.ids, id) {
 			t.Fatalf("%d is one of the likeliest", id)
 		}

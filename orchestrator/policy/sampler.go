@@ -1,13 +1,11 @@
-package decode
+package policy
 
 import (
 	"cmp"
 	"math"
-	"math/rand/v2"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/llama"
-	"github.com/ivo-decoding/ivo/llama/blas"
 )
 
 // Sampler is the base policy, pi_base(. | s), at one state, the one looked at last. What is asked of it
@@ -31,6 +29,7 @@ type Sampler struct {
 	recent      []int32
 	p           []float64
 	logps, exps []float32
+	all         []float64
 }
 
 type changed struct {
@@ -38,39 +37,37 @@ type changed struct {
 	logit float64
 }
 
-// Draw takes a token y ~ pi_base(. | s) at the state of a row; see at.
-func (b *Sampler) Draw(row *llama.Row, recent []int32, rng *rand.Rand) int32 {
-	b.at(row, recent)
-	return b.draw(rng)
-}
-
-// at looks at a state by its row, whose LSET must be at the sampling's temperature;
+// At looks at a state by its row, whose LSET must be at the sampling's temperature;
 // recent is the text so far, which penalties look at.
-func (b *Sampler) at(row *llama.Row, recent []int32) {
-	b.row, b.lse, b.norm = row, float64(row.LSE), float64(row.LSET)
+func (b *Sampler) At(row *llama.Row, recent []int32) { b.at(row, recent, float64(row.LSET)) }
+
+// at is At with log sum exp of the row's logits at the sampling's temperature, which is not
+// looked at where the sampling truncates.
+func (b *Sampler) at(row *llama.Row, recent []int32, norm float64) {
+	b.row, b.lse, b.norm = row, float64(row.LSE), norm
 	b.ids, b.logits, b.changed = append(b.ids[:0], row.Top...), b.logits[:0], b.changed[:0]
 	for _, l := range row.TopLogits {
 		b.logits = append(b.logits, float64(l))
 	}
 	n := len(b.ids)
 	b.closed, b.floor, b.floorID = n == len(row.Logits), b.logits[n-1], b.ids[n-1]
-	if b.penalizes() && !b.penalize(recent) {
+	if b.Penalizes() && !b.penalize(recent) {
 		b.sortAll()
 	}
 	switch {
 	case b.Temp <= 0:
 		b.keep(1)
 		b.closed, b.norm = true, 0
-	case b.truncates():
+	case b.Truncates():
 		if !b.truncate() {
 			b.sortAll()
 			b.truncate()
 		}
-		b.closed, b.norm = true, logSumExpAt(b.logits, b.Temp)
+		b.closed, b.norm = true, LogSumExp(b.logits, b.Temp)
 	case b.closed || (b.logits[0]-b.floor)/b.Temp > 40:
 		// The list holds all that has any probability, and LSET is a float32: coarse where the
 		// temperature is low.
-		b.norm = logSumExpAt(b.logits, b.Temp)
+		b.norm = LogSumExp(b.logits, b.Temp)
 	case b.Temp < 0.05:
 		b.sortAll()
 	}
@@ -128,7 +125,7 @@ func (b *Sampler) penalize(recent []int32) bool {
 		}
 	}
 	const enough, most = 0.05, 1e6 // most, for raised tokens hide what is known of the others; neither holds of NaN
-	if len(b.ids) == 0 || !(share > enough && gain < most) || b.Temp > 0 && !(shareT > enough && gainT < most) {
+	if len(b.ids) == 0 || !(share > enough && gain < most) || b.Temp > 0 && !b.Truncates() && !(shareT > enough && gainT < most) {
 		return false
 	}
 	b.lse += math.Log(share + gain)
@@ -172,9 +169,9 @@ func (b *Sampler) sortAll() {
 	for _, id := range b.ids {
 		b.logits = append(b.logits, all[id])
 	}
-	b.closed, b.lse, b.norm = true, logSumExpAt(b.logits, 1), 0
+	b.closed, b.lse, b.norm = true, LogSumExp(b.logits, 1), 0
 	if b.Temp > 0 {
-		b.norm = logSumExpAt(b.logits, b.Temp)
+		b.norm = LogSumExp(b.logits, b.Temp)
 	}
 }
 
@@ -190,7 +187,7 @@ func (b *Sampler) truncate() bool {
 		n, enough = b.TopK, true
 	}
 	if b.TopK > 0 { // the probabilities of top-p are relative to the k kept, as in llama.cpp
-		lse = logSumExpAt(b.logits[:n], 1)
+		lse = LogSumExp(b.logits[:n], 1)
 	}
 	whole := n
 	if b.TopP > 0 && b.TopP < 1 {
@@ -218,8 +215,8 @@ func (b *Sampler) truncate() bool {
 	return enough
 }
 
-// logP is log pi_base(token | s), -Inf of a token that was cut off.
-func (b *Sampler) logP(token int32) float64 {
+// LogP is log pi_base(token | s), -Inf of a token that was cut off.
+func (b *Sampler) LogP(token int32) float64 {
 	if !b.closed {
 		return b.logit(token)/b.Temp - b.norm
 	}
@@ -236,148 +233,4 @@ func (b *Sampler) logPAt(i int) float64 {
 		return 0
 	}
 	return b.logits[i]/b.Temp - b.norm
-}
-
-// draw takes a token y ~ pi_base(. | s).
-func (b *Sampler) draw(rng *rand.Rand) int32 {
-	if b.Temp <= 0 {
-		return b.ids[0]
-	}
-	return b.drawFrom(0, rng.Float64())
-}
-
-// drawFrom takes the token at which the probabilities of those from number i of the list on
-// reach u.
-func (b *Sampler) drawFrom(i int, u float64) int32 {
-	first := i
-	for ; i < len(b.ids); i++ {
-		if u -= math.Exp(b.logPAt(i)); u < 0 {
-			return b.ids[i]
-		}
-	}
-	if !b.closed {
-		// Stretches of the vocabulary whose probability does not reach u are passed by whole.
-		const stretch = 1024
-		for from := 0; from < len(b.row.Logits); from += stretch {
-			to := min(from+stretch, len(b.row.Logits))
-			if p := b.unlisted(from, to); p <= u {
-				u -= p
-				continue
-			}
-			for k, logp := range b.logps {
-				if logp == never {
-					continue
-				}
-				if u -= math.Exp(float64(logp)); u < 0 {
-					return int32(from + k)
-				}
-			}
-		}
-	}
-	// Rounding: the probabilities summed to a little less than u.
-	if first < len(b.ids) {
-		return b.ids[first]
-	}
-	last := int32(len(b.row.Logits) - 1)
-	for last > 0 && b.listed(last, b.logit(last)) {
-		last--
-	}
-	return last
-}
-
-// never is the log-probability of tokens that unlisted leaves out.
-const never = -1e9
-
-// unlisted is the probability of the tokens from one id up to another that are not in the list;
-// it leaves their log-probabilities in b.logps.
-func (b *Sampler) unlisted(from, to int) float64 {
-	b.logps, b.exps = slices.Grow(b.logps[:0], to-from)[:to-from], slices.Grow(b.exps[:0], to-from)[:to-from]
-	inv := 1 / b.Temp
-	next, _ := slices.BinarySearchFunc(b.changed, int32(from), func(c changed, id int32) int { return cmp.Compare(c.id, id) })
-	for k, raw := range b.row.Logits[from:to] {
-		id, l := int32(from+k), float64(raw)
-		if next < len(b.changed) && b.changed[next].id == id {
-			l = b.changed[next].logit
-			next++
-		}
-		b.logps[k] = float32(l*inv - b.norm)
-		if b.listed(id, l) {
-			b.logps[k] = never
-		}
-	}
-	copy(b.exps, b.logps)
-	return float64(blas.Exp(b.exps, 0))
-}
-
-// likeliest returns the k likeliest tokens, or all there are, their probabilities, and that
-// of all others together. The slices hold until the next call of any method.
-func (b *Sampler) likeliest(k int) (ids []int32, p []float64, rest float64) {
-	if k > len(b.ids) && !b.closed {
-		b.sortAll()
-	}
-	k = min(k, len(b.ids))
-	b.p, rest = b.p[:0], 1
-	for i := range k {
-		p := math.Exp(b.logPAt(i))
-		b.p = append(b.p, p)
-		rest -= p
-	}
-	if b.closed && k == len(b.ids) || rest < 1e-9 {
-		rest = 0
-	}
-	return b.ids[:k], b.p, rest
-}
-
-// drawRest takes a token from the base policy given that it is none of the k likeliest,
-// whose others have the probability rest > 0;
-// u is uniform in [0, 1).
-func (b *Sampler) drawRest(k int, rest, u float64) int32 { return b.drawFrom(k, u*rest) }
-
-// klFrom is KL(pi_base || pi_T) in nats, pi_T being the model itself at a temperature.
-func (b *Sampler) klFrom(temp float64) float64 {
-	norm := math.Inf(-1)
-	for _, l := range b.row.Logits {
-		norm = logAdd(norm, float64(l)/temp)
-	}
-	kl := 0.0
-	add := func(logit, raw float64) {
-		logp := 0.0
-		if b.Temp > 0 {
-			logp = logit/b.Temp - b.norm
-		}
-		kl += math.Exp(logp) * (logp - (raw/temp - norm))
-	}
-	if b.closed {
-		for i, id := range b.ids {
-			add(b.logits[i], float64(b.row.Logits[id]))
-		}
-		return kl
-	}
-	for id, raw := range b.row.Logits {
-		add(b.logit(int32(id)), float64(raw))
-	}
-	return kl
-}
-
-// logSumExpAt is log sum exp(l/temp).
-func logSumExpAt(l []float64, temp float64) float64 {
-	if len(l) == 0 {
-		return math.Inf(-1)
-	}
-	top, sum := slices.Max(l), 0.0
-	for _, v := range l {
-		sum += math.Exp((v - top) / temp)
-	}
-	return top/temp + math.Log(sum)
-}
-
-// logAdd is log(exp(a) + exp(b)).
-func logAdd(a, b float64) float64 {
-	if a < b {
-		a, b = b, a
-	}
-	if math.IsInf(b, -1) {
-		return a
-	}
-	return a + math.Log1p(math.Exp(b-a))
 }
