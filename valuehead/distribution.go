@@ -23,25 +23,41 @@ func (d Distribution) Mean() float32 {
 
 // Soft is V_beta = 1/beta log E[exp(beta R)], the value whose tilt is optimal for reward
 // minus KL/beta (the soft value of KL-regularised control, arXiv 2310.17022). It is the mean at
-// beta 0, the largest return at +Inf and the least at -Inf: a negative beta is averse to risk.
+// beta 0, the largest return of any probability at +Inf and the least at -Inf: a negative beta is
+// averse to risk.
 func (d Distribution) Soft(beta float64) float32 {
-	if beta == 0 {
-		return d.Mean()
+	low, high := math.Inf(1), math.Inf(-1) // of the returns of any probability
+	total, mean := 0.0, 0.0                // P sums to 1 in single precision only
+	for i, p := range d.P {
+		if a := float64(d.Atoms[i]); p > 0 {
+			low, high = min(low, a), max(high, a)
+			total, mean = total+float64(p), mean+float64(p)*a
+		}
+	}
+	mean /= total
+	if math.Abs(beta)*(high-low) < 1e-5 {
+		// The logarithm would have lost all digits: the first two cumulants. The third is beta^2 of
+		// at most a tenth of the range cubed.
+		variance := 0.0
+		for i, p := range d.P {
+			variance += float64(p) * (float64(d.Atoms[i]) - mean) * (float64(d.Atoms[i]) - mean)
+		}
+		return float32(mean + beta/2*variance/total)
+	}
+	top := high
+	if beta < 0 {
+		top = low
 	}
 	if math.IsInf(beta, 0) {
-		return d.Quantile(max(0, math.Copysign(1, beta)))
-	}
-	top := math.Inf(-1)
-	for i, p := range d.P {
-		if p > 0 {
-			top = max(top, beta*float64(d.Atoms[i]))
-		}
+		return float32(top)
 	}
 	sum := 0.0
 	for i, p := range d.P {
-		sum += float64(p) * math.Exp(beta*float64(d.Atoms[i])-top)
+		if p > 0 {
+			sum += float64(p) * math.Exp(beta*(float64(d.Atoms[i])-top))
+		}
 	}
-	return float32((top + math.Log(sum)) / beta)
+	return float32(top + math.Log(sum/total)/beta)
 }
 
 // Quantile is the least atom r with P(R <= r) >= q, for q from 0 to 1.
@@ -136,17 +152,23 @@ const (
 	TwoHot Spread = "two-hot"
 )
 
-// hlGaussDeviation is in atoms.
-const hlGaussDeviation = 0.75
+// The deviation of HL-Gauss and the room that its tails have beyond the returns, in atoms.
+const (
+	hlGaussDeviation = 0.75
+	hlGaussMargin    = 2
+)
 
-// sharpen takes out of a soft value what HL-Gauss put in: its targets are returns with a
+// sharpSoft is Soft without what HL-Gauss put in: its targets are returns with a
 // noise of variance v, so that V_beta of what the head learned is larger by beta v / 2 (the
-// cumulant of a normal distribution; the atoms' width adds that of a uniform one). The
-// result stays on its side of the mean.
-func (d Distribution) sharpen(soft float32, beta float64) float32 {
-	step := float64(d.Atoms[1] - d.Atoms[0])
-	v := (hlGaussDeviation*hlGaussDeviation + 1./12) * step * step
-	sharp := soft - float32(beta*v/2)
+// cumulant of a normal distribution; the atoms' width adds that of a uniform one). A tilt moves
+// the noise by beta v: where that is beyond the two atoms' room that it has, beyond a beta of three
+// in units of an atom, the noise hides what a larger one would see, and the value stays. The
+// result lies on its side of the mean.
+func (d Distribution) sharpSoft(beta float64) float32 {
+	const v = hlGaussDeviation*hlGaussDeviation + 1./12 // in atoms squared
+	step := float64(d.Atoms[1]) - float64(d.Atoms[0])
+	beta = min(max(beta, -hlGaussMargin/v/step), hlGaussMargin/v/step)
+	sharp := d.Soft(beta) - float32(beta*v*step*step/2)
 	if mean := d.Mean(); beta > 0 {
 		return max(sharp, mean)
 	} else {
@@ -162,7 +184,7 @@ func atomsFor(k int, low, high float32, s Spread) []float32 {
 	}
 	margin := 0
 	if s == HLGauss && k > 9 {
-		margin = 2
+		margin = hlGaussMargin
 	}
 	step := (float64(high) - float64(low)) / float64(k-1-2*margin)
 	atoms := make([]float32, k)

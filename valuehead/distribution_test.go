@@ -2,7 +2,10 @@ package valuehead
 
 import (
 	"math"
+	"math/big"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestDistribution(t *testing.T) {
@@ -35,6 +38,95 @@ func TestDistribution(t *testing.T) {
 			t.Errorf("%s: %g, want %g", name, test.got, test.want)
 		}
 	}
+}
+
+// Soft values of every finite beta against arithmetic of 600 bits; where a number is too small or
+// too large for that, against their limits.
+func TestSoftIsExact(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		n := rapid.IntRange(1, 41).Draw(rt, "atoms")
+		low, step := rapid.Float64Range(-100, 100).Draw(rt, "low"), math.Pow(10, rapid.Float64Range(-3, 2).Draw(rt, "log step"))
+		d := Distribution{make([]float32, n), make([]float32, n)}
+		for i := range n {
+			d.Atoms[i] = float32(low + float64(i)*step)
+			d.P[i] = max(0, rapid.Float32Range(-0.2, 1).Draw(rt, "p"))
+		}
+		d.P[rapid.IntRange(0, n-1).Draw(rt, "sure")] = 0.5
+		total := float32(0)
+		for _, p := range d.P {
+			total += p
+		}
+		for i := range d.P { // as softmax leaves them
+			d.P[i] /= total
+		}
+		beta := math.Copysign(math.Pow(10, rapid.Float64Range(-330, 308).Draw(rt, "log beta")), rapid.Float64Range(-1, 1).Draw(rt, "sign"))
+		want, within := exactSoft(d, beta)
+		got := float64(d.Soft(beta))
+		if within += 1e-6 * math.Max(math.Abs(want), step); !(math.Abs(got-want) <= within) {
+			rt.Fatalf("V_%g of %v: %g, want %g", beta, d, got, want)
+		}
+		// It rises with beta, from the least return to the largest.
+		if more := d.Soft(beta + math.Abs(beta)); float64(more) < got-within || d.Soft(math.Inf(-1)) > more || d.Soft(math.Inf(1)) < more {
+			rt.Fatalf("V_%g = %g, but V_%g = %g", beta, got, beta+math.Abs(beta), more)
+		}
+	})
+}
+
+// exactSoft is V_beta, and how far from it that may be.
+func exactSoft(d Distribution, beta float64) (value, within float64) {
+	const bits = 600
+	num := func(x float64) *big.Float { return new(big.Float).SetPrec(bits).SetFloat64(x) }
+	low, high := math.Inf(1), math.Inf(-1)
+	total, mean := num(0), num(0)
+	for i, p := range d.P {
+		if p > 0 {
+			low, high = min(low, float64(d.Atoms[i])), max(high, float64(d.Atoms[i]))
+			total.Add(total, num(float64(p)))
+			mean.Add(mean, new(big.Float).Mul(num(float64(p)), num(float64(d.Atoms[i]))))
+		}
+	}
+	switch x := math.Abs(beta) * (high - low); {
+	case x < 1e-30:
+		value, _ = mean.Quo(mean, total).Float64()
+		return value, 1e-30 * (high - low)
+	case x > 1e5: // the last return takes all but a share exp(-x) times its neighbours'
+		last, at := high, len(d.P)-1
+		if beta < 0 {
+			last, at = low, 0
+		}
+		for d.P[at] == 0 {
+			at -= int(math.Copysign(1, beta))
+		}
+		sum, _ := total.Float64()
+		return last + math.Log(float64(d.P[at])/sum)/beta, 1e-6 * (high - low)
+	}
+	// exp(x) by squaring and Taylor's series, log(1+y) by Newton's method.
+	exp := func(x *big.Float) *big.Float {
+		const halvings = 64
+		x = new(big.Float).SetMantExp(x, -halvings)
+		sum, term := num(1), num(1)
+		for k := 1.0; k < 12; k++ {
+			term = new(big.Float).Quo(new(big.Float).Mul(term, x), num(k))
+			sum.Add(sum, term)
+		}
+		for range halvings {
+			sum.Mul(sum, sum)
+		}
+		return sum
+	}
+	sum := num(0)
+	for i, p := range d.P {
+		e := exp(new(big.Float).Mul(num(beta), new(big.Float).Sub(num(float64(d.Atoms[i])), num(low))))
+		sum.Add(sum, e.Mul(e, num(float64(p))))
+	}
+	sum.Quo(sum, total)
+	mantissa, _ := new(big.Float).SetMantExp(sum, -sum.MantExp(nil)).Float64()
+	l := num(math.Log(mantissa) + float64(sum.MantExp(nil))*math.Ln2)
+	for range 7 {
+		l.Add(l, new(big.Float).Sub(new(big.Float).Mul(sum, exp(new(big.Float).Neg(l))), num(1)))
+	}
+	value, _ = l.Add(l.Quo(l, num(beta)), num(low)).Float64()
+	return value, 0
 }
 
 // Both spreads sum to 1 and keep the mean of a return between the atoms; two-hot touches
@@ -89,6 +181,44 @@ func TestSoftValueWithoutSmear(t *testing.T) {
 			t.Errorf("beta %v: %g, want %g", beta, got, want)
 		}
 	}
+	// Whatever beta, the value rises with it and stays among the returns.
+	q, last := make([]float32, 31), float32(-2.01)
+	for _, beta := range []float64{math.Inf(-1), -1e308, -50, -8, -1, -1e-8, 0, 1e-8, 1, 8, 50, 1e308, math.Inf(1)} {
+		spread(h.spread, h.atoms, q, 1)
+		out := make([]float32, 31)
+		for i, v := range q {
+			out[i] += v / 2
+		}
+		spread(h.spread, h.atoms, q, -2)
+		for i, v := range q {
+			out[i] = float32(math.Log(float64(max(out[i]+v/2, 1e-30))))
+		}
+		v := h.value(out, Reading{Beta: beta})
+		if !(v >= last-1e-3) || v > 1.01 {
+			t.Errorf("beta %v gives %g after %g", beta, v, last)
+		}
+		last = v
+	}
+}
+
+// A fresh categorical head believes the returns' own distribution.
+func TestStartsAtTheMarginal(t *testing.T) {
+	d := synthetic(t, 400, 1)
+	for i := range d.examples {
+		d.examples[i].Return = float32(i % 7 / 5) // 1 of two in seven, else 0
+	}
+	h, _ := mustTrain(t, d, TrainOptions{Kind: Linear, Shape: Shape{Atoms: 11}, Epochs: 1, Rate: 1e-12})
+	m, err := h.Begin(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Push(0, make([]float32, 6), make([]float32, 2)); err != nil {
+		t.Fatal(err)
+	}
+	v := make([]float32, 1)
+	if err := h.Values([]*Memory{m}, Reading{}, v); err != nil || math.Abs(float64(v[0])-2./7) > 0.02 {
+		t.Errorf("the value is %v (%v), not the mean return", v[0], err)
+	}
 }
 
 // The gradient of the loss with respect to the outputs, against differences.
@@ -138,25 +268,23 @@ func TestCategoricalKnowsTheSpread(t *testing.T) {
 			d.examples[i].Return = 1
 		}
 	}
-	h, _ := mustTrain(t, d, TrainOptions{Shape: Shape{Atoms: 21, Hidden: 16}, Spread: TwoHot, Epochs: 3})
-	for hidden, p := range map[float32]float64{-1: 0.3, 1: 0.8} {
-		m, err := h.Begin(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range 10 {
-			if err := m.Push(0, []float32{hidden, 0, 0, 0, 0, 0}, []float32{-1, 0}); err != nil {
-				t.Fatal(err)
-			}
-		}
+	h, _ := mustTrain(t, d, TrainOptions{Shape: Shape{Atoms: 21, Hidden: 16}, Spread: TwoHot, Epochs: 3, Rate: 0.01, Dropout: -1})
+	// The mean over the responses of either kind: single ones say what they were trained on.
+	for kind, p := range []float64{0.8, 0.3} {
 		for _, beta := range []float64{-2, 0.5, 3} {
-			out := make([]float32, 1)
-			if err := h.Values([]*Memory{m}, Reading{Beta: beta}, out); err != nil {
+			sum, n := 0.0, 0.0
+			err := h.each(t.Context(), d, entries(t, d)[kind:], 1, func(_ Example, out []float32) {
+				if int(n)%2 == 0 {
+					sum += float64(h.value(out[:21], Reading{Beta: beta}))
+				}
+				n++
+			})
+			if err != nil {
 				t.Fatal(err)
 			}
-			want := math.Log(p*math.Exp(beta)+(1-p)*math.Exp(-beta)) / beta
-			if math.Abs(float64(out[0])-want) > 0.2 {
-				t.Errorf("p %v, beta %v: %g, want %g", p, beta, out[0], want)
+			got, want := 2*sum/n, math.Log(p*math.Exp(beta)+(1-p)*math.Exp(-beta))/beta
+			if math.Abs(got-want) > 0.1 {
+				t.Errorf("p %v, beta %v: %g, want %g", p, beta, got, want)
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import "math/rand/v2"
 type linear struct{ in, outs int }
 
 func (l linear) tensors() []tensor {
-	return []tensor{{"out.weight", l.outs, l.in, true}, {"out.bias", 1, l.outs, false}}
+	return []tensor{{"out.weight", l.outs, l.in, true}, {outBias, 1, l.outs, false}}
 }
 
 func (l linear) init(params []float32, _ *rand.Rand) { clear(params) }

@@ -38,9 +38,8 @@ func (h *Head) value(out []float32, r Reading) float32 {
 	}
 	softmax(out)
 	d := Distribution{h.atoms, out}
-	v := d.Read(r)
 	if h.spread == HLGauss && r.Beta != 0 {
-		v = d.sharpen(v, r.Beta)
+		return d.sharpSoft(r.Beta)
 	}
-	return v
+	return d.Read(r)
 }

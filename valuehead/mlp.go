@@ -12,7 +12,7 @@ type mlp struct{ in, hidden, outs int }
 func (m mlp) tensors() []tensor {
 	return []tensor{
 		{"hidden.weight", m.hidden, m.in, true}, {"hidden.bias", 1, m.hidden, false},
-		{"out.weight", m.outs, m.hidden, true}, {"out.bias", 1, m.outs, false},
+		{"out.weight", m.outs, m.hidden, true}, {outBias, 1, m.outs, false},
 	}
 }
 

@@ -38,6 +38,9 @@ type tensor struct {
 	decay      bool // weights decay, biases do not
 }
 
+// outBias names the bias of the outputs, which every model has.
+const outBias = "out.bias"
+
 // newModel returns the model of a shape for rows of width floats, and prompts' rows of
 // promptWidth; like is that of Features.
 func newModel(kind Kind, shape Shape, width, promptWidth int, like []int) (model, error) {

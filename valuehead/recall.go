@@ -101,11 +101,11 @@ func newRecallNet(shape Shape, width, promptRow int, like []int) (*recallNet, er
 	m.top = len(m.list)
 	outs := shape.outputs()
 	if shape.Advantages {
-		m.list = append(m.list, tensor{"out.weight", outs, shape.Channels, true}, tensor{"out.bias", 1, outs, false})
+		m.list = append(m.list, tensor{"out.weight", outs, shape.Channels, true}, tensor{outBias, 1, outs, false})
 	} else {
 		m.list = append(m.list,
 			tensor{"top.weight", shape.Hidden, shape.Channels, true}, tensor{"top.bias", 1, shape.Hidden, false},
-			tensor{"out.weight", outs, shape.Hidden, true}, tensor{"out.bias", 1, outs, false})
+			tensor{"out.weight", outs, shape.Hidden, true}, tensor{outBias, 1, outs, false})
 	}
 	m.scans = len(m.list)
 	if shape.Scan > 0 {

@@ -1,6 +1,9 @@
 package valuehead
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // scaler collects the mean and the deviation of every column of rows.
 type scaler struct {
@@ -74,23 +77,25 @@ func (c scaling) apply(rows []float32) {
 func (c scaling) columns(from, to int) scaling { return scaling{c.mean[from:to], c.inverse[from:to]} }
 
 // fitScales sets the scales of the head's inputs and returns, and its atoms, to the
-// examples that entries name.
-func (h *Head) fitScales(src Source, entries []entry) error {
+// examples that entries name. It returns the share of the states' targets at each atom.
+func (h *Head) fitScales(src Source, entries []entry) (marginal []float64, err error) {
 	var rows, prompts, returns scaler
 	memory := h.features.NewAccumulator()
 	var buf []float32
 	seen := make(map[string]bool)
 	low, high := float32(math.Inf(1)), float32(math.Inf(-1))
-	for _, e := range entries {
+	all := make([]float32, len(entries))
+	for i, e := range entries {
 		ex, err := src.At(e.index)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if buf, err = h.rows(buf[:0], memory, ex); err != nil {
-			return err
+			return nil, err
 		}
 		rows.add(buf, h.features.width)
 		r := ex.Return
+		all[i] = r
 		for range ex.Trajectory.Tokens {
 			returns.add([]float32{r}, 1)
 		}
@@ -105,8 +110,29 @@ func (h *Head) fitScales(src Source, entries []entry) error {
 	h.prompt.mean, h.prompt.inverse = prompts.scales()
 	mean, inverse := returns.scales()
 	h.rewardMean, h.rewardScale = mean[0], 1/inverse[0]
-	if h.shape.Atoms > 0 {
-		h.atoms = atomsFor(h.shape.Atoms, low, high, h.spread)
+	if h.shape.Atoms == 0 {
+		return nil, nil
 	}
-	return nil
+	h.atoms = atomsFor(h.shape.Atoms, low, high, h.spread)
+	marginal = make([]float64, len(h.atoms))
+	q, share := make([]float32, len(h.atoms)), 1/float64(tokens(entries))
+	for i, e := range entries {
+		spread(h.spread, h.atoms, q, all[i])
+		for j, v := range q {
+			marginal[j] += float64(v) * float64(e.tokens) * share
+		}
+	}
+	return marginal, nil
+}
+
+// believe makes the marginal distribution of returns what a fresh categorical head begins
+// with: all that its inputs do not tell. Learning it by small steps of a bias takes longer than all
+// else. A little of the uniform distribution keeps every return possible.
+func (h *Head) believe(params []float32, marginal []float64) {
+	const uniform = 0.01
+	i := slices.IndexFunc(h.model.tensors(), func(t tensor) bool { return t.name == outBias })
+	bias := parts(h.model, params)[i]
+	for j, p := range marginal {
+		bias[j] = float32(math.Log((1-uniform)*p + uniform/float64(len(marginal))))
+	}
 }

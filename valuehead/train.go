@@ -227,11 +227,15 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	}
 	h.spread, h.target = o.Spread, o.Target
 	if from == nil {
-		if err := h.fitScales(src, train); err != nil {
+		marginal, err := h.fitScales(src, train)
+		if err != nil {
 			return nil, err
 		}
 		for k, params := range h.members() {
 			h.model.init(params, rand.New(rand.NewPCG(o.Seed+uint64(k), 0)))
+			if marginal != nil {
+				h.believe(params, marginal)
+			}
 		}
 		return h, nil
 	}
