@@ -82,11 +82,11 @@ var kinds = map[string]kind{
 		open: func(argument string, _ Options) (Model, error) { return Gold{}, noArgument(argument) },
 	},
 	"json": {
-		form: "json[:fenced][:SCHEMA.json]", about: "1 where the response is JSON and fits the schema, 1/2 where it is JSON alone",
+		form: "json[:SCHEMA.json]", about: "1 where the response is JSON and fits the schema, 1/2 where it is JSON alone; json:fenced[:SCHEMA.json] in a Markdown fence too",
 		open: openJSON,
 	},
 	"length": {
-		form: "length:N or length:Nc", about: "how close it comes to N words or N characters",
+		form: "length:N[c]", about: "how close it comes to N words, or N characters",
 		open: openLength,
 	},
 	"regex": {
