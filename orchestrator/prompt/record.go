@@ -5,6 +5,7 @@ package prompt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -46,22 +47,15 @@ func (r Record) MarshalJSON() ([]byte, error) {
 	}
 	err := put("id", r.ID)
 	if r.Messages == nil {
-		err = cmpErr(err, put("prompt", r.Text))
+		err = cmp.Or(err, put("prompt", r.Text))
 	} else {
-		err = cmpErr(err, put("messages", r.Messages))
+		err = cmp.Or(err, put("messages", r.Messages))
 	}
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		err = cmpErr(err, put(name, r.Fields[name]))
+		err = cmp.Or(err, put(name, r.Fields[name]))
 	}
 	b.WriteByte('}')
 	return b.Bytes(), err
-}
-
-func cmpErr(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // UnmarshalJSON reads what MarshalJSON writes.
@@ -70,12 +64,20 @@ func (r *Record) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &r.Fields); err != nil {
 		return err
 	}
-	for name, to := range map[string]any{"id": &r.ID, "prompt": &r.Text, "messages": &r.Messages} {
-		if raw, ok := r.Fields[name]; ok {
-			if err := json.Unmarshal(raw, to); err != nil {
-				return err
-			}
-			delete(r.Fields, name)
+	take := func(name string, to any) error {
+		raw, ok := r.Fields[name]
+		if !ok {
+			return nil
+		}
+		delete(r.Fields, name)
+		return json.Unmarshal(raw, to)
+	}
+	if err := cmp.Or(take("id", &r.ID), take("messages", &r.Messages)); err != nil {
+		return err
+	}
+	if r.Messages == nil {
+		if err := take("prompt", &r.Text); err != nil {
+			return err
 		}
 	}
 	if len(r.Fields) == 0 {
