@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -39,7 +37,7 @@ func generateCommand() *cli.Command {
 			"rounding goes, a few may be others.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from", Category: promptCategory},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: promptCategory, TakesFile: true},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break; - is standard input", Category: promptCategory, TakesFile: true},
 			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`: " + formats + "", Category: many, TakesFile: true},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` of the answers, begun or continued; without it they go to stdout", Category: many, TakesFile: true},
 			&cli.IntFlag{Name: "parallel", Aliases: []string{"np"}, Usage: "sequences at once; 0 for those of 8 prompts, or 32 if that is more", Category: many},
@@ -283,15 +281,7 @@ func readPrompt(c *cli.Context, unescape func(string) string) (string, error) {
 	case path != "" && c.IsSet("prompt"):
 		return "", usagef(c, "both -p and -f (give one of them)")
 	case path != "":
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return "", fmt.Errorf("read the prompt: %w (check the path given with -f)", err)
-		}
-		prompt := strings.TrimSuffix(string(text), "\n")
-		if prompt == "" {
-			return "", fmt.Errorf("read the prompt: %s is empty (write the text to go on from into it)", path)
-		}
-		return prompt, nil
+		return prompt.ReadText(path, reading(c))
 	case c.String("prompt") == "":
 		return "", usagef(c, "no prompt (give a text with -p, a file with -f or many with --prompts)")
 	}

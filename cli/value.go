@@ -3,9 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,7 +27,7 @@ func valueCommand() *cli.Command {
 			"  ivo value -m model.gguf --value-head head.gguf -p 'Once' -n 100 --pessimistic 0.1",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` that is answered", Category: text},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break; - is standard input", Category: text, TakesFile: true},
 			&cli.StringFlag{Name: "response", Usage: "`TEXT` of the response; special tokens such as the model's end token are recognised", Category: text},
 			&cli.StringFlag{Name: "response-file", Usage: "read the response from `FILE`, as it is but for a last line break", Category: text, TakesFile: true},
 			&cli.StringFlag{Name: "html", Usage: "write a page to `FILE`", Category: output},
@@ -123,11 +121,9 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	}
 	v.Response = unescape(c.String("response"))
 	if path := c.String("response-file"); path != "" {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			return nil, fmt.Errorf("read the response: %w (check the path given with --response-file)", err)
+		if v.Response, err = prompt.ReadResponse(path, reading(c)); err != nil {
+			return nil, err
 		}
-		v.Response = strings.TrimSuffix(string(text), "\n")
 	}
 	if given && v.Response == "" {
 		return nil, fmt.Errorf("the response is empty (give a text, or none at all to have one sampled)")

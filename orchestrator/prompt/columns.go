@@ -28,10 +28,10 @@ var columns = []column{
 	{"prompt", readPrompt},
 	{"conversations", readMessages}, // from, value: as ShareGPT has them
 	{"instruction", readInstruction},
-	{"question", readText},
+	{"question", textColumn},
 	{"turns", readTurns},
 	{"chosen", readPair},
-	{"text", readText},
+	{"text", textColumn},
 }
 
 func columnNames() []string {
@@ -89,7 +89,7 @@ func fromFields(fields map[string]json.RawMessage) (Record, error) {
 	return r, nil
 }
 
-func readText(r *Record, raw json.RawMessage) (err error) {
+func textColumn(r *Record, raw json.RawMessage) (err error) {
 	r.Text, err = textOf(raw)
 	return err
 }
@@ -99,7 +99,7 @@ func readPrompt(r *Record, raw json.RawMessage) error {
 	if kindOf(raw) == "a list" {
 		return readMessages(r, raw)
 	}
-	return readText(r, raw)
+	return textColumn(r, raw)
 }
 
 // readMessages takes a conversation. One that ends with an answer is asked for another: the
@@ -153,7 +153,7 @@ func readTurns(r *Record, raw json.RawMessage) error {
 		return errors.New("the list is empty")
 	}
 	if kindOf(list[0]) == "a text" {
-		return readText(r, list[0])
+		return textColumn(r, list[0])
 	}
 	return readMessages(r, raw)
 }

@@ -74,8 +74,8 @@ func open(op string, field fault.Field, path string, o ReadOptions) (*source, er
 		{"BZh", "packed with bzip2", "unpack it, or pack it with gzip"},
 		{"\xfd7zXZ", "packed with xz", "unpack it, or pack it with gzip"},
 		{"\x1f\x8b", "packed with gzip twice", "unpack it once"},
-		{"\xff\xfe", "text in UTF-16, by its byte order mark", "save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8"},
-		{"\xfe\xff", "text in UTF-16, by its byte order mark", "save it as UTF-8, for example with iconv -f UTF-16 -t UTF-8"},
+		{"\xff\xfe", "text in UTF-16, by its byte order mark", "save it as UTF-8, in an editor or with iconv"},
+		{"\xfe\xff", "text in UTF-16, by its byte order mark", "save it as UTF-8, in an editor or with iconv"},
 	} {
 		if bytes.HasPrefix(head, []byte(other.magic)) {
 			return nil, s.fail(1, other.hint, "%s", other.what)
@@ -100,7 +100,7 @@ func open(op string, field fault.Field, path string, o ReadOptions) (*source, er
 func (s *source) check() error {
 	if i := bytes.IndexByte(s.text, 0); i >= 0 {
 		if i < 2 {
-			return s.fail(1, "save it as UTF-8, for example with iconv -f UTF-16LE -t UTF-8", "text in UTF-16: every second byte is zero")
+			return s.fail(1, "save it as UTF-8, in an editor or with iconv", "text in UTF-16: every second byte is zero")
 		}
 		return s.fail(s.line(i), "give a text file in UTF-8", "a zero byte: this is no text")
 	}
@@ -116,7 +116,7 @@ func (s *source) check() error {
 		i += n
 	}
 	column := i - bytes.LastIndexByte(s.text[:i], '\n')
-	return s.fail(s.line(i), "save the file as UTF-8, for example with iconv -f LATIN1 -t UTF-8", "byte %#02x in column %d is no UTF-8", s.text[i], column)
+	return s.fail(s.line(i), "save the file as UTF-8, in an editor or with iconv", "byte %#02x in column %d is no UTF-8", s.text[i], column)
 }
 
 // line is the number of the line that byte i is on.
@@ -125,13 +125,22 @@ func (s *source) line(i int) int { return 1 + bytes.Count(s.text[:i], []byte{'\n
 // ReadText reads a single prompt from a text file: all of it but for a last line break. Line
 // breaks of Windows are read as others are.
 func ReadText(path string, o ReadOptions) (string, error) {
-	s, err := open("read the prompt", "file", path, o)
+	return readText("read the prompt", "file", path, o)
+}
+
+// ReadResponse reads a response as ReadText reads a prompt.
+func ReadResponse(path string, o ReadOptions) (string, error) {
+	return readText("read the response", "response_file", path, o)
+}
+
+func readText(op string, field fault.Field, path string, o ReadOptions) (string, error) {
+	s, err := open(op, field, path, o)
 	if err != nil {
 		return "", err
 	}
 	text := strings.TrimSuffix(strings.ReplaceAll(string(s.text), "\r\n", "\n"), "\n")
 	if text == "" {
-		return "", s.fail(0, "write the text to go on from into it", "it is empty")
+		return "", s.fail(0, "write the text into it", "it is empty")
 	}
 	return text, nil
 }

@@ -120,10 +120,14 @@ type answers struct {
 
 // sample draws n responses to each prompt and scores them by the gold rule.
 func sample(ctx context.Context, e *engine.Engine, prompts []prompt.Record, temp float64, n int) ([]answers, error) {
+	encoder, err := prompt.NewEncoder(e.Model(), prompt.Options{})
+	if err != nil {
+		return nil, err
+	}
 	raw := make([][]decode.Response, len(prompts))
 	var jobs []engine.Job
 	for i, p := range prompts {
-		ids, err := e.Model().Tokenize(p.Text, true, false)
+		ids, err := encoder.Encode(p)
 		if err != nil {
 			return nil, err
 		}
