@@ -10,7 +10,7 @@ var spellings = map[fault.Field]string{
 	"eval_prompts": "--eval-prompts", "file": "-f", "fine_tune": "ivo train --fine-tune", "frequency_penalty": "--frequency-penalty",
 	"gpu_layers": "-ngl", "hf_repo": "-hf", "hf_token": "-hft", "hidden": "--hidden", "layers": "--layers", "least_p": "--least-p", "lr": "--lr",
 	"max_tokens": "-n", "method": "--method", "min_p": "--min-p", "model": "-m", "model_url": "-mu", "offline": "--offline",
-	"one_pass": "ivo train --one-pass", "out": "--out", "override": "--override", "parallel": "--parallel", "parse_content": "--parse-content",
+	"one_pass": "ivo train --one-pass", "out": "--out", "override": "--override-tokenizer", "parallel": "--parallel", "parse_content": "--parse-content",
 	"presence_penalty": "--presence-penalty", "prompt": "-p", "prompts": "--prompts", "quantile": "--quantile", "repeat_penalty": "--repeat-penalty",
 	"rest": "--rest", "reward": "--reward", "round_prompts": "--round-prompts", "rounds": "--rounds", "redo": "--redo", "scores": "--scores", "samples": "--samples", "seed": "-s",
 	"shard": "--shard", "stop": "-r", "strict": "--strict", "system_prompt": "-sys", "temp": "--temp", "template": "--chat-template",

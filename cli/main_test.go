@@ -188,7 +188,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LF", "\n")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "says": says},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says},
 	})
 }
 
@@ -239,6 +239,15 @@ func says(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := strconv.Unquote(`"` + args[0] + `"`)
 	ts.Check(err)
 	ts.Check(remake(ts.MkAbs(args[1]), ts.MkAbs(args[2]), saying(text)))
+}
+
+// bpe PRE FROM TO writes a model whose texts are cut by the rule PRE before bytes are merged.
+func bpe(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(remake(ts.MkAbs(args[1]), ts.MkAbs(args[2]), func(kvs []gguf.KV, tensors []gguf.Tensor) ([]gguf.KV, []gguf.Tensor) {
+		i := slices.IndexFunc(kvs, func(kv gguf.KV) bool { return kv.Key == "tokenizer.ggml.model" })
+		kvs[i].Value = "gpt2"
+		return append(kvs, gguf.KV{Key: "tokenizer.ggml.pre", Value: args[0]}, gguf.KV{Key: "tokenizer.ggml.merges", Value: []string{"a b"}}), tensors
+	}))
 }
 
 // join TO FROM... writes several files as one.

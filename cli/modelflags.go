@@ -34,6 +34,7 @@ func loadFlags() []cli.Flag {
 		&cli.IntFlag{Name: "main-gpu", Aliases: []string{"mg"}, Usage: "`INDEX` of the GPU that --split-mode none uses", Category: modelCategory},
 		&cli.BoolFlag{Name: "no-mmap", Usage: "read the whole model into memory instead of mapping the file", Category: modelCategory},
 		&cli.BoolFlag{Name: "mlock", Usage: "keep the model from being swapped out", Category: modelCategory},
+		&cli.StringFlag{Name: "override-tokenizer", Aliases: []string{"override"}, Usage: "cut texts by the rule `NAME`, such as default or qwen2, where a model's own is missing or not known: tokens may then be wrong", Category: modelCategory},
 		&cli.BoolFlag{Name: "check-tensors", Usage: "refuse weights that are not finite; reads the whole file", Category: modelCategory},
 	})
 }
@@ -107,7 +108,7 @@ var splitModes = map[string]llama.SplitMode{"layer": llama.SplitLayer, "row": ll
 func modelParams(c *cli.Context) (p llama.ModelParams, err error) {
 	p = llama.ModelParams{
 		GPULayers: c.Int("n-gpu-layers"), MainGPU: c.Int("main-gpu"),
-		NoMmap: c.Bool("no-mmap"), Mlock: c.Bool("mlock"), CheckTensors: c.Bool("check-tensors"),
+		NoMmap: c.Bool("no-mmap"), Mlock: c.Bool("mlock"), CheckTensors: c.Bool("check-tensors"), Pretokenizer: c.String("override-tokenizer"),
 	}
 	if p.Split, err = choice(c, "split-mode", splitModes); err != nil {
 		return p, err

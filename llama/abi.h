@@ -133,6 +133,21 @@ typedef struct llama_batch {
     int8_t * logits;
 } llama_batch;
 
+enum llama_model_kv_override_type {
+    LLAMA_KV_OVERRIDE_TYPE_STR = 3,
+};
+
+struct llama_model_kv_override {
+    enum llama_model_kv_override_type tag;
+    char key[128];
+    union {
+        int64_t val_i64;
+        double val_f64;
+        bool val_bool;
+        char val_str[128];
+    };
+};
+
 struct llama_model_params {
     ggml_backend_dev_t * devices;
     const void * tensor_buft_overrides;
@@ -142,7 +157,7 @@ struct llama_model_params {
     const float * tensor_split;
     llama_progress_callback progress_callback;
     void * progress_callback_user_data;
-    const void * kv_overrides;
+    const struct llama_model_kv_override * kv_overrides;
     bool vocab_only;
     bool use_mmap;
     bool use_mlock;

@@ -6,20 +6,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ivo-decoding/ivo/llama"
 )
 
 // Our declarations of llama.cpp's API agree with the module's own headers in every
 // size, offset, constant and function type.
 func TestABI(t *testing.T) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	module := strings.TrimSpace(string(out))
+	module := embeddedModule(t)
 	cxx := os.Getenv("CXX")
 	if cxx == "" {
 		cxx = "g++"
@@ -50,5 +50,31 @@ func TestABI(t *testing.T) {
 	}
 	if n := strings.Count(ours, "\n"); n < 150 {
 		t.Errorf("the probe printed %d lines only", n)
+	}
+}
+
+// embeddedModule is the folder of the module that llama.cpp is embedded from.
+func embeddedModule(t *testing.T) string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/ollama/ollama").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// The pre-tokenizers that are said to be known are those of the module's source.
+func TestPretokenizersOfSource(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(embeddedModule(t), "llama", "llama.cpp", "src", "llama-vocab.cpp"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range regexp.MustCompile(`tokenizer_pre == "([^"]+)"`).FindAllStringSubmatch(string(text), -1) {
+		names = append(names, m[1])
+	}
+	slices.Sort(names)
+	if d := cmp.Diff(slices.Compact(names), llama.Pretokenizers()); d != "" || len(names) < 50 {
+		t.Errorf("(- the source's, + ours):\n%s", d)
 	}
 }

@@ -52,6 +52,9 @@ var badFiles = []struct {
 	{"The container", []badFile{
 		{what: "an empty file", write: func() []byte { return nil }},
 		{what: "a text", write: func() []byte { return []byte("# a model\n\nhello") }},
+		{what: "a Git LFS pointer", write: func() []byte { return []byte("version https://git-lfs.github.com/spec/v1\n") }},
+		{what: "a web page", write: func() []byte { return []byte("<!DOCTYPE html><html>") }},
+		{what: "safetensors", write: func() []byte { return []byte("\x02\x00\x00\x00\x00\x00\x00\x00{}") }},
 		{what: "the magic alone", write: func() []byte { return []byte("GGUF") }},
 		{what: "version 1", edit: func(f *rawFile) { f.version = 1 }},
 		{what: "big endian", edit: func(f *rawFile) { f.version = 3 << 24 }},
@@ -159,6 +162,9 @@ var badFiles = []struct {
 			f.set("tokenizer.ggml.eos_token_id", uint32(1<<31))
 		}},
 		{what: "a BOS token to be added where there is none", base: "ugm", edit: setting("tokenizer.ggml.add_bos_token", true)},
+		{what: "BPE without a pre-tokenizer", base: "bpe", edit: func(f *rawFile) { f.drop("tokenizer.ggml.pre") }},
+		{what: "a pre-tokenizer that is not known", base: "bpe", edit: setting("tokenizer.ggml.pre", "of-tomorrow")},
+		{what: "no such pre-tokenizer to take instead", base: "bpe", load: llama.ModelParams{Pretokenizer: "nonsense"}, edit: setting("tokenizer.ggml.pre", "of-tomorrow")},
 		{what: "a normalizer without end", base: "ugm", edit: setting("tokenizer.ggml.precompiled_charsmap", []uint8{0, 0, 0, 0, 1, 2})},
 		{what: "a normalizer that is a number", base: "ugm", edit: setting("tokenizer.ggml.precompiled_charsmap", uint32(1))},
 		{what: "byte tokens in a bert vocabulary", base: "wpm", edit: func(f *rawFile) {

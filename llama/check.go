@@ -28,13 +28,15 @@ const (
 // check refuses a header on which llama.cpp would end the process: by an assertion,
 // by reading past the end of an array, or by asking for all memory. What llama.cpp
 // itself answers with an error is left to it.
-func check(f *gguf.File, vocabOnly bool) error {
+//
+// pre is the pre-tokenizer in the place of the file's own, "" for that.
+func check(f *gguf.File, pre string, vocabOnly bool) error {
 	for _, key := range []string{"general.architecture", "tokenizer.ggml.model", "tokenizer.ggml.pre"} {
 		if strings.ContainsRune(f.Str(key), 0) {
 			return refuse(hintConvert, "%s holds a zero byte: %q", key, f.Str(key))
 		}
 	}
-	if err := checkVocabulary(f); err != nil {
+	if err := checkVocabulary(f, pre); err != nil {
 		return err
 	}
 	if vocabOnly {

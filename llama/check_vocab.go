@@ -1,6 +1,7 @@
 package llama
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ var defaultSpecials = map[string]specials{
 	"plamo2": {1, 2, 0, -1, 3, -1},
 }
 
-func checkVocabulary(f *gguf.File) error {
+func checkVocabulary(f *gguf.File, pre string) error {
 	kind := f.Str("tokenizer.ggml.model")
 	if kind == "none" || kind == "no_vocab" {
 		if n, ok := f.Int(f.Str("general.architecture") + ".vocab_size"); ok && (n < 0 || n > maxVocab) {
@@ -75,7 +76,7 @@ func checkVocabulary(f *gguf.File) error {
 		}
 		return otherwise, nil
 	}
-	if pre := f.Str("tokenizer.ggml.pre"); pre == "glm4" || pre == "chatglm-bpe" {
+	if pre = cmp.Or(pre, f.Str(keyPre)); pre == "glm4" || pre == "chatglm-bpe" {
 		defaults.bos = -1
 	}
 	bos, err1 := special("bos", defaults.bos)

@@ -9,6 +9,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"runtime"
@@ -53,6 +54,10 @@ type ModelParams struct {
 	NoMmap       bool      // read the file into memory instead
 	Mlock        bool      // keep the weights from being swapped out
 	CheckTensors bool      // refuse NaN and infinite weights; reads the whole file
+	// Pretokenizer is the rule by which texts are cut before their bytes are merged, as
+	// llama.cpp names it: default, llama-bpe, qwen2. It is taken for a BPE vocabulary whose file
+	// names none or one that this llama.cpp does not know, which is refused without it.
+	Pretokenizer string
 	// Progress, if set, is called with values from 0 to 1 and cancels by returning false.
 	Progress func(float32) bool
 }
@@ -121,7 +126,11 @@ func Load(path string, p ModelParams) (*Model, error) {
 	if head.Str("general.architecture") == "" {
 		return nil, &Error{Op: "load", Path: path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}
 	}
-	if err := check(head, p.VocabOnly); err != nil {
+	pre, err := p.pretokenizer(head)
+	if err == nil {
+		err = check(head, pre, p.VocabOnly)
+	}
+	if err != nil {
 		err.(*Error).Path = path
 		return nil, err
 	}
@@ -151,16 +160,32 @@ func Load(path string, p ModelParams) (*Model, error) {
 	}
 	cpath := C.CString(path)
 	defer C.free(unsafe.Pointer(cpath))
-	c := C.ivo_model_load(cpath, &cp)
-	if c == nil {
-		why := errors.New("llama.cpp could not load it")
-		switch msg := takeErrors(); {
-		case cancelled:
-			why = ErrCancelled
-		case msg != "":
-			why = errors.New(loadNoise.Replace(msg))
+	try := func() *C.ivo_model {
+		if pre != "" {
+			slog.Warn("texts are cut into tokens by another rule than the model's own, which is not known here", "rule", pre, "model", path)
+			cp.pre = C.CString(pre)
+			defer C.free(unsafe.Pointer(cp.pre))
 		}
-		return nil, &Error{Op: "load", Path: path, Err: why, Hint: "run ivo inspect on the file; it may be damaged or of an architecture this llama.cpp does not know"}
+		return C.ivo_model_load(cpath, &cp)
+	}
+	c, msg := try(), takeErrors()
+	if c == nil && pre == "" && p.Pretokenizer != "" && unknownPretokenizer(msg) {
+		pre = p.Pretokenizer
+		c, msg = try(), takeErrors()
+	}
+	if c == nil {
+		bad := &Error{Op: "load", Path: path, Err: errors.New("llama.cpp could not load it"),
+			Hint: "run ivo inspect on the file; it may be damaged or of an architecture this llama.cpp does not know"}
+		switch {
+		case cancelled:
+			bad.Err = ErrCancelled
+		case msg != "":
+			bad.Err = errors.New(loadNoise.Replace(msg))
+		}
+		if unknownPretokenizer(msg) {
+			bad.Hint = hintPretokenizer
+		}
+		return nil, bad
 	}
 	m := &Model{c: c, path: path, head: head, print: sync.OnceValues(func() (string, error) { return Fingerprint(head) })}
 	m.describe(!p.VocabOnly)

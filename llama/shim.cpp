@@ -121,6 +121,13 @@ ivo_model * ivo_model_load(const char * path, const ivo_model_params * p) {
         mp.vocab_only = p->vocab_only;
         set_load_mode(mp, p->use_mmap, p->use_mlock, 0);
         mp.check_tensors = p->check_tensors;
+        llama_model_kv_override overrides[2] = {}; // an empty key ends them
+        if (p->pre) {
+            overrides[0].tag = LLAMA_KV_OVERRIDE_TYPE_STR;
+            snprintf(overrides[0].key, sizeof(overrides[0].key), "tokenizer.ggml.pre");
+            snprintf(overrides[0].val_str, sizeof(overrides[0].val_str), "%s", p->pre);
+            mp.kv_overrides = overrides;
+        }
         if (p->progress) {
             mp.progress_callback = progress;
             mp.progress_callback_user_data = reinterpret_cast<void *>(p->progress);

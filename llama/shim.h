@@ -24,6 +24,7 @@ typedef struct {
     const int32_t * devices;    // indices of ivo_device_get, NULL for all
     int32_t n_devices;
     bool vocab_only, use_mmap, use_mlock, check_tensors;
+    const char * pre; // in the place of tokenizer.ggml.pre, NULL for the file's own
     uintptr_t progress; // handle of a Go callback, 0 for none
 } ivo_model_params;
 

@@ -21,7 +21,7 @@ var words = map[Field]string{
 	"ctx": "the context size", "epochs": "the number of epochs", "eval_prompts": "the evaluation prompts", "file": "the prompt file", "gpu_layers": "the number of GPU layers",
 	"hf_repo": "the repository", "hf_token": "the access token", "hidden": "the number of hidden units", "layers": "the layers", "least_p": "the least probability",
 	"lr": "the learning rate", "max_tokens": "the response length", "method": "the method", "min_p": "min-p", "model": "the model", "model_url": "the model's address",
-	"offline": "offline mode", "one_pass": "one-pass training", "out": "the output path", "override": "the override", "parallel": "the number of sequences", "parse_content": "parsing of content", "prompt": "the prompt",
+	"offline": "offline mode", "one_pass": "one-pass training", "out": "the output path", "override": "the tokenizer's override", "parallel": "the number of sequences", "parse_content": "parsing of content", "prompt": "the prompt",
 	"prompts": "the prompts", "presence_penalty": "the presence penalty", "quantile": "the quantile", "repeat_penalty": "the repeat penalty", "rest": "the value of the other tokens", "reward": "the reward", "round_prompts": "the prompts a round", "rounds": "the number of rounds", "redo": "redoing what changed", "scores": "the scores' name",
 	"samples": "the number of samples", "seed": "the seed", "shard": "the prompts a shard", "stop": "the stop texts", "strict": "strictness", "system_prompt": "the system prompt",
 	"template": "the chat template", "template_kwargs": "the template's arguments", "temp": "the temperature", "threads": "the number of threads", "top_k": "top-k", "top_p": "top-p", "ubatch": "the micro-batch size",

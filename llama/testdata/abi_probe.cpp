@@ -60,6 +60,8 @@ int main() {
     FIELD(llama_batch, n_tokens); FIELD(llama_batch, token); FIELD(llama_batch, embd); FIELD(llama_batch, pos);
     FIELD(llama_batch, n_seq_id); FIELD(llama_batch, seq_id); FIELD(llama_batch, logits);
 
+    VALUE(LLAMA_KV_OVERRIDE_TYPE_STR);
+    SIZE(llama_model_kv_override); FIELD(llama_model_kv_override, tag); FIELD(llama_model_kv_override, key); FIELD(llama_model_kv_override, val_str);
     SIZE(llama_model_params);
     FIELD(llama_model_params, devices); FIELD(llama_model_params, tensor_buft_overrides); FIELD(llama_model_params, n_gpu_layers);
     FIELD(llama_model_params, split_mode); FIELD(llama_model_params, main_gpu); FIELD(llama_model_params, tensor_split);

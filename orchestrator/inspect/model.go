@@ -30,6 +30,7 @@ type Model struct {
 	KVHeads       int64            `json:"kv_heads"`
 	Context       int64            `json:"context"` // tokens, in training
 	Tokenizer     string           `json:"tokenizer"`
+	Pretokenizer  string           `json:"pretokenizer,omitempty"` // rule of cutting texts, of a BPE vocabulary
 	Vocabulary    int              `json:"vocabulary"`
 	SpecialTokens map[string]Token `json:"special_tokens"`
 	ChatTemplate  bool             `json:"chat_template"`
@@ -74,7 +75,7 @@ func findModel(f *gguf.File, o Options) (Finding, error) {
 		Kind: "model", Name: f.Str("general.name"), Architecture: arch, Files: len(f.Parts()),
 		Layers: number("block_count"), Width: number("embedding_length"), FeedForward: number("feed_forward_length"),
 		Heads: number("attention.head_count"), KVHeads: number("attention.head_count_kv"), Context: number("context_length"),
-		Tokenizer: f.Str("tokenizer.ggml.model"), Vocabulary: max(len(vocabulary), int(number("vocab_size"))),
+		Tokenizer: f.Str("tokenizer.ggml.model"), Pretokenizer: f.Str("tokenizer.ggml.pre"), Vocabulary: max(len(vocabulary), int(number("vocab_size"))),
 		SpecialTokens: map[string]Token{}, Template: f.Str("tokenizer.chat_template"), Quantization: llama.FileTypeOf(f),
 	}
 	m.ChatTemplate = m.Template != ""
@@ -146,6 +147,10 @@ func (m *Model) Write(w io.Writer) error {
 	if m.ChatTemplate {
 		template = fmt.Sprintf("yes, %d characters (JSON has them)", len([]rune(m.Template)))
 	}
+	tokenizer := m.Tokenizer
+	if m.Pretokenizer != "" {
+		tokenizer += ", cut by " + m.Pretokenizer
+	}
 	mem := m.Memory
 	s := sheet.Sheet{
 		{"GGUF model", m.Name},
@@ -156,7 +161,7 @@ func (m *Model) Write(w io.Writer) error {
 		{"width", fmt.Sprintf("%d, feed-forward %d", m.Width, m.FeedForward)},
 		{"heads", fmt.Sprintf("%d, keys and values %d", m.Heads, m.KVHeads)},
 		{"context", fmt.Sprintf("%d tokens", m.Context)},
-		{"vocabulary", fmt.Sprintf("%d tokens (%s)", m.Vocabulary, m.Tokenizer)},
+		{"vocabulary", fmt.Sprintf("%d tokens (%s)", m.Vocabulary, tokenizer)},
 		{"special tokens", strings.Join(special, ", ")},
 		{"chat template", template},
 		{"quantization", m.Quantization},
