@@ -81,7 +81,7 @@ func readChat(c *cli.Context) (*conversation, error) {
 		t.note(fmt.Sprintf("the context is full: the oldest of the conversation is forgotten, %d of %d messages", turns, of))
 	}}
 	in, ok := c.App.Reader.(*os.File)
-	t.terminal = ok && isTerminal(in)
+	t.terminal = ok && terminal.Is(in)
 	var err error
 	if t.prompts, err = promptOptions(c); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -35,16 +36,16 @@ func (t *conversation) retry(string) error {
 func (t *conversation) answer(by func(context.Context, func([]byte)) (chat.Outcome, error)) (chat.Outcome, error) {
 	ctx, done := stoppable(t.c.Context)
 	defer done()
-	text := newStream(t.c.App.Writer)
-	o, err := by(ctx, text.emit)
+	text := terminal.NewStream(t.c.App.Writer)
+	o, err := by(ctx, text.Emit)
 	if err != nil {
-		return o, errors.Join(err, text.end())
+		return o, errors.Join(err, text.End())
 	}
 	slog.Debug("answer", "prompt", o.Prompt, "fed", o.Fed)
-	if !text.begun {
-		text.emit([]byte("\n"))
+	if !text.Begun() {
+		text.Emit([]byte("\n"))
 	}
-	if err := text.end(); err != nil {
+	if err := text.End(); err != nil {
 		return o, err
 	}
 	if t.c.Context.Err() != nil {

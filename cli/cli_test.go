@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 )
 
@@ -35,14 +36,14 @@ func TestIterateDefaults(t *testing.T) {
 
 func TestMeterOffTerminal(t *testing.T) {
 	var out bytes.Buffer
-	m := newMeter(&out)
+	m := terminal.NewMeter(&out)
 	for done := range 3 {
-		m.show("collect", done+1, 3, "prompts", "")
+		m.Show("collect", done+1, 3, "prompts", "")
 	}
-	m.show("collect", 3, 3, "prompts", "")
-	m.show("train", 1, 2, "steps", "loss 2")
-	m.show("train", 2, 2, "steps", "loss 1")
-	m.close()
+	m.Show("collect", 3, 3, "prompts", "")
+	m.Show("train", 1, 2, "steps", "loss 2")
+	m.Show("train", 2, 2, "steps", "loss 1")
+	m.Close()
 	if want := "collect: 3 of 3 prompts\ntrain: 2 of 2 steps, loss 1\n"; out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}

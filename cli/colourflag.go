@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
@@ -18,7 +19,7 @@ func depthOf(c *cli.Context) (report.Depth, error) {
 	if err != nil {
 		return report.NoColours, err
 	}
-	plain := os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !isTerminal(c.App.Writer)
+	plain := os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !terminal.Is(c.App.Writer)
 	switch colorterm := os.Getenv("COLORTERM"); {
 	case mode == "off" || mode == "auto" && plain:
 		return report.NoColours, nil

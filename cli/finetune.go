@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
@@ -55,17 +56,17 @@ func fineTune(c *cli.Context) (err error) {
 		return err
 	}
 	defer release()
-	meter := newMeter(c.App.ErrWriter)
+	meter := terminal.NewMeter(c.App.ErrWriter)
 	t.Progress = func(step, steps int, loss, heldOut float64) {
 		note := fmt.Sprintf("loss %.3f", loss)
 		if heldOut > 0 {
 			note += fmt.Sprintf(", held out %.3f", heldOut)
 		}
 		slog.Debug("fine-tune", "done", step, "total", steps, "note", note)
-		meter.show("fine-tune", step, steps, "steps", note)
+		meter.Show("fine-tune", step, steps, "steps", note)
 	}
 	err = t.FineTune(c.Context, data)
-	meter.close()
+	meter.Close()
 	switch {
 	case err != nil && c.Context.Err() != nil:
 		return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	crand "crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -159,15 +157,15 @@ func (g *generation) one(c *cli.Context, text string) error {
 	}
 
 	asJSON := c.Bool("json")
-	out := newStream(c.App.Writer)
-	meter := newMeter(c.App.ErrWriter)
+	out := terminal.NewStream(c.App.Writer)
+	meter := terminal.NewMeter(c.App.ErrWriter)
 	var emit func([]byte)
 	if !asJSON {
 		emit = func(b []byte) {
 			if len(b) > 0 {
-				meter.close()
+				meter.Close()
 			}
-			out.emit(b)
+			out.Emit(b)
 		}
 		if g.value.Source != nil && !g.policy.Strategy.NeedsValue() && !c.IsSet("method") {
 			fmt.Fprintln(c.App.ErrWriter, "(without --method the value function guides nothing: choose one, such as block-beam)")
@@ -175,27 +173,25 @@ func (g *generation) one(c *cli.Context, text string) error {
 	}
 	most := g.policy.Sequences(1) * g.policy.MaxTokens
 	g.policy.Progress = func(decoded int) {
-		if !out.begun && time.Since(begin) > 2*time.Second { // nothing else is seen yet
-			meter.show("decode", decoded, most, "tokens at most", "")
+		if !out.Begun() && time.Since(begin) > 2*time.Second { // nothing else is seen yet
+			meter.Show("decode", decoded, most, "tokens at most", "")
 		}
 	}
 	g.policy.EachValue = asJSON
 	response, stats, err := batch.One(c.Context, m, g.context, g.value.Layers, g.policy, t, emit)
-	meter.close()
-	if e := out.end(); err == nil {
+	meter.Close()
+	if e := out.End(); err == nil {
 		err = e
 	}
 	if err != nil || !asJSON {
 		return err
 	}
-	r, err := g.record(m, t, response)
+	r, err := batch.RecordOf(m, &g.policy, t, response)
 	if err != nil {
 		return err
 	}
-	r.Timings = &timings{
-		Load: milliseconds(loaded), Generate: milliseconds(stats.Total), InLlama: milliseconds(stats.InC),
-		TokensPerSecond: float64(len(response.Tokens)) / stats.Total.Seconds(),
-	}
+	r.Seed = g.seed
+	r.Time(loaded, stats)
 	return printJSON(c, r)
 }
 
@@ -223,47 +219,6 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 		return 0, fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (lower -n, or raise -c)", prompt, g.predict, size)
 	}
 	return g.predict, nil
-}
-
-// stream prints text as it comes, on a terminal without what would command it, and keeps the first
-// error.
-type stream struct {
-	w     io.Writer
-	begun bool // not empty
-	ended bool // with a line break, or empty
-	err   error
-}
-
-func newStream(w io.Writer) *stream { return &stream{w: harmless(w), ended: true} }
-
-// harmless keeps what is written to a terminal from commanding it.
-func harmless(w io.Writer) io.Writer {
-	if isTerminal(w) {
-		return terminal.NewPrinter(w)
-	}
-	return w
-}
-
-func (s *stream) emit(text []byte) {
-	if len(text) > 0 && s.err == nil {
-		s.begun = true
-		_, s.err = s.w.Write(text)
-		s.ended = bytes.HasSuffix(text, []byte("\n"))
-	}
-}
-
-// end ends the last line.
-func (s *stream) end() error {
-	if p, ok := s.w.(*terminal.Printer); ok && s.err == nil {
-		s.err = p.Flush()
-	}
-	if !s.ended {
-		s.emit([]byte("\n"))
-	}
-	if s.err != nil {
-		return fmt.Errorf("write the text: %w (check where the output goes)", s.err)
-	}
-	return nil
 }
 
 // seed reads --seed, or draws one.

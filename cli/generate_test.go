@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 )
 
 // counted counts the writes that make up a text.
@@ -56,7 +58,7 @@ func TestGenerateJSON(t *testing.T) {
 			if code := Main(append(args, "--json"), &out, &stderr); code != 0 {
 				t.Fatal(stderr.String())
 			}
-			var r record
+			var r batch.Record
 			if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 				t.Fatal(err)
 			}
@@ -98,7 +100,7 @@ func TestGenerateJSON(t *testing.T) {
 // A new seed is shown, and gives the same text again.
 func TestGenerateRandomSeed(t *testing.T) {
 	f := lab(t)
-	generate := func(seed string) (r record) {
+	generate := func(seed string) (r batch.Record) {
 		var out, stderr bytes.Buffer
 		if code := Main([]string{"ivo", "generate", "-m", f.model, "-p", "i found", "-n", "8", "--json", "-s", seed}, &out, &stderr); code != 0 {
 			t.Fatal(stderr.String())

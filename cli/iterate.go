@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
@@ -102,10 +103,10 @@ func iterate(c *cli.Context) error {
 		}
 	}
 	dir := c.String("out")
-	meter := newMeter(c.App.ErrWriter)
+	meter := terminal.NewMeter(c.App.ErrWriter)
 	w.Notify = notify(meter)
 	err = loop.Run(c.Context, dir, *o, w)
-	meter.close()
+	meter.Close()
 	if err != nil {
 		if c.Context.Err() != nil {
 			err = fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
@@ -131,10 +132,10 @@ func iterate(c *cli.Context) error {
 }
 
 // notify shows how far a run is.
-func notify(m *meter) func(loop.Event) {
+func notify(m *terminal.Meter) func(loop.Event) {
 	return func(e loop.Event) {
 		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
-		m.show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
+		m.Show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
 	}
 }
 

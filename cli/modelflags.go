@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/llama/train"
@@ -86,11 +87,11 @@ func (s source) String() string {
 
 // find is the path of the model, which is downloaded first if need be.
 func (s source) find(c *cli.Context) (string, error) {
-	meter := newMeter(c.App.ErrWriter)
-	defer meter.close()
+	meter := terminal.NewMeter(c.App.ErrWriter)
+	defer meter.Close()
 	o := hub.Options{Token: c.String("hf-token"), Offline: c.Bool("offline"), Progress: func(file string, done, total int64) {
 		if kib := func(n int64) int { return int((n + 1023) / 1024) }; total > 0 {
-			meter.show("download "+file, kib(done), kib(total), "KiB", "")
+			meter.Show("download "+file, kib(done), kib(total), "KiB", "")
 		}
 	}}
 	switch {
@@ -152,11 +153,11 @@ func loadFile(c *cli.Context, path string) (*llama.Model, error) {
 		return nil, err
 	}
 	ctx, begin := c.Context, time.Now()
-	meter := newMeter(c.App.ErrWriter)
-	defer meter.close()
+	meter := terminal.NewMeter(c.App.ErrWriter)
+	defer meter.Close()
 	params.Progress = func(done float32) bool {
 		if time.Since(begin) > 2*time.Second {
-			meter.show("load", int(100*done), 100, "%", "")
+			meter.Show("load", int(100*done), 100, "%", "")
 		}
 		return ctx.Err() == nil
 	}

@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/internal/terminal"
 )
 
 func overwriteFlag(usage, category string) cli.Flag {
@@ -35,4 +38,11 @@ func vacant(path, hint string) error {
 		return fmt.Errorf("%s is there already (%s)", path, hint)
 	}
 	return nil
+}
+
+// printJSON prints a value as one line of JSON.
+func printJSON(c *cli.Context, v any) error {
+	enc := json.NewEncoder(terminal.Harmless(c.App.Writer))
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
@@ -45,9 +46,9 @@ func score(c *cli.Context) error {
 		return err
 	}
 	defer rm.Close()
-	meter := newMeter(c.App.ErrWriter)
+	meter := terminal.NewMeter(c.App.ErrWriter)
 	got, err := loop.Score(c.Context, dir, rm, c.Bool("all-rounds"), notify(meter))
-	meter.close()
+	meter.Close()
 	if c.Context.Err() != nil {
 		return fmt.Errorf("%w (run the same command again: what has a score keeps it)", context.Cause(c.Context))
 	}

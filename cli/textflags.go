@@ -2,10 +2,10 @@ package cli
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // texts are the values of a flag that may be given several times, each as it stands:
@@ -74,41 +74,5 @@ func unescaper(c *cli.Context) func(string) string {
 	if c.Bool("no-escape") || !c.Bool("escape") {
 		return func(s string) string { return s }
 	}
-	return unescape
-}
-
-// unescape replaces the escapes that llama.cpp knows; other backslashes stay.
-func unescape(s string) string {
-	var b strings.Builder
-	for {
-		before, after, found := strings.Cut(s, `\`)
-		b.WriteString(before)
-		switch {
-		case !found:
-			return b.String()
-		case after == "":
-			return b.String() + `\`
-		}
-		taken := 1
-		switch c := after[0]; c {
-		case 'n':
-			b.WriteByte('\n')
-		case 'r':
-			b.WriteByte('\r')
-		case 't':
-			b.WriteByte('\t')
-		case '\'', '"', '\\':
-			b.WriteByte(c)
-		case 'x':
-			if n, err := strconv.ParseUint(after[1:min(3, len(after))], 16, 8); err == nil && len(after) > 2 {
-				b.WriteByte(byte(n))
-				taken = 3
-				break
-			}
-			fallthrough
-		default:
-			b.WriteString(`\` + after[:1])
-		}
-		s = after[taken:]
-	}
+	return prompt.Unescape
 }

@@ -7,6 +7,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 	"pgregory.net/rapid"
+
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // The values of a flag reach the verb byte for byte, by whichever of its names they come.
@@ -37,7 +39,7 @@ func TestUnescape(t *testing.T) {
 		`a\nb\tc\rd`: "a\nb\tc\rd", `\'\"\\`: `'"\`, `\\n`: `\n`, `\`: `\`, `a\`: `a\`, `\q\`: `\q\`, `\0`: `\0`,
 		`\x41\x0ab`: "A\nb", `\xff`: "\xff", `\x4`: `\x4`, `\x`: `\x`, `\xg1`: `\xg1`, `\x4g`: `\x4g`, `\x+1`: `\x+1`,
 	} {
-		if got := unescape(s); got != want {
+		if got := prompt.Unescape(s); got != want {
 			t.Errorf("%s becomes %q, not %q", s, got, want)
 		}
 	}

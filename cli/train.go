@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -100,7 +101,7 @@ func trainValue(c *cli.Context) error {
 	}
 
 	begin, member, last := time.Now(), 1, 0
-	meter := newMeter(c.App.ErrWriter)
+	meter := terminal.NewMeter(c.App.ErrWriter)
 	o.Progress = func(p valuehead.Progress) {
 		stage := "train"
 		if p.Step < last {
@@ -111,10 +112,10 @@ func trainValue(c *cli.Context) error {
 		}
 		note := fmt.Sprintf("loss %.3f, held out %.3f, R^2 %.2f", p.TrainLoss, p.HeldOutLoss, p.HeldOutR2)
 		slog.Debug(stage, "done", p.Step, "total", p.Steps, "note", note)
-		meter.show(stage, p.Step, p.Steps, "steps", note)
+		meter.Show(stage, p.Step, p.Steps, "steps", note)
 	}
 	head, metrics, err := learn.Train(c.Context, data, features, o.TrainOptions)
-	meter.close()
+	meter.Close()
 	if c.Context.Err() != nil {
 		return fmt.Errorf("%w (nothing was written; run the same command again)", context.Cause(c.Context))
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
@@ -151,11 +152,11 @@ func (v *valuation) text(c *cli.Context, m *llama.Model) (*report.Text, error) {
 	if v.Size, err = contextSize(c, m); err != nil {
 		return nil, err
 	}
-	meter, begin := newMeter(c.App.ErrWriter), time.Now()
-	defer meter.close()
+	meter, begin := terminal.NewMeter(c.App.ErrWriter), time.Now()
+	defer meter.Close()
 	v.Progress = func(decoded, most int) {
 		if time.Since(begin) > 2*time.Second {
-			meter.show("decode", decoded, most, "tokens at most", "")
+			meter.Show("decode", decoded, most, "tokens at most", "")
 		}
 	}
 	r, quantiles, err := v.Run(c.Context, m)

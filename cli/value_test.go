@@ -6,6 +6,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
@@ -22,7 +23,7 @@ func TestValueOfGenerated(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var r record
+	var r batch.Record
 	run(&r, "ivo", "generate", "-n", "12", "--temp", "0")
 	var given, sampled report.Text
 	run(&given, "ivo", "value", "--response", r.Text)

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -134,6 +137,31 @@ func (v *valueSource) checkHead(policy *llama.Model) error {
 		return err
 	}
 	return v.Head.CheckBackbone(fingerprint)
+}
+
+// identity says which value function it is, and what is read from it.
+func (v *valueSource) identity(c *cli.Context) (string, error) {
+	var parts []string
+	if path := c.String("value-head"); path != "" {
+		head, err := run.Identify(path)
+		if err != nil {
+			return "", fmt.Errorf("%w (check the path)", err)
+		}
+		parts = append(parts, "head "+head.XXHash)
+	}
+	if v.model != nil {
+		weights, err := v.model.Fingerprint()
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, "model "+weights)
+	}
+	for _, name := range []string{"value-beta", "pessimistic", "quantile"} {
+		if c.IsSet(name) {
+			parts = append(parts, fmt.Sprint(name, " ", c.Float64(name)))
+		}
+	}
+	return strings.Join(parts, ", "), nil
 }
 
 // Close frees the value function. A second Close does nothing.

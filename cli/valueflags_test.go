@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 )
 
 // The policy as a value model of its own guides as its own states do.
@@ -15,7 +17,7 @@ func TestValueModel(t *testing.T) {
 	args := func(more ...string) []string {
 		return append([]string{"ivo", "generate", "-m", f.model, "-p", "i found a red kettle.\\nTL;DR:", "-n", "16", "-s", "3", "--json", "--method", "best-of-n", "--samples", "3", "-fa", "off", "-ctk", "f32", "-ctv", "f32"}, more...)
 	}
-	answer := func(more ...string) (r record) {
+	answer := func(more ...string) (r batch.Record) {
 		var out, stderr bytes.Buffer
 		if code := Main(args(more...), &out, &stderr); code != 0 {
 			t.Fatal(stderr.String())

@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -91,9 +90,8 @@ func (a *Answers) Total() int   { return a.total }
 
 // OpenAnswers opens the file at path for the answers to tasks that are decoded in shards of so
 // many, each with so many samples: to be begun, or to be continued behind its last complete
-// shard. options say what the answers depend on, as a struct with JSON names; other ones than
-// the file was begun with are refused, by name.
-func OpenAnswers(path string, options any, tasks []Task, shard int) (*Answers, error) {
+// shard. Other options than the file was begun with are refused, by name.
+func OpenAnswers(path string, options AnswersOptions, tasks []Task, shard int) (*Answers, error) {
 	a := newAnswers(nil, tasks, shard)
 	if err := a.open(path); err != nil {
 		return nil, err
@@ -157,11 +155,11 @@ type lineKey struct {
 // optionsOf names the file that keeps the options of the run that writes path.
 func optionsOf(path string) string { return path + ".options" }
 
-// AnswersOptions reads the options with which the answers at path were begun into the struct that
-// options points to, and says whether there are any.
-func AnswersOptions(path string, options any) (bool, error) {
-	wrong := func(hint, format string, args ...any) (bool, error) {
-		return false, fault.New("", "out", nil, hint, format, args...)
+// ReadAnswersOptions reads the options with which the answers at path were begun, nil if there
+// are none.
+func ReadAnswersOptions(path string) (*AnswersOptions, error) {
+	wrong := func(hint, format string, args ...any) (*AnswersOptions, error) {
+		return nil, fault.New("", "out", nil, hint, format, args...)
 	}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return wrong("make it, or give another {out}", "%s is no folder", filepath.Dir(path))
@@ -174,35 +172,35 @@ func AnswersOptions(path string, options any) (bool, error) {
 		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
 			return wrong("give another {out}", "%s is there already, and %s that would say how it was made is not", path, optionsOf(path))
 		}
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
 		return wrong("give another {out}", "%w", err)
 	}
+	var options AnswersOptions
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(options); err != nil {
+	if err := dec.Decode(&options); err != nil {
 		return wrong("it is damaged or was written by another version of ivo: give another {out}", "%s: %w", optionsOf(path), err)
 	}
-	return true, nil
+	return &options, nil
 }
 
 // storeOptions writes the options of new answers, or compares them with those of the ones that
 // are continued. The file at path must be locked.
-func storeOptions(path string, options any) error {
-	old := reflect.New(reflect.TypeOf(options))
-	begun, err := AnswersOptions(path, old.Interface())
+func storeOptions(path string, options AnswersOptions) error {
+	old, err := ReadAnswersOptions(path)
 	if err != nil {
 		return err
 	}
-	if !begun {
+	if old == nil {
 		data, err := json.MarshalIndent(options, "", " ")
 		if err != nil {
 			return err
 		}
 		return atomicfile.WriteBytes(optionsOf(path), append(data, '\n'))
 	}
-	was, is := fields(old.Interface()), fields(options)
+	was, is := fields(*old), fields(options)
 	var changed []string
 	for _, name := range slices.Sorted(maps.Keys(is)) {
 		if was[name] != is[name] {
@@ -217,7 +215,7 @@ func storeOptions(path string, options any) error {
 }
 
 // fields are options as JSON by name.
-func fields(options any) map[string]string {
+func fields(options AnswersOptions) map[string]string {
 	data, err := json.Marshal(options)
 	var m map[string]json.RawMessage
 	if err == nil {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -57,8 +58,7 @@ type Many struct {
 	Layers   []int   // that the policy's value function reads
 	Parallel int     // sequences at once; 0 for those of 8 prompts, or 32 if that is more
 	Shard    int     // tasks that are decoded together
-	// Line writes a response as it goes out.
-	Line func(t Task, sample int, r decode.Response) ([]byte, error)
+	Seed     uint64  // that the policy's keys are made of, for the record
 }
 
 // sequences is the number of those at once.
@@ -129,11 +129,19 @@ func (m *Many) Run(ctx context.Context, model *llama.Model, tasks []Task, out *A
 		shard := shards[first+i]
 		at := (first + i) * m.Shard
 		return m.Policy.Decode(ctx, e, shard, func(task, sample int, r decode.Response) error {
-			line, err := m.Line(shard[task], sample, r)
+			t := shard[task]
+			record, err := RecordOf(model, &m.Policy, t, r)
 			if err != nil {
-				return fmt.Errorf("prompt %s: %w", shard[task].ID, err)
+				return fmt.Errorf("prompt %s: %w", t.ID, err)
 			}
-			return out.put((at+task)*samples+sample-shard[task].First, line)
+			if record.ID, record.Seed = t.ID, m.Seed; samples > 1 {
+				record.Sample = &sample
+			}
+			var line bytes.Buffer
+			if err := encodeJSON(&line, record); err != nil {
+				return fmt.Errorf("prompt %s: %w", t.ID, err)
+			}
+			return out.put((at+task)*samples+sample-t.First, line.Bytes())
 		})
 	})
 }

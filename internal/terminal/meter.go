@@ -1,4 +1,4 @@
-package cli
+package terminal
 
 import (
 	"fmt"
@@ -10,9 +10,9 @@ import (
 	"golang.org/x/term"
 )
 
-// meter shows how far the stages of a long piece of work are: as bars on a terminal, as
+// Meter shows how far the stages of a long piece of work are: as bars on a terminal, as
 // plain lines elsewhere, one at the end of each stage and one every lineEvery before it.
-type meter struct {
+type Meter struct {
 	w        io.Writer
 	terminal bool
 	bar      *progressbar.ProgressBar
@@ -23,17 +23,19 @@ type meter struct {
 
 const lineEvery = 10 * time.Second
 
-func newMeter(w io.Writer) *meter { return &meter{w: w, terminal: isTerminal(w), last: time.Now()} }
+// NewMeter makes a meter that writes to w.
+func NewMeter(w io.Writer) *Meter { return &Meter{w: w, terminal: Is(w), last: time.Now()} }
 
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// Is says whether something is a terminal.
+func Is(x any) bool {
+	f, ok := x.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// show says that done of total units of the stage are done; note is what is known so far.
-func (m *meter) show(stage string, done, total int, unit, note string) {
+// Show says that done of total units of the stage are done; note is what is known so far.
+func (m *Meter) Show(stage string, done, total int, unit, note string) {
 	if stage != m.stage {
-		m.close()
+		m.Close()
 		m.stage, m.finished = stage, false
 	}
 	text := stage
@@ -63,8 +65,8 @@ func (m *meter) show(stage string, done, total int, unit, note string) {
 	fmt.Fprintln(m.w)
 }
 
-// close ends the bar of the last stage, whether it is complete or not.
-func (m *meter) close() {
+// Close ends the bar of the last stage, whether it is complete or not.
+func (m *Meter) Close() {
 	if m.bar != nil {
 		fmt.Fprintln(m.w)
 		m.bar = nil

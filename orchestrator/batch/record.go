@@ -1,19 +1,16 @@
-package cli
+package batch
 
 import (
 	"encoding/json"
 	"io"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/ivo-decoding/ivo/llama"
-	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
 
-// record is a response as ivo generate --json prints it.
-type record struct {
+// Record is a response with all that is known of it, for programs to read.
+type Record struct {
 	ID     string `json:"id,omitempty"`     // of many prompts
 	Sample *int   `json:"sample,omitempty"` // of several responses to one prompt
 	Prompt string `json:"prompt,omitempty"`
@@ -41,25 +38,25 @@ type record struct {
 	Decoded   int      `json:"decoded"` // tokens decoded, those not taken included
 	Emitted   int      `json:"emitted"` // tokens of the response
 	Ratio     float64  `json:"decoded_per_emitted"`
-	Timings   *timings `json:"timings,omitempty"` // of a single prompt
+	Timings   *Timings `json:"timings,omitempty"` // of a single prompt
 }
 
-// timings are in milliseconds.
-type timings struct {
+// Timings are in milliseconds.
+type Timings struct {
 	Load            float64 `json:"load_ms"`
 	Generate        float64 `json:"generate_ms"`
 	InLlama         float64 `json:"in_llama_ms"` // the part of generate spent in llama.cpp
 	TokensPerSecond float64 `json:"tokens_per_second"`
 }
 
-// record tells of a response.
-func (g *generation) record(m *llama.Model, t batch.Task, r decode.Response) (*record, error) {
-	out := &record{
+// RecordOf tells of a response to a task by a policy.
+func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, error) {
+	out := &Record{
 		Prompt: t.Text, Messages: t.Messages, Text: r.Text, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
-		GuidedLogProbs: r.GuidedLogProbs, KL: r.KL, KLKind: r.KLKind, Finish: r.Finish, Method: g.policy.Strategy.Method, Seed: g.seed,
+		GuidedLogProbs: r.GuidedLogProbs, KL: r.KL, KLKind: r.KLKind, Finish: r.Finish, Method: p.Strategy.Method,
 		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), Ratio: float64(r.Decoded) / float64(len(r.Tokens)),
 	}
-	if g.policy.Value != nil {
+	if p.Value != nil {
 		out.Values, out.Value = r.Values, &r.Value
 	}
 	for _, token := range r.Tokens {
@@ -72,11 +69,17 @@ func (g *generation) record(m *llama.Model, t batch.Task, r decode.Response) (*r
 	return out, nil
 }
 
+// Time notes how long loading the model and answering took.
+func (r *Record) Time(load time.Duration, stats Stats) {
+	r.Timings = &Timings{
+		Load: milliseconds(load), Generate: milliseconds(stats.Total), InLlama: milliseconds(stats.InC),
+		TokensPerSecond: float64(r.Emitted) / stats.Total.Seconds(),
+	}
+}
+
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// printJSON prints a value as one line of JSON.
-func printJSON(c *cli.Context, v any) error { return encodeJSON(harmless(c.App.Writer), v) }
-
+// encodeJSON writes a value as one line of JSON.
 func encodeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
