@@ -29,9 +29,15 @@ func serveModel(t *testing.T, path string, interrupt func()) *httptest.Server {
 	}
 	type m = map[string]any
 	mux.HandleFunc("/api/models/user/repo/refs", answer(m{"branches": []m{{"name": "main", "targetCommit": commit}}}))
-	mux.HandleFunc("/api/models/user/repo/tree/"+commit, answer([]m{{
-		"type": "file", "path": "lab-F32.gguf", "size": len(data), "lfs": m{"oid": fmt.Sprintf("%x", sha256.Sum256(data)), "size": len(data)},
-	}}))
+	head, err := os.ReadFile(lab(t).head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := func(path string, data []byte) m {
+		return m{"type": "file", "path": path, "size": len(data), "lfs": m{"oid": fmt.Sprintf("%x", sha256.Sum256(data)), "size": len(data)}}
+	}
+	mux.HandleFunc("/api/models/user/repo/tree/"+commit, answer([]m{listed("lab-F32.gguf", data), listed("head.gguf", head)}))
+	mux.HandleFunc("/user/repo/resolve/"+commit+"/head.gguf", func(w http.ResponseWriter, r *http.Request) { w.Write(head) })
 	model := func(w http.ResponseWriter, r *http.Request) {
 		if interrupt != nil && r.Header.Get("Range") == "" {
 			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
@@ -94,5 +100,28 @@ func TestGenerateFromHub(t *testing.T) {
 	}
 	if got, _ := runIvo(t, "inspect", "-hf", "user/repo"); !strings.Contains(got, "fingerprint") {
 		t.Errorf("inspect: %q", got)
+	}
+}
+
+// A value head of the hub guides as one on disk does.
+func TestHeadFromHub(t *testing.T) {
+	f := lab(t)
+	serveModel(t, f.model, nil)
+	generate := func(more ...string) (stdout, stderr string) {
+		t.Helper()
+		return runIvo(t, append([]string{"generate", "-m", f.model, "-p", "i found a red kettle.\\nTL;DR:", "-n", "8", "-s", "1", "--method", "block-beam"}, more...)...)
+	}
+	want, _ := generate("--value-head", f.head)
+	for _, from := range [][]string{{"-hfv", "user/repo"}, {"--hf-repo-v", "user/repo:head.gguf", "--offline"}} {
+		if got, _ := generate(from...); got != want {
+			t.Errorf("%q: %q, want %q", from, got, want)
+		}
+	}
+	if got, _ := runIvo(t, "value", "-m", f.model, "-hfv", "user/repo", "-p", "i found a red kettle.", "--response", " x", "--json"); got == "" {
+		t.Error("ivo value said nothing")
+	}
+	var out, stderr bytes.Buffer
+	if code := Main([]string{"ivo", "generate", "-m", f.model, "-p", "x", "-hfv", "user/repo", "--value-head", f.head}, &out, &stderr); code != exitUsage {
+		t.Errorf("both: exit code %d: %s", code, stderr.String())
 	}
 }

@@ -85,15 +85,21 @@ func (s source) String() string {
 	return s.repo
 }
 
-// find is the path of the model, which is downloaded first if need be.
-func (s source) find(c *cli.Context) (string, error) {
+// downloads are how files of the hub are found, with a bar of what arrives until done is
+// called.
+func downloads(c *cli.Context) (o hub.Options, done func()) {
 	meter := terminal.NewMeter(c.App.ErrWriter)
-	defer meter.Close()
-	o := hub.Options{Token: c.String("hf-token"), Offline: c.Bool("offline"), Progress: func(file string, done, total int64) {
+	return hub.Options{Token: c.String("hf-token"), Offline: c.Bool("offline"), Progress: func(file string, done, total int64) {
 		if kib := func(n int64) int { return int((n + 1023) / 1024) }; total > 0 {
 			meter.Show("download "+file, kib(done), kib(total), "KiB", "")
 		}
-	}}
+	}}, meter.Close
+}
+
+// find is the path of the model, which is downloaded first if need be.
+func (s source) find(c *cli.Context) (string, error) {
+	o, done := downloads(c)
+	defer done()
 	switch {
 	case s.repo != "":
 		return hub.Repo(c.Context, s.repo, s.file, o)

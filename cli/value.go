@@ -104,8 +104,8 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	given := c.IsSet("response") || c.IsSet("response-file")
 	n := c.Int("predict")
 	switch {
-	case c.String("value-head") == "" && c.String("value-model") == "":
-		return nil, usagef(c, "no value function (give one with --value-head or --value-model; ivo iterate and ivo train make them)")
+	case c.String("value-head") == "" && c.String("value-model") == "" && c.String("hf-repo-v") == "":
+		return nil, usagef(c, "no value function (give one with --value-head, -hfv or --value-model; ivo iterate and ivo train make them)")
 	case c.IsSet("response") && c.IsSet("response-file"):
 		return nil, usagef(c, "both --response and --response-file (give one of them)")
 	case n == 0 || n < -1:

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -24,6 +25,7 @@ func valueFlags() []cli.Flag {
 	}
 	return []cli.Flag{
 		&cli.StringFlag{Name: "value-head", Usage: "value function `FILE` that ivo train or ivo iterate made", Category: valueCategory, TakesFile: true},
+		&cli.StringFlag{Name: "hf-repo-v", Aliases: []string{"hfv", "hfrv"}, Usage: "value function of Hugging Face instead, `USER/REPO[:FILE]`, downloaded once", Category: valueCategory},
 		&cli.StringFlag{Name: "value-model", Usage: "GGUF model `FILE` to take values from instead of the policy, of any size and vocabulary: with --value-head by that head on its states, without by itself, fine-tuned as a value function", Category: valueCategory, TakesFile: true},
 		float("value-beta", "take the soft value 1/B log E[exp(B reward)] for this `B` instead of the mean; a negative one is averse to risk"),
 		float("pessimistic", "take the mean of the worst `SHARE` of the rewards instead of that of all"),
@@ -47,6 +49,9 @@ type valueSource struct {
 func openValue(c *cli.Context) (*valueSource, error) {
 	reading, err := valueReading(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := fetchHead(c); err != nil {
 		return nil, err
 	}
 	v := &valueSource{}
@@ -76,6 +81,24 @@ func openValue(c *cli.Context) (*valueSource, error) {
 	}
 	v.Head, v.Layers, v.Source = head, head.Features().Schema().Layers, decode.HeadSource(head, reading)
 	return v, nil
+}
+
+// fetchHead makes --value-head name what -hfv does, which is downloaded first if need be.
+func fetchHead(c *cli.Context) error {
+	repo := c.String("hf-repo-v")
+	switch {
+	case repo == "":
+		return nil
+	case c.String("value-head") != "":
+		return usagef(c, "both --value-head and -hfv (give one of them)")
+	}
+	o, done := downloads(c)
+	defer done()
+	path, err := hub.Head(c.Context, repo, o)
+	if err != nil {
+		return err
+	}
+	return c.Set("value-head", path)
 }
 
 // openModel opens a value model. It gets room for two of the longest texts, which is all that

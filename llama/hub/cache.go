@@ -75,23 +75,25 @@ func isFile(path string, size int64) bool {
 	return err == nil && st.Mode().IsRegular() && (size <= 0 || st.Size() == size)
 }
 
-// cached is the path of a model in the cache, in either layout.
-func (s *session) cached(id, tag, file string) (string, error) {
+// cached is the path of a file that was chosen from a repository's snapshot, or "".
+func (s *session) cached(id string, choose chooser) string {
 	dir := s.snapshot(id)
-	if dir != "" {
-		parts, err := choose(id, filesBelow(dir), tag, file)
-		if err == nil {
-			return filepath.Join(dir, filepath.FromSlash(parts[0])), nil
-		}
+	if dir == "" {
+		return ""
 	}
-	if path := s.flatCached(id, tag, file); path != "" {
-		return path, nil
+	parts, err := choose(filesBelow(dir))
+	if err != nil {
+		return ""
 	}
-	what := id
-	if name := first(file, tag); name != "" {
-		what += ":" + name
+	return filepath.Join(dir, filepath.FromSlash(parts[0]))
+}
+
+// notCached is the error of a repository's file that is not there.
+func (s *session) notCached(id, name string) error {
+	if name != "" {
+		id += ":" + name
 	}
-	return "", &Error{Op: "find", What: what, Err: fmt.Errorf("%w (%s)", ErrNotCached, s.hub), Hint: "run it once without {offline}; LLAMA_CACHE, HF_HUB_CACHE or HF_HOME say where the cache is"}
+	return &Error{Op: "find", What: id, Err: fmt.Errorf("%w (%s)", ErrNotCached, s.hub), Hint: "run it once without {offline}; LLAMA_CACHE, HF_HUB_CACHE or HF_HOME say where the cache is"}
 }
 
 // snapshot is the folder of the commit that refs/main names, or another ref where

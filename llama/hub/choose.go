@@ -46,7 +46,7 @@ func (s split) name(index int) string {
 }
 
 // notModels are parts of the names of GGUF files that are no models by themselves.
-var notModels = []string{"mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-"}
+var notModels = []string{"mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "dspark-", "head.gguf"}
 
 // isModel says whether a path is that of a model, or of the first file of one.
 func isModel(p string) bool {
@@ -89,7 +89,69 @@ func choose(id string, paths []string, tag, file string) ([]string, error) {
 	return parts, nil
 }
 
+// chooser picks files among the paths of a repository's.
+type chooser func(paths []string) ([]string, error)
+
+// chooseHead picks a value head: file if it is not empty, without .gguf or its folder too,
+// else head.gguf, as ivo iterate names it, else the only GGUF file that has head in its
+// name, or the only one.
+func chooseHead(id string, paths []string, file string) ([]string, error) {
+	var all []string
+	for _, p := range paths {
+		if strings.HasSuffix(strings.ToLower(p), ".gguf") {
+			all = append(all, p)
+		}
+	}
+	only := func(ok func(string) bool) string {
+		var found []string
+		for _, p := range all {
+			if ok(p) {
+				found = append(found, p)
+			}
+		}
+		if len(found) != 1 {
+			return ""
+		}
+		return found[0]
+	}
+	called := func(names ...string) func(string) bool {
+		return func(p string) bool {
+			return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(p, n) || strings.EqualFold(path.Base(p), n) })
+		}
+	}
+	var chosen string
+	if file != "" {
+		if i := slices.IndexFunc(all, func(p string) bool { return strings.EqualFold(p, file) || strings.EqualFold(p, file+".gguf") }); i >= 0 {
+			return all[i : i+1], nil
+		}
+		chosen = only(called(file, file+".gguf"))
+	} else {
+		chosen = first(only(called("head.gguf")), only(func(p string) bool { return strings.Contains(strings.ToLower(path.Base(p)), "head") }), only(func(string) bool { return true }))
+	}
+	if chosen != "" {
+		return []string{chosen}, nil
+	}
+	e := &Error{Op: "find", What: id, Err: errNoHead, Hint: "it has no GGUF files: check the name"}
+	if file != "" {
+		e.Err = fmt.Errorf("%w: file %q", errNoHead, file)
+	}
+	if len(all) > 0 {
+		e.Hint = "name one of its files after a colon: " + listed(all)
+	}
+	return nil, e
+}
+
+// listed names the first of many files.
+func listed(names []string) string {
+	const most = 30
+	if len(names) > most {
+		names = append(names[:most:most], "...")
+	}
+	return strings.Join(names, ", ")
+}
+
 var (
+	errNoHead     = errors.New("no such value head, or several")
 	errNoModel    = errors.New("no such GGUF model")
 	errIncomplete = errors.New("a file is missing")
 )
@@ -133,19 +195,15 @@ func nothing(id string, paths []string, tag, file string) error {
 			has = append(has, name)
 		}
 	}
-	const most = 30
-	if len(has) > most {
-		has = append(has[:most], "...")
-	}
 	switch {
 	case len(has) == 0:
 		e.Hint = "it has no GGUF models: look for a repository of the same model whose name ends in -GGUF"
 	case file != "":
 		e.Err = fmt.Errorf("%w: file %q", errNoModel, file)
-		e.Hint = "it has " + strings.Join(has, ", ")
+		e.Hint = "it has " + listed(has)
 	default:
 		e.Err = fmt.Errorf("%w: quantization %q", errNoModel, tag)
-		e.Hint = "it has " + strings.Join(has, ", ")
+		e.Hint = "it has " + listed(has)
 	}
 	return e
 }

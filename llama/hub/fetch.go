@@ -11,14 +11,14 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 )
 
-// fetch makes the model that is chosen from a listing whole in the cache, and returns
-// its path.
-func (s *session) fetch(ctx context.Context, l *listing, tag, file string) (string, error) {
+// fetch makes what is chosen from a listing whole in the cache, and returns its path, of a
+// split model the first file's.
+func (s *session) fetch(ctx context.Context, l *listing, choose chooser) (string, error) {
 	paths := make([]string, len(l.files))
 	for i, f := range l.files {
 		paths[i] = f.path
 	}
-	names, err := choose(l.id, paths, tag, file)
+	names, err := choose(paths)
 	if err != nil {
 		return "", err
 	}

@@ -1,5 +1,5 @@
 // Package hub finds GGUF models in llama.cpp's cache, and downloads those that are not
-// there: from a Hugging Face repository ([Repo], llama.cpp's -hf) or from an address
+// there: from a Hugging Face repository ([Repo], llama.cpp's -hf; [Head] for a value head) or from an address
 // ([URL], its -mu). It knows nothing of what a model holds but how its file begins.
 //
 // # Where files lie
@@ -38,7 +38,7 @@
 //
 // As in llama.cpp: the quantization after the colon, else Q4_K_M, else Q8_0, else the
 // first GGUF file, leaving out projectors (mmproj), importance matrices and draft heads
-// (mtp-, eagle3-, dflash-, dspark-); all files of a split model. Unlike llama.cpp, which
+// (mtp-, eagle3-, dflash-, dspark-) and value heads (head.gguf); all files of a split model. Unlike llama.cpp, which
 // takes a name that contains the quantization, one that has it as a word goes first:
 // F16 is not BF16. A preset.ini is ignored.
 //
@@ -152,21 +152,47 @@ func Repo(ctx context.Context, repo, file string, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	cached, missing := s.cached(id, tag, file)
-	if s.Offline {
-		return cached, missing
+	choice := func(paths []string) ([]string, error) { return choose(id, paths, tag, file) }
+	cached := first(s.cached(id, choice), s.flatCached(id, tag, file))
+	return s.repo(ctx, id, first(file, tag), cached, choice)
+}
+
+// Head finds or downloads the value head of the repository USER/REPO or USER/REPO:FILE and
+// returns its path. Without FILE it is head.gguf, else the only GGUF file with head in its
+// name, else the only one. Otherwise it is as [Repo].
+func Head(ctx context.Context, repo string, o Options) (string, error) {
+	s, err := open(o)
+	if err != nil {
+		return "", err
+	}
+	id, file, err := parseRepo(repo)
+	if err != nil {
+		return "", err
+	}
+	choice := func(paths []string) ([]string, error) { return chooseHead(id, paths, file) }
+	return s.repo(ctx, id, file, s.cached(id, choice), choice)
+}
+
+// repo is the path of what is chosen from a repository; cached is where it was found, if it
+// was, and name says for people what is looked for.
+func (s *session) repo(ctx context.Context, id, name, cached string, choose chooser) (string, error) {
+	switch {
+	case s.Offline && cached == "":
+		return "", s.notCached(id, name)
+	case s.Offline:
+		return cached, nil
 	}
 	tries := listTries
-	if missing == nil {
+	if cached != "" {
 		tries = 1
 	}
 	l, err := s.list(ctx, id, tries)
 	if err != nil {
-		if missing == nil && ctx.Err() == nil {
-			slog.Warn("the hub cannot be asked for a newer version; the model in the cache is used", "repository", id, "error", err)
+		if cached != "" && ctx.Err() == nil {
+			slog.Warn("the hub cannot be asked for a newer version; the file in the cache is used", "repository", id, "error", err)
 			return cached, nil
 		}
 		return "", err
 	}
-	return s.fetch(ctx, l, tag, file)
+	return s.fetch(ctx, l, choose)
 }

@@ -30,6 +30,7 @@ func TestChoose(t *testing.T) {
 		"tag with odd marks":    {"Q(", "", "m-Q8_0.gguf", ""},
 		"no such tag":           {"Q5_0", "", "m-Q8_0.gguf", ""},
 		"projector":             {"F16", "", "mmproj-F16.gguf", ""},
+		"value head":            {"", "", "head.gguf m-F16.gguf", "m-F16.gguf"},
 		"by file":               {"", "M-f16.GGUF", "m-Q4_K_M.gguf m-F16.gguf", "m-F16.gguf"},
 		"projector by file":     {"", "mmproj.gguf", "mmproj.gguf", "mmproj.gguf"},
 		"split":                 {"", "", "m-Q8_0-00002-of-00002.gguf m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00001-of-00002.gguf m-Q8_0-00002-of-00002.gguf"},
@@ -40,6 +41,32 @@ func TestChoose(t *testing.T) {
 		"nothing":               {"", "", "model.safetensors", ""},
 	} {
 		got, err := choose("u/m", strings.Fields(tc.paths), tc.tag, tc.file)
+		if !slices.Equal(got, strings.Fields(tc.want)) || (err == nil) != (tc.want != "") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		var e *Error
+		if err != nil && (!errors.As(err, &e) || e.Hint == "") {
+			t.Errorf("%s: no hint in %v", name, err)
+		}
+	}
+}
+
+func TestChooseHead(t *testing.T) {
+	for name, tc := range map[string]struct{ file, paths, want string }{
+		"the only one":        {"", "README.md x.gguf", "x.gguf"},
+		"head.gguf":           {"", "model-Q8_0.gguf iter-02/head.gguf other-head.gguf", "iter-02/head.gguf"},
+		"by its name":         {"", "model-Q8_0.gguf my-Value-Head.gguf", "my-Value-Head.gguf"},
+		"several heads":       {"", "iter-01/head.gguf iter-02/head.gguf", ""},
+		"several files":       {"", "a.gguf b.gguf", ""},
+		"by file":             {"iter-01/head.gguf", "iter-01/head.gguf iter-02/head.gguf", "iter-01/head.gguf"},
+		"without its folder":  {"kind.GGUF", "heads/kind.gguf heads/brief.gguf", "heads/kind.gguf"},
+		"without its end":     {"brief", "heads/kind.gguf heads/brief.gguf", "heads/brief.gguf"},
+		"in several folders":  {"head", "iter-01/head.gguf iter-02/head.gguf", ""},
+		"at the root as well": {"head.gguf", "old/head.gguf head.gguf", "head.gguf"},
+		"no such file":        {"none", "head.gguf", ""},
+		"no head at all":      {"", "model.safetensors", ""},
+	} {
+		got, err := chooseHead("u/m", strings.Fields(tc.paths), tc.file)
 		if !slices.Equal(got, strings.Fields(tc.want)) || (err == nil) != (tc.want != "") {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}

@@ -106,6 +106,28 @@ func TestRepoChoice(t *testing.T) {
 	}
 }
 
+// A value head beside a model is found as the model is.
+func TestHead(t *testing.T) {
+	s := newServer(t, "m-Q8_0.gguf", text(100), "heads/kind.gguf", "GGUF kind", "heads/head.gguf", "GGUF head")
+	o, _ := s.options(t)
+	for range 2 {
+		for repo, want := range map[string]string{"u/m": "GGUF head", "u/m:kind": "GGUF kind"} {
+			if path, err := hub.Head(t.Context(), repo, o); err != nil || read(t, path) != want {
+				t.Errorf("%s: %s, %v", repo, path, err)
+			}
+		}
+		o.Offline = true
+	}
+	if n := len(s.requests()); n != 2 {
+		t.Errorf("%d files were fetched", n)
+	}
+	_, err := hub.Head(t.Context(), "u/m:m-Q8_0.gguf", o)
+	hinted(t, err, 0, "{offline}")
+	o.Offline = false
+	_, err = hub.Head(t.Context(), "u/m:none", o)
+	hinted(t, err, 0, "heads/kind.gguf")
+}
+
 func TestRepoSplit(t *testing.T) {
 	s := newServer(t, "q/m-00001-of-00002.gguf", text(100), "q/m-00002-of-00002.gguf", text(70), "q/n-00002-of-00002.gguf", "x")
 	o, _ := s.options(t)
