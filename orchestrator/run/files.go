@@ -1,7 +1,6 @@
 package run
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,17 +10,19 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/cespare/xxhash/v2"
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
-// Files of the run are JSON lines, the first of which is the stamp, or JSON objects that carry
-// the stamp's fields beside their own. Names in .zst are compressed.
+// Files of the run are JSON lines, the first of which is the stamp, or JSON objects that begin
+// with the stamp's fields. Names in .zst are compressed.
 
 // zstMagic is what a compressed file begins with.
 var zstMagic = []byte{0x28, 0xb5, 0x2f, 0xfd}
@@ -33,61 +34,96 @@ func PutLines[T any](d *Dir, name, key string, from map[string]string, with []st
 	if err != nil {
 		return err
 	}
-	s := Stamp{Key: key, From: from, With: files}
+	s := Stamp{Key: key, Sum: unsealed, From: from, With: files}
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(s)
+	for _, l := range lines {
+		err = errors.Join(err, enc.Encode(l))
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return d.put(name, s, text.Bytes())
+}
+
+// put seals and writes a file.
+func (d *Dir) put(name string, s Stamp, text []byte) error {
 	if err := d.Make(name); err != nil {
 		return err
 	}
-	if err := writeLines(d.Path(name), s, lines); err != nil {
+	seal(text)
+	err := atomicfile.Write(d.Path(name), func(w io.Writer) error {
+		if !strings.HasSuffix(name, ".zst") {
+			_, err := w.Write(text)
+			return err
+		}
+		z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+		if err != nil {
+			return err
+		}
+		_, err = z.Write(text)
+		return errors.Join(err, z.Close())
+	})
+	if err != nil {
 		return err
 	}
 	return d.add(name, s)
 }
 
-func writeLines[T any](path string, s Stamp, lines []T) error {
-	return atomicfile.Write(path, func(w io.Writer) error {
-		closed := func() error { return nil }
-		if strings.HasSuffix(path, ".zst") {
-			z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
-			if err != nil {
-				return err
-			}
-			w, closed = z, z.Close
+// unsealed is the sum of a text that has none yet.
+const unsealed = "0000000000000000"
+
+// sumOf finds the sum in the stamp at the beginning of a text.
+var sumOf = regexp.MustCompile(`^\{\s*"key":\s*"[^"]+",\s*"sum":\s*"([0-9a-f]{16})"`)
+
+// seal puts the sum of a text into it, and says whether it was there already. A text without a
+// place for it is none that the run wrote.
+func seal(text []byte) (was bool) {
+	at := sumOf.FindSubmatchIndex(text)
+	if at == nil {
+		return false
+	}
+	sum := text[at[2]:at[3]]
+	old := string(sum)
+	copy(sum, unsealed)
+	copy(sum, fmt.Sprintf("%016x", xxhash.Sum64(text)))
+	return string(sum) == old
+}
+
+// read reads the text of a file, and finds out whether it is what was written.
+func read(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.HasPrefix(text, zstMagic) {
+		z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return nil, err
 		}
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(s); err != nil {
-			return err
+		defer z.Close()
+		if text, err = z.DecodeAll(text, nil); err != nil {
+			return nil, damaged(path, err)
 		}
-		for _, l := range lines {
-			if err := enc.Encode(l); err != nil {
-				return err
-			}
-		}
-		return closed()
-	})
+	}
+	if !seal(text) {
+		return nil, damaged(path, errors.New("its content is not what was written"))
+	}
+	return text, nil
 }
 
 // Lines reads what PutLines wrote.
 func Lines[T any](path string) (*Stamp, []T, error) {
-	f, err := os.Open(path)
+	text, err := read(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
-	in := bufio.NewReader(f)
-	var src io.Reader = in
-	if head, _ := in.Peek(len(zstMagic)); bytes.Equal(head, zstMagic) {
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, nil, err
-		}
-		defer z.Close()
-		src = z
-	}
-	dec := json.NewDecoder(src)
+	dec := json.NewDecoder(bytes.NewReader(text))
 	s := &Stamp{}
-	if err := dec.Decode(s); err != nil || s.Key == "" {
-		return nil, nil, damaged(path, orElse(err, "it does not say what it was made from"))
+	if err := dec.Decode(s); err != nil {
+		return nil, nil, damaged(path, err)
 	}
 	var lines []T
 	for {
@@ -103,41 +139,28 @@ func Lines[T any](path string) (*Stamp, []T, error) {
 	}
 }
 
-func orElse(err error, text string) error {
-	if err == nil || errors.Is(err, io.EOF) {
-		return errors.New(text)
-	}
-	return err
-}
-
-// Put writes one value as a JSON object, its stamp within.
+// Put writes one value as a JSON object, its stamp within, at the beginning.
 func Put(d *Dir, name, key string, from map[string]string, with []string, v Stamped) error {
 	files, err := d.with(with)
 	if err != nil {
 		return err
 	}
-	*v.stamp() = Stamp{Key: key, From: from, With: files}
-	data, err := json.MarshalIndent(v, "", " ")
+	*v.stamp() = Stamp{Key: key, Sum: unsealed, From: from, With: files}
+	text, err := json.MarshalIndent(v, "", " ")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if err := d.Make(name); err != nil {
-		return err
-	}
-	if err := atomicfile.WriteBytes(d.Path(name), append(data, '\n')); err != nil {
-		return err
-	}
-	return d.add(name, *v.stamp())
+	return d.put(name, *v.stamp(), append(text, '\n'))
 }
 
 // Value reads what Put wrote.
 func Value[T any](path string) (*T, error) {
-	data, err := os.ReadFile(path)
+	text, err := read(path)
 	if err != nil {
 		return nil, err
 	}
 	v := new(T)
-	if err := json.Unmarshal(data, v); err != nil {
+	if err := json.Unmarshal(text, v); err != nil {
 		return nil, damaged(path, err)
 	}
 	return v, nil
@@ -146,11 +169,7 @@ func Value[T any](path string) (*T, error) {
 // ReadStamp reads the stamp of a file, and the whole file, so that damage is found.
 func ReadStamp(path string) (*Stamp, error) {
 	if strings.HasSuffix(path, ".json") {
-		s, err := Value[Stamp](path)
-		if err == nil && s.Key == "" {
-			return nil, damaged(path, errors.New("it does not say what it was made from"))
-		}
-		return s, err
+		return Value[Stamp](path)
 	}
 	s, _, err := Lines[json.RawMessage](path)
 	return s, err

@@ -18,6 +18,8 @@ import (
 type Stamp struct {
 	// Key is the key of all that the content depends on; see [Key].
 	Key string `json:"key"`
+	// Sum is the XXH64 of the file's text, compressed or not, with zeros in the place of the sum.
+	Sum string `json:"sum"`
 	// From are the keys of the run's files among these, by name.
 	From map[string]string `json:"from,omitempty"`
 	// With are files that were made together with this one, before it.
@@ -79,9 +81,9 @@ func readLedger(path string) (ledger, error) {
 // Done says whether a file is finished and was made from what has this key.
 func (d *Dir) Done(name, key string) (bool, error) {
 	d.mu.Lock()
-	e, ok := d.ledger.Entries[name]
+	e := d.ledger.Entries[name]
 	d.mu.Unlock()
-	if ok && e.Key == key {
+	if _, own := e.Files[name]; own && e.Key == key {
 		same, err := d.unchanged(e.Files)
 		if same || err != nil {
 			return same, err

@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -117,6 +118,63 @@ func TestValue(t *testing.T) {
 	}
 	if !done(t, d, run.Metrics(2), "k") || done(t, d, run.Metrics(2), "l") {
 		t.Error("not done by its key, or done by another")
+	}
+}
+
+// A file of which a bit is not as it was written, or the end of which is missing, is not
+// finished, whatever the ledger says or if there is none.
+func TestDamage(t *testing.T) {
+	lines := []line{{1, "x"}, {2, "yy"}}
+	const key = "k"
+	for name, write := range map[string]func(d *run.Dir, name string) error{
+		"eval/base/0000.jsonl": func(d *run.Dir, name string) error {
+			return run.PutLines(d, name, key, map[string]string{"a": "b"}, nil, lines)
+		},
+		"prompts.jsonl.zst": func(d *run.Dir, name string) error { return run.PutLines(d, name, key, nil, nil, lines) },
+		"eval.json": func(d *run.Dir, name string) error {
+			return run.Put(d, name, key, map[string]string{"a": "b"}, nil, &value{N: 7})
+		},
+	} {
+		dir := filepath.Join(t.TempDir(), "run")
+		d := open(t, dir)
+		if err := write(d, name); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(what string, data []byte) {
+			t.Helper()
+			if err := os.WriteFile(path, data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			if !done(t, d, name, key) {
+				return
+			}
+			// Bits of the compression that mean nothing are no damage.
+			if _, got, err := run.Lines[line](path); !strings.HasSuffix(name, ".zst") || err != nil || !cmp.Equal(got, lines) {
+				t.Errorf("%s is done with %s", name, what)
+			}
+		}
+		for i := range whole {
+			check(fmt.Sprintf("%d bytes", i), whole[:i])
+			data := slices.Clone(whole)
+			data[i] ^= 1 << (i % 8)
+			check(fmt.Sprintf("a bit of byte %d flipped", i), data)
+		}
+		check("more bytes", append(slices.Clone(whole), '{', '}', '\n'))
+	}
+}
+
+// What a ledger does not list is not finished.
+func TestLedgerWithoutFile(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, run.OptionsFile, "rounds: 1\n")
+	write(t, dir, "ledger.json", `{"version":2,"entries":{"eval.json":{"key":"k","fi1es":{}}}}`)
+	if done(t, open(t, dir), "eval.json", "k") {
+		t.Error("a file that is not there is done")
 	}
 }
 
