@@ -48,7 +48,7 @@ func fineTune(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if t.Policy, err = from.find(c); err != nil {
+	if t.Policy, err = find(c, from); err != nil {
 		return err
 	}
 	release, err := learn.Reserve(t.Model)

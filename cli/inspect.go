@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
@@ -30,9 +31,9 @@ func inspectPath(c *cli.Context) error {
 	case remote && path != "":
 		return usagef(c, "two things to inspect (name a file, or a model with -hf or -mu)")
 	case remote:
-		var from source
+		var from hub.Source
 		if from, err = readSource(c); err == nil {
-			path, err = from.find(c)
+			path, err = find(c, from)
 		}
 	case path == "":
 		return usagef(c, "nothing to inspect (name a file or a run directory, or a model with -hf or -mu)")

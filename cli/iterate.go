@@ -6,19 +6,14 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
-	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
-	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 func iterateCommand() *cli.Command {
@@ -50,18 +45,13 @@ func iterateCommand() *cli.Command {
 			&cli.IntFlag{Name: "beams", Usage: "beams that are evaluated", Value: d.Search.Beams, Category: collect},
 			&cli.IntFlag{Name: "block", Usage: "tokens a block, in collection and evaluation", Value: d.Search.Block, Category: collect},
 			&cli.IntFlag{Name: "parallel", Usage: "sequences at once", Value: d.Parallel, Category: collect},
-			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "the first and the one at 3/5 of the depth", Category: head},
-			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Head.Kind, Category: head},
-			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Head.Hidden, Category: head},
-			matchFlag(d.Head, head),
-			&cli.IntFlag{Name: "atoms", Usage: "returns between which the value function spreads its belief; 0 for the mean alone", Value: d.Head.Atoms, Category: head},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Head.Epochs, Category: head},
 			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Head.Rate, Category: head},
 			&cli.BoolFlag{Name: "warm-start", Usage: "train each round's value function on from the one before", Value: d.Head.WarmStart, Category: head},
 			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Context.Cells, Category: modelCategory},
-		}, rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
+		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
 		Action: iterate,
 	}
 }
@@ -193,10 +183,10 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	}
 	o.Collect = decode.Beam{Beams: c.Int("collect-beams"), Block: c.Int("block")}
 	o.Search = decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")}
-	o.Head = learn.Head{
-		Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Epochs: c.Int("epochs"), Rate: c.Float64("lr"),
-		WarmStart: c.Bool("warm-start"), LastRoundOnly: c.Bool("last-round-only"),
+	if o.Head, err = readHead(c); err != nil {
+		return nil, err
 	}
+	o.Head.WarmStart, o.Head.LastRoundOnly = c.Bool("warm-start"), c.Bool("last-round-only")
 	if o.Context, err = compute(c); err != nil {
 		return nil, err
 	}
@@ -204,53 +194,8 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	if o.Sampling, err = sampling(c); err != nil {
 		return nil, err
 	}
-	kind, err := choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear})
-	if err != nil {
-		return nil, err
-	}
-	how, err := match(c, kind)
-	if err != nil {
-		return nil, err
-	}
-	o.Head.Kind, o.Head.Match = string(kind), string(how)
-	if o.Head.Hidden < 0 || o.Head.Atoms < 0 || o.Head.Atoms == 1 || o.Head.Epochs < 1 || !(o.Head.Rate > 0) {
-		return nil, usagef(c, "--epochs and --lr are positive, --hidden and --atoms are not negative, and one atom is too few")
-	}
 	if err := o.Validate(); err != nil {
 		return nil, usagef(c, "%v", err)
 	}
 	return &o, nil
-}
-
-func matchFlag(d learn.Head, category string) cli.Flag {
-	return &cli.StringFlag{
-		Name: "match", Value: d.Match, Category: category,
-		Usage: "what a recall head searches the prompt for at first: `HOW` tokens, where responses copy words as they stand, or states, where they also inflect, capitalise or paraphrase them",
-	}
-}
-
-// match reads --match for a kind of value function.
-func match(c *cli.Context, kind valuehead.Kind) (valuehead.Match, error) {
-	m, err := choice(c, "match", map[string]valuehead.Match{"tokens": valuehead.MatchTokens, "states": valuehead.MatchStates})
-	if err == nil && m == valuehead.MatchStates && kind != valuehead.Recall {
-		return "", usagef(c, "--match states with --head %s (only recall heads look back at the prompt)", kind)
-	}
-	return m, err
-}
-
-// layers reads --layers, or takes those that suit the model.
-func layers(c *cli.Context, m *llama.Model) ([]int, error) {
-	text := c.String("layers")
-	if text == "" {
-		return loop.Defaults(m.Info().Layers).Layers, nil
-	}
-	var out []int
-	for _, s := range strings.Split(text, ",") {
-		n, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil || n < 0 || n > m.Info().Layers || slices.Contains(out, n) {
-			return nil, usagef(c, "--layers %q: give different numbers from 0 to %d, the last meaning the state after the final norm, such as %d,%d", text, m.Info().Layers, m.Info().Layers/2, m.Info().Layers)
-		}
-		out = append(out, n)
-	}
-	return out, nil
 }

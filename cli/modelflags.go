@@ -51,42 +51,25 @@ func remoteFlags() []cli.Flag {
 	}
 }
 
-// source is where a model comes from.
-type source struct{ path, repo, file, url string }
-
-// readSource reads the flags for it, or llama.cpp's environment variables where none of
-// the flags is given.
-func readSource(c *cli.Context) (source, error) {
-	s := source{c.String("model"), c.String("hf-repo"), c.String("hf-file"), c.String("model-url")}
-	if s == (source{}) {
-		s = source{os.Getenv("LLAMA_ARG_MODEL"), os.Getenv("LLAMA_ARG_HF_REPO"), os.Getenv("LLAMA_ARG_HF_FILE"), os.Getenv("LLAMA_ARG_MODEL_URL")}
+// readSource reads where a model comes from, or llama.cpp's environment variables where none of the
+// flags is given.
+func readSource(c *cli.Context) (hub.Source, error) {
+	s := hub.Source{Path: c.String("model"), Repo: c.String("hf-repo"), File: c.String("hf-file"), URL: c.String("model-url")}
+	if s == (hub.Source{}) {
+		s = hub.Source{Path: os.Getenv("LLAMA_ARG_MODEL"), Repo: os.Getenv("LLAMA_ARG_HF_REPO"), File: os.Getenv("LLAMA_ARG_HF_FILE"), URL: os.Getenv("LLAMA_ARG_MODEL_URL")}
 	}
 	switch {
-	case s.repo != "" && (s.path != "" || s.url != ""):
+	case s.Repo != "" && (s.Path != "" || s.URL != ""):
 		return s, usagef(c, "more than one model (give -m FILE, -hf USER/REPO or -mu URL; a file of the repository is named with -hff)")
-	case s.file != "" && s.repo == "":
+	case s.File != "" && s.Repo == "":
 		return s, usagef(c, "-hff without a repository (give it with -hf)")
-	case s == (source{}):
+	case s == (hub.Source{}):
 		return s, usagef(c, "no model (give a GGUF file with -m, or a repository of Hugging Face with -hf)")
 	}
 	return s, nil
 }
 
-// String names the source as the flags do.
-func (s source) String() string {
-	switch {
-	case s.path != "":
-		return s.path
-	case s.url != "":
-		return s.url
-	case s.file != "":
-		return s.repo + " " + s.file
-	}
-	return s.repo
-}
-
-// downloads are how files of the hub are found, with a bar of what arrives until done is
-// called.
+// downloads says how models are downloaded; done ends what is shown of it.
 func downloads(c *cli.Context) (o hub.Options, done func()) {
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	return hub.Options{Token: c.String("hf-token"), Offline: c.Bool("offline"), Progress: func(file string, done, total int64) {
@@ -96,17 +79,11 @@ func downloads(c *cli.Context) (o hub.Options, done func()) {
 	}}, meter.Close
 }
 
-// find is the path of the model, which is downloaded first if need be.
-func (s source) find(c *cli.Context) (string, error) {
+// find is the path of a model, which is downloaded first if need be.
+func find(c *cli.Context, s hub.Source) (string, error) {
 	o, done := downloads(c)
 	defer done()
-	switch {
-	case s.repo != "":
-		return hub.Repo(c.Context, s.repo, s.file, o)
-	case s.url != "":
-		return hub.URL(c.Context, s.url, s.path, o)
-	}
-	return s.path, nil
+	return s.Find(c.Context, o)
 }
 
 var splitModes = map[string]llama.SplitMode{"layer": llama.SplitLayer, "row": llama.SplitRow, "none": llama.SplitNone}
@@ -141,7 +118,7 @@ func load(c *cli.Context) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := from.find(c)
+	path, err := find(c, from)
 	if err != nil {
 		return nil, err
 	}

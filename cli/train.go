@@ -8,8 +8,6 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -38,13 +36,8 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "scores", Usage: "`NAME` of the reward whose scores are learned from, as a folder of RUN/rewards is called; the run's own without it", Category: data},
 			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
 			textsFlag("states", "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", data),
-			&cli.StringFlag{Name: "head", Usage: "`KIND` of value function: recall, mlp or linear", Value: d.Kind, Category: head},
 			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model in F32 or F16. An interrupted training goes on with the same command", Category: head},
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
-			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states the value function reads, such as 8,16", DefaultText: "all stored ones", Category: head},
-			&cli.IntFlag{Name: "hidden", Usage: "hidden units; 0 for the kind's own number", Value: d.Hidden, Category: head},
-			matchFlag(d, head),
-			&cli.IntFlag{Name: "atoms", Usage: "returns between which the value function spreads its belief; 0 for the mean alone", Value: d.Atoms, Category: head},
 			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
 			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},
 			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge or td", Value: string(valuehead.MonteCarloReturn), Category: training},
@@ -59,7 +52,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "html", Usage: "write a page with plots to `FILE`"},
 			overwriteFlag("let the page of --html replace a file", ""),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		}, []cli.Flag{
+		}, headFlags(d, head, "all stored ones"), []cli.Flag{
 			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE` to fine-tune, the run's own", Category: modelCategory, TakesFile: true},
 		}, remoteFlags()),
 		Action: trainValue,
@@ -155,39 +148,31 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 		return nil, usagef(c, "--out and --html name the same file")
 	case c.String("target") == string(valuehead.CDQ):
 		return nil, usagef(c, "--target cd-q needs the likeliest tokens of every state, which stores of states do not hold (choose monte-carlo, fudge or td)")
-	case c.Int("hidden") < 0 || c.Int("atoms") < 0 || c.Int("atoms") == 1 || c.Int("epochs") < 1 || c.Int("members") < 1 || c.Int("round") < 0 || !(c.Float64("lr") > 0):
-		return nil, usagef(c, "--epochs, --members and --lr are positive, --round, --hidden and --atoms are not negative, and one atom is too few")
+	case c.Int("members") < 1 || c.Int("round") < 0:
+		return nil, usagef(c, "--members is positive, and --round is not negative")
 	case !(c.Float64("weight-decay") >= 0) || !within(c.Float64("warm-up"), 1) || !within(c.Float64("lambda"), 1) || !(c.Float64("dropout") < 1) || !within(c.Float64("dropout"), 1):
 		return nil, usagef(c, "--weight-decay is not negative, --warm-up and --lambda lie from 0 to 1, --dropout below 1")
 	}
 	o := &trainFlags{onePass: c.Bool("one-pass")}
-	var err error
-	if o.Kind, err = choice(c, "head", map[string]valuehead.Kind{"recall": valuehead.Recall, "mlp": valuehead.MLP, "linear": valuehead.Linear}); err != nil {
-		return nil, err
-	}
-	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda}); err != nil {
-		return nil, err
-	}
-	how, err := match(c, o.Kind)
+	h, err := readHead(c)
 	if err != nil {
+		return nil, err
+	}
+	o.TrainOptions = h.Options(c.Uint64("seed"))
+	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda}); err != nil {
 		return nil, err
 	}
 	if o.onePass && o.Kind != valuehead.Recall {
 		return nil, usagef(c, "--one-pass with --head %s (only recall heads value tokens before they are fed)", o.Kind)
 	}
-	for _, s := range strings.FieldsFunc(c.String("layers"), func(r rune) bool { return r == ',' }) {
-		n, err := strconv.Atoi(strings.TrimSpace(s))
-		if err != nil {
-			return nil, usagef(c, "--layers %q: give numbers with commas between, such as 8,16", c.String("layers"))
-		}
-		o.layers = append(o.layers, n)
+	if o.layers, err = numbers(c); err != nil {
+		return nil, err
 	}
-	o.Shape = valuehead.Shape{Hidden: c.Int("hidden"), Atoms: c.Int("atoms"), Members: c.Int("members"), Match: how}
+	o.Shape.Members = c.Int("members")
 	if o.onePass {
 		o.Shape.Embedding = embedding
 	}
-	o.Epochs, o.Rate, o.Seed, o.Lambda = c.Int("epochs"), c.Float64("lr"), c.Uint64("seed"), c.Float64("lambda")
-	o.Workers = max(0, c.Int("threads"))
+	o.Lambda, o.Workers = c.Float64("lambda"), max(0, c.Int("threads"))
 	// Training takes 0 for its default, and a negative number for none.
 	for name, to := range map[string]*float64{"weight-decay": &o.WeightDecay, "warm-up": &o.Warmup, "dropout": &o.Dropout} {
 		if c.IsSet(name) {
