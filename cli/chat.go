@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 func chatCommand() *cli.Command {
@@ -45,7 +46,7 @@ type conversation struct {
 	c       *cli.Context
 	o       chat.Options
 	model   *llama.Model
-	value   *valueSource
+	value   *value.Function
 	prompts prompt.Options
 	colours report.Depth
 
@@ -126,11 +127,11 @@ func (t *conversation) open() (err error) {
 		return usagef(t.c, "%v", err)
 	}
 	t.o.Request.Value, t.o.Request.EachValue, t.o.Layers = t.value.Source, t.value.Source != nil, t.value.Layers
-	t.o.PromptStates = t.value.Head != nil && t.value.Head.NeedsPrompt()
+	t.o.PromptStates = t.value.Source != nil && t.value.NeedsPrompt()
 	if t.model, err = load(t.c); err != nil {
 		return err
 	}
-	if err := t.value.checkHead(t.model); err != nil {
+	if err := t.value.CheckPolicy(t.model); err != nil {
 		return err
 	}
 	if t.o.Size, err = contextSize(t.c, t.model); err != nil {

@@ -92,6 +92,6 @@ func (t *conversation) showValues() error {
 	if err != nil {
 		return err
 	}
-	text := &report.Text{Reading: report.InWords(reading), Tokens: tokens, Scale: t.value.Scale}
+	text := &report.Text{Reading: report.InWords(reading), Tokens: tokens, Scale: scaleOf(t.value)}
 	return report.Paint(t.c.App.Writer, text, t.colours)
 }

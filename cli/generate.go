@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 func generateCommand() *cli.Command {
@@ -54,7 +55,7 @@ type generation struct {
 	predict int
 	policy  batch.Policy
 	context batch.Context
-	value   *valueSource
+	value   *value.Function
 	encoder *prompt.Encoder
 }
 
@@ -129,7 +130,7 @@ func (g *generation) load(c *cli.Context) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = g.value.checkHead(m); err == nil {
+	if err = g.value.CheckPolicy(m); err == nil {
 		g.encoder, err = openEncoder(c, m)
 	}
 	if err != nil {

@@ -74,7 +74,7 @@ func (g *generation) many(c *cli.Context) error {
 	run.Seed = g.seed
 	answers := batch.PrintAnswers(terminal.Harmless(c.App.Writer), tasks, run.Shard)
 	if path != "" {
-		value, err := g.value.identity(c)
+		value, err := g.value.Identity()
 		if err != nil {
 			return err
 		}

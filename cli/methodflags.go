@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 const methodCategory = "Method"
@@ -105,13 +106,13 @@ func blockwise(m decode.Method) bool {
 }
 
 // checkGuidance finds what a strategy lacks to be guided, before the model is there.
-func checkGuidance(s decode.Strategy, sampling policy.Sampling, v *valueSource) error {
+func checkGuidance(s decode.Strategy, sampling policy.Sampling, v *value.Function) error {
 	switch {
 	case !s.NeedsValue():
 		return nil
 	case v.Source == nil:
 		return fmt.Errorf("%s needs a value function (give one with --value-head, or learn one with ivo iterate)", s.Method)
-	case s.Method == decode.MethodOnePass && v.Head != nil && !v.Head.CanScoreCandidates():
+	case s.Method == decode.MethodOnePass && !v.Ahead():
 		return fmt.Errorf("one-pass needs a head that values tokens before they are decoded (train one with ivo train --one-pass)")
 	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == decode.MethodOnePass):
 		return fmt.Errorf("at temperature 0 %s has nothing to choose from (raise --temp)", s.Method)

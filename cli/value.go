@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -38,7 +39,7 @@ func valueCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 		}, escapeFlags("-p, -r and --response", text), promptFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
-		Action: value,
+		Action: showValue,
 	}
 }
 
@@ -50,7 +51,7 @@ type valuation struct {
 	reading valuehead.Reading
 }
 
-func value(c *cli.Context) error {
+func showValue(c *cli.Context) error {
 	v, err := readValuation(c)
 	if err != nil {
 		return err
@@ -76,14 +77,14 @@ func value(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	if err := from.checkHead(m); err != nil {
+	if err := from.CheckPolicy(m); err != nil {
 		return err
 	}
 	text, err := v.text(c, m)
 	if err != nil {
 		return err
 	}
-	text.Scale, text.Head = from.Scale, cmp.Or(c.String("value-head"), c.String("value-model"))
+	text.Scale, text.Head = scaleOf(from), cmp.Or(strings.Join(textsOf(c, "value-head"), ", "), c.String("value-model"))
 	if page != "" {
 		if err := report.WriteText(page, text); err != nil {
 			return fmt.Errorf("%w (give a path with --html that can be written)", err)
@@ -104,7 +105,7 @@ func readValuation(c *cli.Context) (*valuation, error) {
 	given := c.IsSet("response") || c.IsSet("response-file")
 	n := c.Int("predict")
 	switch {
-	case c.String("value-head") == "" && c.String("value-model") == "" && c.String("hf-repo-v") == "":
+	case len(textsOf(c, "value-head")) == 0 && c.String("value-model") == "" && c.String("hf-repo-v") == "":
 		return nil, usagef(c, "no value function (give one with --value-head, -hfv or --value-model; ivo iterate and ivo train make them)")
 	case c.IsSet("response") && c.IsSet("response-file"):
 		return nil, usagef(c, "both --response and --response-file (give one of them)")

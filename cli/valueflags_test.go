@@ -31,12 +31,16 @@ func TestValueModel(t *testing.T) {
 	if !slices.Equal(own.Tokens, external.Tokens) || math.Abs(float64(*own.Value-*external.Value)) > 1e-3 {
 		t.Errorf("%q of value %v by the policy's states, %q of %v by the model", own.Text, *own.Value, external.Text, *external.Value)
 	}
+	if mean := answer("--value-head", f.head, "--value-head", f.head); !slices.Equal(own.Tokens, mean.Tokens) || math.Abs(float64(*own.Value-*mean.Value)) > 1e-5 {
+		t.Errorf("%q of value %v by a head, %q of %v by the mean of it and itself", own.Text, *own.Value, mean.Text, *mean.Value)
+	}
 	for _, c := range []struct {
 		flags []string
 		want  string
 	}{
 		{[]string{"--value-model", f.model}, "no value model"},
 		{[]string{"--value-model", "nowhere.gguf"}, "nowhere.gguf"},
+		{[]string{"--value-model", f.model, "--value-head", f.head, "--value-head", f.head}, "one --value-head"},
 		{[]string{"--value-beta", "2"}, "--value-head"},
 		{[]string{"--value-head", f.head, "--value-beta", "2", "--quantile", "0.5"}, "choose one"},
 		{[]string{"--value-head", f.head, "--pessimistic", "2"}, "share"},

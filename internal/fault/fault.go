@@ -36,6 +36,9 @@ func Fields() []Field { return slices.Sorted(maps.Keys(words)) }
 // Name says what a setting is called. A program sets it once, before anything can fail.
 var Name = func(f Field) string { return words[f] }
 
+// TooLong is the hint about a text that does not fit.
+const TooLong = "raise {ctx}, lower {max_tokens}, or shorten the prompt"
+
 // Error is something that cannot be done.
 type Error struct {
 	Op    string // what was tried, such as "decode"; may be empty

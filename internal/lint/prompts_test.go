@@ -11,7 +11,7 @@ import (
 // tokenizers are those who turn texts into tokens besides orchestrator/prompt, none of which
 // is a prompt of a policy: llama itself, the translation of texts for a value model, and the
 // corpus that the lab's models learn from.
-var tokenizers = []string{"llama/", "orchestrator/prompt/", "orchestrator/decode/valuetext.go", "scripts/lab/corpus.go"}
+var tokenizers = []string{"llama/", "orchestrator/prompt/", "orchestrator/value/text.go", "scripts/lab/corpus.go"}
 
 // TestPromptsAreEncodedInOnePlace holds that what a head learns on is what it is served on:
 // prompts become tokens in package prompt and nowhere else.

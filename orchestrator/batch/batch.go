@@ -16,14 +16,15 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 // Policy is what draws responses: a strategy over the base policy, guided by a value function
 // or not.
 type Policy struct {
 	Strategy  decode.Strategy
-	Value     decode.Source                      // nil without one
-	ValueOf   func(prompt.Record) decode.Source  // a value function for each prompt, instead
+	Value     value.Source                       // nil without one
+	ValueOf   func(prompt.Record) value.Source   // a value function for each prompt, instead
 	Sampling  policy.Sampling                    // the base policy
 	Reference *policy.Sampling                   // see [decode.Request]
 	MaxTokens int                                // of a response

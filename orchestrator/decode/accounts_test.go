@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -30,7 +31,7 @@ func strategies() []decode.Strategy {
 }
 
 // short prefers responses of few words.
-var short = decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+var short = value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 	out := make([]float64, len(texts))
 	for i, text := range texts {
 		out[i] = -float64(len(strings.Fields(text)))
@@ -44,7 +45,7 @@ var short = decode.PrefixSource(func(_ context.Context, texts []string) ([]float
 func TestAccounts(t *testing.T) {
 	e := open(t)
 	head := brevityOf(t, e, valuehead.Recall, valuehead.CandidateFeatures(schema(t, e)))
-	for name, source := range map[string]decode.Source{"head": decode.HeadSource(head, valuehead.Reading{}), "prefix": short} {
+	for name, source := range map[string]value.Source{"head": value.Head(head, valuehead.Reading{}), "prefix": short} {
 		for _, s := range strategies() {
 			for key := range uint64(4) {
 				answer := func(req decode.Request) decode.Response {
@@ -93,7 +94,7 @@ func TestAccounts(t *testing.T) {
 // The mean of log guided/base over responses is the mean of their KL.
 func TestKLOfSamples(t *testing.T) {
 	e := open(t)
-	taste := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+	taste := value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 		out := make([]float64, len(texts))
 		for i, text := range texts {
 			out[i] = float64(crc32.ChecksumIEEE([]byte(text))) / math.MaxUint32
@@ -143,7 +144,7 @@ func TestAskedOnce(t *testing.T) {
 		asked := map[string]int{}
 		req := decode.Request{
 			Prompt: []int32{begin}, MaxTokens: 3, Sampling: policy.Sampling{Temp: 1, TopK: 1}, Stop: []string{"bc"}, EachValue: true,
-			Value: decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+			Value: value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 				for _, text := range texts {
 					asked[text]++
 				}
@@ -171,7 +172,7 @@ func TestValuesAreFinite(t *testing.T) {
 		for _, s := range strategies() {
 			req := decode.Request{
 				Prompt: []int32{begin}, MaxTokens: 8, Sampling: policy.Sampling{Temp: 1},
-				Value: decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+				Value: value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 					return slices.Repeat([]float64{bad}, len(texts)), nil
 				}),
 			}
@@ -333,7 +334,7 @@ func TestBoundOfBlocks(t *testing.T) {
 		next[byte(l)] = map[byte]float64{'a': .1, 'b': .35, 'c': .35, '.': .2}
 	}
 	e := toy(t, next)
-	likes := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+	likes := value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 		out := make([]float64, len(texts))
 		for i, text := range texts {
 			out[i] = float64(strings.Count(text, "a")) + 0.1*float64(strings.Count(text, "b"))

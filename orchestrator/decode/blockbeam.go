@@ -197,9 +197,9 @@ func (d *decoder) prune(pool []*candidate, width int) []*candidate {
 
 // emitShared hands out the text that all beams have in common beyond byte emitted.
 func (d *decoder) emitShared(beams []*candidate, emitted int) int {
-	shared := beams[0].text[:len(beams[0].text)-beams[0].cut]
+	shared := beams[0].Text[:len(beams[0].Text)-beams[0].Cut]
 	for _, c := range beams {
-		text := c.text[:len(c.text)-c.cut]
+		text := c.Text[:len(c.Text)-c.Cut]
 		n := 0
 		for n < len(shared) && n < len(text) && shared[n] == text[n] {
 			n++

@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -52,7 +53,7 @@ func schema(t testing.TB, e *engine.Engine) states.Schema {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * e.Model().Info().Width, Scalars: decode.Scalars, Top: e.Params().Top, Candidates: decode.Candidates, Prompts: true, PromptLayers: layers}
+	return states.Schema{Backbone: fp, Layers: layers, Width: len(layers) * e.Model().Info().Width, Scalars: value.Scalars, Top: e.Params().Top, Candidates: decode.Candidates, Prompts: true, PromptLayers: layers}
 }
 
 const text = "i got a red lamp yesterday. my cousin lost a tiny hat. last week i sold a huge drum. the weather was nice.\nTL;DR:"
@@ -178,7 +179,7 @@ func TestRecord(t *testing.T) {
 		for i, tok := range r.Tokens {
 			before, _ := c.Row(i)
 			after, _ := c.Row(i + 1)
-			s := r.Scalars[i*len(decode.Scalars):][:len(decode.Scalars)]
+			s := r.Scalars[i*len(value.Scalars):][:len(value.Scalars)]
 			logp := before.Logits[tok] - before.LSE
 			near("logp", r.LogProbs[i], logp)
 			near("logp feature", s[0], logp)
@@ -213,7 +214,7 @@ func testValues(t *testing.T, kind valuehead.Kind) {
 	e := open(t)
 	req := request(t, e, 11)
 	head, reading := brevity(t, e, kind), valuehead.Reading{Beta: 0.5}
-	req.Value, req.EachValue, req.Record, req.RecordPrompt = decode.HeadSource(head, reading), true, true, true
+	req.Value, req.EachValue, req.Record, req.RecordPrompt = value.Head(head, reading), true, true, true
 	rs := sample(t, e, req, 6)
 	f := head.Features()
 	for _, r := range rs {
@@ -222,7 +223,7 @@ func testValues(t *testing.T, kind valuehead.Kind) {
 			t.Fatal(err)
 		}
 		out := make([]float32, 1)
-		width, n := f.Schema().Width, len(decode.Scalars)
+		width, n := f.Schema().Width, len(value.Scalars)
 		for i, token := range r.Tokens {
 			if err := m.Push(token, r.States[i*width:(i+1)*width], r.Scalars[i*n:(i+1)*n]); err != nil {
 				t.Fatal(err)
@@ -278,7 +279,7 @@ func testBlockBeam(t *testing.T, kind valuehead.Kind) {
 		var jobs []engine.Job
 		for i := range out {
 			req := request(t, e, uint64(i))
-			req.Value = decode.HeadSource(head, valuehead.Reading{})
+			req.Value = value.Head(head, valuehead.Reading{})
 			job, err := decode.BlockBeam(e, req, decode.Beam{Beams: 3, Block: 4}, func(r decode.Response) { out[i] = r })
 			if err != nil {
 				t.Fatal(err)
@@ -334,7 +335,7 @@ func TestEmitAndStop(t *testing.T) {
 				emitted.Write(text)
 			}
 			if s.NeedsValue() {
-				req.Value = decode.HeadSource(head, valuehead.Reading{})
+				req.Value = value.Head(head, valuehead.Reading{})
 			}
 			var r decode.Response
 			job, err := s.Job(e, req, func(got decode.Response) { r = got })
@@ -361,7 +362,7 @@ func TestErrors(t *testing.T) {
 	e := open(t)
 	head := brevity(t, e, valuehead.Linear)
 	guided := request(t, e, 1)
-	guided.Value = decode.HeadSource(head, valuehead.Reading{})
+	guided.Value = value.Head(head, valuehead.Reading{})
 	with := func(change func(*decode.Request)) decode.Request {
 		r := guided
 		change(&r)

@@ -9,19 +9,19 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // node is one token of a response. Forked candidates share the nodes up to the fork.
 type node struct {
+	value.Step
 	parent  *node
-	token   int32
 	logp    float32 // of the model at temperature 1
 	base    float32 // of the base policy
 	guided  float32 // of the guided policy, where it has token-level probabilities
 	kl      float64 // of the guided policy from the base policy at the state before the token
 	value   float32 // NaN when not computed
-	scalars [numScalars]float32
 	states  []float32
 	likely  []int32 // the candidates at the state before the token, where they are recorded
 	likelyP []float32
@@ -29,14 +29,11 @@ type node struct {
 
 // candidate is a response that grows.
 type candidate struct {
+	value.Candidate
 	seq    *engine.Seq
-	last   *node
-	length int
-	text   []byte
-	memory memory  // of the value function
+	last   *node   // value.Candidate.Last is its step
 	value  float32 // of the last state that was valued
 	finish Finish  // empty while it grows
-	cut    int     // bytes of text that are no part of the answer: a stop string
 	// In block search it stands for all samples that have drawn its tokens:
 	streams []*rand.Rand // theirs, of the block under way
 	places  int          // their number, and after pruning that of the beams which it is
@@ -51,12 +48,13 @@ type decoder struct {
 	base      policy.Sampler
 	reference *policy.Sampler // nil without one
 	tokenwise bool            // the strategy has token-level probabilities
-	values    valuer          // nil without a value function
+	values    value.Valuer    // nil without a value function
 	prompt    *states.Prompt  // with the states of its tokens; nil where nobody looks at them
 	stop      [][]byte
 	// scratch
 	fed    []*candidate
 	asked  []*candidate
+	views  []*value.Candidate
 	seqs   []*engine.Seq
 	tokens []int32
 	out    []float32
@@ -82,7 +80,7 @@ func job(req Request, sequences, cells int, decode func(*decoder) error) engine.
 		d := newDecoder(s, req)
 		defer func() {
 			if d.values != nil {
-				d.values.close()
+				d.values.Close()
 			}
 		}()
 		return decode(d)
@@ -94,7 +92,7 @@ func (d *decoder) start() (*candidate, error) {
 	temp := float32(d.req.Sampling.Temp)
 	c := &candidate{value: nan}
 	var err error
-	if d.req.Value != nil && d.req.Value.needsPrompt() || d.req.RecordPrompt {
+	if d.req.Value != nil && d.req.Value.NeedsPrompt() || d.req.RecordPrompt {
 		d.prompt = &states.Prompt{Tokens: d.req.Prompt}
 		c.seq, d.prompt.Hidden, err = d.s.PrefillStates(d.req.Prompt, temp)
 	} else {
@@ -103,10 +101,13 @@ func (d *decoder) start() (*candidate, error) {
 	if err != nil || d.req.Value == nil {
 		return c, err
 	}
-	if d.values, err = d.req.Value.open(d); err != nil {
+	d.values, err = d.req.Value.Open(value.Request{
+		Policy: d.s.Model(), Prompt: d.req.Prompt, States: d.prompt, MaxTokens: d.req.MaxTokens, Stopped: d.stopped,
+	})
+	if err != nil {
 		return c, err
 	}
-	c.memory, err = d.values.begin()
+	c.Memory, err = d.values.Begin()
 	return c, err
 }
 
@@ -115,7 +116,7 @@ var nan = float32(math.NaN())
 // fork copies a candidate.
 func (d *decoder) fork(c *candidate) (*candidate, error) {
 	f := *c
-	f.text = slices.Clone(c.text)
+	f.Text = slices.Clone(c.Text)
 	if growing(c) {
 		seq, err := d.s.Fork(c.seq)
 		if err != nil {
@@ -123,8 +124,8 @@ func (d *decoder) fork(c *candidate) (*candidate, error) {
 		}
 		f.seq = seq
 	}
-	if c.memory != nil {
-		f.memory = d.values.fork(c.memory)
+	if c.Memory != nil {
+		f.Memory = d.values.Fork(c.Memory)
 	}
 	return &f, nil
 }
@@ -132,9 +133,9 @@ func (d *decoder) fork(c *candidate) (*candidate, error) {
 // drop frees a candidate that lost, or the sequence of one that is finished.
 func (d *decoder) drop(c *candidate) {
 	d.dropSeq(c)
-	if c.memory != nil {
-		d.values.drop(c.memory)
-		c.memory = nil
+	if c.Memory != nil {
+		d.values.Drop(c.Memory)
+		c.Memory = nil
 	}
 }
 
@@ -149,16 +150,17 @@ func (d *decoder) dropSeq(c *candidate) {
 func (d *decoder) look(c *candidate) {
 	d.recent = d.recent[:0]
 	if d.req.Sampling.Penalizes() || d.reference != nil && d.reference.Penalizes() {
-		d.recent = append(append(d.recent, d.req.Prompt...), c.tokens()...)
+		d.recent = append(append(d.recent, d.req.Prompt...), c.Tokens()...)
 	}
-	d.base.At(c.seq.Row(), d.recent)
+	c.Row = c.seq.Row()
+	d.base.At(c.Row, d.recent)
 }
 
 // take makes the token the candidate's next; d.base must be at its state. The guided policy is
 // the base policy here, unless the caller says otherwise in the node.
 func (d *decoder) take(c *candidate, token int32) *node {
-	n := &node{parent: c.last, token: token, value: nan}
-	n.logp, n.scalars = observe(c.seq.Row(), token)
+	n := &node{Step: value.Step{Parent: c.Last, Token: token}, parent: c.last, value: nan}
+	n.logp, n.Scalars = value.Observe(c.seq.Row(), token)
 	n.base = float32(d.base.LogP(token))
 	n.guided = n.base
 	if d.req.Record {
@@ -167,8 +169,8 @@ func (d *decoder) take(c *candidate, token int32) *node {
 	if d.reference != nil {
 		n.kl = d.base.KL(d.reference, d.recent)
 	}
-	c.last = n
-	c.length++
+	c.last, c.Last = n, &n.Step
+	c.Length++
 	return n
 }
 
@@ -181,8 +183,8 @@ func (d *decoder) advance(cs []*candidate) error {
 		if err := d.note(c); err != nil {
 			return err
 		}
-		if growing(c) || d.req.Record || d.values != nil && d.values.readsStates() {
-			d.fed, d.seqs, d.tokens = append(d.fed, c), append(d.seqs, c.seq), append(d.tokens, c.last.token)
+		if growing(c) || d.req.Record || d.values != nil && d.values.ReadsStates() {
+			d.fed, d.seqs, d.tokens = append(d.fed, c), append(d.seqs, c.seq), append(d.tokens, c.last.Token)
 		}
 	}
 	if err := d.s.Step(d.seqs, d.tokens); err != nil {
@@ -192,16 +194,16 @@ func (d *decoder) advance(cs []*candidate) error {
 		d.req.Progress(d.s.Decoded())
 	}
 	for _, c := range d.fed {
-		row := c.seq.Row()
-		c.last.scalars[nextEntropy] = row.Entropy
+		c.Row = c.seq.Row()
+		c.last.Scalars[value.NextEntropy] = c.Row.Entropy
 		if d.req.Record {
-			c.last.states = slices.Clone(row.States)
+			c.last.states = slices.Clone(c.Row.States)
 		}
 	}
 	if d.values == nil {
 		return nil
 	}
-	if err := d.values.push(d.fed); err != nil {
+	if err := d.values.Push(d.view(d.fed)); err != nil {
 		return err
 	}
 	if d.req.EachValue {
@@ -212,7 +214,7 @@ func (d *decoder) advance(cs []*candidate) error {
 
 // note adds the last token's text and sets the finish.
 func (d *decoder) note(c *candidate) error {
-	token := c.last.token
+	token := c.last.Token
 	if d.s.Model().IsEOG(token) {
 		c.finish = FinishEOG
 		return nil
@@ -221,11 +223,11 @@ func (d *decoder) note(c *candidate) error {
 	if err != nil {
 		return err
 	}
-	seen := len(c.text)
-	c.text = append(c.text, piece...)
-	if c.cut = d.stopped(c.text, seen); c.cut > 0 {
+	seen := len(c.Text)
+	c.Text = append(c.Text, piece...)
+	if c.Cut = d.stopped(c.Text, seen); c.Cut > 0 {
 		c.finish = FinishEOG
-	} else if c.length >= d.req.MaxTokens {
+	} else if c.Length >= d.req.MaxTokens {
 		c.finish = FinishLength
 	}
 	return nil
@@ -259,11 +261,11 @@ func (d *decoder) value(cs []*candidate) error {
 		return nil
 	}
 	d.out = slices.Grow(d.out[:0], len(d.asked))[:len(d.asked)]
-	if err := d.values.value(d.asked, d.out); err != nil {
+	if err := d.values.Value(d.s.Context(), d.view(d.asked), d.out); err != nil {
 		return err
 	}
 	for i, c := range d.asked {
-		if err := checkValue(d.out[i], c.length); err != nil {
+		if err := checkValue(d.out[i], c.Length); err != nil {
 			return err
 		}
 		c.value, c.last.value = d.out[i], d.out[i]
@@ -279,27 +281,27 @@ func checkValue(v float32, n int) error {
 	return nil
 }
 
-// tokens are the response's tokens so far.
-func (c *candidate) tokens() []int32 {
-	out := make([]int32, c.length)
-	for n, i := c.last, c.length-1; n != nil; n, i = n.parent, i-1 {
-		out[i] = n.token
+// view is the candidates as the value function sees them, until the next call.
+func (d *decoder) view(cs []*candidate) []*value.Candidate {
+	d.views = d.views[:0]
+	for _, c := range cs {
+		d.views = append(d.views, &c.Candidate)
 	}
-	return out
+	return d.views
 }
 
 // emit hands out a candidate's text from byte emitted on, but for the tail that could
 // still turn out to be the start of a stop string, and returns how much it was.
 func (d *decoder) emit(c *candidate, emitted int) int {
-	end := len(c.text) - c.cut
+	end := len(c.Text) - c.Cut
 	if growing(c) {
 		for _, stop := range d.stop {
-			end = min(end, len(c.text)-len(stop)+1)
+			end = min(end, len(c.Text)-len(stop)+1)
 		}
 	}
 	if d.req.Emit == nil || end <= emitted {
 		return 0
 	}
-	d.req.Emit(c.text[emitted:end])
+	d.req.Emit(c.Text[emitted:end])
 	return end - emitted
 }

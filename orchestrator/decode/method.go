@@ -125,7 +125,7 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 		if err := s.Guide.check(); err != nil {
 			return err
 		}
-		if s.Guide.Ahead && !req.Value.scores() {
+		if s.Guide.Ahead && !req.Value.Ahead() {
 			return fault.New("decode", "value_head", nil, "train one with {one_pass}", "%s needs a head that values tokens before they are decoded", MethodOnePass)
 		}
 	}

@@ -1,8 +1,19 @@
 package decode
 
-import "github.com/ivo-decoding/ivo/orchestrator/policy"
+import (
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
+)
 
-// Sampling and Key are in package policy; these names go when nobody uses them.
-type Sampling = policy.Sampling
+// These are in packages policy and value; the names here go when nobody uses them.
+type (
+	Sampling = policy.Sampling
+	Source   = value.Source
+)
 
-var Key = policy.Key
+var (
+	Key          = policy.Key
+	HeadSource   = value.Head
+	PrefixSource = value.Prefix
+	Scalars      = value.Scalars
+)

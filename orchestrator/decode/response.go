@@ -1,6 +1,6 @@
 // Package decode holds the decoding strategies, one file each: sampling, best-of-n, the
 // tokenwise ones, blockwise best-of-k and blockwise beam search. A strategy is
-// straight-line code over an [engine.Session]; what guides it is a [Source] of values. Any
+// straight-line code over an [engine.Session]; what guides it is a [value.Source]. Any
 // strategy runs with any source.
 //
 // The package knows nothing of rewards, files or training.
@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -21,7 +22,7 @@ type Request struct {
 	Key       uint64   // of the random streams; see [policy.Key]
 	Stop      []string // the response ends where one of these ends; it is cut off
 	// Value is the value function; nil for none.
-	Value Source
+	Value value.Source
 	// EachValue gives every token of the response its value, not only those where a
 	// strategy needed one.
 	EachValue bool
@@ -74,7 +75,7 @@ type Response struct {
 	Decoded int // tokens decoded for this response, those of pruned candidates included
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
-	Scalars []float32 // [T][len(Scalars)]
+	Scalars []float32 // [T][len(value.Scalars)]
 	// The K likeliest tokens of the state before each token, the likeliest first, and their
 	// log-probabilities by the model at temperature 1; K is [Candidates] at most.
 	Candidates        []int32   // [T][K]
@@ -86,10 +87,10 @@ type Response struct {
 
 // response turns a finished candidate into the answer.
 func (d *decoder) response(c *candidate, decoded int) Response {
-	t := c.length
+	t := c.Length
 	r := Response{
-		Tokens: c.tokens(), LogProbs: make([]float32, t), BaseLogProbs: make([]float32, t), Value: c.value,
-		KLKind: KLExact, Text: string(c.text[:len(c.text)-c.cut]), Finish: c.finish, Decoded: decoded,
+		Tokens: c.Tokens(), LogProbs: make([]float32, t), BaseLogProbs: make([]float32, t), Value: c.value,
+		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Finish: c.finish, Decoded: decoded,
 	}
 	if d.req.RecordPrompt {
 		r.Prompt = d.prompt
@@ -104,7 +105,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	if d.req.Record && t > 0 {
 		width = len(c.last.states)
 		k = len(c.last.likely)
-		r.States, r.Scalars = make([]float32, t*width), make([]float32, t*numScalars)
+		r.States, r.Scalars = make([]float32, t*width), make([]float32, t*value.NumScalars)
 		r.Candidates, r.CandidateLogProbs = make([]int32, t*k), make([]float32, t*k)
 	}
 	for n, i := c.last, t-1; n != nil; n, i = n.parent, i-1 {
@@ -118,16 +119,13 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 		}
 		if d.req.Record {
 			copy(r.States[i*width:], n.states)
-			copy(r.Scalars[i*numScalars:], n.scalars[:])
+			copy(r.Scalars[i*value.NumScalars:], n.Scalars[:])
 			copy(r.Candidates[i*k:], n.likely)
 			copy(r.CandidateLogProbs[i*k:], n.likelyP)
 		}
 	}
 	return r
 }
-
-// hintLength is what to do about texts that are too long.
-const hintLength = "raise {ctx}, lower {max_tokens}, or shorten the prompt"
 
 // check finds what is wrong with a request before any work is done.
 func (r *Request) check(e *engine.Engine, needValue bool) error {
@@ -139,7 +137,7 @@ func (r *Request) check(e *engine.Engine, needValue bool) error {
 	case needValue && r.Value == nil:
 		return fault.New("decode", "value_head", nil, "give one as {value_head}, or learn one with ivo iterate", "this method needs a value function")
 	case len(r.Prompt)+r.MaxTokens > e.Params().Ctx:
-		return fault.New("decode", "ctx", e.Params().Ctx, hintLength, "the prompt has %d tokens and the response up to %d, the context holds %d", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
+		return fault.New("decode", "ctx", e.Params().Ctx, fault.TooLong, "the prompt has %d tokens and the response up to %d, the context holds %d", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
 	}
 	if err := r.Sampling.Check(); err != nil {
 		return err
@@ -150,7 +148,7 @@ func (r *Request) check(e *engine.Engine, needValue bool) error {
 		}
 	}
 	if r.Value != nil {
-		return r.Value.check(e)
+		return r.Value.Check(e)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 // Guide are the options of tokenwise guidance: at a guided state the TopK likeliest tokens
@@ -85,7 +86,7 @@ func (d *decoder) guide(g Guide) (Response, error) {
 	emitted := 0
 	for growing(c) {
 		d.look(c)
-		if c.length%g.Every != 0 {
+		if c.Length%g.Every != 0 {
 			d.take(c, d.base.Draw(rng))
 			err = d.advance([]*candidate{c})
 		} else if g.Ahead {
@@ -154,11 +155,11 @@ func (d *decoder) guideAhead(c *candidate, t *tilt, rng, others *rand.Rand) erro
 		return err
 	}
 	t.begin(d, others)
-	if err := d.values.(scorer).score(c, t.ids, t.values); err != nil {
+	if err := d.values.(value.Scorer).Score(d.s.Context(), &c.Candidate, t.ids, t.values); err != nil {
 		return err
 	}
 	for _, v := range t.values {
-		if err := checkValue(v, c.length+1); err != nil {
+		if err := checkValue(v, c.Length+1); err != nil {
 			return err
 		}
 	}
@@ -176,7 +177,7 @@ func (d *decoder) guideAhead(c *candidate, t *tilt, rng, others *rand.Rand) erro
 // parentValue is V(s) of the candidate's state where the tilt wants it, NaN before the first
 // token: heads are trained on the states after one.
 func (d *decoder) parentValue(c *candidate, t *tilt) (float32, error) {
-	if t.Rest != RestParent || c.length == 0 {
+	if t.Rest != RestParent || c.Length == 0 {
 		return nan, nil
 	}
 	err := d.value([]*candidate{c})

@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 // The toy vocabulary: the token of a letter is its place here.
@@ -110,8 +111,8 @@ func toy(t testing.TB, next map[byte]map[byte]float64) *engine.Engine {
 
 // table values texts by what is written down for them, plus the shift; a text without a value is a mistake
 // of the test.
-func table(values map[string]float64, shift float64) decode.Source {
-	return decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+func table(values map[string]float64, shift float64) value.Source {
+	return value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 		out := make([]float64, len(texts))
 		for i, text := range texts {
 			v, ok := values[text]
@@ -194,7 +195,7 @@ func TestTraceBlockSampling(t *testing.T) {
 		'c': {'e': 0.5, 'f': 0.5}, 'd': {'e': 0.5, 'f': 0.5}, 'e': {'.': 1}, 'f': {'.': 1},
 	})
 	// a is better than b, c than d, e than f, each everywhere.
-	better := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+	better := value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 		out := make([]float64, len(texts))
 		for i, text := range texts {
 			for _, l := range text {
@@ -317,7 +318,7 @@ func TestTokenwiseDistribution(t *testing.T) {
 // Samples of a block that have drawn the same tokens are decoded once; the end is not decoded,
 // for nobody asks for its state.
 func TestBlocksShareTokens(t *testing.T) {
-	values := decode.PrefixSource(func(_ context.Context, texts []string) ([]float64, error) {
+	values := value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
 		return make([]float64, len(texts)), nil
 	})
 	for _, c := range []struct {

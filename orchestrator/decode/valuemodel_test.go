@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -23,13 +24,13 @@ func exact(ctx, sequences int) engine.Params {
 	return engine.Params{Ctx: ctx, Sequences: sequences, Threads: 1, Flash: llama.FlashOff, CacheK: llama.CacheF32, CacheV: llama.CacheF32}
 }
 
-func valueModel(t testing.TB, path string, head *valuehead.Head, p engine.Params) *decode.ValueModel {
+func valueModel(t testing.TB, path string, head *valuehead.Head, p engine.Params) *value.Model {
 	t.Helper()
 	m, err := llama.Load(path, llama.ModelParams{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := decode.OpenValueModel(m, head, p)
+	v, err := value.OpenModel(m, head, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +69,7 @@ func asked(t testing.TB, e *engine.Engine, i int) decode.Request {
 }
 
 // answers are the responses of a strategy to all prompts at once.
-func answers(t testing.TB, e *engine.Engine, s decode.Strategy, source decode.Source, each bool) []decode.Response {
+func answers(t testing.TB, e *engine.Engine, s decode.Strategy, source value.Source, each bool) []decode.Response {
 	t.Helper()
 	out := make([]decode.Response, len(prompts))
 	var jobs []engine.Job
@@ -92,7 +93,7 @@ func TestValueModelOfThePolicy(t *testing.T) {
 	reading := valuehead.Reading{Beta: 0.5}
 	for _, kind := range []valuehead.Kind{valuehead.MLP, valuehead.Recall} {
 		head := brevity(t, e, kind)
-		want := decode.HeadSource(head, reading)
+		want := value.Head(head, reading)
 		tight := exact(256, 24) // for one request's candidates, not for two
 		tight.Batch = 16
 		for _, p := range []engine.Params{exact(2048, 64), tight} {
@@ -349,14 +350,14 @@ func TestValueModelErrors(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := decode.OpenValueModel(m, c.head, c.p); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := value.OpenModel(m, c.head, c.p); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v, want an error about %q", err, c.want)
 		}
 		if err := m.Close(); err != nil {
 			t.Error(err)
 		}
 	}
-	ask := func(s decode.Source, most int) error {
+	ask := func(s value.Source, most int) error {
 		req := request(t, e, 1)
 		req.Value, req.MaxTokens = s, most
 		req.Prompt = slices.Concat(req.Prompt, req.Prompt, req.Prompt)
@@ -368,7 +369,7 @@ func TestValueModelErrors(t *testing.T) {
 	}
 	// A prompt and a response that the value model has no room for.
 	spelled := valueModel(t, returns(atoms), nil, exact(64, 4))
-	for _, v := range []*decode.ValueModel{valueModel(t, lab, head, exact(256, 4)), spelled} {
+	for _, v := range []*value.Model{valueModel(t, lab, head, exact(256, 4)), spelled} {
 		if err := ask(v.Source(valuehead.Reading{}), 1000); err == nil || !strings.Contains(err.Error(), "context size") {
 			t.Errorf("%v, want an error about the context", err)
 		}

@@ -161,7 +161,7 @@ func (e *Engine) check(jobs []Job, sequences int) error {
 		case j.Sequences < 1 || j.Sequences > sequences:
 			return fault.New("engine", "parallel", sequences, "lower {beams}, {samples} or {candidates}, or raise {parallel}", "job %d needs %d sequences, the context has %d", i, j.Sequences, sequences)
 		case j.Cells > cells:
-			return fault.New("engine", "ctx", cells, "raise {ctx}, lower {max_tokens}, or shorten the prompt", "job %d needs %d tokens of context, there are %d", i, j.Cells, cells)
+			return fault.New("engine", "ctx", cells, fault.TooLong, "job %d needs %d tokens of context, there are %d", i, j.Cells, cells)
 		}
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -111,7 +112,7 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 	if round > 1 {
 		p.Strategy = decode.Strategy{Method: decode.MethodBlockBeam, Beam: l.o.Collect}
 		h := heads[len(heads)-1]
-		p.Value = decode.HeadSource(h.Head, valuehead.Reading{})
+		p.Value = value.Head(h.Head, valuehead.Reading{})
 		from[run.Metrics(round-1)] = h.key
 	}
 	shards := l.shards(round)

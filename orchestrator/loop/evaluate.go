@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -42,7 +43,7 @@ func (l *looping) methods(heads []head) []method {
 		m := method{from: map[string]string{}}
 		if round > 0 {
 			h := heads[round-1]
-			p.Value = decode.HeadSource(h.Head, valuehead.Reading{})
+			p.Value = value.Head(h.Head, valuehead.Reading{})
 			m.from[run.Metrics(round)] = h.key
 		}
 		if temp != t {

@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -30,7 +31,7 @@ func Schema(m *llama.Model, layers []int) (states.Schema, error) {
 	}
 	top := min(engine.DefaultTop, m.Info().Vocab)
 	return states.Schema{
-		Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: decode.Scalars,
+		Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: value.Scalars,
 		Top: top, Candidates: min(decode.Candidates, top), Prompts: true, PromptLayers: layers,
 	}, nil
 }

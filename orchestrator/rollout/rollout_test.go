@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 func init() { slog.SetLogLoggerLevel(slog.LevelWarn) }
@@ -88,7 +89,7 @@ func TestCollect(t *testing.T) {
 		if r.Prompt != record.ID || r.Sample != k%3 || s.Prompt != r.Prompt || s.Sample != r.Sample || !cmp.Equal(s.Tokens, r.Tokens) {
 			t.Errorf("response %d: %+v, states of %s %d", k, r, s.Prompt, s.Sample)
 		}
-		if len(s.Hidden) != len(r.Tokens)*len(layers)*m.Info().Width || len(s.Scalars) != len(r.Tokens)*len(decode.Scalars) {
+		if len(s.Hidden) != len(r.Tokens)*len(layers)*m.Info().Width || len(s.Scalars) != len(r.Tokens)*len(value.Scalars) {
 			t.Errorf("response %d of %d tokens has %d hidden floats and %d scalars", k, len(r.Tokens), len(s.Hidden), len(s.Scalars))
 		}
 	}

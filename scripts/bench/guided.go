@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -43,7 +44,7 @@ func guided(ctx context.Context, b *bench) error {
 		for round := range max(b.pairs/3, 1) + 1 {
 			job, err := search.Job(p.Engine, decode.Request{
 				Prompt: randomTokens(m, prompt, uint64(round)), MaxTokens: response, Sampling: policy.Sampling{Temp: 1}, Key: uint64(round),
-				Value: decode.HeadSource(head, valuehead.Reading{}),
+				Value: value.Head(head, valuehead.Reading{}),
 			}, func(decode.Response) {})
 			if err != nil {
 				return err

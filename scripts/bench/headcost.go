@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -30,7 +31,7 @@ const (
 type lane struct {
 	threads int
 	layers  []int
-	value   decode.Source
+	value   value.Source
 	times   []float64 // seconds a step
 
 	resume, stepped chan struct{}
@@ -54,7 +55,7 @@ func headCost(ctx context.Context, b *bench) error {
 			return err
 		}
 		var lanes []*lane
-		for _, l := range []lane{{}, {layers: layers}, {layers: layers, value: decode.HeadSource(head, valuehead.Reading{})}} {
+		for _, l := range []lane{{}, {layers: layers}, {layers: layers, value: value.Head(head, valuehead.Reading{})}} {
 			l.threads = b.threads
 			lanes = append(lanes, &l)
 		}
@@ -132,8 +133,8 @@ func (a *headAlone) begin(prompt []int32) error {
 	a.memories, a.hidden, a.scalars, a.known = nil, nil, nil, nil
 	for range sequences {
 		a.memories = append(a.memories, m.Clone())
-		a.hidden, a.scalars = append(a.hidden, random(a.width)), append(a.scalars, random(len(decode.Scalars)))
-		a.known = append(a.known, random(candidates*len(decode.Scalars)))
+		a.hidden, a.scalars = append(a.hidden, random(a.width)), append(a.scalars, random(len(value.Scalars)))
+		a.known = append(a.known, random(candidates*len(value.Scalars)))
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -18,7 +19,7 @@ import (
 type contender struct {
 	name string
 	decode.Strategy
-	value            decode.Source
+	value            value.Source
 	layers           []int
 	times            []float64 // seconds of every four tokens of each response
 	decoded, emitted int       // tokens
@@ -35,7 +36,7 @@ func onePass(ctx context.Context, b *bench) error {
 		cs := []*contender{
 			{name: "plain sampling", Strategy: decode.Strategy{Method: decode.MethodSample}},
 			{name: "plain, layers tapped", Strategy: decode.Strategy{Method: decode.MethodSample}, layers: layers},
-			{name: "one-pass, k=20", Strategy: decode.Strategy{Method: decode.MethodOnePass, Guide: guide}, value: decode.HeadSource(head, valuehead.Reading{}), layers: layers},
+			{name: "one-pass, k=20", Strategy: decode.Strategy{Method: decode.MethodOnePass, Guide: guide}, value: value.Head(head, valuehead.Reading{}), layers: layers},
 		}
 		return compete(ctx, b, m, cs, prompts, b.pairs)
 	})
@@ -63,7 +64,7 @@ func relative(ctx context.Context, b *bench) error {
 			}
 		}
 		for _, c := range cs[1:] {
-			c.value, c.layers = decode.HeadSource(head, valuehead.Reading{}), layers
+			c.value, c.layers = value.Head(head, valuehead.Reading{}), layers
 		}
 		return compete(ctx, b, m, cs, prompts, max(b.pairs/5, 1))
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -87,18 +88,18 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 
 // methods are the rows of the table, the base policy first.
 func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
-	add := func(name string, s decode.Strategy, value func(prompt.Record) decode.Source) {
+	add := func(name string, s decode.Strategy, value func(prompt.Record) value.Source) {
 		out = append(out, eval.Method{Name: name, Policy: batch.Policy{Strategy: s, ValueOf: value, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}})
 	}
 	// The value function is a head, read in some way.
-	head := func(h *valuehead.Head, r valuehead.Reading) func(prompt.Record) decode.Source {
-		source := decode.HeadSource(h, r)
-		return func(prompt.Record) decode.Source { return source }
+	head := func(h *valuehead.Head, r valuehead.Reading) func(prompt.Record) value.Source {
+		source := value.Head(h, r)
+		return func(prompt.Record) value.Source { return source }
 	}
 	// Or the reward itself, on a response that is not finished: ARGS, and the best that
 	// ranking whole samples can do.
-	gold := func(p prompt.Record) decode.Source {
-		return decode.PrefixSource(func(ctx context.Context, texts []string) ([]float64, error) {
+	gold := func(p prompt.Record) value.Source {
+		return value.Prefix(func(ctx context.Context, texts []string) ([]float64, error) {
 			items := make([]reward.Item, len(texts))
 			for i, text := range texts {
 				items[i] = reward.Item{Prompt: p, Response: text}

@@ -1,7 +1,8 @@
-package decode
+package value
 
 import (
 	"cmp"
+	"context"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -18,48 +19,9 @@ func init() {
 	valuehead.UseExp(blas.Exp)
 }
 
-// Source is a value function as the strategies see it: it follows the candidates of a
-// request and values those that are asked about. [HeadSource], [PrefixSource] and
-// [ValueModel.Source] make them.
-type Source interface {
-	// check finds what is wrong before any work is done.
-	check(e *engine.Engine) error
-	// scores says whether it values tokens before they are fed: its valuer is a scorer.
-	scores() bool
-	// needsPrompt says whether the policy's states of the prompt are wanted.
-	needsPrompt() bool
-	// open begins with a request whose prompt has been decoded.
-	open(d *decoder) (valuer, error)
-}
-
-// memory is what a source knows of one candidate.
-type memory any
-
-// valuer is a source at work on one request.
-type valuer interface {
-	// readsStates says whether the state after a token is wanted, the last one's too.
-	readsStates() bool
-	// begin returns the memory of an empty response.
-	begin() (memory, error)
-	fork(memory) memory
-	drop(memory)
-	// push tells of a token that each candidate was fed; its row is there.
-	push(cs []*candidate) error
-	// value writes V of each candidate's state to out.
-	value(cs []*candidate, out []float32) error
-	close()
-}
-
-// scorer is a valuer that can value tokens before they are fed.
-type scorer interface {
-	valuer
-	// score writes V(s, a) for each token a to out; the candidate's row is there.
-	score(c *candidate, tokens []int32, out []float32) error
-}
-
-// HeadSource values by a head that was trained on the policy's own states. The engine must
+// Head values by a head that was trained on the policy's own states. The engine must
 // tap the head's layers, in the same order. It is nil where head is.
-func HeadSource(head *valuehead.Head, reading valuehead.Reading) Source {
+func Head(head *valuehead.Head, reading valuehead.Reading) Source {
 	if head == nil {
 		return nil
 	}
@@ -71,7 +33,7 @@ type headSource struct {
 	reading valuehead.Reading
 }
 
-func (h *headSource) check(e *engine.Engine) error {
+func (h *headSource) Check(e *engine.Engine) error {
 	schema, tapped := h.head.Features().Schema(), e.Params().Layers
 	switch {
 	case !slices.Equal(schema.Layers, tapped):
@@ -118,12 +80,12 @@ func topOf(schema states.Schema, m *llama.Model) int {
 	return cmp.Or(schema.Top, min(engine.DefaultTop, m.Info().Vocab))
 }
 
-func (h *headSource) scores() bool { return h.head.CanScoreCandidates() }
+func (h *headSource) Ahead() bool { return h.head.CanScoreCandidates() }
 
-func (h *headSource) needsPrompt() bool { return h.head.NeedsPrompt() }
+func (h *headSource) NeedsPrompt() bool { return h.head.NeedsPrompt() }
 
-func (h *headSource) open(d *decoder) (valuer, error) {
-	return &headValuer{headSource: h, prompt: d.prompt}, nil
+func (h *headSource) Open(r Request) (Valuer, error) {
+	return &headValuer{headSource: h, prompt: r.States}, nil
 }
 
 type headValuer struct {
@@ -137,11 +99,11 @@ type headValuer struct {
 	flat            []float32
 }
 
-func (v *headValuer) readsStates() bool { return true }
+func (v *headValuer) ReadsStates() bool { return true }
 
-func (v *headValuer) begin() (memory, error) { return v.head.Begin(v.prompt) }
+func (v *headValuer) Begin() (Memory, error) { return v.head.Begin(v.prompt) }
 
-func (v *headValuer) fork(m memory) memory {
+func (v *headValuer) Fork(m Memory) Memory {
 	if n := len(v.idle); n > 0 {
 		f := v.idle[n-1]
 		v.idle = v.idle[:n-1]
@@ -151,36 +113,36 @@ func (v *headValuer) fork(m memory) memory {
 	return m.(*valuehead.Memory).Clone()
 }
 
-func (v *headValuer) drop(m memory) { v.idle = append(v.idle, m.(*valuehead.Memory)) }
+func (v *headValuer) Drop(m Memory) { v.idle = append(v.idle, m.(*valuehead.Memory)) }
 
-func (v *headValuer) of(cs []*candidate) []*valuehead.Memory {
+func (v *headValuer) of(cs []*Candidate) []*valuehead.Memory {
 	v.memories = v.memories[:0]
 	for _, c := range cs {
-		v.memories = append(v.memories, c.memory.(*valuehead.Memory))
+		v.memories = append(v.memories, c.Memory.(*valuehead.Memory))
 	}
 	return v.memories
 }
 
 // push takes all candidates' tokens in one product.
-func (v *headValuer) push(cs []*candidate) error {
+func (v *headValuer) Push(cs []*Candidate) error {
 	v.tokens, v.hidden, v.scalars = v.tokens[:0], v.hidden[:0], v.scalars[:0]
 	for _, c := range cs {
-		v.tokens, v.hidden, v.scalars = append(v.tokens, c.last.token), append(v.hidden, c.seq.Row().States), append(v.scalars, c.last.scalars[:])
+		v.tokens, v.hidden, v.scalars = append(v.tokens, c.Last.Token), append(v.hidden, c.Row.States), append(v.scalars, c.Last.Scalars[:])
 	}
 	return v.head.Push(v.of(cs), v.tokens, v.hidden, v.scalars)
 }
 
-func (v *headValuer) value(cs []*candidate, out []float32) error {
+func (v *headValuer) Value(_ context.Context, cs []*Candidate, out []float32) error {
 	return v.head.Values(v.of(cs), v.reading, out)
 }
 
-func (v *headValuer) score(c *candidate, tokens []int32, out []float32) error {
+func (v *headValuer) Score(_ context.Context, c *Candidate, tokens []int32, out []float32) error {
 	v.flat = v.flat[:0]
 	for _, token := range tokens {
-		_, scalars := observe(c.seq.Row(), token)
+		_, scalars := Observe(c.Row, token)
 		v.flat = append(v.flat, scalars[:]...)
 	}
-	return v.head.Candidates(c.memory.(*valuehead.Memory), tokens, v.flat, v.reading, out)
+	return v.head.Candidates(c.Memory.(*valuehead.Memory), tokens, v.flat, v.reading, out)
 }
 
-func (v *headValuer) close() {}
+func (v *headValuer) Close() {}

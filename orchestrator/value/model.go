@@ -1,4 +1,4 @@
-package decode
+package value
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
-// ValueModel is a value function that is a model of its own beside the policy: so one value
+// Model is a value function that is a model of its own beside the policy: so one value
 // function serves policies of other sizes and vocabularies. Either a head reads the model's
 // hidden states and what the model itself thinks of each token, or the model was fine-tuned as
 // a value function and its first logits are the distribution of the return (see
@@ -24,7 +24,7 @@ import (
 // It has a context of its own. Requests ask it in turns, each for all of its candidates in one
 // batch; what it has read of a candidate it keeps while there is room. With several requests
 // at once the values depend on their order as far as rounding goes.
-type ValueModel struct {
+type Model struct {
 	model *llama.Model
 	head  *valuehead.Head // nil of a model that is a value function itself
 	atoms []float32       // of such a model
@@ -39,11 +39,11 @@ type ValueModel struct {
 	same       bool         // its vocabulary is this model's
 }
 
-// OpenValueModel makes a value function of a model and a head that was trained on its states.
+// OpenModel makes a value function of a model and a head that was trained on its states.
 // Without a head the model must be a value function itself. Of the params, Layers and
 // Top are not read. Close it before the model.
-func OpenValueModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*ValueModel, error) {
-	v := &ValueModel{model: m, head: head}
+func OpenModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Model, error) {
+	v := &Model{model: m, head: head}
 	params := llama.ContextParams{
 		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
 		Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV, FullWindow: true,
@@ -78,7 +78,7 @@ func OpenValueModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Val
 	return v, nil
 }
 
-func (v *ValueModel) checkHead() error {
+func (v *Model) checkHead() error {
 	schema := v.head.Features().Schema()
 	if !slices.Equal(schema.Scalars, Scalars) {
 		return errScalars(schema)
@@ -119,13 +119,13 @@ func readAtoms(m *llama.Model) ([]float32, error) {
 }
 
 // Atoms are the rising returns of a model that is a value function itself, nil of one with a head.
-func (v *ValueModel) Atoms() []float32 { return v.atoms }
+func (v *Model) Atoms() []float32 { return v.atoms }
 
 // Source is the value function with one reading of the distribution of the return.
-func (v *ValueModel) Source(reading valuehead.Reading) Source { return &modelSource{v, reading} }
+func (v *Model) Source(reading valuehead.Reading) Source { return &modelSource{v, reading} }
 
 // Close frees the context. It fails while a value is computed.
-func (v *ValueModel) Close() error {
+func (v *Model) Close() error {
 	if !v.mu.TryLock() {
 		return fmt.Errorf("close the value model: %w (end the run first)", llama.ErrBusy)
 	}
@@ -135,11 +135,11 @@ func (v *ValueModel) Close() error {
 }
 
 type modelSource struct {
-	*ValueModel
+	*Model
 	reading valuehead.Reading
 }
 
-func (s *modelSource) check(e *engine.Engine) error {
+func (s *modelSource) Check(e *engine.Engine) error {
 	if s.head != nil {
 		if err := s.head.CheckReading(s.reading); err != nil {
 			return err
@@ -157,22 +157,22 @@ func (s *modelSource) check(e *engine.Engine) error {
 	return nil
 }
 
-func (s *modelSource) scores() bool { return true }
+func (s *modelSource) Ahead() bool { return true }
 
-func (s *modelSource) needsPrompt() bool { return false }
+func (s *modelSource) NeedsPrompt() bool { return false }
 
-func (s *modelSource) open(d *decoder) (valuer, error) {
-	v := &modelValuer{modelSource: s, d: d, same: s.sameVocabulary(d.s.Model())}
+func (s *modelSource) Open(r Request) (Valuer, error) {
+	v := &modelValuer{modelSource: s, policy: r.Policy, same: s.sameVocabulary(r.Policy)}
 	v.root = &followed{of: v, value: nan}
 	if v.same {
-		v.prompt = d.req.Prompt
-		if n, most := len(v.prompt)+d.req.MaxTokens, s.c.Params().Ctx; n > most {
-			return nil, fault.New("value model", "ctx", most, hintLength, "prompt and response may have %d tokens, its context holds %d", n, most)
+		v.prompt = r.Prompt
+		if n, most := len(v.prompt)+r.MaxTokens, s.c.Params().Ctx; n > most {
+			return nil, fault.New("value model", "ctx", most, fault.TooLong, "prompt and response may have %d tokens, its context holds %d", n, most)
 		}
 		return v, nil
 	}
 	var err error
-	if v.text, err = newTranslation(d.s.Model(), s.model, d.req.Prompt); err != nil {
+	if v.text, err = newTranslation(r.Policy, s.model, r.Prompt); err != nil {
 		return nil, err
 	}
 	v.prompt = v.text.prompt
@@ -194,7 +194,7 @@ func (s *modelSource) read(row llama.Row) float32 {
 }
 
 // use calls f with the context to itself; it ends early with ctx.
-func (v *ValueModel) use(ctx context.Context, f func() error) error {
+func (v *Model) use(ctx context.Context, f func() error) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {

@@ -1,4 +1,4 @@
-package decode
+package value
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 )
 
 // sameVocabulary says whether a policy's tokens are the value model's own.
-func (v *ValueModel) sameVocabulary(policy *llama.Model) bool {
+func (v *Model) sameVocabulary(policy *llama.Model) bool {
 	v.vocabulary.Lock()
 	defer v.vocabulary.Unlock()
 	if v.policy != policy {

@@ -1,4 +1,4 @@
-package decode_test
+package value_test
 
 import (
 	"context"
@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	_ "github.com/ivo-decoding/ivo/orchestrator/decode" // sets the product of the heads
+	_ "github.com/ivo-decoding/ivo/orchestrator/value" // sets the product of the heads
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )

@@ -1,6 +1,7 @@
-package decode
+package value
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sync/atomic"
@@ -14,7 +15,7 @@ import (
 // candidate costs nothing until somebody asks for its value.
 type modelValuer struct {
 	*modelSource
-	d      *decoder
+	policy *llama.Model
 	same   bool // the policy's tokens are the model's
 	text   *translation
 	prompt []int32
@@ -46,16 +47,16 @@ const snapshots = 8
 
 func (f *followed) gone() bool { return f.dead.Load() || f.of.closed.Load() }
 
-func (v *modelValuer) readsStates() bool { return false }
+func (v *modelValuer) ReadsStates() bool { return false }
 
-func (v *modelValuer) begin() (memory, error) { return &followed{of: v, value: nan}, nil }
+func (v *modelValuer) Begin() (Memory, error) { return &followed{of: v, value: nan}, nil }
 
-func (v *modelValuer) fork(m memory) memory {
+func (v *modelValuer) Fork(m Memory) Memory {
 	f := m.(*followed)
 	return &followed{of: v, tokens: slices.Clip(f.tokens), value: f.value, seen: slices.Clip(f.seen), row: f.row}
 }
 
-func (v *modelValuer) drop(m memory) {
+func (v *modelValuer) Drop(m Memory) {
 	f := m.(*followed)
 	f.dead.Store(true)
 	for _, n := range f.next {
@@ -63,12 +64,12 @@ func (v *modelValuer) drop(m memory) {
 	}
 }
 
-func (v *modelValuer) push([]*candidate) error { return nil }
+func (v *modelValuer) Push([]*Candidate) error { return nil }
 
-func (v *modelValuer) close() { v.closed.Store(true) }
+func (v *modelValuer) Close() { v.closed.Store(true) }
 
-func (v *modelValuer) value(cs []*candidate, out []float32) error {
-	return v.use(v.d.s.Context(), func() error {
+func (v *modelValuer) Value(ctx context.Context, cs []*Candidate, out []float32) error {
+	return v.use(ctx, func() error {
 		asked, tokens := make([]*followed, len(cs)), make([][]int32, len(cs))
 		for i, c := range cs {
 			var err error
@@ -82,8 +83,8 @@ func (v *modelValuer) value(cs []*candidate, out []float32) error {
 
 // score feeds the tokens to the value model, each after a copy of what it has read, but for
 // a head that values tokens before they are fed.
-func (v *modelValuer) score(c *candidate, next []int32, out []float32) error {
-	return v.use(v.d.s.Context(), func() error {
+func (v *modelValuer) Score(ctx context.Context, c *Candidate, next []int32, out []float32) error {
+	return v.use(ctx, func() error {
 		f, tokens, err := v.follow(c)
 		if err != nil {
 			return err
@@ -94,7 +95,7 @@ func (v *modelValuer) score(c *candidate, next []int32, out []float32) error {
 			}
 			var flat []float32
 			for _, token := range next {
-				_, scalars := observe(f.row, token)
+				_, scalars := Observe(f.row, token)
 				flat = append(flat, scalars[:]...)
 			}
 			return v.head.Candidates(f.seen[len(f.seen)-1].memory, next, flat, v.reading, out)
@@ -104,7 +105,7 @@ func (v *modelValuer) score(c *candidate, next []int32, out []float32) error {
 			if all[i], err = v.tokens(c, token); err != nil {
 				return err
 			}
-			f.next = append(f.next, v.fork(f).(*followed))
+			f.next = append(f.next, v.Fork(f).(*followed))
 		}
 		return v.values(f.next, all, out)
 	})
@@ -112,15 +113,15 @@ func (v *modelValuer) score(c *candidate, next []int32, out []float32) error {
 
 // follow returns what is known of a candidate, and its tokens. Of the tokens that it was asked
 // about before they were fed, the one that was taken lives on.
-func (v *modelValuer) follow(c *candidate) (*followed, []int32, error) {
-	f := c.memory.(*followed)
+func (v *modelValuer) follow(c *Candidate) (*followed, []int32, error) {
+	f := c.Memory.(*followed)
 	tokens, err := v.tokens(c)
 	next := f.next
 	f.next = nil
 	for _, n := range next {
 		if slices.Equal(n.tokens, tokens) {
 			f.dead.Store(true)
-			f, c.memory = n, n
+			f, c.Memory = n, n
 		} else {
 			n.dead.Store(true)
 		}
@@ -172,21 +173,21 @@ func (v *modelValuer) values(fs []*followed, tokens [][]int32, out []float32) er
 
 // tokens are the prompt and the candidate's response, with more tokens of the policy after it, in
 // the model's own tokens.
-func (v *modelValuer) tokens(c *candidate, more ...int32) ([]int32, error) {
+func (v *modelValuer) tokens(c *Candidate, more ...int32) ([]int32, error) {
 	if v.same {
-		return slices.Concat(v.prompt, c.tokens(), more), nil
+		return slices.Concat(v.prompt, c.Tokens(), more), nil
 	}
 	last := int32(-1)
-	if c.last != nil {
-		last = c.last.token
+	if c.Last != nil {
+		last = c.Last.Token
 	}
-	text := c.text
+	text := c.Text
 	for _, last = range more {
-		piece, err := v.d.s.Model().Piece(last, false)
+		piece, err := v.policy.Piece(last, false)
 		if err != nil {
 			return nil, err
 		}
-		if !v.d.s.Model().IsEOG(last) {
+		if !v.policy.IsEOG(last) {
 			text = slices.Concat(text, piece)
 		}
 	}
@@ -256,8 +257,8 @@ func (v *modelValuer) want(f *followed, tokens []int32) *want {
 	w.rows = func(rows []llama.Row) error {
 		for i := range rows {
 			if n >= start.n {
-				_, scalars := observe(row, tokens[n])
-				scalars[nextEntropy] = rows[i].Entropy
+				_, scalars := Observe(row, tokens[n])
+				scalars[NextEntropy] = rows[i].Entropy
 				if err := m.Push(tokens[n], rows[i].States, scalars[:]); err != nil {
 					return err
 				}

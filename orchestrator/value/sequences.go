@@ -1,4 +1,4 @@
-package decode
+package value
 
 import (
 	"slices"
@@ -91,7 +91,7 @@ func (s *sequences) bring(wants []*want) error {
 			group++
 		}
 		if group == 0 {
-			return fault.New("value model", "ctx", s.c.Params().Ctx, hintLength, "%d tokens of prompt and response do not fit its context of %d", len(wants[0].tokens), s.c.Params().Ctx)
+			return fault.New("value model", "ctx", s.c.Params().Ctx, fault.TooLong, "%d tokens of prompt and response do not fit its context of %d", len(wants[0].tokens), s.c.Params().Ctx)
 		}
 		if err := s.decode(wants[:group]); err != nil {
 			return err

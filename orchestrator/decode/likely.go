@@ -1,0 +1,24 @@
+package decode
+
+import (
+	"slices"
+
+	"github.com/ivo-decoding/ivo/llama"
+)
+
+// Candidates is the number of likeliest tokens of every state that are recorded, at most:
+// no more than the engine lists. Twenty are those that tokenwise guidance tilts (Eq. 5).
+const Candidates = 20
+
+// candidates are the likeliest tokens at a row with their log-probabilities.
+func candidates(row *llama.Row) (tokens []int32, logps []float32) {
+	n := min(Candidates, len(row.Top))
+	logps = make([]float32, n)
+	for i, l := range row.TopLogits[:n] {
+		logps[i] = max(l-row.LSE, leastLogP)
+	}
+	return slices.Clone(row.Top[:n]), logps
+}
+
+// leastLogP stands for the log-probability of what is impossible.
+const leastLogP = -6e4

@@ -1,0 +1,170 @@
+package value
+
+import (
+	"context"
+
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+// Mean is the mean of value functions: an ensemble. It values tokens ahead where all do.
+func Mean(of ...Source) Source {
+	if len(of) == 1 {
+		return of[0]
+	}
+	return mean(of)
+}
+
+type mean []Source
+
+func (m mean) Check(e *engine.Engine) error {
+	for _, s := range m {
+		if err := s.Check(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m mean) Ahead() bool {
+	for _, s := range m {
+		if !s.Ahead() {
+			return false
+		}
+	}
+	return true
+}
+
+func (m mean) NeedsPrompt() bool {
+	for _, s := range m {
+		if s.NeedsPrompt() {
+			return true
+		}
+	}
+	return false
+}
+
+func (m mean) Open(r Request) (Valuer, error) {
+	v := &meanValuer{}
+	for _, s := range m {
+		member, err := s.Open(r)
+		if err != nil {
+			v.Close()
+			return nil, err
+		}
+		v.members = append(v.members, member)
+	}
+	return v, nil
+}
+
+type meanValuer struct {
+	members []Valuer
+	// scratch
+	memories [][]Memory // of the candidates, by member
+	out      []float32
+}
+
+func (v *meanValuer) ReadsStates() bool {
+	for _, m := range v.members {
+		if m.ReadsStates() {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *meanValuer) Begin() (Memory, error) {
+	var all []Memory
+	for _, m := range v.members {
+		memory, err := m.Begin()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, memory)
+	}
+	return all, nil
+}
+
+func (v *meanValuer) Fork(m Memory) Memory {
+	var all []Memory
+	for i, memory := range m.([]Memory) {
+		all = append(all, v.members[i].Fork(memory))
+	}
+	return all
+}
+
+func (v *meanValuer) Drop(m Memory) {
+	for i, memory := range m.([]Memory) {
+		v.members[i].Drop(memory)
+	}
+}
+
+// each calls f for every member, with the candidates' memories being those of the member.
+func (v *meanValuer) each(cs []*Candidate, f func(Valuer) error) error {
+	v.memories = v.memories[:0]
+	for _, c := range cs {
+		v.memories = append(v.memories, c.Memory.([]Memory))
+	}
+	defer func() {
+		for k, c := range cs {
+			c.Memory = v.memories[k]
+		}
+	}()
+	for i, m := range v.members {
+		for k, c := range cs {
+			c.Memory = v.memories[k][i]
+		}
+		err := f(m)
+		for k, c := range cs {
+			v.memories[k][i] = c.Memory
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds a member's share to the mean.
+func (v *meanValuer) add(out []float32) {
+	for k := range out {
+		out[k] += v.out[k] / float32(len(v.members))
+	}
+}
+
+func (v *meanValuer) Push(cs []*Candidate) error {
+	return v.each(cs, func(m Valuer) error { return m.Push(cs) })
+}
+
+func (v *meanValuer) Value(ctx context.Context, cs []*Candidate, out []float32) error {
+	v.begin(out)
+	return v.each(cs, func(m Valuer) error {
+		if err := m.Value(ctx, cs, v.out); err != nil {
+			return err
+		}
+		v.add(out)
+		return nil
+	})
+}
+
+func (v *meanValuer) Score(ctx context.Context, c *Candidate, tokens []int32, out []float32) error {
+	v.begin(out)
+	return v.each([]*Candidate{c}, func(m Valuer) error {
+		if err := m.(Scorer).Score(ctx, c, tokens, v.out); err != nil {
+			return err
+		}
+		v.add(out)
+		return nil
+	})
+}
+
+// begin empties a mean, and makes room for a member's values.
+func (v *meanValuer) begin(out []float32) {
+	clear(out)
+	v.out = append(v.out[:0], out...)
+}
+
+func (v *meanValuer) Close() {
+	for _, m := range v.members {
+		m.Close()
+	}
+}

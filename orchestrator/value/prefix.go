@@ -1,0 +1,85 @@
+package value
+
+import (
+	"context"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+// Prefix values a response that is not finished by what score says of its text so
+// far: the reward model itself on prefixes, which needs no training and was not made for
+// them (ARGS, arXiv 2402.01694). score returns one number for each text; it may be called from
+// several goroutines at once.
+func Prefix(score func(ctx context.Context, texts []string) ([]float64, error)) Source {
+	return prefixSource{score}
+}
+
+type prefixSource struct {
+	score func(ctx context.Context, texts []string) ([]float64, error)
+}
+
+func (prefixSource) Check(*engine.Engine) error { return nil }
+
+func (prefixSource) Ahead() bool { return true }
+
+func (prefixSource) NeedsPrompt() bool { return false }
+
+func (p prefixSource) Open(r Request) (Valuer, error) { return prefixValuer{p, r}, nil }
+
+type prefixValuer struct {
+	prefixSource
+	Request
+}
+
+func (prefixValuer) ReadsStates() bool { return false }
+
+func (prefixValuer) Begin() (Memory, error) { return nil, nil }
+
+func (prefixValuer) Fork(m Memory) Memory { return m }
+
+func (prefixValuer) Drop(Memory) {}
+
+func (prefixValuer) Push([]*Candidate) error { return nil }
+
+func (p prefixValuer) Value(ctx context.Context, cs []*Candidate, out []float32) error {
+	texts := make([]string, len(cs))
+	for i, c := range cs {
+		texts[i] = string(c.Text[:len(c.Text)-c.Cut])
+	}
+	return p.values(ctx, texts, out)
+}
+
+// score values the text with each token's added, as it will be after that is fed.
+func (p prefixValuer) Score(ctx context.Context, c *Candidate, tokens []int32, out []float32) error {
+	texts := make([]string, len(tokens))
+	for i, token := range tokens {
+		text := c.Text
+		if !p.Policy.IsEOG(token) {
+			piece, err := p.Policy.Piece(token, false)
+			if err != nil {
+				return err
+			}
+			text = slices.Concat(text, piece)
+		}
+		texts[i] = string(text[:len(text)-p.Stopped(text, len(c.Text))])
+	}
+	return p.values(ctx, texts, out)
+}
+
+func (p prefixValuer) values(ctx context.Context, texts []string, out []float32) error {
+	values, err := p.score(ctx, texts)
+	if err != nil {
+		return err
+	}
+	if len(values) != len(texts) {
+		return fault.New("decode", "reward", nil, "a reward scores every text", "%d values for %d texts", len(values), len(texts))
+	}
+	for i, v := range values {
+		out[i] = float32(v)
+	}
+	return nil
+}
+
+func (prefixValuer) Close() {}
