@@ -6,6 +6,7 @@ require github.com/ollama/ollama v0.17.4
 
 require (
 	github.com/abadojack/whatlanggo v1.0.1
+	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/cespare/xxhash/v2 v2.3.0
 	github.com/creack/pty v1.1.24
 	github.com/gofrs/flock v0.13.2

@@ -73,6 +73,10 @@ var kinds = map[string]kind{
 		form: "checks[:loose][:all]", about: "the share of its record's verifiable instructions that are met (IFEval)",
 		open: openChecks,
 	},
+	"cmd": {
+		form: "cmd:PROGRAM ARGUMENTS", about: "what a program of yours says: JSON lines in, a number a line out",
+		open: openCommand, quotes: true,
+	},
 	"distinct": {
 		form: "distinct[:N]", about: "the share of its N-grams of words that differ, 2 without N",
 		open: openDistinct,
@@ -80,6 +84,14 @@ var kinds = map[string]kind{
 	"gold": {
 		form: "gold", about: "the rule that each prompt states in its field \"gold\"",
 		open: func(argument string, _ Options) (Model, error) { return Gold{}, noArgument(argument) },
+	},
+	"http": {
+		form: "http://HOST/PATH", about: "what a server says; its key is taken from IVO_REWARD_KEY",
+		open: func(address string, o Options) (Model, error) { return openServer("http", address, o) },
+	},
+	"https": {
+		form: "https://HOST/PATH", about: "the same, encrypted",
+		open: func(address string, o Options) (Model, error) { return openServer("https", address, o) },
 	},
 	"json": {
 		form: "json[:SCHEMA.json]", about: "1 where the response is JSON and fits the schema, 1/2 where it is JSON alone; json:fenced[:SCHEMA.json] in a Markdown fence too",
