@@ -14,7 +14,7 @@ import (
 // than an argument.
 func words(line string) ([]string, error) {
 	fail := func(at int, format string, args ...any) error {
-		return fault.New("read the command", "reward", nil, `quote it, or let a shell run the command, as in cmd:sh -c "..."`,
+		return fault.New("read the command", "reward", nil, `quote it, or put it into a script, as in cmd:sh score.sh`,
 			"%q, character %d: "+format, append([]any{line, at + 1}, args...)...)
 	}
 	var out []string
