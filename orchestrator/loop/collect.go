@@ -24,6 +24,8 @@ import (
 type shard struct {
 	run.Shard
 	tasks []batch.Task
+	key   string // of the responses
+	done  bool   // they are there
 }
 
 // shards are the prompts of a round, cut up, once for each stretch of samples.
@@ -116,12 +118,11 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 		from[run.Metrics(round-1)] = h.key
 	}
 	shards := l.shards(round)
-	missing, err := l.missing(p, round, shards, from)
-	if err != nil {
+	if err := l.finish(p, round, shards, from); err != nil {
 		return err
 	}
-	if round == 1 && len(missing) > 0 {
-		if err := l.estimate(ctx, missing); err != nil {
+	if round == 1 {
+		if err := l.estimate(ctx, slices.DeleteFunc(slices.Clone(shards), func(s shard) bool { return s.done })); err != nil {
 			return err
 		}
 	}
@@ -159,7 +160,7 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 			}
 		}
 	}()
-	err = l.pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
+	err := l.pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
 		mu.Lock()
 		stop := failed != nil
 		mu.Unlock()
@@ -202,48 +203,59 @@ func (l *looping) sampling(round int) batch.Policy {
 // drop takes a response that nobody wants.
 func drop(int, int, decode.Response) error { return nil }
 
-// missing are the shards of a round that are not finished. Trajectories that are not those which
-// the round will have are removed: a run whose options were changed must not be taken for one
-// that is finished where it is not.
-func (l *looping) missing(p batch.Policy, round int, shards []shard, from map[string]string) (out []shard, err error) {
-	finished := map[string]bool{}
-	for _, s := range shards {
+// finish finds out which shards of a round are finished. Trajectories that are not those which the
+// round will have are removed, with their states: a run whose options were changed must not be
+// taken for one that is finished where it is not.
+func (l *looping) finish(p batch.Policy, round int, shards []shard, from map[string]string) error {
+	wanted, finished := map[string]bool{}, map[string]bool{}
+	for i, s := range shards {
 		name := run.Trajectories(round, s.Shard)
-		if finished[name], err = l.d.Done(name, l.decodeKey("collect", p, round, s.tasks, from)); err != nil {
-			return nil, err
+		shards[i].key = l.decodeKey("collect", p, round, s.tasks, from)
+		done, err := l.d.Done(name, shards[i].key)
+		if err != nil {
+			return err
 		}
-		if !finished[name] {
-			out = append(out, s)
-		}
+		shards[i].done, wanted[name], finished[name] = done, true, done
 	}
 	there, err := run.TrajectoryFiles(l.d.Root(), round)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	stale := slices.DeleteFunc(there, func(name string) bool { return finished[name] })
 	if len(stale) > 0 {
-		l.Say(fmt.Sprintf("round %d is collected anew in part: %d of its shards were made from something else than now", round, len(stale)))
+		l.Say(fmt.Sprintf("round %d is collected anew in part: %d of its shards are damaged or were made from something else than now", round, len(stale)))
 	}
 	for _, name := range stale {
-		if err := os.Remove(l.d.Path(name)); err != nil {
-			return nil, err
+		gone := []string{name, run.StatesOf(name)}
+		if !wanted[name] {
+			folders, err := run.RewardFolders(l.d.Root())
+			if err != nil {
+				return err
+			}
+			for _, folder := range folders {
+				gone = append(gone, run.Scores(folder, name))
+			}
+		}
+		for _, name := range gone {
+			if err := os.Remove(l.d.Path(name)); err != nil && !run.Absent(err) {
+				return err
+			}
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // decode collects a shard, unless it is finished, and returns the name of its responses.
 func (l *looping) decode(ctx context.Context, e *engine.Engine, p batch.Policy, round int, s shard, from map[string]string) (string, error) {
 	name := run.Trajectories(round, s.Shard)
-	key := l.decodeKey("collect", p, round, s.tasks, from)
-	if done, err := l.d.Done(name, key); done || err != nil {
-		return name, err
+	if s.done {
+		return name, nil
 	}
 	drawn, err := rollout.Collect(ctx, e, p, s.tasks)
 	if err != nil {
 		return "", err
 	}
-	return name, drawn.Store(l.d, round, s.Shard, l.schema, key, from)
+	return name, drawn.Store(l.d, round, s.Shard, l.schema, s.key, from)
 }
 
 // decodeKey is the key of responses to tasks: of all that they depend on, up to the number of
@@ -253,12 +265,13 @@ func (l *looping) decodeKey(what string, p batch.Policy, round int, tasks []batc
 		ID             string
 		Tokens         []int32
 		First, Samples int
+		Stop           []string `json:",omitempty"`
 	}
 	c := l.o.Context
 	c.Threads = 0 // they make no difference
 	var ts []task
 	for _, t := range tasks {
-		ts = append(ts, task{t.ID, t.Tokens, t.First, t.Samples})
+		ts = append(ts, task{t.ID, t.Tokens, t.First, t.Samples, t.Stop})
 	}
 	return run.Key(what, 1, l.schema, p.Strategy, p.Sampling, p.Reference, p.MaxTokens, p.Stop, l.o.Seed, round, c, l.o.Parallel, ts, from)
 }

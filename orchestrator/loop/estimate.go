@@ -35,6 +35,9 @@ func (o *Options) disk(prompts []prompt.Encoded, s states.Schema) int64 {
 // estimate says how long the first round may take and how much room the states do, before work
 // that takes minutes, and warns of a disk that may be too small.
 func (l *looping) estimate(ctx context.Context, missing []shard) error {
+	if len(missing) == 0 {
+		return nil
+	}
 	var tokens int
 	for _, s := range missing {
 		for _, t := range s.tasks {

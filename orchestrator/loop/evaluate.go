@@ -90,10 +90,13 @@ func (l *looping) evaluate(ctx context.Context, heads []head) error {
 		if base == nil {
 			base = answers
 		}
+		compared := base
 		if left.Count > 0 || len(answers) != len(base) {
-			answers, base = common(answers, base)
+			if answers, compared = common(answers, base); len(answers) == 0 {
+				return fmt.Errorf("evaluate %s: none of the prompts has scores of both its answer and that of %s: %w", m.Name, out.Methods[0].Method, left.Err(len(l.Test)))
+			}
 		}
-		out.Methods = append(out.Methods, eval.Summarize(m.Name, answers, base, l.o.Seed))
+		out.Methods = append(out.Methods, eval.Summarize(m.Name, answers, compared, l.o.Seed))
 	}
 	key := run.Key("evaluation", 1, out.Reward, out.Seed, from)
 	if done, err := l.d.Done(run.EvaluationFile, key); done || err != nil {

@@ -60,6 +60,9 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 	if err := o.Validate(); err != nil {
 		return err
 	}
+	if n := len(w.Prompts); n < 2 {
+		return fault.New("run", "prompts", nil, "give {prompts} more of them", "%d prompts to learn from: a value function is trained on some and tested on others", n)
+	}
 	l := &looping{Work: w, o: o}
 	if l.Notify = serialize(w.Notify); l.Say == nil {
 		l.Say = func(string) {}

@@ -171,45 +171,62 @@ func (o *Options) Fits(tokens, trained int) error {
 	return nil
 }
 
-// free are options that make no difference to what is finished: paths of inputs, whose content
+// free are options that make no difference to what is finished: names of inputs, whose content
 // is compared, and threads. Rounds and samples may be raised.
-var free = []string{"model", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "context.threads", "inputs.sample_from"}
+var free = []string{"model", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "skip_unscored", "context.threads", "inputs.sample_from"}
+
+// contents are what the inputs say of a change that no option tells, by the options that may.
+var contents = map[string]struct{ option, change string }{
+	"inputs.backbone": {"model ", "the model has other weights"},
+	"inputs.encoding": {"encoding.", "the model's chat template is another one"},
+	"inputs.reward":   {"reward ", "the reward's program, files or rules have changed"},
+	"inputs.prompts":  {"prompts ", "the prompts have changed"},
+}
 
 // store writes the options of a new run, or compares them with those of the run that is being
 // continued. With redo, what has changed takes the place of what was.
 func (o *Options) store(d *run.Dir, redo bool) error {
+	o.Inputs.SampleFrom = []int{0}
 	old, err := ReadOptions(d.Root())
 	switch {
-	case run.Absent(err):
-		o.Inputs.SampleFrom = []int{0}
+	case run.Absent(err) || err != nil && redo:
 		return o.write(d)
 	case err != nil:
 		return err
 	}
-	o.Inputs.SampleFrom = old.Inputs.SampleFrom
-	if o.Samples > old.Samples && o.Samples > last(o.Inputs.SampleFrom) {
-		o.Inputs.SampleFrom = append(slices.Clone(o.Inputs.SampleFrom), old.Samples)
+	// The stretches of samples stay, but for those that are not wanted any more.
+	o.Inputs.SampleFrom = slices.DeleteFunc(slices.Clone(old.Inputs.SampleFrom), func(from int) bool { return from > 0 && from >= o.Samples })
+	if o.Samples > old.Samples {
+		o.Inputs.SampleFrom = append(o.Inputs.SampleFrom, old.Samples)
 	}
 	changed := slices.DeleteFunc(differences(reflect.ValueOf(*old), reflect.ValueOf(*o), ""), func(c change) bool {
-		return slices.Contains(free, c.name) || c.name == "rounds" && o.Rounds > old.Rounds || c.name == "samples" && o.Samples > old.Samples
+		return slices.Contains(free, c.name) || c.name == "rounds" && o.Rounds > old.Rounds || c.name == "samples" && o.Samples > old.Samples ||
+			c.name == "reward" && o.Inputs.Scores == old.Inputs.Scores // spelled otherwise
 	})
 	if len(changed) > 0 && !redo {
-		var texts []string
-		for _, c := range changed {
-			texts = append(texts, c.String())
-		}
 		return &fault.Error{
-			Op: "run", Field: "out", Err: fmt.Errorf("%s was started with other options: %s", d.Root(), strings.Join(texts, ", ")),
+			Op: "run", Field: "out", Err: fmt.Errorf("%s was started with other options: %s", d.Root(), strings.Join(named(changed), ", ")),
 			Hint: "use the same ones to continue it, {redo} to make anew what depends on them and keep the rest, or another {out}",
 		}
-	}
-	if redo && o.Samples < old.Samples {
-		o.Inputs.SampleFrom = []int{0}
 	}
 	return o.write(d)
 }
 
-func last(x []int) int { return x[len(x)-1] }
+// named says what has changed: of contents, only where no option says so.
+func named(changed []change) (texts []string) {
+	for _, c := range changed {
+		if !strings.HasPrefix(c.name, "inputs.") {
+			texts = append(texts, c.String())
+		}
+	}
+	for _, c := range changed {
+		of, ok := contents[c.name]
+		if ok && !slices.ContainsFunc(texts, func(text string) bool { return strings.HasPrefix(text, of.option) }) {
+			texts = append(texts, of.change)
+		}
+	}
+	return texts
+}
 
 func (o *Options) write(d *run.Dir) error {
 	data, err := yaml.Marshal(o)
@@ -230,16 +247,23 @@ func ReadOptions(dir string) (*Options, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	if err := dec.Decode(&o); err != nil {
-		return nil, &fault.Error{Op: "run", Field: "out", Err: fmt.Errorf("%s: %w", path, err), Hint: "the run was written by another version of ivo: use another {out}"}
+		return nil, unreadable(path, err)
 	}
-	err = o.Validate()
-	if n := o.Inputs.SampleFrom; err == nil && (len(n) == 0 || n[0] != 0 || !slices.IsSorted(n)) {
-		err = errors.New("it does not say from which samples on they were drawn")
+	if n := o.Inputs.SampleFrom; len(n) == 0 || n[0] != 0 || !slices.IsSorted(n) {
+		return nil, unreadable(path, errors.New("it does not say from which samples on they were drawn"))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: damaged: %w", path, err)
+	if err := o.Validate(); err != nil {
+		return nil, unreadable(path, err)
 	}
 	return &o, nil
+}
+
+// unreadable is the error of stored options.
+func unreadable(path string, err error) error {
+	return &fault.Error{
+		Op: "run", Field: "out", Err: fmt.Errorf("%s: it is damaged, or was written by another version of ivo: %w", path, err),
+		Hint: "run its ivo iterate again with {redo}, which writes it anew and keeps what is finished, or use another {out}",
+	}
 }
 
 // change is an option that differs.

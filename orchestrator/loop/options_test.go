@@ -43,6 +43,14 @@ func TestOptionsStore(t *testing.T) {
 		"layers [0 4] -> [8]":         func(o *Options) { o.Layers = []int{8} },
 		"context.cache_k q8_0 -> f16": func(o *Options) { o.Context.CacheK = llama.CacheF16 },
 		"encoding.chat false -> true": func(o *Options) { o.Encoding.Chat = true },
+		"reward gold -> distinct": func(o *Options) {
+			o.Reward, o.Inputs.Reward, o.Inputs.Scores = "distinct", "distinct 1", "distinct-1"
+		},
+		"other options: the reward's program, files or rules have changed (": func(o *Options) {
+			o.Inputs.Reward, o.Inputs.Scores = "gold 2", "gold-2"
+		},
+		"other options: the model has other weights (":              func(o *Options) { o.Inputs.Backbone = "b" },
+		"other options: the model's chat template is another one (": func(o *Options) { o.Inputs.Encoding = "e" },
 	} {
 		changed := o
 		change(&changed)
@@ -52,7 +60,7 @@ func TestOptionsStore(t *testing.T) {
 	}
 	// What makes no difference to what is finished may change, and what was asked for may become more.
 	more := o
-	more.Model, more.Context.Threads, more.Rounds, more.Samples = "moved.gguf", 3, 5, 6
+	more.Model, more.Context.Threads, more.Rounds, more.Samples, more.SkipUnscored, more.Reward = "moved.gguf", 3, 5, 6, true, "1*gold"
 	if err := more.store(d, false); err != nil || !slices.Equal(more.Inputs.SampleFrom, []int{0, 4}) {
 		t.Errorf("more rounds and samples: %v, samples from %v", err, more.Inputs.SampleFrom)
 	}
@@ -68,11 +76,31 @@ func TestOptionsStore(t *testing.T) {
 	if got, err := ReadOptions(d.Root()); err != nil || got.Sampling.Temp != 0.5 {
 		t.Errorf("read %+v, %v", got, err)
 	}
+	// Fewer samples keep the stretches that they still are.
+	for _, tc := range []struct {
+		samples int
+		from    []int
+	}{{8, []int{0, 4, 6}}, {6, []int{0, 4}}, {9, []int{0, 4, 6}}, {4, []int{0}}} {
+		fewer := colder
+		if fewer.Samples = tc.samples; fewer.store(d, true) != nil || !slices.Equal(fewer.Inputs.SampleFrom, tc.from) {
+			t.Errorf("%d samples: from %v, want %v", tc.samples, fewer.Inputs.SampleFrom, tc.from)
+		}
+	}
 	if err := os.WriteFile(d.Path(run.OptionsFile), []byte("no_such_option: 1\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ReadOptions(d.Root()); err == nil {
 		t.Error("an unknown option was read")
+	}
+	// Damaged options can be written anew.
+	if err := o.store(d, false); err == nil || !strings.Contains(err.Error(), "redo") {
+		t.Errorf("over damaged options: %v", err)
+	}
+	if err := o.store(d, true); err != nil {
+		t.Error(err)
+	}
+	if got, err := ReadOptions(d.Root()); err != nil || !reflect.DeepEqual(*got, o) {
+		t.Errorf("read %+v, %v", got, err)
 	}
 }
 

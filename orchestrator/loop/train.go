@@ -62,7 +62,9 @@ type fit struct {
 
 // do trains the head, unless it is finished. describe completes what is known of it.
 func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead.Head, *learn.Metrics, error) {
-	key := run.Key("head", 1, f.o.Head, f.o.Seed, f.o.Layers, f.from)
+	how := f.o.Head
+	how.WarmStart, how.LastRoundOnly = false, false // from says what they came to
+	key := run.Key("head", 1, how, f.o.Seed, f.o.Layers, f.from)
 	done, err := f.d.Done(f.metrics, key)
 	if err != nil {
 		return nil, nil, err

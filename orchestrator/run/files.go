@@ -232,7 +232,7 @@ func Stale(dir, name string, s *Stamp) error {
 		case err != nil:
 			return err
 		case !same:
-			return &fault.Error{Op: "run", Err: fmt.Errorf("%s was made from another %s than there is now", name, from), Hint: "run its ivo iterate again, which makes it anew"}
+			return &fault.Error{Op: "run", Err: fmt.Errorf("%s was made from another %s than there is now", name, from), Hint: "run its ivo iterate again, or ivo score, which make anew what they need"}
 		}
 	}
 	return nil
