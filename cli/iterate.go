@@ -139,7 +139,9 @@ func readPrompts(c *cli.Context, o *loop.Options) (train, test []prompt.Record, 
 		return train, test, err
 	}
 	if !c.IsSet("hold-out") {
-		o.HoldOut = min(len(train)/10, 100)
+		if o.HoldOut = min(len(train)/10, 100); o.HoldOut == 0 {
+			fmt.Fprintf(c.App.ErrWriter, "(nothing is evaluated: %d prompts are too few to hold some out, unless --hold-out says so; --eval-prompts names others)\n", len(train))
+		}
 	}
 	if o.HoldOut == 0 {
 		return train, nil, nil
@@ -170,6 +172,8 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	switch {
 	case o.HoldOut < 0:
 		return nil, usagef(c, "--hold-out %d: give a number of prompts, 0 for none", o.HoldOut)
+	case o.Prompts == "-" && o.EvalPrompts == "-":
+		return nil, usagef(c, "both --prompts and --eval-prompts are standard input (give a file for one of them)")
 	case c.IsSet("hold-out") && o.EvalPrompts != "":
 		return nil, usagef(c, "both --eval-prompts and --hold-out (give one of them)")
 	}

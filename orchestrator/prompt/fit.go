@@ -2,6 +2,7 @@ package prompt
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -49,9 +50,12 @@ func Fit(e *Encoder, records []Record, fits func(tokens int) error, strict bool)
 
 // HoldOut splits prompts into those to train on and n to evaluate on, which the ids decide:
 // the same file is split the same way, whatever its order. Both keep the order of the file.
+// Prompts of the same content stay together, so that n may be missed by a few; some are
+// always left to train on.
 func HoldOut(records []Record, n int) (train, held []Record) {
 	order := make([]int, len(records))
 	hashes := make([]uint64, len(records))
+	same := map[string][]int{} // by content
 	for i, r := range records {
 		h := fnv.New64a()
 		h.Write([]byte(r.ID))
@@ -59,11 +63,21 @@ func HoldOut(records []Record, n int) (train, held []Record) {
 		x := h.Sum64()
 		x = (x ^ x>>33) * 0xff51afd7ed558ccd
 		order[i], hashes[i] = i, x^x>>33
+		same[r.content()] = append(same[r.content()], i)
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(hashes[a], hashes[b]), a-b) })
 	out := map[int]bool{}
-	for _, i := range order[:max(0, min(n, len(order)))] {
-		out[i] = true
+	for _, i := range order {
+		copies := same[records[i].content()]
+		if out[i] || len(out)+len(copies) >= len(records) {
+			continue
+		}
+		if len(out) >= n {
+			break
+		}
+		for _, k := range copies {
+			out[k] = true
+		}
 	}
 	for i, r := range records {
 		if out[i] {
@@ -73,6 +87,15 @@ func HoldOut(records []Record, n int) (train, held []Record) {
 		}
 	}
 	return train, held
+}
+
+// content is what a model sees of the record.
+func (r Record) content() string {
+	text, err := json.Marshal(Record{Text: r.Text, Messages: r.Messages})
+	if err != nil {
+		return r.ID // a message that cannot be written is like no other
+	}
+	return string(text)
 }
 
 // Disjoint refuses prompts to train on that are evaluated on too: the same tokens, whatever
