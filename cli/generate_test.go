@@ -84,13 +84,13 @@ func TestGenerateJSON(t *testing.T) {
 			if len(r.BaseLogProbs) != n || (len(r.GuidedLogProbs) == n) != tokenwise || !(r.KL >= 0) {
 				t.Errorf("%d log-probabilities under the base policy, %d under the guided one, KL %v", len(r.BaseLogProbs), len(r.GuidedLogProbs), r.KL)
 			}
-			if exact := tokenwise || !tc.guided || name == "sample, valued"; (r.KLKind == "exact") != exact || r.Ratio != float64(r.Decoded)/float64(n) {
+			if exact := tokenwise || !tc.guided || name == "sample, valued"; (r.KLKind == "exact") != exact || float64(r.Ratio) != float64(r.Decoded)/float64(n) {
 				t.Errorf("a KL that is %s; %v tokens decoded for one", r.KLKind, r.Ratio)
 			}
 			switch {
 			case !tc.guided && (r.Values != nil || r.Value != nil):
 				t.Errorf("values %v, %v without a head", r.Values, r.Value)
-			case tc.guided && (len(r.Values) != n || r.Value == nil || *r.Value != r.Values[n-1]):
+			case tc.guided && (len(r.Values) != n || r.Value == nil || float32(*r.Value) != r.Values[n-1]):
 				t.Errorf("values %v, %v for %d tokens", r.Values, r.Value, n)
 			}
 		})

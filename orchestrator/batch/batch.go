@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
@@ -131,17 +132,17 @@ type Response struct {
 	Finish  decode.Finish `json:"finish"`
 	Emitted int           `json:"emitted"` // tokens of the response
 	Decoded int           `json:"decoded"` // tokens decoded for it, those of pruned candidates included
-	KL      float64       `json:"kl"`      // of the policy from the base policy, nats
+	KL      number.Float  `json:"kl"`      // of the policy from the base policy, nats
 	KLKind  decode.KLKind `json:"kl_kind"` // whether KL is exact or a bound
 	// With the policy's Record:
-	Tokens   []int32   `json:"tokens,omitempty"`
-	LogProbs []float32 `json:"logprobs,omitempty"` // of the model at temperature 1
+	Tokens   []int32         `json:"tokens,omitempty"`
+	LogProbs number.Float32s `json:"logprobs,omitempty"` // of the model at temperature 1
 }
 
 // Stored is what is stored of a response.
 func Stored(id string, sample int, r decode.Response, tokens bool) Response {
 	out := Response{
-		Prompt: id, Sample: sample, Text: r.Text, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, KL: r.KL, KLKind: r.KLKind,
+		Prompt: id, Sample: sample, Text: r.Text, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, KL: number.Float(r.KL), KLKind: r.KLKind,
 	}
 	if tokens {
 		out.Tokens, out.LogProbs = r.Tokens, r.LogProbs

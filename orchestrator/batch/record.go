@@ -5,6 +5,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
@@ -18,46 +19,48 @@ type Record struct {
 	Messages []llama.Message `json:"messages,omitempty"`
 	Text     string          `json:"text"`
 
-	Tokens   []int32   `json:"tokens"`
-	Pieces   []string  `json:"pieces"`   // the tokens' texts
-	LogProbs []float32 `json:"logprobs"` // of the tokens under the model at temperature 1
+	Tokens   []int32         `json:"tokens"`
+	Pieces   []string        `json:"pieces"`   // the tokens' texts, with U+FFFD for what is part of a character
+	Bytes    [][]int         `json:"bytes"`    // the tokens' texts whole
+	LogProbs number.Float32s `json:"logprobs"` // of the tokens under the model at temperature 1
 	// Under the base policy, and under the guided one where the method has token-level
 	// probabilities.
-	BaseLogProbs   []float32 `json:"base_logprobs"`
-	GuidedLogProbs []float32 `json:"guided_logprobs,omitempty"`
-	Values         []float32 `json:"values,omitempty"` // of the states after the tokens
-	Value          *float32  `json:"value,omitempty"`  // of the last state
+	BaseLogProbs   number.Float32s `json:"base_logprobs"`
+	GuidedLogProbs number.Float32s `json:"guided_logprobs,omitempty"`
+	Values         number.Float32s `json:"values,omitempty"` // of the states after the tokens
+	Value          *number.Float32 `json:"value,omitempty"`  // of the last state
 
-	KL     float64       `json:"kl"` // of the guided policy from the base policy, nats
+	KL     number.Float  `json:"kl"` // of the guided policy from the base policy, nats
 	KLKind decode.KLKind `json:"kl_kind"`
 	Finish decode.Finish `json:"finish"`
+	Stop   string        `json:"stop,omitempty"` // the stop text that ended it
 	Method decode.Method `json:"method"`
 	Seed   uint64        `json:"seed"`
 
-	PromptLen int      `json:"prompt_tokens"`
-	Decoded   int      `json:"decoded"` // tokens decoded, those not taken included
-	Emitted   int      `json:"emitted"` // tokens of the response
-	Ratio     float64  `json:"decoded_per_emitted"`
-	Timings   *Timings `json:"timings,omitempty"` // of a single prompt
+	PromptLen int          `json:"prompt_tokens"`
+	Decoded   int          `json:"decoded"` // tokens decoded, those not taken included
+	Emitted   int          `json:"emitted"` // tokens of the response
+	Ratio     number.Float `json:"decoded_per_emitted"`
+	Timings   *Timings     `json:"timings,omitempty"` // of a single prompt
 }
 
 // Timings are in milliseconds.
 type Timings struct {
-	Load            float64 `json:"load_ms"`
-	Generate        float64 `json:"generate_ms"`
-	InLlama         float64 `json:"in_llama_ms"` // the part of generate spent in llama.cpp
-	TokensPerSecond float64 `json:"tokens_per_second"`
+	Load            number.Float `json:"load_ms"`
+	Generate        number.Float `json:"generate_ms"`
+	InLlama         number.Float `json:"in_llama_ms"` // the part of generate spent in llama.cpp
+	TokensPerSecond number.Float `json:"tokens_per_second"`
 }
 
 // RecordOf tells of a response to a task by a policy.
 func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, error) {
 	out := &Record{
 		Prompt: t.Text, Messages: t.Messages, Text: r.Text, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
-		GuidedLogProbs: r.GuidedLogProbs, KL: r.KL, KLKind: r.KLKind, Finish: r.Finish, Method: p.Strategy.Method,
-		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), Ratio: float64(r.Decoded) / float64(len(r.Tokens)),
+		GuidedLogProbs: r.GuidedLogProbs, KL: number.Float(r.KL), KLKind: r.KLKind, Finish: r.Finish, Stop: r.Stop, Method: p.Strategy.Method,
+		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), Ratio: number.Float(float64(r.Decoded) / float64(len(r.Tokens))),
 	}
 	if p.Value != nil {
-		out.Values, out.Value = r.Values, &r.Value
+		out.Values, out.Value = r.Values, (*number.Float32)(&r.Value)
 	}
 	for _, token := range r.Tokens {
 		piece, err := m.Piece(token, true)
@@ -65,6 +68,11 @@ func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, er
 			return nil, err
 		}
 		out.Pieces = append(out.Pieces, string(piece))
+		bytes := make([]int, len(piece))
+		for i, b := range piece {
+			bytes[i] = int(b)
+		}
+		out.Bytes = append(out.Bytes, bytes)
 	}
 	return out, nil
 }
@@ -73,11 +81,11 @@ func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, er
 func (r *Record) Time(load time.Duration, stats Stats) {
 	r.Timings = &Timings{
 		Load: milliseconds(load), Generate: milliseconds(stats.Total), InLlama: milliseconds(stats.InC),
-		TokensPerSecond: float64(r.Emitted) / stats.Total.Seconds(),
+		TokensPerSecond: number.Float(float64(r.Emitted) / stats.Total.Seconds()),
 	}
 }
 
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+func milliseconds(d time.Duration) number.Float { return number.Float(d.Microseconds()) / 1000 }
 
 // encodeJSON writes a value as one line of JSON.
 func encodeJSON(w io.Writer, v any) error {

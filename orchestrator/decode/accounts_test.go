@@ -193,7 +193,7 @@ func TestEmitted(t *testing.T) {
 	flat := map[byte]float64{'a': .3, 'b': .3, 'c': .3, '.': .1}
 	e := toy(t, map[byte]map[byte]float64{'^': flat, 'a': flat, 'b': flat, 'c': flat})
 	cut := 0
-	for _, stop := range [][]string{nil, {"a"}, {"abc"}, {"abca", "bc", ""}, {"cab", "aba", "bcb"}} {
+	for _, stop := range [][]string{nil, {"a"}, {"abc"}, {"abca", "bc"}, {"cab", "aba", "bcb"}} {
 		for _, s := range strategies() {
 			for key := range uint64(20) {
 				var emitted strings.Builder
@@ -223,7 +223,7 @@ func TestEmitted(t *testing.T) {
 					cut++
 				}
 				for _, str := range stop {
-					if str != "" && strings.Contains(r.Text, str) {
+					if strings.Contains(r.Text, str) {
 						t.Errorf("%s, stop %q: %q", s.Method, stop, r.Text)
 					}
 				}

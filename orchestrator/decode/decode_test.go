@@ -351,8 +351,11 @@ func TestEmitAndStop(t *testing.T) {
 					t.Errorf("%s: %q contains the stop string %q", s.Method, r.Text, str)
 				}
 			}
-			if s.Method == decode.MethodSample && len(stop) > 0 && !strings.HasPrefix(free, r.Text) {
-				t.Errorf("stop %q: %q is no beginning of %q", stop, r.Text, free)
+			if s.Method == decode.MethodSample && !strings.HasPrefix(free, r.Text+r.Stop) {
+				t.Errorf("stop %q: %q and then %q is no beginning of %q", stop, r.Text, r.Stop, free)
+			}
+			if r.Stop != "" && (!slices.Contains(stop, r.Stop) || r.Finish != decode.FinishEOG) || s.Method == decode.MethodSample && (r.Stop != "") != (len(stop) > 0) {
+				t.Errorf("%s, stop %q: ended by %q, %s", s.Method, stop, r.Stop, r.Finish)
 			}
 		}
 	}
@@ -376,6 +379,7 @@ func TestErrors(t *testing.T) {
 		want fault.Field
 	}{
 		{"no prompt", with(func(r *decode.Request) { r.Prompt = nil }), decode.Strategy{Method: decode.MethodSample}, "prompt"},
+		{"a stop of nothing", with(func(r *decode.Request) { r.Stop = []string{"x", ""} }), decode.Strategy{Method: decode.MethodSample}, "stop"},
 		{"no tokens", with(func(r *decode.Request) { r.MaxTokens = 0 }), decode.Strategy{Method: decode.MethodSample}, "max_tokens"},
 		{"temp", with(func(r *decode.Request) { r.Sampling.Temp = -1 }), decode.Strategy{Method: decode.MethodSample}, "temp"},
 		{"NaN", with(func(r *decode.Request) { r.Sampling.Temp = math.NaN() }), decode.Strategy{Method: decode.MethodSample}, "temp"},

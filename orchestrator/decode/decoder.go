@@ -34,6 +34,7 @@ type candidate struct {
 	last   *node   // value.Candidate.Last is its step
 	value  float32 // of the last state that was valued
 	finish Finish  // empty while it grows
+	stop   string  // the stop string that ended it, if one did
 	// In block search it stands for all samples that have drawn its tokens:
 	streams []*rand.Rand // theirs, of the block under way
 	places  int          // their number, and after pruning that of the beams which it is
@@ -67,9 +68,7 @@ func newDecoder(s *engine.Session, req Request) *decoder {
 		d.reference = &policy.Sampler{Sampling: *req.Reference}
 	}
 	for _, str := range req.Stop {
-		if str != "" {
-			d.stop = append(d.stop, []byte(str))
-		}
+		d.stop = append(d.stop, []byte(str))
 	}
 	return d
 }
@@ -225,7 +224,7 @@ func (d *decoder) note(c *candidate) error {
 	}
 	seen := len(c.Text)
 	c.Text = append(c.Text, piece...)
-	if c.Cut = d.stopped(c.Text, seen); c.Cut > 0 {
+	if c.stop, c.Cut = d.stopAt(c.Text, seen); c.Cut > 0 {
 		c.finish = FinishEOG
 	} else if c.Length >= d.req.MaxTokens {
 		c.finish = FinishLength
@@ -233,16 +232,21 @@ func (d *decoder) note(c *candidate) error {
 	return nil
 }
 
-// stopped is the number of bytes from the first stop string on that ends beyond byte seen of a
-// text, 0 where none does.
-func (d *decoder) stopped(text []byte, seen int) int {
-	cut := 0
-	for _, stop := range d.stop {
-		from := max(0, seen-len(stop)+1)
-		if i := bytes.Index(text[from:], stop); i >= 0 {
-			cut = max(cut, len(text)-from-i)
+// stopAt finds the stop string that begins first of those that end beyond byte seen of a text; cut
+// is the number of bytes from there on, 0 where there is none.
+func (d *decoder) stopAt(text []byte, seen int) (stop string, cut int) {
+	for _, s := range d.stop {
+		from := max(0, seen-len(s)+1)
+		if i := bytes.Index(text[from:], s); i >= 0 && len(text)-from-i > cut {
+			stop, cut = string(s), len(text)-from-i
 		}
 	}
+	return stop, cut
+}
+
+// stopped is the cut of stopAt.
+func (d *decoder) stopped(text []byte, seen int) int {
+	_, cut := d.stopAt(text, seen)
 	return cut
 }
 

@@ -7,6 +7,8 @@
 package decode
 
 import (
+	"slices"
+
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
@@ -72,7 +74,8 @@ type Response struct {
 	KLKind  KLKind
 	Text    string // without the end-of-generation token and the stop string
 	Finish  Finish
-	Decoded int // tokens decoded for this response, those of pruned candidates included
+	Stop    string // the stop string that ended it; empty where none did
+	Decoded int    // tokens decoded for this response, those of pruned candidates included
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
 	Scalars []float32 // [T][len(value.Scalars)]
@@ -90,7 +93,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	t := c.Length
 	r := Response{
 		Tokens: c.Tokens(), LogProbs: make([]float32, t), BaseLogProbs: make([]float32, t), Value: c.value,
-		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Finish: c.finish, Decoded: decoded,
+		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Finish: c.finish, Stop: c.stop, Decoded: decoded,
 	}
 	if d.req.RecordPrompt {
 		r.Prompt = d.prompt
@@ -134,6 +137,8 @@ func (r *Request) check(e *engine.Engine, needValue bool) error {
 		return fault.New("decode", "prompt", nil, "give one as {prompt} or {file}", "the prompt is empty")
 	case r.MaxTokens < 1:
 		return fault.New("decode", "max_tokens", nil, "set {max_tokens} to a positive number", "a response of %d tokens", r.MaxTokens)
+	case slices.Contains(r.Stop, ""):
+		return fault.New("decode", "stop", nil, "leave it out of {stop}", "an empty stop text, which every text begins with")
 	case needValue && r.Value == nil:
 		return fault.New("decode", "value_head", nil, "give one as {value_head}, or learn one with ivo iterate", "this method needs a value function")
 	case len(r.Prompt)+r.MaxTokens > e.Params().Ctx:

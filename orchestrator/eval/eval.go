@@ -111,7 +111,7 @@ func Summarize(method string, answers, base []Answer, seed uint64) Result {
 	for i, a := range answers {
 		decoded += a.Decoded
 		emitted += a.Emitted
-		kls[i], r.KLKind = a.KL, a.KLKind
+		kls[i], r.KLKind = float64(a.KL), a.KLKind
 	}
 	r.KL = Bootstrap(kls, seed)
 	r.DecodedPerEmitted = float64(decoded) / float64(max(emitted, 1))

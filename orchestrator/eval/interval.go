@@ -3,16 +3,36 @@
 package eval
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/number"
 )
 
 // Interval is a mean with its 95 % confidence interval.
 type Interval struct {
-	Mean float64 `json:"mean"`
-	Lo   float64 `json:"lo"`
-	Hi   float64 `json:"hi"`
+	Mean float64
+	Lo   float64
+	Hi   float64
+}
+
+type interval struct {
+	Mean number.Float `json:"mean"`
+	Lo   number.Float `json:"lo"`
+	Hi   number.Float `json:"hi"`
+}
+
+func (i Interval) MarshalJSON() ([]byte, error) {
+	return json.Marshal(interval{number.Float(i.Mean), number.Float(i.Lo), number.Float(i.Hi)})
+}
+
+func (i *Interval) UnmarshalJSON(text []byte) error {
+	var in interval
+	err := json.Unmarshal(text, &in)
+	*i = Interval{float64(in.Mean), float64(in.Lo), float64(in.Hi)}
+	return err
 }
 
 // resamples of the bootstrap: enough that the ends of an interval move by less than a
@@ -44,14 +64,23 @@ func Bootstrap(perPrompt []float64, seed uint64) Interval {
 	return Interval{sum / float64(n), means[resamples*25/1000], means[resamples*975/1000-1]}
 }
 
-// WinRate is the share of prompts on which a beats b; a tie counts one half.
+// WinRate is the share of prompts on which a beats b; a tie counts one half. Rewards tie where they
+// differ by no more than a millionth of the range of all of them: sums and float32s are not exact
+// in the last digits, and what is less is no difference that a reward is made to show.
 func WinRate(a, b []float64) float64 {
+	lo, hi, largest := math.Inf(1), math.Inf(-1), 0.0
+	for _, xs := range [][]float64{a, b} {
+		for _, x := range xs {
+			lo, hi, largest = min(lo, x), max(hi, x), max(largest, math.Abs(x))
+		}
+	}
+	tie := max(1e-6*(hi-lo), 1e-12*largest) // the latter where all are the same
 	wins := 0.0
 	for i := range a {
-		switch {
-		case a[i] > b[i]:
+		switch d := a[i] - b[i]; {
+		case d > tie:
 			wins++
-		case a[i] == b[i]:
+		case d >= -tie:
 			wins += 0.5
 		}
 	}

@@ -51,4 +51,20 @@ func TestWinRate(t *testing.T) {
 	if got := eval.WinRate([]float64{1, 2, 3, 4}, []float64{0, 2, 4, 0}); got != 0.625 {
 		t.Errorf("two wins, a tie and a loss are %g", got)
 	}
+	// Rounding is no win, whatever the scale; a small difference that is none is.
+	for _, scale := range []float64{1e-9, 1, 1e9} {
+		for _, c := range []struct{ a, b, want float64 }{{0.3, 0.1 + 0.2, 0.5}, {0.1 + 0.2, 0.3, 0.5}, {0.301, 0.3, 1}, {0.3, 0.301, 0}} {
+			for _, others := range [][]float64{{}, {-1, 2}} {
+				a, b := []float64{scale * c.a}, []float64{scale * c.b}
+				want := c.want
+				for _, x := range others {
+					a, b = append(a, scale*x), append(b, scale*x)
+					want += 0.5
+				}
+				if got := eval.WinRate(a, b); math.Abs(got-want/float64(len(a))) > 1e-12 {
+					t.Errorf("%v against %v: %v", a, b, got)
+				}
+			}
+		}
+	}
 }

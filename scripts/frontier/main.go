@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -169,7 +170,7 @@ func summarize(name string, answers, base [][]eval.Answer, seed uint64) eval.Res
 				a := answers[i]
 				m.Reward, m.KL, m.Emitted, m.Decoded = m.Reward+a.Reward, m.KL+a.KL, m.Emitted+a.Emitted, m.Decoded+a.Decoded
 			}
-			m.Reward, m.KL = m.Reward/float64(len(all)), m.KL/float64(len(all))
+			m.Reward, m.KL = m.Reward/float64(len(all)), m.KL/number.Float(len(all))
 		}
 		return out
 	}
