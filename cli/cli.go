@@ -86,7 +86,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		HideVersion:    true, // urfave/cli gives -v to the version
 		ExitErrHandler: func(*cli.Context, error) {},
 		Flags:          []cli.Flag{verboseFlag()},
-		Commands:       []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), scoreCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:       []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), scoreCommand(), rewardCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())
@@ -95,7 +95,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		OnUsageError: func(c *cli.Context, err error, _ bool) error { return usagef(c, "%v", err) },
 	}
-	for _, cmd := range slices.Concat(app.Commands, app.Command("states").Subcommands) {
+	for _, cmd := range slices.Concat(app.Commands, app.Command("states").Subcommands, app.Command("reward").Subcommands) {
 		cmd.OnUsageError = app.OnUsageError
 		cmd.HideHelpCommand = true // "help" is an argument like any other there
 		cmd.Flags = append(cmd.Flags, verboseFlag())

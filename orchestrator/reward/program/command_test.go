@@ -169,7 +169,7 @@ func TestCommand(t *testing.T) {
 		{"count", "1"},
 		{"huge", "! a line of more than 1048576 bytes"},
 		{"count", "1"},
-		{"crash", "! the program ended (exit status 3); its standard error ends with:\nTraceback\n  out of memory[31m (let it read"},
+		{"crash", "! the program ended (exit status 3); its standard error ends with: Traceback\n  out of memory[31m (let it read"},
 		{"count", "1"},
 		{"once " + once, "1"},
 		{"count", "2"},
@@ -272,7 +272,7 @@ func TestCommandTimeout(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compare(t, answers, []string{"1", "! no answer within 2m0s; its standard error ends with:\nthinking (it has to answer each line before", "2"})
+	compare(t, answers, []string{"1", "! no answer within 2m0s; its standard error ends with: thinking (it has to answer each line before", "2"})
 	if err := c.Close(); err != nil {
 		t.Error(err)
 	}

@@ -232,5 +232,5 @@ func (t *tail) ending() string {
 	if text == "" {
 		return ""
 	}
-	return "; its standard error ends with:\n" + strings.ToValidUTF8(text[max(0, len(text)-1000):], "")
+	return "; its standard error ends with: " + strings.ToValidUTF8(text[max(0, len(text)-1000):], "")
 }

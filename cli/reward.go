@@ -1,0 +1,154 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/reward/junk"
+)
+
+func rewardCommand() *cli.Command {
+	const category = "Answers"
+	d := loop.Defaults(0)
+	return &cli.Command{
+		Name: "reward", Usage: "try a reward before anything is learned from it",
+		Description: "Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + rewardHelp(),
+		Subcommands: []*cli.Command{{
+			Name: "test", Usage: "see how a reward scores junk beside the model's own answers",
+			ArgsUsage: "SPEC",
+			Description: "What a policy learns is what the reward likes. Scores an empty answer, the prompt itself, one\n" +
+				"word repeated, a shuffled and a cut answer to every prompt, and says where they beat the median\n" +
+				"of the real answers: those of a file, or samples of a model. Examples:\n\n" +
+				"  ivo reward test sentiment --prompts prompts.jsonl -m model.gguf\n" +
+				"  ivo reward test 'cmd:python3 score.py' --prompts prompts.jsonl --responses answers.jsonl",
+			Flags: slices.Concat([]cli.Flag{
+				&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts: " + formats, Category: category, TakesFile: true},
+				&cli.IntFlag{Name: "take", Usage: "use the first `N` prompts; 0 for all", Value: 100, Category: category},
+				&cli.StringFlag{Name: "responses", Usage: "take the answers of `FILE`, JSON lines with id and text as ivo generate --prompts writes them, instead of sampling", Category: category, TakesFile: true},
+				&cli.IntFlag{Name: "samples", Usage: "answers of the model to a prompt", Value: d.Samples, Category: category},
+				&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer", Value: d.MaxTokens, Category: samplingCategory},
+				&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: d.Seed, Category: samplingCategory},
+				&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+			}, scoringFlags(category), escapeFlags("-r and -sys", samplingCategory), samplingFlags(d.Sampling), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), contextFlags()),
+			Action: testReward,
+		}},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef(c, "unknown command %q", c.Args().First())
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
+}
+
+func testReward(c *cli.Context) error {
+	spec := c.Args().First()
+	switch {
+	case spec == "":
+		return usagef(c, "no reward (name one, such as sentiment)")
+	case c.String("prompts") == "":
+		return usagef(c, "--prompts is missing")
+	case c.Int("samples") < 1 || c.Int("predict") < 1 || c.Int("take") < 0:
+		return usagef(c, "--samples and -n are positive, --take is not negative")
+	}
+	rm, err := openReward(c, spec)
+	if err != nil {
+		return err
+	}
+	defer rm.Close()
+	records, err := readRecords(c, c.String("prompts"))
+	if err != nil {
+		return err
+	}
+	if n := c.Int("take"); n > 0 && n < len(records) {
+		fmt.Fprintf(c.App.ErrWriter, "(the first %d of %d prompts are used; --take 0 uses all)\n", n, len(records))
+		records = records[:n]
+	}
+	if checker, ok := rm.(reward.Checker); ok {
+		if err := checker.Check(c.Context, records); err != nil {
+			return err
+		}
+	}
+	var answered []junk.Answered
+	if path := c.String("responses"); path != "" {
+		var left int
+		if answered, left, err = junk.ReadFile(path, records); left > 0 {
+			fmt.Fprintf(c.App.ErrWriter, "(%d of %d prompts have no answer and are left out)\n", left, len(records))
+		}
+	} else {
+		answered, err = sampleAnswers(c, records)
+	}
+	if err != nil {
+		return err
+	}
+	got, err := junk.Test(c.Context, rm, answered, c.Uint64("seed"))
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c, got)
+	}
+	return got.Write(c.App.Writer)
+}
+
+// sampleAnswers draws answers of the base policy.
+func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, error) {
+	g := &generation{predict: c.Int("predict"), seed: c.Uint64("seed")}
+	g.policy.Strategy.Method = decode.MethodSample
+	g.policy.Key = func(id string, sample int) uint64 { return policy.Key(g.seed, 0, id, sample) }
+	var err error
+	if g.policy.Sampling, err = sampling(c); err != nil {
+		return nil, err
+	}
+	if g.policy.Stop, err = stops(c); err != nil {
+		return nil, err
+	}
+	if g.context, err = compute(c); err != nil {
+		return nil, err
+	}
+	run := &batch.Many{Policy: g.policy, Context: g.context, Shard: 64, Seed: g.seed}
+	if err := run.Check(c.Int("samples")); err != nil {
+		return nil, usagef(c, "%v", err)
+	}
+	m, err := load(c)
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	if g.encoder, err = openEncoder(c, m); err != nil {
+		return nil, err
+	}
+	kept, err := fit(c, g.encoder, records, func(tokens int) error {
+		_, err := g.length(c, m, tokens)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	tasks := make([]batch.Task, len(kept))
+	records = records[:0:0]
+	for i, p := range kept {
+		tasks[i] = batch.Task{Encoded: p, Samples: c.Int("samples"), MaxTokens: g.predict, Stop: g.encoder.Stops(p.Record)}
+		records = append(records, p.Record)
+	}
+	var lines bytes.Buffer
+	answers := batch.PrintAnswers(&lines, tasks, run.Shard)
+	meter := terminal.NewMeter(c.App.ErrWriter)
+	err = run.Run(c.Context, m, tasks, answers, func(written int) { meter.Show("answer", written, answers.Total(), "responses", "") })
+	meter.Close()
+	if err != nil {
+		return nil, err
+	}
+	answered, _, err := junk.Read(&lines, "the model", records)
+	return answered, err
+}
