@@ -112,7 +112,8 @@ func (s *Scorer) File(ctx context.Context, name string) ([]Score, Unscored, erro
 		}
 		if complete {
 			s.notify(len(scores))
-			return scores, Unscored{}, nil
+			_, err := s.Dir.Done(to, key) // which notes it, if the run was killed before it was
+			return scores, Unscored{}, err
 		}
 	}
 	failed := s.score(ctx, responses, scores)

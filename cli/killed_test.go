@@ -1,0 +1,73 @@
+//go:build unix
+
+package cli
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A run whose reward is a program ends with the files of an undisturbed one, wherever it was
+// killed: at the N-th event of its log, while files are written, the program is asked, a value
+// function is trained or the next one decoded.
+func TestKilledAtRandomPoints(t *testing.T) {
+	f := lab(t)
+	dir := t.TempDir()
+	program := filepath.Join(dir, "score.sh")
+	if err := os.WriteFile(program, []byte("while read -r line; do echo ${#line}; done\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := func(name string) []string {
+		return f.iterate(filepath.Join(dir, name), "-n", "12", "-v", "--reward", "cmd:sh "+program)
+	}
+	event := func(line string) bool { return strings.Contains(line, "done=") && strings.Contains(line, "unit=") }
+	code, log := exitOf(t, args("whole"))
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	events := 0
+	for line := range strings.Lines(log) {
+		if event(line) {
+			events++
+		}
+	}
+	const runs, kills = 6, 5
+	for k := range runs {
+		name := fmt.Sprint("run", k)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rng := rand.New(rand.NewPCG(11, uint64(k)))
+			out := filepath.Join(dir, name)
+			for killed := 0; killed < kills; {
+				// What is finished is told of once more, but for training: a continued run has nearly as many events.
+				n := 1 + rng.IntN(events)
+				code, _, log, sent := stopWhen(t, args(name), func(line string) bool {
+					if event(line) {
+						n--
+					}
+					return n == 0
+				}, syscall.SIGKILL)
+				switch {
+				case sent && code == -1:
+					killed++
+				case code != 0:
+					t.Fatalf("killed %d times: exit code %d: %s", killed, code, log)
+				default: // it was over before the signal came
+					sameRun(t, out, filepath.Join(dir, "whole"))
+					if err := os.RemoveAll(out); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if code, log := exitOf(t, args(name)); code != 0 {
+				t.Fatalf("exit code %d: %s", code, log)
+			}
+			sameRun(t, out, filepath.Join(dir, "whole"))
+		})
+	}
+}
