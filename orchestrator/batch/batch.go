@@ -34,6 +34,7 @@ type Policy struct {
 	EachValue bool                               // every token's value is wanted
 	Record    bool                               // states of responses and prompts are wanted
 	Progress  func(decoded int)                  // see [decode.Request]
+	Finished  func()                             // told of every response, if set
 
 	emit func([]byte) // of a single response
 }
@@ -63,6 +64,9 @@ func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put
 			defer mu.Unlock()
 			if err := put(i, sample, r); err != nil {
 				cancel(err)
+			}
+			if p.Finished != nil {
+				p.Finished()
 			}
 		})
 		if err != nil {

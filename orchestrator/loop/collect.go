@@ -167,15 +167,22 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 		if stop {
 			return nil
 		}
+		counted := 0
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			counted += n
+			event.Done += n
+			l.Notify(event)
+		}
+		p := p
+		p.Finished = func() { count(1) }
 		name, err := l.decode(ctx, e, p, round, shards[i], from)
 		if err != nil {
 			return err
 		}
 		names <- name
-		mu.Lock()
-		defer mu.Unlock()
-		event.Done += len(shards[i].tasks) * shards[i].tasks[0].Samples
-		l.Notify(event)
+		count(len(shards[i].tasks)*shards[i].tasks[0].Samples - counted) // of a shard that was there
 		return nil
 	})
 	close(names)

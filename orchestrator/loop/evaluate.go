@@ -132,8 +132,18 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 		if err != nil {
 			return err
 		}
+		counted := 0
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			counted += n
+			event.Done += n
+			l.Notify(event)
+		}
 		if !done {
-			responses, err := eval.Decode(ctx, e, m.Method, tasks, l.o.Seed)
+			method := m.Method
+			method.Finished = func() { count(1) }
+			responses, err := eval.Decode(ctx, e, method, tasks, l.o.Seed)
 			if err != nil {
 				return err
 			}
@@ -141,10 +151,7 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 				return err
 			}
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		event.Done += len(shards[i])
-		l.Notify(event)
+		count(len(tasks) - counted) // of answers that were there
 		return nil
 	})
 }
