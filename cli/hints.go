@@ -4,7 +4,7 @@ import "github.com/ivo-decoding/ivo/internal/fault"
 
 // spellings are what the settings that errors name are called on the command line.
 var spellings = map[fault.Field]string{
-	"allow_commands": "--allow-commands", "atoms": "--atoms", "batch": "-b", "beams": "--beams", "beta": "--beta", "block": "--block",
+	"atoms": "--atoms", "batch": "-b", "beams": "--beams", "beta": "--beta", "block": "--block",
 	"chat": "--chat", "response_file": "--response-file",
 	"candidates": "--candidates", "check_tensors": "--check-tensors", "collect_beams": "--collect-beams", "ctx": "-c", "epochs": "--epochs",
 	"eval_prompts": "--eval-prompts", "file": "-f", "fine_tune": "ivo train --fine-tune", "frequency_penalty": "--frequency-penalty",

@@ -27,7 +27,7 @@ var words = map[Field]string{
 	"template": "the chat template", "template_kwargs": "the template's arguments", "temp": "the temperature", "threads": "the number of threads", "top_k": "top-k", "top_p": "top-p", "ubatch": "the micro-batch size",
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
 	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",
-	"fine_tune": "fine-tuning", "allow_commands": "commands",
+	"fine_tune": "fine-tuning",
 }
 
 // Fields are all settings that hints may name.

@@ -24,9 +24,6 @@ var mayName = map[string][]string{
 	"llama/jinja/globals.go":            {"-m"}, // strftime: a month without zeros before it
 }
 
-// notYet are the folders that still name flags.
-var notYet = []string{"llama/hub/"}
-
 var flagLike = regexp.MustCompile("(?:^|[\\s(\\[{'\"`=/,:])(--?)([A-Za-z][A-Za-z0-9-]*)")
 
 // TestNoFlagsBelowTheCommandLine holds that errors and other texts below cli name settings (see
@@ -147,9 +144,6 @@ func eachNode(t *testing.T, dir string, f func(path string, n ast.Node, at token
 		name := filepath.ToSlash(strings.TrimPrefix(path, "../../"))
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
-		}
-		if slices.ContainsFunc(notYet, func(dir string) bool { return strings.HasPrefix(name, dir) }) {
-			return nil
 		}
 		set := token.NewFileSet()
 		file, err := parser.ParseFile(set, path, nil, 0)
