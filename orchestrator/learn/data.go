@@ -31,6 +31,7 @@ type Data struct {
 	Tokens float64 // mean length
 
 	returns map[string]map[trajectory]float32 // by shard
+	lo, hi  float64                           // the least and the greatest return
 }
 
 // trajectory names one within a shard.
@@ -92,7 +93,7 @@ func OfShards(shards []string, folder string) (*Data, error) {
 }
 
 func newData() *Data {
-	d := &Data{From: map[string]string{}, returns: map[string]map[trajectory]float32{}}
+	d := &Data{From: map[string]string{}, returns: map[string]map[trajectory]float32{}, lo: math.Inf(1), hi: math.Inf(-1)}
 	d.Returns = func(shard, prompt string, sample int) (float32, bool) {
 		r, ok := d.returns[shard][trajectory{prompt, sample}]
 		return r, ok
@@ -136,6 +137,7 @@ func (d *Data) add(dir, name, folder string, newest bool) error {
 			continue
 		}
 		d.returns[shard][trajectory{l.Prompt, l.Sample}] = float32(*l.Reward)
+		d.lo, d.hi = min(d.lo, *l.Reward), max(d.hi, *l.Reward)
 		if newest {
 			d.Count++
 			d.Mean, d.SD, d.Tokens = d.Mean+*l.Reward, d.SD+*l.Reward**l.Reward, d.Tokens+float64(responses[i].Emitted)

@@ -3,6 +3,7 @@ package learn
 import (
 	"context"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -56,6 +57,9 @@ type MeanSD struct {
 
 // Train fits a head of these features to the data.
 func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o valuehead.TrainOptions) (*valuehead.Head, *Metrics, error) {
+	if d.returns != nil && d.lo == d.hi {
+		return nil, nil, fault.New("train", "reward", nil, "raise {samples} to draw more, or try another {reward} with ivo score", "every response has the reward %v: there is nothing to learn", d.lo)
+	}
 	schema, err := d.Schema()
 	if err != nil {
 		return nil, nil, err
