@@ -14,8 +14,12 @@ import (
 func rewardFlags(category string) []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "reward", Usage: "`SPEC` of what scores responses", Value: "gold", Category: category},
-		&cli.BoolFlag{Name: "skip-unscored", Usage: "go on without responses that get no score", Category: category},
+		skipFlag(category),
 	}, scoringFlags(category)...)
+}
+
+func skipFlag(category string) cli.Flag {
+	return &cli.BoolFlag{Name: "skip-unscored", Usage: "go on without responses that get no score; without it the same command asks for them again", Category: category}
 }
 
 // scoringFlags say how a reward is asked.

@@ -27,6 +27,7 @@ func scoreCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "reward", Usage: "`SPEC` of what scores the responses", Category: category},
 			&cli.BoolFlag{Name: "all-rounds", Usage: "learn from the responses of later rounds too, which followed the run's own reward", Category: category},
+			skipFlag(category),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		}, scoringFlags(category)),
 		Action: score,
@@ -47,7 +48,7 @@ func score(c *cli.Context) error {
 	}
 	defer rm.Close()
 	meter := terminal.NewMeter(c.App.ErrWriter)
-	got, err := loop.Score(c.Context, dir, rm, c.Bool("all-rounds"), notify(meter))
+	got, err := loop.Rescoring{Reward: rm, AllRounds: c.Bool("all-rounds"), SkipUnscored: c.Bool("skip-unscored"), Notify: notify(meter)}.Score(c.Context, dir)
 	meter.Close()
 	if c.Context.Err() != nil {
 		return fmt.Errorf("%w (run the same command again: what has a score keeps it)", context.Cause(c.Context))

@@ -23,7 +23,7 @@ var words = map[Field]string{
 	"lr": "the learning rate", "max_tokens": "the response length", "method": "the method", "min_p": "min-p", "model": "the model", "model_url": "the model's address",
 	"offline": "offline mode", "one_pass": "one-pass training", "out": "the output path", "override": "the tokenizer's override", "parallel": "the number of sequences", "parse_content": "parsing of content", "prompt": "the prompt",
 	"prompts": "the prompts", "presence_penalty": "the presence penalty", "quantile": "the quantile", "repeat_penalty": "the repeat penalty", "rest": "the value of the other tokens", "reward": "the reward", "reward_timeout": "the time for an answer", "round_prompts": "the prompts a round", "rounds": "the number of rounds", "redo": "redoing what changed", "scores": "the scores' name",
-	"samples": "the number of samples", "seed": "the seed", "shard": "the prompts a shard", "stop": "the stop texts", "strict": "strictness", "system_prompt": "the system prompt",
+	"samples": "the number of samples", "seed": "the seed", "shard": "the prompts a shard", "skip_unscored": "skipping what has no score", "stop": "the stop texts", "strict": "strictness", "system_prompt": "the system prompt",
 	"template": "the chat template", "template_kwargs": "the template's arguments", "temp": "the temperature", "threads": "the number of threads", "top_k": "top-k", "top_p": "top-p", "ubatch": "the micro-batch size",
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
 	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",

@@ -1,10 +1,12 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -30,6 +32,10 @@ type Scorer struct {
 	Model   reward.Model
 	Records map[string]prompt.Record // the prompts by id
 	Notify  func(scored int)         // told of every part, if set
+	// Skip leaves responses without a score that were asked about in vain, in an earlier call
+	// too: so a run that goes on does not find other scores than those it has learned from.
+	Skip bool
+	Save time.Duration // scores are written this often while others are asked for; 0 for 10 s
 }
 
 // Records are prompts by id.
@@ -69,7 +75,7 @@ func (u Unscored) Err(of int) error {
 	}
 	return &fault.Error{
 		Op: "score", Field: "reward", Err: fmt.Errorf("%d of %d responses have no score; %w", u.Count, of, u.First),
-		Hint: "they are kept: mend {reward} and run the same command again, which scores what is left",
+		Hint: "they are kept: mend {reward} and run the same command again, which scores what is left, or go on without them by {skip_unscored}",
 	}
 }
 
@@ -102,26 +108,27 @@ func (s *Scorer) File(ctx context.Context, name string) ([]Score, Unscored, erro
 		scores[i] = Score{Prompt: r.Prompt, Sample: r.Sample}
 	}
 	if old, known, err := run.Lines[Score](s.Dir.Path(to)); err == nil && len(known) == len(scores) && (old.Key == key || old.Key == unfinished(key)) {
-		complete := old.Key == key
 		for i, k := range known {
-			if k.Reward != nil && k.Prompt == scores[i].Prompt && k.Sample == scores[i].Sample {
-				scores[i].Reward = k.Reward
-			} else {
-				complete = false
+			if k.Prompt == scores[i].Prompt && k.Sample == scores[i].Sample && (k.Reward != nil || s.Skip) {
+				scores[i] = k
 			}
 		}
-		if complete {
+		if len(missing(scores)) == 0 {
 			s.notify(len(scores))
-			_, err := s.Dir.Done(to, key) // which notes it, if the run was killed before it was
-			return scores, Unscored{}, err
+			_, err := s.Dir.Done(to, old.Key) // which notes it, if the run was killed before it was
+			return scores, unscored(scores), err
 		}
 	}
-	failed := s.score(ctx, responses, scores)
-	left := unscored(scores)
-	if left.Count > 0 {
-		key = unfinished(key)
+	save := func() error {
+		key := key
+		if unscored(scores).Count > 0 {
+			key = unfinished(key)
+		}
+		return run.PutLines(s.Dir, to, key, map[string]string{name: stamp.Key}, nil, scores)
 	}
-	if err := run.PutLines(s.Dir, to, key, map[string]string{name: stamp.Key}, nil, scores); err != nil {
+	failed := s.score(ctx, responses, scores, save)
+	left := unscored(scores)
+	if err := save(); err != nil {
 		return nil, left, errors.Join(failed, err)
 	}
 	return scores, left, failed
@@ -140,16 +147,27 @@ func ScoresKey(fingerprint, responses string) string {
 // unfinished marks the key of a file in which some scores are missing.
 func unfinished(key string) string { return key + " unfinished" }
 
-// score asks for the scores that are missing.
-func (s *Scorer) score(ctx context.Context, responses []Response, scores []Score) error {
-	var missing []int
-	for i := range scores {
-		if scores[i].Reward == nil {
-			missing = append(missing, i)
+// missing are the responses that have not been asked about.
+func missing(scores []Score) (out []int) {
+	for i, s := range scores {
+		if s.Reward == nil && s.Error == "" {
+			out = append(out, i)
 		}
 	}
+	return out
+}
+
+// score asks for the scores that are missing, and saves them from time to time.
+func (s *Scorer) score(ctx context.Context, responses []Response, scores []Score, save func() error) error {
+	missing, saved := missing(scores), time.Now()
 	s.notify(len(scores) - len(missing))
 	for len(missing) > 0 {
+		if time.Since(saved) > cmp.Or(s.Save, 10*time.Second) {
+			if err := save(); err != nil {
+				return err
+			}
+			saved = time.Now()
+		}
 		part := missing[:min(scorePart, len(missing))]
 		missing = missing[len(part):]
 		items := make([]reward.Item, len(part))

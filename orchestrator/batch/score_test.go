@@ -65,18 +65,23 @@ func TestScorer(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := &frail{fingerprint: "1", asked: map[string]int{}}
-	s := &batch.Scorer{Dir: d, Model: m, Records: records}
+	s := &batch.Scorer{Dir: d, Model: m, Records: records, Save: 1}
 	score := func() ([]batch.Score, batch.Unscored, error) {
 		t.Helper()
 		return s.File(t.Context(), name)
 	}
 
 	down := errors.New("the server is down")
+	to := d.Path(run.Scores(s.Folder(), name))
 	m.call = func(call int) error {
-		if call > 1 {
-			return down
+		if call == 1 {
+			return nil
 		}
-		return nil
+		// What has been said is kept by now, for a kill is not told of.
+		if _, kept, err := run.Lines[batch.Score](to); err != nil || len(kept) != n || kept[63].Reward == nil || kept[64].Reward != nil {
+			t.Errorf("after the first part: %v", err)
+		}
+		return down
 	}
 	if _, _, err := score(); !errors.Is(err, down) {
 		t.Fatalf("a reward that fails as a whole: %v", err)
@@ -92,6 +97,12 @@ func TestScorer(t *testing.T) {
 	if err != nil || left.Count != 9 || !strings.Contains(left.Err(n).Error(), "9 of 150 responses have no score; prompt p33, sample 1: a seven") {
 		t.Fatalf("items that fail: %v, %v", left, err)
 	}
+	calls := m.calls
+	s.Skip = true
+	if _, left, err := score(); err != nil || left.Count != 9 || m.calls != calls {
+		t.Errorf("what has no score was asked again: %v, %v", left, err)
+	}
+	s.Skip = false
 	m.item = nil
 	scores, left, err := score()
 	if err != nil || left.Count != 0 || left.Err(n) != nil || len(scores) != n {
@@ -113,7 +124,7 @@ func TestScorer(t *testing.T) {
 	}
 
 	// Complete scores are read; other responses or another reward are not those.
-	calls := m.calls
+	calls = m.calls
 	if _, _, err := score(); err != nil || m.calls != calls {
 		t.Errorf("complete scores were asked for again: %v", err)
 	}

@@ -135,7 +135,11 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 	l.scorer.Notify = func(n int) {
 		mu.Lock()
 		defer mu.Unlock()
-		if scored += n; event.Done > 0 {
+		scored += n
+		switch {
+		case event.Done == event.Total:
+			l.Notify(Event{Stage: fmt.Sprintf("round %d: score", round), Done: scored, Total: event.Total, Unit: event.Unit})
+		case event.Done > 0:
 			event.Note = fmt.Sprintf("%d scored", scored)
 			l.Notify(event)
 		}

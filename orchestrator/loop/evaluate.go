@@ -78,7 +78,7 @@ func (l *looping) evaluate(ctx context.Context, heads []head) error {
 		if err != nil {
 			return fmt.Errorf("evaluate %s: %w", m.Name, err)
 		}
-		answers, left, err := l.scored(ctx, names, from)
+		answers, left, err := l.scored(ctx, m.Name, names, from)
 		if err != nil {
 			return fmt.Errorf("evaluate %s: %w", m.Name, err)
 		}
@@ -158,8 +158,13 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 
 // scored are the answers of the files that have a score. What they were made from is noted in
 // from.
-func (l *looping) scored(ctx context.Context, names []string, from map[string]string) (answers []eval.Answer, left batch.Unscored, err error) {
-	l.scorer.Notify = nil
+func (l *looping) scored(ctx context.Context, method string, names []string, from map[string]string) (answers []eval.Answer, left batch.Unscored, err error) {
+	event := Event{Stage: "evaluate " + method + ": score", Total: len(l.Test), Unit: "answers"}
+	l.scorer.Notify = func(n int) {
+		if event.Done += n; event.Done < event.Total { // most rewards take no time
+			l.Notify(event)
+		}
+	}
 	for _, name := range names {
 		scores, u, err := l.scorer.File(ctx, name)
 		if err != nil {

@@ -96,7 +96,7 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 		return err
 	}
 	defer l.pool.Close()
-	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
+	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Skip: o.SkipUnscored, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
 
 	var heads []head
 	for round := 1; round <= o.Rounds; round++ {

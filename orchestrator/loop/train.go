@@ -97,11 +97,19 @@ type Rescored struct {
 	Report    *learn.Metrics `json:"metrics"`
 }
 
+// Rescoring is another look at a run.
+type Rescoring struct {
+	Reward reward.Model
+	// AllRounds learns from responses of later rounds too, which were drawn by policies that
+	// followed the run's own reward; those of the first round do not depend on it.
+	AllRounds    bool
+	SkipUnscored bool        // learn without responses that have no score
+	Notify       func(Event) // told of progress, if set
+}
+
 // Score labels the stored responses of a run by another reward and trains a value function on
-// the stored states: nothing is decoded. Responses of the first round alone do not depend on
-// the run's own reward; with all, those of later rounds are learned from too, which were drawn by
-// policies that followed it.
-func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify func(Event)) (*Rescored, error) {
+// the stored states: nothing is decoded.
+func (r Rescoring) Score(ctx context.Context, dir string) (*Rescored, error) {
 	if !run.IsRun(dir) {
 		return nil, notRun("score", dir)
 	}
@@ -118,13 +126,13 @@ func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify fu
 	if err != nil {
 		return nil, err
 	}
-	if c, ok := rm.(reward.Checker); ok {
+	if c, ok := r.Reward.(reward.Checker); ok {
 		if err := c.Check(ctx, prompts); err != nil {
 			return nil, err
 		}
 	}
 	last := 1
-	if all {
+	if r.AllRounds {
 		last = o.Rounds
 	}
 	rounds, err := Trajectories(dir, o, 1, last)
@@ -132,7 +140,7 @@ func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify fu
 		return nil, err
 	}
 	names := slices.Concat(rounds...)
-	notify = serialize(notify)
+	notify := serialize(r.Notify)
 	event := Event{Stage: "score", Unit: "responses"}
 	for _, name := range names {
 		_, lines, err := run.Lines[struct{}](d.Path(name))
@@ -141,7 +149,7 @@ func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify fu
 		}
 		event.Total += len(lines)
 	}
-	s := batch.Scorer{Dir: d, Model: rm, Records: batch.Records(prompts, func(r prompt.Record) prompt.Record { return r }), Notify: func(n int) {
+	s := batch.Scorer{Dir: d, Model: r.Reward, Skip: r.SkipUnscored, Records: batch.Records(prompts, func(p prompt.Record) prompt.Record { return p }), Notify: func(n int) {
 		event.Done += n
 		notify(event)
 	}}
@@ -149,7 +157,7 @@ func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify fu
 	if err != nil {
 		return nil, err
 	}
-	if !o.SkipUnscored || left.Count == event.Total {
+	if !r.SkipUnscored || left.Count == event.Total {
 		if err := left.Err(event.Total); err != nil {
 			return nil, err
 		}
@@ -162,7 +170,7 @@ func Score(ctx context.Context, dir string, rm reward.Model, all bool, notify fu
 		d: d, o: o, data: data, head: run.Rescored(s.Folder()), metrics: run.RescoredMetrics(s.Folder()), from: data.From,
 		notify: func(p valuehead.Progress) { notify(trained("train", p)) },
 	}
-	_, m, err := f.do(ctx, func(m *learn.Metrics) { m.RewardName = rm.Info().Name })
+	_, m, err := f.do(ctx, func(m *learn.Metrics) { m.RewardName = r.Reward.Info().Name })
 	if err != nil {
 		return nil, err
 	}
