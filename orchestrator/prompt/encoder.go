@@ -148,7 +148,7 @@ func (e *Encoder) Continuation(r Record, response string) ([]int32, error) {
 		return nil, err
 	}
 	n := len(prompt) - len(e.added[1])
-	if len(all) >= len(prompt) && slices.Equal(all[:n], prompt[:n]) {
+	if len(all) > len(prompt) && slices.Equal(all[:n], prompt[:n]) {
 		return all[n : len(all)-len(e.added[1])], nil
 	}
 	return e.model.Tokenize(response, false, true)

@@ -119,7 +119,7 @@ func Disjoint(train, test []Encoded) error {
 		return nil
 	}
 	if len(both) > 1 {
-		first = fmt.Sprintf("%s, and so are %d others", first, len(both)-1)
+		first = fmt.Sprintf("%s, one of %d that are in both", first, len(both))
 	}
-	return &fault.Error{Op: "split prompts", Field: "eval_prompts", Err: errors.New(first), Hint: "take it out of {prompts} or of {eval_prompts}: an evaluation on prompts that were trained on says little"}
+	return &fault.Error{Op: "split prompts", Field: "eval_prompts", Err: errors.New(first), Hint: "take them out of {prompts} or of {eval_prompts}: an evaluation on prompts that were trained on says little"}
 }

@@ -27,6 +27,11 @@ func (e *Encoder) tokenize(text string, literal []span) ([]int32, error) {
 	if !e.spellsIn(text, literal) {
 		return e.model.Tokenize(text, true, true)
 	}
+	return e.join(text, literal)
+}
+
+// join is the tokens of a text's fragments, put together.
+func (e *Encoder) join(text string, literal []span) ([]int32, error) {
 	out := slices.Clone(e.added[0])
 	for _, f := range e.split(text, literal) {
 		if f.token >= 0 {
