@@ -123,7 +123,11 @@ func (s *Server) Score(ctx context.Context, items []json.RawMessage) ([]Answer, 
 		})
 	}
 	g.Wait()
-	return finish(ctx, answers, c.failures.err())
+	over := c.failures.err()
+	if over == nil && len(answers) > 0 && !slices.ContainsFunc(answers, func(a Answer) bool { return !down(a.Err) }) {
+		over = answers[0].Err
+	}
+	return finish(ctx, answers, over)
 }
 
 // scoring is one call of Score.
@@ -137,7 +141,7 @@ type scoring struct {
 // refusal is a request without an answer to its items.
 type refusal struct {
 	error
-	tries int           // that it is worth; 0 for as many as there are
+	tries int           // that it is worth; 0 for as many as there are, where the items are not at fault
 	after time.Duration // that the server wants to be left alone
 	split bool          // half of the items may go better
 	slow  bool          // it took all the time there is
@@ -145,6 +149,12 @@ type refusal struct {
 }
 
 func (r *refusal) Unwrap() error { return r.error }
+
+// down tells whether the server is at fault, and no item.
+func down(err error) bool {
+	var r *refusal
+	return errors.As(err, &r) && r.tries == 0
+}
 
 // batch scores some items. Only those that the server leaves open are asked for again.
 func (c *scoring) batch(ctx context.Context, batch []int) {

@@ -156,7 +156,7 @@ func TestServer(t *testing.T) {
 			},
 		},
 		{name: "503, then good", answer: fails(5, 503), do: []string{"1", "2"}, want: []string{"1", "2"}, asked: []int{6, 6}},
-		{name: "503 for good", answer: fails(99, 503), do: []string{"1"}, want: []string{"! 503 Service Unavailable: you said Bearer [the key] xxx"}, asked: []int{6}},
+		{name: "503 for good", answer: fails(99, 503), do: []string{"1", "2"}, whole: "503 Service Unavailable: you said Bearer [the key] xxx", asked: []int{6, 6}},
 		{name: "500 once", answer: fails(1, 500), do: []string{"1", "2"}, want: []string{"1", "2"}, asked: []int{2, 2}},
 		{name: "500 for one item", do: []string{"1", "2", "fail", "3"}, want: []string{"1", "2", "! 500 Internal Server Error: cannot do that with Bearer [the key] (", "3"}, asked: []int{3, 3, 6, 5}},
 		{name: "401", answer: fails(99, 401), do: []string{"1", "2"}, whole: "401 Unauthorized: you said Bearer [the key]"},
