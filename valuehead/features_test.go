@@ -1,7 +1,6 @@
 package valuehead
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -227,27 +226,5 @@ func TestDatasetRefuses(t *testing.T) {
 		if d.Len() != 0 {
 			t.Error("a refused trajectory was kept")
 		}
-	}
-}
-
-func TestDecodingAllocatesNothing(t *testing.T) {
-	d := synthetic(t, 20, 1)
-	h, _ := mustTrain(t, d, TrainOptions{Epochs: 1})
-	f := h.Features()
-	beam, fork := f.NewAccumulator(), f.NewAccumulator()
-	hidden, scalars := make([]float32, f.Schema().Width), make([]float32, len(f.Schema().Scalars))
-	rows, out := make([]float32, 0, f.Width()), make([]float32, 1)
-	allocs := testing.AllocsPerRun(100, func() {
-		fork.CopyFrom(beam)
-		if err := fork.Push(hidden, scalars); err != nil {
-			t.Fatal(err)
-		}
-		rows = fork.AppendRow(rows[:0])
-	})
-	if allocs != 0 {
-		t.Errorf("%v allocations a token", allocs)
-	}
-	if err := h.Predict(rows, 1, out); err != nil || !finite(out[0]) {
-		t.Error(fmt.Sprint(err, out))
 	}
 }
