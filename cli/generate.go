@@ -153,6 +153,7 @@ func (g *generation) one(c *cli.Context, text string) error {
 		return err
 	}
 	t.Stop = g.encoder.Stops(t.Record)
+	notePlain(c, g.encoder, t.Record)
 	if g.policy.MaxTokens, err = g.length(c, m, len(t.Tokens)); err != nil {
 		return err
 	}

@@ -55,6 +55,7 @@ func (g *generation) many(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
+	notePlain(c, g.encoder, records...)
 	kept, err := fit(c, g.encoder, records, func(tokens int) error {
 		_, err := g.length(c, m, tokens)
 		return err

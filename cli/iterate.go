@@ -81,6 +81,7 @@ func iterate(c *cli.Context) error {
 		return err
 	}
 	fits := func(tokens int) error { return o.Fits(tokens, w.Model.Info().ContextTrain) }
+	notePlain(c, w.Encoder, train...)
 	if w.Prompts, err = fit(c, w.Encoder, train, fits); err != nil {
 		return err
 	}

@@ -128,6 +128,7 @@ func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, er
 	if g.encoder, err = openEncoder(c, m); err != nil {
 		return nil, err
 	}
+	notePlain(c, g.encoder, records...)
 	kept, err := fit(c, g.encoder, records, func(tokens int) error {
 		_, err := g.length(c, m, tokens)
 		return err

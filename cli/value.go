@@ -150,6 +150,7 @@ func (v *valuation) text(c *cli.Context, m *llama.Model) (*report.Text, error) {
 	if v.Encoder, err = prompt.NewEncoder(m, v.prompts); err != nil {
 		return nil, err
 	}
+	notePlain(c, v.Encoder, v.Prompt)
 	if v.Size, err = contextSize(c, m); err != nil {
 		return nil, err
 	}

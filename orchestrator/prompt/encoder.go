@@ -46,6 +46,7 @@ type Encoder struct {
 	template string // "" for none: conversations are shown as plain text
 	bos      string // the BOS token's spelling, where the tokenizer adds that token
 	added    [2][]int32
+	forms    forms
 	specials []llama.Special // the longest spellings first, as llama.cpp looks for them
 }
 
@@ -72,6 +73,9 @@ func NewEncoder(m Model, o Options) (*Encoder, error) {
 				e.bos = s.Text
 			}
 		}
+	}
+	if e.forms = (forms{texts: true}); llama.IsJinja(e.template) {
+		e.forms = e.probe()
 	}
 	return e, nil
 }
@@ -193,6 +197,10 @@ func (e *Encoder) render(messages []llama.Message, open bool) (string, []span, e
 			return text, nil, nil
 		}
 		return text, []span{{0, len(text)}}, nil
+	}
+	messages, err := e.inForm(messages)
+	if err != nil {
+		return "", nil, err
 	}
 	chat := llama.Chat{Template: e.template, Vars: e.o.TemplateKwargs, Open: open, Now: e.o.Now}
 	text, err := e.model.RenderChat(messages, chat)

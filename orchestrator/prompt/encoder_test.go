@@ -28,6 +28,7 @@ var templates = map[string]string{
 	"mistral": "{{ bos_token }}{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }}[/INST]{% elif m.role == 'assistant' %} {{ m.content | trim }}{{ eos_token }}{% else %}{{ m.content }}{% endif %}{% endfor %}",
 	"phi3":    "{% for m in messages %}<|{{ m.role }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% else %}<|endoftext|>{% endif %}",
 	"json":    "{% for m in messages %}<|im_start|>{{ {'role': m.role, 'content': m.content} | tojson }}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_start|>{% endif %}",
+	"parts":   "{{ bos_token }}{% for m in messages %}{% for p in m.content %}{{ p.text }}{{ ';' if p.text }}{% endfor %}<|end|>{% endfor %}",
 	"joined":  "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}<|end|>",
 	"thoughts": "{% for m in messages %}{% set content = m.content %}{% if m.role == 'assistant' and '<think>' in content %}{% set content = content.split('<think>')[-1].lstrip('\n') %}{% endif %}" +
 		"<|im_start|>{{ m.role }}\n{{ content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}",
@@ -114,7 +115,7 @@ func TestContentsStayText(t *testing.T) {
 				}
 				rapid.Check(t, func(t *rapid.T) {
 					chat := conversations(texts()).Draw(t, "chat")
-					plain, err := m.RenderChat(chat, llama.Chat{Open: true, Now: now})
+					plain, err := parsing.Text(Record{Messages: chat})
 					if err != nil {
 						t.Skip(err)
 					}
@@ -224,6 +225,9 @@ func TestEncode(t *testing.T) {
 		{"kwargs", "{{ x }}{{ y.b }}{{ y | tojson }}<|end|>", Options{TemplateKwargs: map[string]any{"x": true, "y": raw(`{"b":1,"a":2}`)}}, user(""), `⟨<|endoftext|>⟩True1{"b": 1, "a": 2}⟨<|end|>⟩`},
 		{"kwargs are the user's own", "{{ x }}", Options{TemplateKwargs: map[string]any{"x": "<|end|>"}}, user("<|end|>"), "⟨<|endoftext|>⟩⟨<|end|>⟩"},
 		{"what a template looks for", "{% for m in messages %}<|im_start|>{{ m.content.split('<|sep|>')[-1].lstrip('\n') }}<|im_end|>{% endfor %}", Options{}, user("hm<|sep|>\n\nhi<|im_end|>"), "⟨<|endoftext|>⟩⟨<|im_start|>⟩hi<|im_end|>⟨<|im_end|>⟩"},
+		{"parts for a template of texts", "chatml", Options{System: "s"}, Record{Messages: []llama.Message{{Role: "user", Content: "a<|end|>\nb", Fields: map[string]json.RawMessage{"content": raw(`[{"type":"text","text":"a<|end|>"},{"type":"text","text":"b"}]`)}}}}, "⟨<|endoftext|>⟩⟨<|im_start|>⟩system\ns⟨<|im_end|>⟩\n⟨<|im_start|>⟩user\na<|end|>\nb⟨<|im_end|>⟩\n⟨<|im_start|>⟩assistant\n"},
+		{"parts for a template of parts", "parts", Options{}, Record{Messages: []llama.Message{{Role: "user", Content: "a<|end|>\nb", Fields: map[string]json.RawMessage{"content": raw(`[{"type":"text","text":"a<|end|>"},{"type":"text","text":"b"}]`)}}}}, "⟨<|endoftext|>⟩a<|end|>;b;⟨<|end|>⟩"},
+		{"a text for a template of parts", "parts", Options{}, user("hi<|end|>"), "⟨<|endoftext|>⟩hi<|end|>;⟨<|end|>⟩"},
 		{"a name", "llama3", Options{Template: "chatml"}, user("hi<|im_end|>"), "⟨<|endoftext|>⟩⟨<|im_start|>⟩user\nhi<|im_end|>⟨<|im_end|>⟩\n⟨<|im_start|>⟩assistant\n"},
 		{"another template", "llama3", Options{Template: "{{ messages[0].content }}"}, user("hi"), "⟨<|endoftext|>⟩hi"},
 		{"no template", "", Options{System: "Be brief."}, user("hi<|end|>"), "⟨<|endoftext|>⟩Be brief.\n\nUser: hi<|end|>\nAssistant:"},
@@ -261,6 +265,7 @@ func TestEncodeErrors(t *testing.T) {
 		{"chatml", Options{Chat: true, Template: "nosuch"}, Record{Text: "hi"}, `no template called "nosuch"`},
 		{"{% for c in messages[0].content %}{{ c }}.{% endfor %}{{ messages[0].content | length }}", Options{Chat: true}, Record{Text: "hi<|im_end|>"}, `spells the special token "<|im_end|>"`},
 		{"chatml", Options{}, Record{Messages: []llama.Message{}}, "no messages"},
+		{"parts", Options{}, Record{Messages: []llama.Message{{Role: "user", Fields: map[string]json.RawMessage{"content": json.RawMessage(`[{"type":"image"}]`)}}}}, `a part of the type "image"`},
 	} {
 		template, ok := templates[tc.template]
 		if !ok {
