@@ -131,7 +131,7 @@ func (t *conversation) open() (err error) {
 	if t.model, err = load(t.c); err != nil {
 		return err
 	}
-	if err := t.value.CheckPolicy(t.model); err != nil {
+	if err := checkPolicy(t.c, t.value, t.model); err != nil {
 		return err
 	}
 	if t.o.Size, err = contextSize(t.c, t.model); err != nil {

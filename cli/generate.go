@@ -130,7 +130,7 @@ func (g *generation) load(c *cli.Context) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = g.value.CheckPolicy(m); err == nil {
+	if err = checkPolicy(c, g.value, m); err == nil {
 		g.encoder, err = openEncoder(c, m)
 	}
 	if err != nil {

@@ -79,6 +79,9 @@ func (g *generation) many(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := identify(c, m); err != nil {
+			return err
+		}
 		options, err := run.Options(m, tasks, g.encoder.Identity(), value)
 		if err != nil {
 			return err

@@ -48,9 +48,12 @@ func inspectPath(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	f, err := inspect.Path(path, inspect.Options{
-		Context: llama.ContextParams{Ctx: c.Int("ctx-size"), UBatch: p.UBatch, Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV}, MostCtx: defaultContext,
+	progress, done := hashing(c)
+	f, err := inspect.Path(c.Context, path, inspect.Options{
+		Progress: progress,
+		Context:  llama.ContextParams{Ctx: c.Int("ctx-size"), UBatch: p.UBatch, Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV}, MostCtx: defaultContext,
 	})
+	done()
 	if err != nil {
 		return err
 	}

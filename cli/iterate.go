@@ -74,6 +74,9 @@ func iterate(c *cli.Context) error {
 		return err
 	}
 	defer w.Model.Close()
+	if err = identify(c, w.Model); err != nil {
+		return err
+	}
 	if o.Layers, err = layers(c, w.Model); err != nil {
 		return err
 	}

@@ -154,6 +154,25 @@ func loadFile(c *cli.Context, path string) (*llama.Model, error) {
 	return m, err
 }
 
+// identify reads the model's fingerprint, with a bar where that takes a while: the first time
+// for a file, all of it is read.
+func identify(c *cli.Context, m *llama.Model) error {
+	progress, done := hashing(c)
+	defer done()
+	_, err := m.Identify(c.Context, progress)
+	return err
+}
+
+// hashing is the bar of a file that is read for its fingerprint, until done is called.
+func hashing(c *cli.Context) (progress func(read, all int64), done func()) {
+	meter, begin := terminal.NewMeter(c.App.ErrWriter), time.Now()
+	return func(read, all int64) {
+		if time.Since(begin) > 2*time.Second {
+			meter.Show("read the weights, once", int(read>>20), int(all>>20), "MiB", "")
+		}
+	}, meter.Close
+}
+
 // contextFlags say how a model is decoded with.
 func contextFlags() []cli.Flag {
 	return append([]cli.Flag{

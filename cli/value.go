@@ -77,7 +77,7 @@ func showValue(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	if err := from.CheckPolicy(m); err != nil {
+	if err := checkPolicy(c, from, m); err != nil {
 		return err
 	}
 	text, err := v.text(c, m)

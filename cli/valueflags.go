@@ -98,3 +98,14 @@ func valueReading(c *cli.Context) (valuehead.Reading, error) {
 	}
 	return r, nil
 }
+
+// checkPolicy checks that the heads, if there are any, were trained on the model's states.
+func checkPolicy(c *cli.Context, f *value.Function, m *llama.Model) error {
+	if f.Layers == nil {
+		return nil
+	}
+	if err := identify(c, m); err != nil {
+		return err
+	}
+	return f.CheckPolicy(m)
+}

@@ -1,6 +1,7 @@
 package llama_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"math"
@@ -60,6 +61,7 @@ var closedModel = map[string]func(*llama.Model) error{
 	"EOS":          func(m *llama.Model) error { m.EOS(); return nil },
 	"EOT":          func(m *llama.Model) error { m.EOT(); return nil },
 	"Fingerprint":  func(m *llama.Model) error { _, err := m.Fingerprint(); return nilOr(err) },
+	"Identify":     func(m *llama.Model) error { _, err := m.Identify(context.Background(), nil); return nilOr(err) },
 	"Info":         func(m *llama.Model) error { m.Info(); return nil },
 	"IsEOG":        func(m *llama.Model) error { m.IsEOG(1); return nil },
 	"LoadLoRA":     func(m *llama.Model) error { _, err := m.LoadLoRA("none"); return err },

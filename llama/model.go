@@ -7,6 +7,7 @@ package llama
 import "C"
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/internal/gguf"
 )
 
@@ -73,7 +75,10 @@ type Model struct {
 	using  sync.RWMutex // held for reading while C reads the model: Close waits
 	closed atomic.Bool
 
-	print func() (string, error)
+	identity struct {
+		sync.Mutex
+		fingerprint string // once it is known
+	}
 
 	adapters sync.Mutex // held while an adapter loads
 	loras    []*C.ivo_lora
@@ -187,7 +192,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 		}
 		return nil, bad
 	}
-	m := &Model{c: c, path: path, head: head, print: sync.OnceValues(func() (string, error) { return Fingerprint(head) })}
+	m := &Model{c: c, path: path, head: head}
 	m.describe(!p.VocabOnly)
 	if err := m.readPieces(); err != nil {
 		m.Close()
@@ -332,5 +337,21 @@ func (m *Model) Path() string { return m.path }
 // Metadata is the GGUF header of the file, or of the first file of a split model.
 func (m *Model) Metadata() *gguf.File { return m.head }
 
-// Fingerprint identifies the weights; see [Fingerprint].
-func (m *Model) Fingerprint() (string, error) { return m.print() }
+// Fingerprint identifies the weights: two models have the same one only if all bits of their
+// tensors agree. It is [Model.Identify] without a word of how far it is.
+func (m *Model) Fingerprint() (string, error) { return m.Identify(context.Background(), nil) }
+
+// Identify is the fingerprint of the weights. The whole file is read for it, once: its sums are
+// kept in ivo's cache until it changes. progress, if set, is told how many bytes are read, of
+// how many in all; it is not called when there is nothing to read.
+func (m *Model) Identify(ctx context.Context, progress func(done, total int64)) (string, error) {
+	m.identity.Lock()
+	defer m.identity.Unlock()
+	if m.identity.fingerprint == "" {
+		var err error
+		if m.identity.fingerprint, err = fingerprint.Of(ctx, m.head, progress); err != nil {
+			return "", err
+		}
+	}
+	return m.identity.fingerprint, nil
+}

@@ -69,6 +69,10 @@ func TestSaveLoad(t *testing.T) {
 		if err := got.CheckBackbone("model-a"); err != nil {
 			t.Error(err)
 		}
+		// A fingerprint is longer now than when the head was saved.
+		if err := got.CheckBackbone("model-a-0123456789abcdef"); err != nil {
+			t.Error(err)
+		}
 		if err := got.CheckBackbone("model-b"); err == nil || !strings.Contains(err.Error(), "model-b") {
 			t.Errorf("error %v, want one that names model-b", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -144,10 +145,10 @@ func (h *Head) Reward() (mean, scale float32) { return h.rewardMean, h.rewardSca
 // Backbone is the fingerprint of the model whose states the head was trained on.
 func (h *Head) Backbone() string { return h.features.schema.Backbone }
 
-// CheckBackbone returns an error unless fingerprint is that of the head's own model.
-func (h *Head) CheckBackbone(fingerprint string) error {
-	if own := h.Backbone(); own != fingerprint {
-		return fmt.Errorf("valuehead: the head was trained on the states of model %s, this model is %s (use the model it was trained with, or train a head for this one with ivo iterate)", own, fingerprint)
+// CheckBackbone returns an error unless model, a fingerprint, is that of the head's own model.
+func (h *Head) CheckBackbone(model string) error {
+	if own := h.Backbone(); !fingerprint.Same(own, model) {
+		return fmt.Errorf("valuehead: the head was trained on the states of model %s, this model is %s (use the model it was trained with, or train a head for this one with ivo iterate)", own, model)
 	}
 	return nil
 }

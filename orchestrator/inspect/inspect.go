@@ -4,6 +4,7 @@ package inspect
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -22,10 +23,12 @@ type Options struct {
 	// MostCtx where this is less.
 	Context llama.ContextParams
 	MostCtx int
+	// Progress, if set, is told how much of a model is read for its fingerprint, see [fingerprint.Of].
+	Progress func(done, total int64)
 }
 
 // Path finds out what lies at a path.
-func Path(path string, o Options) (Finding, error) {
+func Path(ctx context.Context, path string, o Options) (Finding, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w (check the path)", err)
@@ -50,7 +53,7 @@ func Path(path string, o Options) (Finding, error) {
 	if file.Str("general.type") == valuehead.FileType {
 		return findHead(path)
 	}
-	return findModel(file, o)
+	return findModel(ctx, file, o)
 }
 
 func firstBytes(path string, n int64) ([]byte, error) {

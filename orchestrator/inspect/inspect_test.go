@@ -38,7 +38,7 @@ func TestModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for most, want := range map[int]int{100: 100, 4096: 256} { // trained with 256
-		found, err := inspect.Path(path, inspect.Options{MostCtx: most})
+		found, err := inspect.Path(t.Context(), path, inspect.Options{MostCtx: most})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -73,7 +73,7 @@ func TestNothingToInspect(t *testing.T) {
 	for path, want := range map[string]string{
 		"none": "no such file", "empty": "is empty", "text": "text", "": "not a run directory",
 	} {
-		f, err := inspect.Path(filepath.Join(dir, path), inspect.Options{})
+		f, err := inspect.Path(t.Context(), filepath.Join(dir, path), inspect.Options{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasSuffix(err.Error(), ")") {
 			t.Errorf("%q: %v, %v", path, f, err)
 		}

@@ -2,12 +2,14 @@ package inspect
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
@@ -64,7 +66,7 @@ type TensorCount struct {
 	Bytes uint64 `json:"bytes"`
 }
 
-func findModel(f *gguf.File, o Options) (Finding, error) {
+func findModel(ctx context.Context, f *gguf.File, o Options) (Finding, error) {
 	arch := f.Str("general.architecture")
 	number := func(key string) int64 {
 		n, _ := f.Int(arch + "." + key)
@@ -112,7 +114,7 @@ func findModel(f *gguf.File, o Options) (Finding, error) {
 	if m.Memory, err = estimate(f, m.Context, o); err != nil {
 		return nil, err
 	}
-	m.Fingerprint, err = llama.Fingerprint(f)
+	m.Fingerprint, err = fingerprint.Of(ctx, f, o.Progress)
 	return m, err
 }
 

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/internal/gguf"
-	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -59,7 +59,7 @@ func (t *FineTuning) FineTune(ctx context.Context, d *Data) error {
 		return err
 	}
 	t.Kind, t.Target, t.Backbone, t.Shards = "fine-tuned", valuehead.MonteCarloReturn, schema.Backbone, d.Shards
-	header, base, err := readPolicy(t.Policy, schema.Backbone)
+	header, base, err := readPolicy(ctx, t.Policy, schema.Backbone)
 	if err != nil {
 		return err
 	}
@@ -71,17 +71,17 @@ func (t *FineTuning) FineTune(ctx context.Context, d *Data) error {
 }
 
 // readPolicy reads the model whose states those of the backbone's fingerprint are, to train on.
-func readPolicy(path, backbone string) (*gguf.File, *train.Model, error) {
+func readPolicy(ctx context.Context, path, backbone string) (*gguf.File, *train.Model, error) {
 	header, err := gguf.ReadModel(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	fingerprint, err := llama.Fingerprint(header)
+	own, err := fingerprint.Of(ctx, header, nil)
 	if err != nil {
 		return nil, nil, err
 	}
-	if fingerprint != backbone {
-		return nil, nil, fault.New("train", "model", nil, "give {model} the one that the run was made with", "%s is model %s, the states are those of model %s", path, fingerprint, backbone)
+	if !fingerprint.Same(own, backbone) {
+		return nil, nil, fault.New("train", "model", nil, "give {model} the one that the run was made with", "%s is model %s, the states are those of model %s", path, own, backbone)
 	}
 	if len(header.Parts()) > 1 {
 		return nil, nil, fault.New("train", "model", nil, "join them with llama-gguf-split", "%s is split over %d files", path, len(header.Parts()))
