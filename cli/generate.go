@@ -52,6 +52,7 @@ func generateCommand() *cli.Command {
 // generation is what ivo generate was asked for.
 type generation struct {
 	seed    uint64
+	date    string // that templates tell; "" for today's
 	predict int
 	policy  batch.Policy
 	context batch.Context
@@ -131,7 +132,7 @@ func (g *generation) load(c *cli.Context) (*llama.Model, error) {
 		return nil, err
 	}
 	if err = checkPolicy(c, g.value, m); err == nil {
-		g.encoder, err = openEncoder(c, m)
+		g.encoder, err = openEncoder(c, m, g.date)
 	}
 	if err != nil {
 		return nil, errors.Join(err, m.Close())

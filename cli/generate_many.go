@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,8 +44,12 @@ func (g *generation) many(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		if old != nil && c.Int64("seed") < 0 {
-			g.seed = old.Seed
+		g.date = time.Now().Format(time.DateOnly)
+		if old != nil {
+			g.date = cmp.Or(old.Date, g.date)
+			if c.Int64("seed") < 0 {
+				g.seed = old.Seed
+			}
 		}
 	}
 	if err := g.open(c); err != nil {
@@ -87,6 +93,9 @@ func (g *generation) many(c *cli.Context) error {
 			return err
 		}
 		options.Predict, options.Context = g.predict, c.Int("ctx-size")
+		if g.encoder.Dated() {
+			options.Date = g.date
+		}
 		if answers, err = batch.OpenAnswers(path, *options, tasks, run.Shard); err != nil {
 			return err
 		}

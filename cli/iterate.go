@@ -80,8 +80,12 @@ func iterate(c *cli.Context) error {
 	if o.Layers, err = layers(c, w.Model); err != nil {
 		return err
 	}
-	if w.Encoder, err = openEncoder(c, w.Model); err != nil {
+	date := loop.Date(c.String("out"))
+	if w.Encoder, err = openEncoder(c, w.Model, date); err != nil {
 		return err
+	}
+	if w.Encoder.Dated() {
+		o.Encoding.Date = date
 	}
 	fits := func(tokens int) error { return o.Fits(tokens, w.Model.Info().ContextTrain) }
 	notePlain(c, w.Encoder, train...)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -72,11 +73,19 @@ func promptOptions(c *cli.Context) (prompt.Options, error) {
 	return o, nil
 }
 
-// openEncoder is the encoder of a model's prompts.
-func openEncoder(c *cli.Context, m *llama.Model) (*prompt.Encoder, error) {
+// openEncoder is the encoder of a model's prompts. A template that tells the date tells that on
+// which the work was begun, today's where it is empty.
+func openEncoder(c *cli.Context, m *llama.Model, date string) (*prompt.Encoder, error) {
 	o, err := promptOptions(c)
 	if err != nil {
 		return nil, err
+	}
+	e, err := prompt.NewEncoder(m, o)
+	if err != nil || date == "" || !e.Dated() {
+		return e, err
+	}
+	if o.Now, err = time.ParseInLocation(time.DateOnly, date, time.Local); err != nil {
+		return nil, fmt.Errorf("the date on which this was begun: %w (begin anew, with another --out)", err)
 	}
 	return prompt.NewEncoder(m, o)
 }

@@ -125,7 +125,7 @@ func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, er
 		return nil, err
 	}
 	defer m.Close()
-	if g.encoder, err = openEncoder(c, m); err != nil {
+	if g.encoder, err = openEncoder(c, m, ""); err != nil {
 		return nil, err
 	}
 	notePlain(c, g.encoder, records...)

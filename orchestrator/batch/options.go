@@ -17,6 +17,7 @@ type AnswersOptions struct {
 	Model    string          `json:"model"`    // its fingerprint
 	Prompts  string          `json:"prompts"`  // their hash
 	Encoding string          `json:"encoding"` // how they become tokens
+	Date     string          `json:"date"`     // on which they were begun, if the template tells it
 	Value    string          `json:"value"`    // the value function, and what is read from it
 	Method   decode.Method   `json:"method"`
 	Samples  int             `json:"samples"`
@@ -37,7 +38,7 @@ type AnswersOptions struct {
 }
 
 // Options tells what the answers to tasks depend on. encoding is how their prompts became tokens,
-// value identifies the value function. Predict and Context are for the caller to set.
+// value identifies the value function. Date, Predict and Context are for the caller to set.
 func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string) (*AnswersOptions, error) {
 	s, c := m.Policy.Strategy, m.Context
 	o := &AnswersOptions{

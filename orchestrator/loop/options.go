@@ -2,12 +2,14 @@ package loop
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -62,6 +64,7 @@ type Encoding struct {
 	Template     string `yaml:"template,omitempty"`
 	Kwargs       string `yaml:"kwargs,omitempty"` // JSON
 	ParseContent bool   `yaml:"parse_content,omitempty"`
+	Date         string `yaml:"date,omitempty"` // on which the run was begun, if the template tells the date
 }
 
 // Inputs identify what a run was started with: a path may come to mean another file, and what
@@ -256,6 +259,15 @@ func ReadOptions(dir string) (*Options, error) {
 		return nil, unreadable(path, err)
 	}
 	return &o, nil
+}
+
+// Date is the date on which the run in dir was begun, today's for a new one.
+func Date(dir string) string {
+	today := time.Now().Format(time.DateOnly)
+	if o, err := ReadOptions(dir); err == nil {
+		return cmp.Or(o.Encoding.Date, today)
+	}
+	return today
 }
 
 // unreadable is the error of stored options.

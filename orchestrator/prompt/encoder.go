@@ -84,6 +84,9 @@ func NewEncoder(m Model, o Options) (*Encoder, error) {
 // and none was given.
 func (e *Encoder) Plain() bool { return e.template == "" }
 
+// Dated says whether the template may tell the date, so that tomorrow's tokens are others.
+func (e *Encoder) Dated() bool { return strings.Contains(e.template, "strftime_now") }
+
 // Stops are the texts at which an answer ends besides those that the user gives: where
 // conversations are plain text, the user's next turn.
 func (e *Encoder) Stops(r Record) []string {
