@@ -23,6 +23,9 @@ const (
 	keyChecksum = prefix + "checksum"
 	keyMatch    = prefix + "shape.match" // absent in the first files, as is
 	keyTop      = prefix + "top"
+	keyNorms    = prefix + "norms"
+	keyProbe    = prefix + "probe.tokens"
+	probeTensor = "probe.states"
 	hintHead    = "train the head again with ivo iterate, or copy the file anew"
 )
 
@@ -61,6 +64,9 @@ func (h *Head) Save(path string) error {
 	if s.Top > 0 {
 		kvs = append(kvs, gguf.KV{Key: keyTop, Value: uint32(s.Top)})
 	}
+	if s.Norms != "" {
+		kvs = append(kvs, gguf.KV{Key: keyNorms, Value: s.Norms})
+	}
 	for _, n := range h.shape.sizes() {
 		kvs = append(kvs, gguf.KV{Key: prefix + "shape." + n.name, Value: uint32(*n.v)})
 	}
@@ -75,6 +81,10 @@ func (h *Head) Save(path string) error {
 			shape = shape[:1]
 		}
 		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: shape, Data: t.data})
+	}
+	if p := h.probe; p != nil {
+		kvs = append(kvs, gguf.KV{Key: keyProbe, Value: p.Tokens})
+		tensors = append(tensors, gguf.Tensor{Name: probeTensor, Shape: []uint64{uint64(s.Width), uint64(len(p.Tokens) - p.From)}, Data: p.States})
 	}
 	sum := newChecksum()
 	for _, kv := range kvs {
@@ -136,6 +146,9 @@ func decode(f *gguf.File) (*Head, error) {
 	}
 	if f.Value(keyTop) != nil {
 		schema.Top = int(value[uint32](&m, "top"))
+	}
+	if f.Value(keyNorms) != nil {
+		schema.Norms = value[string](&m, "norms")
 	}
 	options := FeatureOptions{
 		Layers:  ints(value[[]int32](&m, "features.layers")),
@@ -210,6 +223,15 @@ func decode(f *gguf.File) (*Head, error) {
 	if shape.Atoms == 0 {
 		h.atoms = nil
 	}
+	if f.Value(keyProbe) == nil {
+		return h, nil
+	}
+	p := &Probe{Tokens: value[[]int32](&m, "probe.tokens"), States: data[probeTensor]}
+	n := len(p.States) / max(schema.Width, 1)
+	if p.From = len(p.Tokens) - n; m.err != nil || n == 0 || p.From < 0 || n*schema.Width != len(p.States) {
+		return nil, errors.New("its probe does not fit its features")
+	}
+	h.probe = p
 	return h, nil
 }
 

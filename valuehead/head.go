@@ -25,6 +25,7 @@ type Head struct {
 	params                  []float32
 	others                  [][]float32 // parameters of the further members of an ensemble
 	target                  Target
+	probe                   *Probe // nil of none
 	summary                 Summary
 	scratch                 sync.Pool
 }

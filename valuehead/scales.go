@@ -76,7 +76,7 @@ func (c scaling) apply(rows []float32) {
 // columns are the scales of some of the columns.
 func (c scaling) columns(from, to int) scaling { return scaling{c.mean[from:to], c.inverse[from:to]} }
 
-// fitScales sets the scales of the head's inputs and returns, and its atoms, to the
+// fitScales sets the scales of the head's inputs and returns, its atoms and its probe, to the
 // examples that entries name. It returns the share of the states' targets at each atom.
 func (h *Head) fitScales(src Source, entries []entry) (marginal []float64, err error) {
 	var rows, prompts, returns scaler
@@ -96,6 +96,7 @@ func (h *Head) fitScales(src Source, entries []entry) (marginal []float64, err e
 		rows.add(buf, h.features.width)
 		r := ex.Return
 		all[i] = r
+		h.probe = probe(h.probe, ex)
 		for range ex.Trajectory.Tokens {
 			returns.add([]float32{r}, 1)
 		}

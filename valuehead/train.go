@@ -245,7 +245,7 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	if from.kind != h.kind || from.shape != h.shape {
 		return nil, fmt.Errorf("valuehead: the head to begin from is %s with %d hidden units, %s with %d is to be trained, or their shapes differ otherwise (choose the same, or train afresh)", from.kind, from.shape.Hidden, h.kind, h.shape.Hidden)
 	}
-	h.input, h.prompt, h.atoms = from.input, from.prompt, from.atoms
+	h.input, h.prompt, h.atoms, h.probe = from.input, from.prompt, from.atoms, from.probe
 	h.rewardMean, h.rewardScale = from.rewardMean, from.rewardScale
 	for k, params := range from.members() {
 		copy(h.members()[k], params)

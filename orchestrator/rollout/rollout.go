@@ -29,9 +29,13 @@ func Schema(m *llama.Model, layers []int) (states.Schema, error) {
 	if err != nil {
 		return states.Schema{}, err
 	}
+	norms, err := llama.Norms(m.Metadata())
+	if err != nil {
+		return states.Schema{}, err
+	}
 	top := min(engine.DefaultTop, m.Info().Vocab)
 	return states.Schema{
-		Backbone: fp, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: value.Scalars,
+		Backbone: fp, Norms: norms, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: value.Scalars,
 		Top: top, Candidates: min(decode.Candidates, top), Prompts: true, PromptLayers: layers,
 	}, nil
 }

@@ -25,12 +25,17 @@ func Head(head *valuehead.Head, reading valuehead.Reading) Source {
 	if head == nil {
 		return nil
 	}
-	return &headSource{head, reading}
+	return newHeadSource(head, reading)
 }
 
 type headSource struct {
 	head    *valuehead.Head
 	reading valuehead.Reading
+	*acquaintance
+}
+
+func newHeadSource(head *valuehead.Head, reading valuehead.Reading) *headSource {
+	return &headSource{head, reading, &acquaintance{head: head}}
 }
 
 func (h *headSource) Check(e *engine.Engine) error {
@@ -46,11 +51,7 @@ func (h *headSource) Check(e *engine.Engine) error {
 	if err := checkTop(schema, e); err != nil {
 		return err
 	}
-	fingerprint, err := e.Model().Fingerprint()
-	if err != nil {
-		return err
-	}
-	if err := h.head.CheckBackbone(fingerprint); err != nil {
+	if err := h.knows(e.Model()); err != nil {
 		return err
 	}
 	return h.head.CheckReading(h.reading)

@@ -86,11 +86,7 @@ func (v *Model) checkHead() error {
 	if v.head.NeedsPrompt() && !slices.Equal(schema.PromptLayers, schema.Layers) {
 		return errPromptLayers(schema)
 	}
-	fingerprint, err := v.model.Fingerprint()
-	if err != nil {
-		return err
-	}
-	if err := v.head.CheckBackbone(fingerprint); err != nil {
+	if err := recognize(v.head, v.model); err != nil {
 		return fmt.Errorf("the value model is not the head's: %w", err)
 	}
 	return nil

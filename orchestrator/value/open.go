@@ -38,7 +38,8 @@ type Function struct {
 
 	o     Options
 	heads []*valuehead.Head
-	model *llama.Model // instead of the policy
+	own   []*headSource // on the policy's states
+	model *llama.Model  // instead of the policy
 	of    *Model
 }
 
@@ -79,7 +80,8 @@ func (f *Function) openHeads() error {
 		if layers := head.Features().Schema().Layers; !slices.Equal(layers, f.Layers) {
 			return fault.New("", "value_head", f.Layers, "take heads of the same layers", "%s reads layers %v, %s reads %v", f.o.Heads[0], f.Layers, f.o.Heads[i], layers)
 		}
-		sources = append(sources, Head(head, f.o.Reading))
+		f.own = append(f.own, newHeadSource(head, f.o.Reading))
+		sources = append(sources, f.own[i])
 	}
 	if f.Source = Mean(sources...); len(f.heads) == 1 {
 		f.Head = f.heads[0]
@@ -120,17 +122,11 @@ func (f *Function) openModel() (err error) {
 	return nil
 }
 
-// CheckPolicy checks that heads on the policy's own states were trained on those of this model.
+// CheckPolicy checks that heads on the policy's own states were trained on those of this model,
+// or of another quantization of it.
 func (f *Function) CheckPolicy(policy *llama.Model) error {
-	if f.Layers == nil {
-		return nil
-	}
-	fingerprint, err := policy.Fingerprint()
-	if err != nil {
-		return err
-	}
-	for i, head := range f.heads {
-		if err := head.CheckBackbone(fingerprint); err != nil {
+	for i, h := range f.own {
+		if err := h.knows(policy); err != nil {
 			return fmt.Errorf("%s: %w", f.o.Heads[i], err)
 		}
 	}

@@ -25,6 +25,9 @@ const FormatVersion = 3
 type Schema struct {
 	// Backbone is the fingerprint of the model that produced the states.
 	Backbone string `json:"backbone"`
+	// Norms is a fingerprint of that model's that all its quantizations share, of what they
+	// leave as it is; empty where that is not known.
+	Norms string `json:"norms,omitempty"`
 	// Layers are the tapped layers, in the order in which they are concatenated in a
 	// hidden row. The store gives the numbers no meaning.
 	Layers []int `json:"layers"`
