@@ -80,19 +80,6 @@ func IsJinja(template string) bool {
 	return strings.Contains(template, "{%") || strings.Contains(template, "{{")
 }
 
-// ApplyChat is [Model.RenderChat] without a BOS token that the tokenizer adds.
-func (m *Model) ApplyChat(template string, messages []Message, assistant bool) (string, error) {
-	text, err := m.RenderChat(messages, Chat{Template: template, Open: assistant})
-	if err != nil {
-		return "", err
-	}
-	bos, err := m.specialText(m.BOS())
-	if m.AddBOS() && bos != "" {
-		text = strings.TrimPrefix(text, bos)
-	}
-	return text, err
-}
-
 // specialText is the text of a special token, "" for none.
 func (m *Model) specialText(token int32) (string, error) {
 	if token < 0 || m.tok.none {

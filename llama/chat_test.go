@@ -1,8 +1,10 @@
 package llama_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
@@ -27,7 +29,8 @@ func withTemplate(t testing.TB, template string) *llama.Model {
 	}))
 }
 
-// Templates that llama.cpp recognises give what running them as Jinja gives.
+// A template that llama.cpp would recognise is run all the same, and gives what the one that
+// llama.cpp has built in under that name gives where it writes no more than that.
 func TestChatBuiltIn(t *testing.T) {
 	for name, template := range familyTemplates {
 		m := withTemplate(t, template)
@@ -40,42 +43,56 @@ func TestChatBuiltIn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := m.ApplyChat("", chat, assistant); got != want || err != nil {
+			if got, err := m.RenderChat(chat, llama.Chat{Open: assistant}); got != want || err != nil {
 				t.Errorf("%s: %q, %v, as Jinja %q", name, got, err, want)
 			}
-			if got, err := m.ApplyChat(name, chat, assistant); got != want || err != nil {
+			if got, err := m.RenderChat(chat, llama.Chat{Template: name, Open: assistant}); got != want || err != nil {
 				t.Errorf("%s by name: %q, %v, as Jinja %q", name, got, err, want)
 			}
 		}
 	}
 }
 
-// A template that llama.cpp does not know runs as Jinja, with the model's special tokens;
-// the BOS token that the tokenizer adds is left out.
+// llama.cpp takes this template for ChatML, which has no system prompt of its own.
+func TestChatDefaultSystem(t *testing.T) {
+	const system = "<|im_start|>system\nYou are one of ours.<|im_end|>\n"
+	m := withTemplate(t, "{% if messages[0].role != 'system' %}"+system+"{% endif %}"+familyTemplates["chatml"])
+	got, err := m.RenderChat(chat[1:2], llama.Chat{})
+	if want := system + "<|im_start|>user\nhi<|im_end|>\n"; got != want || err != nil {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
+// A template runs with the model's special tokens, and with what its messages and the caller
+// bring.
 func TestChatJinja(t *testing.T) {
 	m := withTemplate(t, "{{ bos_token }}{% for m in messages %}{% if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}"+
 		"({{ loop.index }}:{{ m.role[0] | upper }}) {{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}(A){% endif %}")
-	got, err := m.ApplyChat("", chat[:2], true)
-	want := "(1:S) be kind</s>(2:U) hi</s>(A)"
-	if !m.AddBOS() {
-		want = "<s>" + want
-	}
+	got, err := m.RenderChat(chat[:2], llama.Chat{Open: true})
+	want := "<s>(1:S) be kind</s>(2:U) hi</s>(A)"
 	if got != want || err != nil {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	if got, err := m.ApplyChat("chatml", chat[1:2], false); got != "<|im_start|>user\nhi<|im_end|>\n" || err != nil {
+	if got, err := m.RenderChat(chat[1:2], llama.Chat{Template: "chatml"}); got != "<|im_start|>user\nhi<|im_end|>\n" || err != nil {
 		t.Errorf("another template: %q, %v", got, err)
 	}
+	calls := llama.Message{Role: "assistant", Fields: map[string]json.RawMessage{"content": json.RawMessage("null"), "tool_calls": json.RawMessage(`[{"b": 1, "a": [2.0]}]`)}}
+	o := llama.Chat{Template: "{{ messages[0].content is none }} {{ messages[0].tool_calls | tojson }} {{ x }} {{ strftime_now('%Y') }}", Vars: map[string]any{"x": json.RawMessage("true")}, Now: time.Date(1970, 7, 1, 0, 0, 0, 0, time.UTC)}
+	if got, err := m.RenderChat([]llama.Message{calls}, o); got != `True [{"b": 1, "a": [2.0]}] True 1970` || err != nil {
+		t.Errorf("what messages carry: %q, %v", got, err)
+	}
 	for want, f := range map[string]func() (string, error){
-		"no tools":    func() (string, error) { return m.ApplyChat("", []llama.Message{{Role: "tool", Content: "x"}}, false) },
-		"no messages": func() (string, error) { return m.ApplyChat("", nil, true) },
-		"zero byte": func() (string, error) {
-			return m.ApplyChat("", []llama.Message{{Role: "user", Content: "a\x00"}}, true)
+		"no tools": func() (string, error) {
+			return m.RenderChat([]llama.Message{{Role: "tool", Content: "x"}}, llama.Chat{})
 		},
-		`called "nosuch"`: func() (string, error) { return m.ApplyChat("nosuch", chat, true) },
-		"line 1":          func() (string, error) { return m.ApplyChat("{% for %}", chat, true) },
+		"no messages": func() (string, error) { return m.RenderChat(nil, llama.Chat{}) },
+		"zero byte": func() (string, error) {
+			return m.RenderChat([]llama.Message{{Role: "user", Content: "a\x00"}}, llama.Chat{})
+		},
+		`called "nosuch"`: func() (string, error) { return m.RenderChat(chat, llama.Chat{Template: "nosuch"}) },
+		"line 1":          func() (string, error) { return m.RenderChat(chat, llama.Chat{Template: "{% for %}"}) },
 		"has none": func() (string, error) {
-			return load(t, randomModel(t, "llama", 1, nil)).ApplyChat("", chat, true)
+			return load(t, randomModel(t, "llama", 1, nil)).RenderChat(chat, llama.Chat{})
 		},
 	} {
 		if got, err := f(); err == nil || !strings.Contains(err.Error(), want) {

@@ -21,7 +21,7 @@
 //
 // [Model.Tokenize] turns text into token ids and [Model.Detokenize] turns them back;
 // [Model.Piece] is the text of one token, which may be a part of a UTF-8 character.
-// [Model.ApplyChat] formats a chat by the model's own template, also where llama.cpp does
+// [Model.RenderChat] formats a chat by the model's own template, also where llama.cpp does
 // not know it.
 //
 // # Decoding

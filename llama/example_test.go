@@ -227,13 +227,13 @@ func ExampleContext_SaveSequence() {
 	// Output: true <nil>
 }
 
-func ExampleModel_ApplyChat() {
+func ExampleModel_RenderChat() {
 	model, err := llama.Load(labModel, llama.ModelParams{VocabOnly: true})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer model.Close()
-	text, err := model.ApplyChat("chatml", []llama.Message{{Role: "user", Content: "Hello!"}}, true)
+	text, err := model.RenderChat([]llama.Message{{Role: "user", Content: "Hello!"}}, llama.Chat{Template: "chatml", Open: true})
 	if err != nil {
 		log.Fatal(err)
 	}

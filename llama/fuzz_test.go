@@ -64,7 +64,7 @@ func exercise(path string, p llama.ModelParams, layers []int) (far outcome, bad 
 			note(err)
 		}
 	}
-	_, err = m.ApplyChat("", []llama.Message{{Role: "user", Content: "hi"}, {Role: "assistant", Content: "ho"}}, true)
+	_, err = m.RenderChat([]llama.Message{{Role: "user", Content: "hi"}, {Role: "assistant", Content: "ho"}}, llama.Chat{Open: true})
 	note(err)
 	_, err = m.Fingerprint()
 	note(err)

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/jsonkind"
 )
 
 // Message is one turn of a conversation, as chat templates and most programs know it.
@@ -65,7 +67,7 @@ func (m Message) MarshalJSON() ([]byte, error) {
 func (m *Message) UnmarshalJSON(data []byte) error {
 	*m = Message{}
 	var fields map[string]json.RawMessage
-	if kind := jsonKind(data); kind != "an object" {
+	if kind := jsonkind.Of(data); kind != jsonkind.Object {
 		return fmt.Errorf(`a message is %s (write one as {"role": "user", "content": "..."})`, kind)
 	}
 	if err := json.Unmarshal(data, &fields); err != nil {
@@ -75,7 +77,7 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 	if !ok {
 		return fmt.Errorf(`a message has no role (write one as {"role": "user", "content": "..."})`)
 	}
-	if kind := jsonKind(role); kind != "a text" {
+	if kind := jsonkind.Of(role); kind != jsonkind.Text {
 		return fmt.Errorf("the role of a message is %s (give a text such as user)", kind)
 	}
 	if err := json.Unmarshal(role, &m.Role); err != nil {
@@ -87,13 +89,13 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 			Type string
 			Text string
 		}
-		switch kind := jsonKind(content); kind {
-		case "a text":
+		switch kind := jsonkind.Of(content); kind {
+		case jsonkind.Text:
 			if err := json.Unmarshal(content, &m.Content); err != nil {
 				return err
 			}
 			delete(fields, "content")
-		case "a list":
+		case jsonkind.List:
 			if err := json.Unmarshal(content, &parts); err != nil {
 				return fmt.Errorf(`the content of a message is a list, but not of parts (write each as {"type": "text", "text": "..."})`)
 			}
@@ -104,7 +106,7 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 				}
 			}
 			m.Content = strings.Join(texts, "\n")
-		case "null":
+		case jsonkind.Null:
 		default:
 			return fmt.Errorf("the content of a message is %s (give a text, or a list of parts)", kind)
 		}
@@ -113,23 +115,4 @@ func (m *Message) UnmarshalJSON(data []byte) error {
 		m.Fields = fields
 	}
 	return nil
-}
-
-// jsonKind says what a JSON value is, in words.
-func jsonKind(raw json.RawMessage) string {
-	switch raw = bytes.TrimLeft(raw, " \t\r\n"); {
-	case len(raw) == 0:
-		return "nothing"
-	case raw[0] == '"':
-		return "a text"
-	case raw[0] == '{':
-		return "an object"
-	case raw[0] == '[':
-		return "a list"
-	case raw[0] == 'n':
-		return "null"
-	case raw[0] == 't' || raw[0] == 'f':
-		return "true or false"
-	}
-	return "a number"
 }

@@ -47,9 +47,8 @@ var closedContext = map[string]func(*llama.Context) error{
 
 // The same for a closed model.
 var closedModel = map[string]func(*llama.Model) error{
-	"AddBOS":    func(m *llama.Model) error { m.AddBOS(); return nil },
-	"ApplyChat": func(m *llama.Model) error { m.ApplyChat("chatml", []llama.Message{{Role: "user"}}, true); return nil },
-	"BOS":       func(m *llama.Model) error { m.BOS(); return nil },
+	"AddBOS": func(m *llama.Model) error { m.AddBOS(); return nil },
+	"BOS":    func(m *llama.Model) error { m.BOS(); return nil },
 	"RenderChat": func(m *llama.Model) error {
 		_, err := m.RenderChat([]llama.Message{{Role: "user"}}, llama.Chat{Template: "chatml"})
 		return err

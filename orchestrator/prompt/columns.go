@@ -11,6 +11,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/ivo-decoding/ivo/internal/jsonkind"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -47,13 +48,13 @@ func isColumn(name string) bool { return slices.Contains(columnNames(), strings.
 // fromFields makes a record of the fields of an object.
 func fromFields(fields map[string]json.RawMessage) (Record, error) {
 	r := Record{Fields: maps.Clone(fields)}
-	switch raw, kind := fields["id"], kindOf(fields["id"]); kind {
-	case "nothing", "null":
-	case "a text":
+	switch raw, kind := fields["id"], jsonkind.Of(fields["id"]); kind {
+	case jsonkind.Nothing, jsonkind.Null:
+	case jsonkind.Text:
 		if err := json.Unmarshal(raw, &r.ID); err != nil {
 			return r, err
 		}
-	case "a number":
+	case jsonkind.Number:
 		r.ID = string(bytes.TrimSpace(raw))
 	default:
 		return r, fmt.Errorf("the id is %s: it has to be a text or a number", kind)
@@ -61,7 +62,7 @@ func fromFields(fields map[string]json.RawMessage) (Record, error) {
 	delete(r.Fields, "id")
 	for _, c := range columns {
 		raw, ok := fields[c.name]
-		if !ok || kindOf(raw) == "null" {
+		if !ok || jsonkind.Of(raw) == jsonkind.Null {
 			continue
 		}
 		if err := c.read(&r, raw); err != nil {
@@ -74,10 +75,10 @@ func fromFields(fields map[string]json.RawMessage) (Record, error) {
 	} else {
 		delete(r.Fields, "prompt")
 	}
-	if kindOf(r.Fields["messages"]) == "null" {
+	if jsonkind.Of(r.Fields["messages"]) == jsonkind.Null {
 		delete(r.Fields, "messages")
 	}
-	if kindOf(r.Fields["prompt"]) != "a text" {
+	if jsonkind.Of(r.Fields["prompt"]) != jsonkind.Text {
 		delete(r.Fields, "prompt") // a conversation, which the messages are
 	}
 	if r.Text == "" && r.Messages == nil {
@@ -96,7 +97,7 @@ func textColumn(r *Record, raw json.RawMessage) (err error) {
 
 // readPrompt takes a text or a conversation.
 func readPrompt(r *Record, raw json.RawMessage) error {
-	if kindOf(raw) == "a list" {
+	if jsonkind.Of(raw) == jsonkind.List {
 		return readMessages(r, raw)
 	}
 	return textColumn(r, raw)
@@ -127,13 +128,13 @@ func readInstruction(r *Record, raw json.RawMessage) (err error) {
 		return err
 	}
 	input := r.Fields["input"]
-	if kindOf(input) == "nothing" {
+	if jsonkind.Of(input) == jsonkind.Nothing {
 		var instances []map[string]json.RawMessage
 		if json.Unmarshal(r.Fields["instances"], &instances) == nil && len(instances) > 0 {
 			input = instances[0]["input"]
 		}
 	}
-	if kindOf(input) != "a text" {
+	if jsonkind.Of(input) != jsonkind.Text {
 		return nil
 	}
 	text, err := textOf(input)
@@ -152,7 +153,7 @@ func readTurns(r *Record, raw json.RawMessage) error {
 	if len(list) == 0 {
 		return errors.New("the list is empty")
 	}
-	if kindOf(list[0]) == "a text" {
+	if jsonkind.Of(list[0]) == jsonkind.Text {
 		return textColumn(r, list[0])
 	}
 	return readMessages(r, raw)
@@ -278,11 +279,11 @@ func messagesOf(raw json.RawMessage) ([]llama.Message, error) {
 		return nil, err
 	}
 	if list == nil {
-		return nil, fmt.Errorf("%s, not a list of messages", kindOf(raw))
+		return nil, fmt.Errorf("%s, not a list of messages", jsonkind.Of(raw))
 	}
 	messages := make([]llama.Message, len(list))
 	for i, raw := range list {
-		if kind := kindOf(raw); kind != "an object" {
+		if kind := jsonkind.Of(raw); kind != jsonkind.Object {
 			return nil, fmt.Errorf(`message %d is %s, not an object such as {"role": "user", "content": "..."}`, i+1, kind)
 		}
 		var shared struct{ From, Value *json.RawMessage }
@@ -310,7 +311,7 @@ func messagesOf(raw json.RawMessage) ([]llama.Message, error) {
 
 // listOf is the elements of a list, which a cell of a table has as a text. nil for no list.
 func listOf(raw json.RawMessage) ([]json.RawMessage, error) {
-	if kindOf(raw) == "a text" {
+	if jsonkind.Of(raw) == jsonkind.Text {
 		text, err := textOf(raw)
 		if err != nil {
 			return nil, err
@@ -320,7 +321,7 @@ func listOf(raw json.RawMessage) ([]json.RawMessage, error) {
 		}
 		raw = json.RawMessage(text)
 	}
-	if kindOf(raw) != "a list" {
+	if jsonkind.Of(raw) != jsonkind.List {
 		return nil, nil
 	}
 	list := []json.RawMessage{}
@@ -331,31 +332,10 @@ func listOf(raw json.RawMessage) ([]json.RawMessage, error) {
 }
 
 func textOf(raw json.RawMessage) (string, error) {
-	if kind := kindOf(raw); kind != "a text" {
+	if kind := jsonkind.Of(raw); kind != jsonkind.Text {
 		return "", fmt.Errorf("%s, not a text", kind)
 	}
 	var s string
 	err := json.Unmarshal(raw, &s)
 	return s, err
-}
-
-// kindOf says what a JSON value is, in words.
-func kindOf(raw []byte) string {
-	raw = bytes.TrimLeft(raw, " \t\r\n")
-	if len(raw) == 0 {
-		return "nothing"
-	}
-	switch raw[0] {
-	case '"':
-		return "a text"
-	case '{':
-		return "an object"
-	case '[':
-		return "a list"
-	case 'n':
-		return "null"
-	case 't', 'f':
-		return "true or false"
-	}
-	return "a number"
 }

@@ -47,7 +47,10 @@ type Encoder struct {
 	bos      string // the BOS token's spelling, where the tokenizer adds that token
 	added    [2][]int32
 	forms    forms
-	specials []llama.Special // the longest spellings first, as llama.cpp looks for them
+	// The spellings that stay text in messages, and those of them that the template has none of
+	// or that end a turn: see guard.
+	strict, lenient spellings
+	specials        []llama.Special // the longest spellings first, as llama.cpp looks for them
 }
 
 // NewEncoder makes the encoder of a model's prompts.
@@ -61,6 +64,15 @@ func NewEncoder(m Model, o Options) (*Encoder, error) {
 		return nil, err
 	}
 	slices.SortStableFunc(e.specials, func(a, b llama.Special) int { return len(b.Text) - len(a.Text) })
+	for _, s := range e.specials {
+		if !s.Parsed() {
+			continue
+		}
+		e.strict.add(s.Text)
+		if m.IsEOG(s.ID) || !strings.Contains(e.template, s.Text) {
+			e.lenient.add(s.Text)
+		}
+	}
 	none, err := m.Tokenize("", true, true)
 	if err != nil {
 		return nil, err

@@ -20,11 +20,9 @@ import (
 func (e *Encoder) guard(text string, messages []llama.Message, chat llama.Chat) (string, []span, error) {
 	whole := ""
 	for _, mode := range []struct{ parts, lenient bool }{{parts: true}, {}, {lenient: true}} {
-		m := marker{parts: mode.parts}
-		for _, s := range e.specials {
-			if s.Parsed() && !(mode.lenient && strings.Contains(e.template, s.Text) && !e.model.IsEOG(s.ID)) {
-				m.add(s.Text)
-			}
+		m := marker{spellings: &e.strict, parts: mode.parts}
+		if mode.lenient {
+			m.spellings = &e.lenient
 		}
 		m.choose(text, messages)
 		marked := make([]llama.Message, len(messages))
@@ -52,32 +50,34 @@ func (e *Encoder) guard(text string, messages []llama.Message, chat llama.Chat) 
 		"a message spells the special token %q, and the chat template changes it so that it cannot be kept as text", whole)
 }
 
+// spellings are texts to look for.
+type spellings struct {
+	first    [256][]string   // by their first byte, the longest first
+	suffixes map[string]bool // proper ones
+	longest  int             // of the suffixes, bytes
+}
+
+func (s *spellings) add(text string) {
+	s.first[text[0]] = append(s.first[text[0]], text)
+	if s.suffixes == nil {
+		s.suffixes = map[string]bool{}
+	}
+	for i := range text {
+		if i > 0 {
+			s.suffixes[text[i:]] = true
+			s.longest = max(s.longest, len(text)-i)
+		}
+	}
+}
+
 // marker puts marks around what spells a special token in a text: two characters for private
 // use that occur nowhere else.
 type marker struct {
 	open, shut rune
-	parts      bool            // parts of spellings at the ends of a text too: the next text may complete them
-	spellings  [256][]string   // by their first byte, the longest first
-	suffixes   map[string]bool // of spellings, with parts
-	longest    int             // of the suffixes, bytes
-	marked     bool            // something was
-	whole      string          // the first spelling that was
-}
-
-func (m *marker) add(spelling string) {
-	m.spellings[spelling[0]] = append(m.spellings[spelling[0]], spelling)
-	if !m.parts {
-		return
-	}
-	if m.suffixes == nil {
-		m.suffixes = map[string]bool{}
-	}
-	for i := range spelling {
-		if i > 0 {
-			m.suffixes[spelling[i:]] = true
-			m.longest = max(m.longest, len(spelling)-i)
-		}
-	}
+	*spellings
+	parts  bool   // parts of spellings at the ends of a text too: the next text may complete them
+	marked bool   // something was
+	whole  string // the first spelling that was
 }
 
 // choose takes the last two characters for private use that do not occur in a conversation.
@@ -139,7 +139,7 @@ func (m *marker) mark(text string) string {
 // at is the length of what a text spells at i, 0 for nothing.
 func (m *marker) at(text string, i int) int {
 	rest, part := text[i:], 0
-	for _, s := range m.spellings[rest[0]] {
+	for _, s := range m.first[rest[0]] {
 		if strings.HasPrefix(rest, s) {
 			if m.whole == "" {
 				m.whole = s

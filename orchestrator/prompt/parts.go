@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/jsonkind"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -34,7 +35,7 @@ func (e *Encoder) inForm(messages []llama.Message) ([]llama.Message, error) {
 	out := slices.Clone(messages)
 	for i, m := range messages {
 		raw, ok := m.Fields["content"]
-		switch list := ok && kindOf(raw) == "a list"; {
+		switch list := ok && jsonkind.Of(raw) == jsonkind.List; {
 		case list:
 			var parts []struct{ Type string }
 			if err := json.Unmarshal(raw, &parts); err != nil {

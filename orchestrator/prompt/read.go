@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/jsonkind"
 )
 
 // row is what a file says of one prompt.
@@ -86,6 +88,7 @@ func (s *source) array() ([]row, error) {
 	if _, err := dec.Token(); err != nil {
 		return nil, fail(err)
 	}
+	line, counted := 1, 0 // bytes
 	for dec.More() {
 		at := int(dec.InputOffset())
 		at += len(s.text[at:]) - len(bytes.TrimLeft(s.text[at:], ", \t\r\n"))
@@ -93,7 +96,8 @@ func (s *source) array() ([]row, error) {
 		if err := dec.Decode(&raw); err != nil {
 			return nil, fail(err)
 		}
-		line := s.line(at)
+		line += bytes.Count(s.text[counted:at], []byte{'\n'})
+		counted = at
 		fields, err := s.object(line, raw)
 		if err != nil {
 			return nil, err
@@ -112,7 +116,7 @@ func (s *source) array() ([]row, error) {
 // object reads one JSON object.
 func (s *source) object(line int, text []byte) (map[string]json.RawMessage, error) {
 	if text[0] != '{' && json.Valid(text) {
-		return nil, s.fail(line, lineHint, "not a prompt: %s, not an object", kindOf(text))
+		return nil, s.fail(line, lineHint, "not a prompt: %s, not an object", jsonkind.Of(text))
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(text, &fields); err != nil {
