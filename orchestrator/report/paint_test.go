@@ -26,7 +26,7 @@ func TestIndex256(t *testing.T) {
 
 // In 256 colours the scale still runs from low to high, and black on it is readable.
 func TestScaleIn256(t *testing.T) {
-	s := ScaleOf(0, 1)
+	s := Scale{Low: -2, High: 2}
 	seen := map[Colour]bool{}
 	last := math.Inf(1)
 	for i := range 201 {
@@ -52,7 +52,7 @@ var escape = regexp.MustCompile("\x1b\\[([0-9;]*)m")
 // Painted text is the text, with nothing that commands the terminal but colours, none of
 // which is on at the end of a line.
 func TestPaint(t *testing.T) {
-	text := &Text{Reading: "mean return", Scale: ScaleOf(0, 1), Tokens: []Token{
+	text := &Text{Reading: "mean return", Scale: Scale{Low: -2, High: 2}, Tokens: []Token{
 		{Text: "bad", Value: -2}, {Text: "\x1b[2J\n\n x", Value: 0}, {Text: " good\n", Value: 2},
 	}}
 	for d, want := range map[Depth][]string{

@@ -9,13 +9,6 @@ type Scale struct {
 	High float64 `json:"high"`
 }
 
-// ScaleOf is the scale for a value function that was trained on rewards of this mean and
-// standard deviation. It spans two deviations to either side, whatever the text, so that
-// a colour means the same in all.
-func ScaleOf(mean, deviation float32) Scale {
-	return Scale{float64(mean) - 2*float64(deviation), float64(mean) + 2*float64(deviation)}
-}
-
 // Colour is a colour in sRGB.
 type Colour struct{ R, G, B uint8 }
 

@@ -23,7 +23,7 @@ func contrast(a, b Colour) float64 {
 }
 
 func TestScale(t *testing.T) {
-	s := ScaleOf(1, 0.5)
+	s := Scale{Low: 0, High: 2}
 	for _, c := range []struct {
 		value float64
 		want  Colour

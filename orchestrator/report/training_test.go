@@ -67,7 +67,7 @@ func TestReliability(t *testing.T) {
 func TestTextPage(t *testing.T) {
 	change := float32(-0.25)
 	text := &Text{
-		Prompt: hostile, Model: "m.gguf", Head: "h.gguf", Reading: "mean return", Scale: ScaleOf(1, 0.5),
+		Prompt: hostile, Model: "m.gguf", Head: "h.gguf", Reading: "mean return", Scale: Scale{Low: 0, High: 2},
 		Tokens: []Token{
 			{ID: 7, Text: hostile, Value: 1.5, LogProb: -0.5, Quantiles: &eval.Quantiles{Q10: 0.5, Q50: 1.25, Q90: 2}},
 			{ID: 8, Text: "", Value: 1.25, Change: &change, LogProb: -1},

@@ -34,7 +34,9 @@ type Function struct {
 	Source                 // nil where the options name no file
 	Layers []int           // that the policy's engine has to tap
 	Head   *valuehead.Head // the only one, on the policy's own states; else nil
-	Lo, Hi float64         // its values lie between them, most of the time
+	// Lo and Hi are what its values lie between, most of the time: two standard deviations of the
+	// rewards that it was trained on to either side of their mean, or the least and the greatest.
+	Lo, Hi float64
 
 	o     Options
 	heads []*valuehead.Head
