@@ -1,8 +1,9 @@
 package valuehead
 
 import (
-	"fmt"
 	"math"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // Distribution is what a categorical head believes of the return R of a state: the
@@ -108,9 +109,9 @@ func (r Reading) Check() error {
 	}
 	switch {
 	case chosen > 1:
-		return fmt.Errorf("valuehead: a value that is two of soft, pessimistic and a quantile at once (choose one; a negative beta is averse to risk)")
+		return fault.New(op, "value_beta", nil, "choose one; a negative {value_beta} is averse to risk", "a value that is two of soft, pessimistic and a quantile at once")
 	case math.IsNaN(r.Beta) || !(r.Pessimistic >= 0 && r.Pessimistic <= 1) || !(r.Quantile >= 0 && r.Quantile <= 1):
-		return fmt.Errorf("valuehead: beta %v, pessimistic share %v, quantile %v (share and quantile lie between 0 and 1)", r.Beta, r.Pessimistic, r.Quantile)
+		return fault.New(op, "quantile", 1, "share and quantile lie between 0 and 1", "beta %v, pessimistic share %v, quantile %v", r.Beta, r.Pessimistic, r.Quantile)
 	}
 	return nil
 }
@@ -122,7 +123,7 @@ func (h *Head) CheckReading(r Reading) error {
 		return err
 	}
 	if r != (Reading{}) && h.atoms == nil {
-		return fmt.Errorf("valuehead: the head knows the mean of the return alone, not its distribution (train a categorical one, or ask for the mean)")
+		return fault.New(op, "value_head", nil, "train one with {atoms}, or ask for the mean", "the head knows the mean of the return alone, not its distribution")
 	}
 	return nil
 }

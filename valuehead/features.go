@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -71,7 +72,7 @@ func NewFeatures(schema states.Schema, options FeatureOptions) (*Features, error
 	o.Scalars = chosen(options.Scalars, schema.Scalars)
 	o.Blocks = chosen(options.Blocks, slices.DeleteFunc(slices.Clone(blockOrder), func(b Block) bool { return b == Previous }))
 	if i := unknown(o.Layers, schema.Layers); i >= 0 {
-		return nil, fmt.Errorf("valuehead: features: layer %d is missing or stands twice among the tapped layers %v (choose from these)", o.Layers[i], schema.Layers)
+		return nil, fault.New(op, "layers", schema.Layers, "choose {layers} from these", "features: layer %d is missing or stands twice among the tapped layers %v", o.Layers[i], schema.Layers)
 	}
 	if i := unknown(o.Scalars, schema.Scalars); i >= 0 {
 		return nil, fmt.Errorf("valuehead: features: scalar %q is missing or stands twice among %q (choose from these)", o.Scalars[i], schema.Scalars)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -26,7 +27,7 @@ const (
 	keyNorms    = prefix + "norms"
 	keyProbe    = prefix + "probe.tokens"
 	probeTensor = "probe.states"
-	hintHead    = "train the head again with ivo iterate, or copy the file anew"
+	hintHead    = "train the head again, or copy the file anew"
 )
 
 // Save writes the head as a GGUF file of its own, whole or not at all.
@@ -102,7 +103,7 @@ func Load(path string) (*Head, error) {
 	f, err := gguf.Read(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("valuehead: %w (check the path: ivo iterate writes a head to every round's folder of its run)", err)
+			return nil, fault.New(op, "value_head", nil, "check the path: a run has a head in the folder of every round", "%w", err)
 		}
 		return nil, fmt.Errorf("valuehead: %w", err)
 	}
@@ -110,7 +111,7 @@ func Load(path string) (*Head, error) {
 		return nil, fmt.Errorf("valuehead: %w", &gguf.Error{Path: path, Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}
 	if f.Str(keyType) != FileType {
-		return fail("name a head that ivo iterate wrote; a model is for {model}", "is a GGUF file, but not a value head")
+		return fail("name a head that a run wrote; a model is for {model}", "is a GGUF file, but not a value head")
 	}
 	if v, _ := f.Int(prefix + "version"); v != fileVersion {
 		return fail("train the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)

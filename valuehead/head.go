@@ -6,6 +6,7 @@ import (
 	"math"
 	"sync"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -149,7 +150,7 @@ func (h *Head) Backbone() string { return h.features.schema.Backbone }
 // CheckBackbone returns an error unless model, a fingerprint, is that of the head's own model.
 func (h *Head) CheckBackbone(model string) error {
 	if own := h.Backbone(); !fingerprint.Same(own, model) {
-		return fmt.Errorf("valuehead: the head was trained on the states of model %s, this model is %s (use the model it was trained with, or train a head for this one with ivo iterate)", own, model)
+		return fault.New(op, "value_head", own, "use the model it was trained with, or train a head for this one", "the head was trained on the states of model %s, this model is %s", own, model)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package valuehead
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+)
 
 // Shape is the size of a head. Zero values mean the defaults stated; a kind ignores what
 // it has no use for.
@@ -93,10 +97,10 @@ func (s *Shape) validate() error {
 		}
 	}
 	if s.Members > 1000 {
-		return fmt.Errorf("valuehead: an ensemble of %d heads (choose at most 1000)", s.Members)
+		return fault.New(op, "", 1000, "choose at most 1000", "an ensemble of %d heads", s.Members)
 	}
 	if s.Atoms == 1 {
-		return fmt.Errorf("valuehead: a distribution over one return (choose 0 atoms for the mean alone, or at least 2)")
+		return fault.New(op, "atoms", 2, "choose 0 as {atoms} for the mean alone, or at least 2", "a distribution over one return")
 	}
 	return s.Match.validate()
 }

@@ -45,7 +45,7 @@ func OpenStored(features *Features, shards []string, returns Returns) (*Stored, 
 		}
 	}
 	if len(s.labelled) == 0 && set.Len() > 0 {
-		return nil, fault.New("valuehead", "reward", nil, "score the responses with {reward} first", "none of the %d stored responses has a return", set.Len())
+		return nil, fault.New(op, "reward", nil, "score the responses with {reward} first", "none of the %d stored responses has a return", set.Len())
 	}
 	return s, nil
 }

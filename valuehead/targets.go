@@ -1,6 +1,10 @@
 package valuehead
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+)
 
 // Target names what a head's values are fitted to.
 type Target string
@@ -21,5 +25,5 @@ func (t Target) validate() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("valuehead: unknown target %q (choose from %q)", t, Targets)
+	return fault.New(op, "", nil, fmt.Sprintf("choose from %q", Targets), "unknown target %q", t)
 }

@@ -7,7 +7,12 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
+
+// op is what faults of this package say was tried.
+const op = "valuehead"
 
 // TrainOptions says how to train a head. Zero values mean the defaults stated; where
 // "off" is possible, a negative value is it.
@@ -64,7 +69,7 @@ type Report struct {
 
 var (
 	errFeatures = errors.New("valuehead: the head and the data have different features (build the dataset with the head's own features)")
-	errDiverged = errors.New("valuehead: training diverged: the loss is not finite (choose a lower learning rate)")
+	errDiverged = fault.New(op, "lr", nil, "choose a lower {lr}", "training diverged: the loss is not finite")
 )
 
 func (o *TrainOptions) defaults() {
@@ -115,15 +120,15 @@ func (o *TrainOptions) defaults() {
 func (o *TrainOptions) validate() error {
 	switch {
 	case o.Hidden < 0 || o.Epochs < 0 || o.Batch < 0 || o.Patience < 0 || o.Workers < 0:
-		return errors.New("valuehead: a negative size, epoch, batch, patience or worker count (leave it zero for the default)")
+		return fault.New(op, "epochs", 0, "leave it zero for the default", "a negative size, or number of epochs, states, epochs to wait or workers")
 	case !(o.Rate > 0) || math.IsInf(o.Rate, 0):
-		return fmt.Errorf("valuehead: learning rate %v (choose a positive one, such as 0.002)", o.Rate)
+		return fault.New(op, "lr", nil, "choose a positive {lr}, such as 0.002", "learning rate %v", o.Rate)
 	case !(o.Dropout < 1):
-		return fmt.Errorf("valuehead: dropout %v (choose one below 1)", o.Dropout)
+		return fault.New(op, "", 1, "choose one below 1", "dropout %v", o.Dropout)
 	case !(o.Lambda >= 0 && o.Lambda <= 1):
-		return fmt.Errorf("valuehead: lambda %v (choose one from 0 to 1, such as 0.95)", o.Lambda)
+		return fault.New(op, "", 1, "choose one from 0 to 1, such as 0.95", "lambda %v", o.Lambda)
 	case o.Spread != HLGauss && o.Spread != TwoHot:
-		return fmt.Errorf("valuehead: unknown spread %q (choose %s or %s)", o.Spread, HLGauss, TwoHot)
+		return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", HLGauss, TwoHot), "unknown spread %q", o.Spread)
 	}
 	return o.Target.validate()
 }
@@ -243,7 +248,7 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 		return nil, errFeatures
 	}
 	if from.kind != h.kind || from.shape != h.shape {
-		return nil, fmt.Errorf("valuehead: the head to begin from is %s with %d hidden units, %s with %d is to be trained, or their shapes differ otherwise (choose the same, or train afresh)", from.kind, from.shape.Hidden, h.kind, h.shape.Hidden)
+		return nil, fault.New(op, "hidden", from.shape.Hidden, "choose the same, or train afresh", "the head to begin from is %s with %d hidden units, %s with %d is to be trained, or their shapes differ otherwise", from.kind, from.shape.Hidden, h.kind, h.shape.Hidden)
 	}
 	h.input, h.prompt, h.atoms, h.probe = from.input, from.prompt, from.atoms, from.probe
 	h.rewardMean, h.rewardScale = from.rewardMean, from.rewardScale
