@@ -29,15 +29,15 @@ func generateCommand() *cli.Command {
 			"  ivo generate -m model.gguf -f prompt.txt --method block-beam --value-head runs/first/iter-02/head.gguf\n" +
 			"  ivo generate -m model.gguf --prompts test.jsonl --out answers.jsonl -n 128 --method tokenwise --value-head head.gguf\n\n" +
 			streaming + "\n\n" +
-			"--prompts takes JSON lines such as {\"id\": \"1\", \"prompt\": \"...\"} and gives the records of\n" +
-			"--json in the same order; with --method sample, --samples is how many for each prompt.\n" +
+			"--prompts takes records such as {\"id\": \"1\", \"prompt\": \"...\"}, or with \"messages\" instead; what\n" +
+			"--json prints comes for each in the same order. With --method sample, --samples is how many.\n" +
 			"A run with --out that was stopped goes on when the same command runs again, to the same\n" +
 			"answers; with --value-model, whose values depend on what else is valued by as much as\n" +
 			"rounding goes, a few may be others.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from", Category: promptCategory},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break; - is standard input", Category: promptCategory, TakesFile: true},
-			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`: " + formats + "", Category: many, TakesFile: true},
+			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`: " + formats, Category: many, TakesFile: true},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` of the answers, begun or continued; without it they go to stdout", Category: many, TakesFile: true},
 			&cli.IntFlag{Name: "parallel", Aliases: []string{"np"}, Usage: "sequences at once; 0 for those of 8 prompts, or 32 if that is more", Category: many},
 			&cli.IntFlag{Name: "shard", Usage: "prompts that are decoded together; a stopped run goes on from the last complete shard", Value: 64, Category: many},

@@ -61,25 +61,18 @@ func fromFields(fields map[string]json.RawMessage) (Record, error) {
 	}
 	delete(r.Fields, "id")
 	for _, c := range columns {
-		raw, ok := fields[c.name]
-		if !ok || jsonkind.Of(raw) == jsonkind.Null {
-			continue
+		raw := fields[c.name]
+		if kind := jsonkind.Of(raw); kind == jsonkind.Nothing || kind == jsonkind.Null || string(raw) == `""` {
+			continue // a table has cells without anything
 		}
 		if err := c.read(&r, raw); err != nil {
 			return r, fmt.Errorf("%s: %w", c.name, err)
 		}
 		break
 	}
-	if r.Messages != nil {
-		delete(r.Fields, "messages")
-	} else {
-		delete(r.Fields, "prompt")
-	}
-	if jsonkind.Of(r.Fields["messages"]) == jsonkind.Null {
-		delete(r.Fields, "messages")
-	}
-	if jsonkind.Of(r.Fields["prompt"]) != jsonkind.Text {
-		delete(r.Fields, "prompt") // a conversation, which the messages are
+	delete(r.Fields, "messages")
+	if r.Messages == nil || jsonkind.Of(r.Fields["prompt"]) != jsonkind.Text {
+		delete(r.Fields, "prompt") // it is the text, or the messages
 	}
 	if r.Text == "" && r.Messages == nil {
 		return r, errors.New("the prompt is missing or empty")

@@ -47,6 +47,9 @@ var files = []struct{ name, content, want string }{
 {"id":"2","prompt":"d","label":""}`},
 	{"semicolons", "\ufeffprompt;n\r\na,b;1\r\n", `{"id":"1","prompt":"a,b","n":"1"}`},
 	{"tabs", "n\tquestion\n1\ta,b\n", `{"id":"1","prompt":"a,b","n":"1","question":"a,b"}`},
+	{"cells without anything", "messages,prompt,question\n,,q\n,p,\n\"[{\"\"role\"\":\"\"user\"\"}]\",,\n", `{"id":"1","prompt":"q","question":"q"}
+{"id":"2","prompt":"p","question":""}
+{"id":"3","messages":[{"role":"user","content":""}],"prompt":"","question":""}`},
 	{"messages in a cell", "messages\n\"[{\"\"role\"\":\"\"user\"\",\"\"content\"\":\"\"x\"\"}]\"\n", `{"id":"1","messages":[{"role":"user","content":"x"}]}`},
 
 	{"messages", `{"messages":[{"role":"user","content":"x"}],"k":1}`, `{"id":"1","messages":[{"role":"user","content":"x"}],"k":1}`},
