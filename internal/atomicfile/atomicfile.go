@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"syscall"
 )
 
@@ -62,8 +63,11 @@ func WriteBytes(path string, data []byte) error {
 }
 
 // syncDir makes the rename itself durable. Some file systems refuse to sync a
-// folder; the rename is then as durable as they allow.
+// folder, and so does Windows; the rename is then as durable as they allow.
 func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
