@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/ivo-decoding/ivo/internal/signals"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/chat"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -34,7 +35,7 @@ func (t *conversation) retry(string) error {
 
 // answer shows an answer as it comes, until Ctrl-C.
 func (t *conversation) answer(by func(context.Context, func([]byte)) (chat.Outcome, error)) (chat.Outcome, error) {
-	ctx, done := stoppable(t.c.Context)
+	ctx, done := signals.Part(t.c.Context)
 	defer done()
 	text := terminal.NewStream(t.c.App.Writer)
 	o, err := by(ctx, text.Emit)

@@ -177,7 +177,7 @@ func (t *conversation) save(path string) error {
 	case path == t.saved: // what it holds is a part of this
 		overwrite = true
 	}
-	if err := writable(path, overwrite || t.c.Bool("overwrite")); err != nil {
+	if err := atomicfile.Writable(path, overwrite || t.c.Bool("overwrite"), overwriteHint); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(t.Messages(), "", " ")

@@ -1,76 +1,21 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
 )
 
-// editor is the line editor of a chat on a terminal, nil elsewhere.
-func (t *conversation) editor() *terminal.Editor {
-	in, ok := t.c.App.Reader.(*os.File)
-	out, shown := t.c.App.ErrWriter.(*os.File)
-	if !ok || !shown || !terminal.IsTerminal(in) || !terminal.IsTerminal(out) {
-		return nil
-	}
-	return terminal.NewEditor(in, out)
-}
-
 // The prompts of a message, and of the next line of one.
 const ask, askMore = "> ", "… "
 
-// lines gives line after line of what is typed, as terminal.Editor does.
-func (t *conversation) lines() func(prompt string) (string, error) {
-	if e := t.editor(); e != nil {
-		return func(prompt string) (string, error) { return e.Read(t.c.Context, prompt) }
-	}
-	lines := make(chan string)
-	failed := make(chan error, 1)
-	go func() { // a read cannot be cancelled
-		in := bufio.NewReader(t.c.App.Reader)
-		for {
-			line, err := in.ReadString('\n')
-			if line != "" {
-				lines <- strings.TrimRight(line, "\r\n")
-			}
-			if err != nil {
-				failed <- err
-				return
-			}
-		}
-	}()
-	return func(prompt string) (string, error) {
-		ctx := t.c.Context
-		if t.terminal {
-			var done func()
-			ctx, done = stoppable(ctx)
-			defer done()
-			fmt.Fprint(t.c.App.ErrWriter, prompt)
-		}
-		select {
-		case line := <-lines:
-			return line, nil
-		case err := <-failed:
-			return "", err
-		case <-ctx.Done():
-			if t.c.Context.Err() == nil {
-				t.endLine()
-				return "", terminal.ErrInterruptEmpty // the terminal has dropped what was typed
-			}
-			return "", context.Cause(ctx)
-		}
-	}
-}
-
 // loop takes messages and commands until there are no more.
 func (t *conversation) loop() error {
-	lines := t.lines()
+	lines := terminal.Lines(t.c.App.Reader, t.c.App.ErrWriter)
 	var message strings.Builder
 	interrupted := false // the last time
 	for {
@@ -78,7 +23,7 @@ func (t *conversation) loop() error {
 		if message.Len() > 0 {
 			prompt = askMore
 		}
-		line, err := lines(prompt)
+		line, err := lines(t.c.Context, prompt)
 		switch {
 		case t.c.Context.Err() != nil:
 			t.endLine()

@@ -3,20 +3,19 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/flags"
+	"github.com/ivo-decoding/ivo/internal/signals"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 )
 
@@ -30,30 +29,10 @@ const (
 
 // Main runs ivo with its arguments, the program's name first, and returns its exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	ignoreSignals()
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	parts := &interrupts{}
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				if parts.take(s) {
-					continue
-				}
-				signal.Stop(signals) // a second signal ends the program at once
-				cancel(interrupted{s.(syscall.Signal)})
-			case <-ctx.Done():
-			}
-			return
-		}
-	}()
-
+	ctx, done := signals.Context()
+	defer done()
 	app := newApp(stdout, stderr)
-	err := app.RunContext(context.WithValue(ctx, interruptsKey{}, parts), flagsFirst(app, args))
+	err := app.RunContext(ctx, flags.First(app, args))
 	if err == nil {
 		return 0
 	}
@@ -63,11 +42,11 @@ func Main(args []string, stdout, stderr io.Writer) int {
 		text += " (check where the output goes)"
 	}
 	fmt.Fprintln(stderr, "ivo:", terminal.Visible(text)) // it may quote a file
-	var stop interrupted
+	var stop signals.Interrupted
 	var usage *usageError
 	switch {
 	case errors.As(err, &stop):
-		return exitSignal + int(stop.signal)
+		return exitSignal + int(stop.Signal)
 	case errors.As(err, &usage):
 		return exitUsage
 	}
@@ -75,7 +54,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 }
 
 func newApp(stdout, stderr io.Writer) *cli.App {
-	cli.FlagStringer = flagHelp
+	cli.FlagStringer = flags.Help
 	app := &cli.App{
 		Name:  "ivo",
 		Usage: "steer a GGUF language model with a value function learned from its own rollouts",
@@ -127,78 +106,6 @@ func setup(c *cli.Context, stderr io.Writer) error {
 	return nil
 }
 
-// flagsFirst moves a verb's arguments behind its flags: urfave/cli takes flags that follow
-// an argument for arguments.
-func flagsFirst(app *cli.App, args []string) []string {
-	flags, commands := app.Flags, app.Commands
-	out, last := slices.Clone(args[:1]), []string(nil)
-	for i := 1; i < len(args); i++ {
-		arg := args[i]
-		name, value, dash := flagName(arg)
-		at := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(arg) })
-		switch {
-		case arg == "--":
-			return slices.Concat(out, []string{"--"}, last, args[i+1:])
-		case dash:
-			out = append(out, arg)
-			f := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
-			if f >= 0 && flags[f].(cli.DocGenerationFlag).TakesValue() && !value && i+1 < len(args) {
-				i++
-				out = append(out, args[i])
-			}
-		case at >= 0:
-			out = append(out, arg)
-			flags, commands = commands[at].Flags, commands[at].Subcommands
-		case len(commands) > 0: // no verb
-			return args
-		default:
-			last = append(last, arg)
-		}
-	}
-	return append(out, last...)
-}
-
-// flagName is the name that a flag on the command line has, and whether its value is
-// joined to it.
-func flagName(arg string) (name string, value, ok bool) {
-	name = strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-")
-	if name == arg || name == "" {
-		return "", false, false
-	}
-	name, _, value = strings.Cut(name, "=")
-	return name, value, true
-}
-
-// flagHelp is a flag's line of help, spelt as llama.cpp spells it: short names first,
-// and one dash before -ngl.
-func flagHelp(f cli.Flag) string {
-	names := slices.Clone(f.Names())
-	long := names[0]
-	slices.SortStableFunc(names, func(a, b string) int { return len(a) - len(b) })
-	for i, name := range names {
-		names[i] = "--" + name
-		if len(name) <= 3 && name != long {
-			names[i] = "-" + name
-		}
-	}
-	doc := f.(cli.DocGenerationFlag)
-	// The value is what the usage names in backquotes.
-	before, rest, quoted := strings.Cut(doc.GetUsage(), "`")
-	value, after, _ := strings.Cut(rest, "`")
-	left := strings.Join(names, ", ")
-	switch {
-	case quoted:
-		left += " " + value
-	case doc.TakesValue():
-		left += " N"
-	}
-	right := before + value + after
-	if d := doc.GetDefaultText(); doc.TakesValue() && d != "" {
-		right += " (default: " + d + ")"
-	}
-	return left + "\t" + right
-}
-
 // usageError is a command line that cannot be carried out as it stands.
 type usageError struct{ command, msg string }
 
@@ -211,8 +118,3 @@ func usagef(c *cli.Context, format string, args ...any) error {
 	}
 	return &usageError{command, fmt.Sprintf(format, args...)}
 }
-
-// interrupted is why a context ended when a signal ended it.
-type interrupted struct{ signal syscall.Signal }
-
-func (i interrupted) Error() string { return "stopped by signal: " + i.signal.String() }

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/flags"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 )
@@ -64,7 +65,7 @@ func TestFlagsFirst(t *testing.T) {
 		"ivo frobnicate x --json":              "ivo frobnicate x --json",
 		"ivo generate -p --json -m m.gguf x -": "ivo generate -p --json -m m.gguf x -",
 	} {
-		if got := strings.Join(flagsFirst(app, strings.Fields(in)), " "); got != want {
+		if got := strings.Join(flags.First(app, strings.Fields(in)), " "); got != want {
 			t.Errorf("%s: %s, not %s", in, got, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -41,7 +42,7 @@ func fineTune(c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := vacant(t.Model, "give another --out, or remove it"); err != nil {
+	if err := atomicfile.Writable(t.Model, false, "give another --out, or remove it"); err != nil {
 		return err
 	}
 	data, err := storedStates(c)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/signals"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
@@ -111,7 +112,7 @@ func (g *generation) many(c *cli.Context) error {
 		}
 	})
 	switch {
-	case !errors.As(err, new(interrupted)):
+	case !errors.As(err, new(signals.Interrupted)):
 		return err
 	case path == "":
 		return fmt.Errorf("%w (give --out FILE to be able to go on after a stop)", err)

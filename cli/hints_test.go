@@ -7,24 +7,25 @@ import (
 	"testing"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/flags"
 )
 
 // TestSpellings holds that every setting that an error may name is a flag of some verb, spelled
 // as help spells it.
 func TestSpellings(t *testing.T) {
-	var flags []string
+	var known []string
 	app := newApp(io.Discard, io.Discard)
 	for _, c := range app.Commands {
 		for _, f := range c.Flags {
-			names, _, _ := strings.Cut(flagHelp(f), "\t")
+			names, _, _ := strings.Cut(flags.Help(f), "\t")
 			for _, name := range strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' }) {
-				flags = append(flags, name, "ivo "+c.Name+" "+name)
+				known = append(known, name, "ivo "+c.Name+" "+name)
 			}
 		}
 	}
 	for _, field := range fault.Fields() {
 		name := spellings[field]
-		if !slices.Contains(flags, name) {
+		if !slices.Contains(known, name) {
 			t.Errorf("an error may name the setting %q, which is %q here: no verb has that flag", field, name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
@@ -73,7 +74,7 @@ func repairStates(c *cli.Context) error {
 	case out == "":
 		return usagef(c, "no -o: it names the file to write")
 	}
-	if err := vacant(out, "give another -o, or remove it"); err != nil {
+	if err := atomicfile.Writable(out, false, "give another -o, or remove it"); err != nil {
 		return fmt.Errorf("repair: %w", err)
 	}
 	shard, err := inspect.Repair(c.Context, args[0], out)

@@ -1,45 +1,19 @@
 package cli
 
 import (
-	"fmt"
-
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/flags"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
-// texts are the values of a flag that may be given several times, each as it stands:
-// urfave/cli's own slices trim their values and drop those that are empty then.
-type texts []string
-
 func textsFlag(name, usage, category string, aliases ...string) cli.Flag {
-	return &cli.GenericFlag{Name: name, Aliases: aliases, Usage: usage, Category: category, Value: new(texts)}
-}
-
-// serialized is what urfave/cli copies from one name of a flag to its others, which share
-// the value. No argument of a program holds a zero byte.
-const serialized = "\x00"
-
-func (t *texts) Set(value string) error {
-	if value != serialized {
-		*t = append(*t, value)
-	}
-	return nil
-}
-
-func (t *texts) Serialize() string { return serialized }
-
-// String is empty without values, for then it is shown as the default.
-func (t *texts) String() string {
-	if len(*t) == 0 {
-		return ""
-	}
-	return fmt.Sprintf("%q", []string(*t))
+	return &cli.GenericFlag{Name: name, Aliases: aliases, Usage: usage, Category: category, Value: new(flags.Texts)}
 }
 
 // textsOf reads a textsFlag.
 func textsOf(c *cli.Context, name string) []string {
-	if t, ok := c.Generic(name).(*texts); ok {
+	if t, ok := c.Generic(name).(*flags.Texts); ok {
 		return *t
 	}
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
@@ -71,11 +72,11 @@ func trainValue(c *cli.Context) error {
 		return err
 	}
 	out, page := c.String("out"), c.String("html")
-	if err := vacant(out, "give another --out, or remove it"); err != nil {
+	if err := atomicfile.Writable(out, false, "give another --out, or remove it"); err != nil {
 		return err
 	}
 	if page != "" {
-		if err := writable(page, c.Bool("overwrite")); err != nil {
+		if err := atomicfile.Writable(page, c.Bool("overwrite"), overwriteHint); err != nil {
 			return err
 		}
 	}

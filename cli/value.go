@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
@@ -62,7 +63,7 @@ func showValue(c *cli.Context) error {
 	}
 	page := c.String("html")
 	if page != "" {
-		if err := writable(page, c.Bool("overwrite")); err != nil {
+		if err := atomicfile.Writable(page, c.Bool("overwrite"), overwriteHint); err != nil {
 			return err
 		}
 	}

@@ -1,0 +1,5 @@
+//go:build !unix
+
+package signals
+
+func ignore() {}
