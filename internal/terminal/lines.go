@@ -16,8 +16,8 @@ import (
 func Lines(in io.Reader, out io.Writer) func(ctx context.Context, prompt string) (string, error) {
 	typed, isFile := in.(*os.File)
 	shown, canShow := out.(*os.File)
-	asks := isFile && IsTerminal(typed)
-	if asks && canShow && IsTerminal(shown) {
+	asks := isFile && Is(typed)
+	if asks && canShow && IsTerminal(typed) && IsTerminal(shown) {
 		return NewEditor(typed, shown).Read
 	}
 	lines := make(chan string)
