@@ -92,7 +92,7 @@ func readChat(c *cli.Context) (*conversation, error) {
 	if t.o.Strategy, err = readStrategy(c); err != nil {
 		return nil, err
 	}
-	if err := checkSequences(t.o.Strategy, chat.Sequences); err != nil {
+	if err := t.o.Strategy.Check(chat.Sequences); err != nil {
 		return nil, usagef(c, "%v", err)
 	}
 	if t.o.Request.Sampling, err = sampling(c); err != nil {
@@ -123,7 +123,7 @@ func (t *conversation) open() (err error) {
 			t.close()
 		}
 	}()
-	if err := checkGuidance(t.o.Strategy, t.o.Request.Sampling, t.value); err != nil {
+	if err := t.o.Strategy.CheckGuidance(t.o.Request.Sampling, t.value.Source); err != nil {
 		return usagef(t.c, "%v", err)
 	}
 	t.o.Request.Value, t.o.Request.EachValue, t.o.Layers = t.value.Source, t.value.Source != nil, t.value.Layers

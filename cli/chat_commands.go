@@ -69,7 +69,10 @@ func (t *conversation) command(text string) error {
 
 // change sets up another way of answering, if it can be.
 func (t *conversation) change(s decode.Strategy, sampling policy.Sampling) error {
-	if err := checkGuidance(s, sampling, t.value); err != nil {
+	if err := s.Check(chat.Sequences); err != nil {
+		return err
+	}
+	if err := s.CheckGuidance(sampling, t.value.Source); err != nil {
 		return err
 	}
 	return t.Change(s, sampling)
@@ -79,12 +82,6 @@ func (t *conversation) setMethod(name string) error {
 	s := t.Strategy()
 	if name != "" {
 		s.Method = decode.Method(name)
-		if !slices.Contains(decode.Methods, s.Method) {
-			return fmt.Errorf("there is no method %q (use one of %v)", name, decode.Methods)
-		}
-		if err := checkSequences(s, chat.Sequences); err != nil {
-			return err
-		}
 		if err := t.change(s, t.Sampling()); err != nil {
 			return err
 		}
@@ -103,9 +100,6 @@ func (t *conversation) setBeta(text string) error {
 		var err error
 		if s.Guide.Beta, err = strconv.ParseFloat(text, 64); err != nil {
 			return fmt.Errorf("beta %q is no number (give 0 or more)", text)
-		}
-		if err := checkBeta(s.Guide.Beta); err != nil {
-			return fmt.Errorf("beta %w", err)
 		}
 		if err := t.change(s, t.Sampling()); err != nil {
 			return err

@@ -11,7 +11,7 @@ func doctorCommand() *cli.Command {
 		Name: "doctor", Usage: "check how well this build fits this machine, and say what to do",
 		Description: "Example:\n\n  ivo doctor",
 		Action: func(c *cli.Context) error {
-			m := inspect.ThisMachine(version())
+			m := inspect.ThisMachine(inspect.Version())
 			if err := m.Write(c.App.Writer); err != nil {
 				return err
 			}

@@ -116,7 +116,7 @@ func (g *generation) open(c *cli.Context) (err error) {
 	if g.value, err = openValue(c); err != nil {
 		return err
 	}
-	if err := checkGuidance(g.policy.Strategy, g.policy.Sampling, g.value); err != nil {
+	if err := g.policy.Strategy.CheckGuidance(g.policy.Sampling, g.value.Source); err != nil {
 		g.value.Close()
 		return usagef(c, "%v", err)
 	}
@@ -205,7 +205,7 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 		return 0, err
 	}
 	room, least := size-prompt, 1
-	if blockwise(g.policy.Strategy.Method) {
+	if g.policy.Strategy.Blockwise() {
 		least = g.policy.Strategy.Beam.Block
 	}
 	if g.predict > 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // many answers all prompts of a file.
@@ -62,20 +63,9 @@ func (g *generation) many(c *cli.Context) error {
 		return err
 	}
 	defer m.Close()
-	notePlain(c, g.encoder, records...)
-	kept, err := fit(c, g.encoder, records, func(tokens int) error {
-		_, err := g.length(c, m, tokens)
-		return err
-	})
+	tasks, err := g.tasks(c, m, records, samples)
 	if err != nil {
 		return err
-	}
-	tasks := make([]batch.Task, len(kept))
-	for i, p := range kept {
-		tasks[i] = batch.Task{Encoded: p, Samples: samples, Stop: g.encoder.Stops(p.Record)}
-		if tasks[i].MaxTokens, err = g.length(c, m, len(p.Tokens)); err != nil {
-			return err
-		}
 	}
 	run.Policy, run.Layers = g.policy, g.value.Layers
 	run.Policy.EachValue = true
@@ -118,4 +108,21 @@ func (g *generation) many(c *cli.Context) error {
 		return fmt.Errorf("%w (give --out FILE to be able to go on after a stop)", err)
 	}
 	return fmt.Errorf("%w with %d of %d responses written (run the same command again to continue)", err, answers.Written(), answers.Total())
+}
+
+// tasks are the prompts that fit, with the most tokens of their responses.
+func (g *generation) tasks(c *cli.Context, m *llama.Model, records []prompt.Record, samples int) ([]batch.Task, error) {
+	notePlain(c, g.encoder, records...)
+	kept, err := fit(c, g.encoder, records, func(tokens int) error {
+		_, err := g.length(c, m, tokens)
+		return err
+	})
+	tasks := make([]batch.Task, len(kept))
+	for i, p := range kept {
+		tasks[i] = batch.Task{Encoded: p, Samples: samples, Stop: g.encoder.Stops(p.Record)}
+		if tasks[i].MaxTokens, err = g.length(c, m, len(p.Tokens)); err != nil {
+			return nil, err
+		}
+	}
+	return tasks, err
 }

@@ -1,17 +1,12 @@
 package cli
 
 import (
-	"fmt"
-	"math"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/policy"
-	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 const methodCategory = "Method"
@@ -61,61 +56,8 @@ func readStrategy(c *cli.Context) (decode.Strategy, error) {
 		Beam:  decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
 		Guide: decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
 	}
-	switch {
-	case !slices.Contains(decode.Methods, s.Method):
-		return s, usagef(c, "--method %q is not one of %v", s.Method, decode.Methods)
-	case !slices.Contains(decode.Rests, s.Guide.Rest):
-		return s, usagef(c, "--rest %q is not one of %v", s.Guide.Rest, decode.Rests)
-	case s.N < 1 || s.Beam.Beams < 1 || s.Beam.Block < 1 || s.Guide.TopK < 1:
-		return s, usagef(c, "--samples, --beams, --block and --candidates are 1 or more")
-	}
-	if p := s.Guide.LeastP; !(p >= 0 && p < 1) {
-		return s, usagef(c, "--least-p %v: give 0 to look at all candidates, or a probability below 1", p)
-	}
-	if err := checkBeta(s.Guide.Beta); err != nil {
-		return s, usagef(c, "--beta %v", err)
-	}
-	if err := checkSequences(s, llama.MaxSequences); err != nil {
+	if err := s.Check(llama.MaxSequences); err != nil {
 		return s, usagef(c, "%v", err)
 	}
 	return s, nil
-}
-
-func checkBeta(beta float64) error {
-	if !(beta >= 0) || math.IsInf(beta, 1) {
-		return fmt.Errorf("%v: give 0 for the base policy, or a positive number to follow the value function", beta)
-	}
-	return nil
-}
-
-func checkSequences(s decode.Strategy, room int) error {
-	hint := "lower --samples, --beams or --candidates; beams count squared"
-	n := s.Sequences()
-	switch {
-	case n < 1 || s.Method == decode.MethodBlockBeam && s.Beam.Beams > room: // n may have overflowed
-		return fmt.Errorf("%s would need more sequences at once than the %d there is room for (%s)", s.Method, room, hint)
-	case n > room:
-		return fmt.Errorf("%s would need %d sequences at once, there is room for %d (%s)", s.Method, n, room, hint)
-	}
-	return nil
-}
-
-// blockwise says whether a method goes block by block.
-func blockwise(m decode.Method) bool {
-	return m == decode.MethodBlockSampling || m == decode.MethodBlockBestOfK || m == decode.MethodBlockBeam
-}
-
-// checkGuidance finds what a strategy lacks to be guided, before the model is there.
-func checkGuidance(s decode.Strategy, sampling policy.Sampling, v *value.Function) error {
-	switch {
-	case !s.NeedsValue():
-		return nil
-	case v.Source == nil:
-		return fmt.Errorf("%s needs a value function (give one with --value-head, or learn one with ivo iterate)", s.Method)
-	case s.Method == decode.MethodOnePass && !v.Ahead():
-		return fmt.Errorf("one-pass needs a head that values tokens before they are decoded (train one with ivo train --one-pass)")
-	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == decode.MethodOnePass):
-		return fmt.Errorf("at temperature 0 %s has nothing to choose from (raise --temp)", s.Method)
-	}
-	return nil
 }

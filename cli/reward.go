@@ -128,19 +128,13 @@ func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, er
 	if g.encoder, err = openEncoder(c, m, ""); err != nil {
 		return nil, err
 	}
-	notePlain(c, g.encoder, records...)
-	kept, err := fit(c, g.encoder, records, func(tokens int) error {
-		_, err := g.length(c, m, tokens)
-		return err
-	})
+	tasks, err := g.tasks(c, m, records, c.Int("samples"))
 	if err != nil {
 		return nil, err
 	}
-	tasks := make([]batch.Task, len(kept))
 	records = records[:0:0]
-	for i, p := range kept {
-		tasks[i] = batch.Task{Encoded: p, Samples: c.Int("samples"), MaxTokens: g.predict, Stop: g.encoder.Stops(p.Record)}
-		records = append(records, p.Record)
+	for _, t := range tasks {
+		records = append(records, t.Record)
 	}
 	var lines bytes.Buffer
 	answers := batch.PrintAnswers(&lines, tasks, run.Shard)

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -129,5 +132,22 @@ func TestOneWayInToLlamaCpp(t *testing.T) {
 				t.Errorf("%s imports %s", p.ImportPath, imported)
 			}
 		}
+	}
+}
+
+// The command line is flags, help and printing: what grows beyond this belongs into a room below it.
+func TestCommandLineIsSmall(t *testing.T) {
+	const most = 3000 // lines without tests
+	lines := 0
+	err := filepath.WalkDir("../../cli", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		lines += bytes.Count(data, []byte("\n"))
+		return err
+	})
+	if err != nil || lines >= most || lines == 0 {
+		t.Errorf("cli has %d lines without tests, fewer than %d are asked for (%v)", lines, most, err)
 	}
 }

@@ -122,7 +122,7 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 			return fault.New("decode", "beams", nil, "set {beams} and {block} to positive numbers", "%d beams, blocks of %d tokens", s.Beam.Beams, s.Beam.Block)
 		}
 	case MethodTokenwise:
-		if err := s.Guide.check(); err != nil {
+		if err := s.Guide.check(); err != nil { // typed: nil as an error is not nil
 			return err
 		}
 		if s.Guide.Ahead && !req.Value.Ahead() {

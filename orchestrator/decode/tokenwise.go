@@ -38,7 +38,7 @@ const (
 // Rests lists them.
 var Rests = []Rest{RestParent, RestMean, RestNone}
 
-func (g Guide) check() error {
+func (g Guide) check() *fault.Error {
 	switch {
 	case g.TopK < 1:
 		return fault.New("decode", "candidates", nil, "set {candidates} to 1 or more", "%d candidates a token", g.TopK)
