@@ -114,7 +114,7 @@ func (t *conversation) setTemp(text string) error {
 	if text != "" {
 		var err error
 		sampling.Temp, err = strconv.ParseFloat(text, 64)
-		if err != nil || !finite(sampling.Temp) || sampling.Temp < 0 {
+		if err != nil || sampling.Check() != nil {
 			return fmt.Errorf("temperature %q (give 0 or more)", text)
 		}
 		if err := t.change(t.Strategy(), sampling); err != nil {

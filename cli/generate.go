@@ -161,7 +161,7 @@ func (g *generation) one(c *cli.Context, text string) error {
 
 	asJSON := c.Bool("json")
 	out := terminal.NewStream(c.App.Writer)
-	meter := terminal.NewMeter(c.App.ErrWriter)
+	meter := terminal.NewPatientMeter(c.App.ErrWriter)
 	var emit func([]byte)
 	if !asJSON {
 		emit = func(b []byte) {
@@ -176,7 +176,7 @@ func (g *generation) one(c *cli.Context, text string) error {
 	}
 	most := g.policy.Sequences(1) * g.policy.MaxTokens
 	g.policy.Progress = func(decoded int) {
-		if !out.Begun() && time.Since(begin) > 2*time.Second { // nothing else is seen yet
+		if !out.Begun() { // nothing else is seen yet
 			meter.Show("decode", decoded, most, "tokens at most", "")
 		}
 	}
@@ -204,24 +204,7 @@ func (g *generation) length(c *cli.Context, m *llama.Model, prompt int) (int, er
 	if err != nil {
 		return 0, err
 	}
-	room, least := size-prompt, 1
-	if g.policy.Strategy.Blockwise() {
-		least = g.policy.Strategy.Beam.Block
-	}
-	if g.predict > 0 {
-		least = min(least, g.predict)
-	}
-	switch {
-	case room < 1:
-		return 0, fmt.Errorf("the prompt has %d tokens, the context holds %d (shorten the prompt, or raise -c if the model was trained with more: %d)", prompt, size, m.Info().ContextTrain)
-	case room < least:
-		return 0, fmt.Errorf("the prompt has %d tokens, the context holds %d: no block of %d fits (shorten the prompt, lower --block, or raise -c if the model was trained with more: %d)", prompt, size, g.policy.Strategy.Beam.Block, m.Info().ContextTrain)
-	case g.predict < 0:
-		return room, nil
-	case g.predict > room:
-		return 0, fmt.Errorf("the prompt has %d tokens and the response up to %d, the context holds %d (lower -n, or raise -c)", prompt, g.predict, size)
-	}
-	return g.predict, nil
+	return g.policy.Room(prompt, size, g.predict, m.Info().ContextTrain)
 }
 
 // seed reads --seed, or draws one.

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -135,13 +134,10 @@ func loadFile(c *cli.Context, path string) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, begin := c.Context, time.Now()
-	meter := terminal.NewMeter(c.App.ErrWriter)
+	ctx, meter := c.Context, terminal.NewPatientMeter(c.App.ErrWriter)
 	defer meter.Close()
 	params.Progress = func(done float32) bool {
-		if time.Since(begin) > 2*time.Second {
-			meter.Show("load", int(100*done), 100, "%", "")
-		}
+		meter.Show("load", int(100*done), 100, "%", "")
 		return ctx.Err() == nil
 	}
 	m, err := llama.Load(path, params)
@@ -165,11 +161,9 @@ func identify(c *cli.Context, m *llama.Model) error {
 
 // hashing is the bar of a file that is read for its fingerprint, until done is called.
 func hashing(c *cli.Context) (progress func(read, all int64), done func()) {
-	meter, begin := terminal.NewMeter(c.App.ErrWriter), time.Now()
+	meter := terminal.NewPatientMeter(c.App.ErrWriter)
 	return func(read, all int64) {
-		if time.Since(begin) > 2*time.Second {
-			meter.Show("read the weights, once", int(read>>20), int(all>>20), "MiB", "")
-		}
+		meter.Show("read the weights, once", int(read>>20), int(all>>20), "MiB", "")
 	}, meter.Close
 }
 

@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"math"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
@@ -45,23 +43,8 @@ func sampling(c *cli.Context) (policy.Sampling, error) {
 		RepeatPenalty: c.Float64("repeat-penalty"), RepeatLastN: c.Int("repeat-last-n"),
 		PresencePenalty: c.Float64("presence-penalty"), FrequencyPenalty: c.Float64("frequency-penalty"),
 	}
-	switch {
-	case !finite(s.Temp) || s.Temp < 0:
-		return s, usagef(c, "--temp %v: a temperature is 0 or more", s.Temp)
-	case s.TopK < 0:
-		return s, usagef(c, "--top-k %d: give 0 to keep all tokens", s.TopK)
-	case !(s.TopP >= 0 && s.TopP <= 1):
-		return s, usagef(c, "--top-p %v is not between 0 and 1", s.TopP)
-	case !(s.MinP >= 0 && s.MinP <= 1):
-		return s, usagef(c, "--min-p %v is not between 0 and 1", s.MinP)
-	case !finite(s.RepeatPenalty) || s.RepeatPenalty <= 0:
-		return s, usagef(c, "--repeat-penalty %v: give a positive number, 1 for no penalty", s.RepeatPenalty)
-	case s.RepeatLastN < -1:
-		return s, usagef(c, "--repeat-last-n %d: give -1 to look back on all tokens", s.RepeatLastN)
-	case !finite(s.PresencePenalty) || !finite(s.FrequencyPenalty):
-		return s, usagef(c, "--presence-penalty %v, --frequency-penalty %v: give numbers, 0 for no penalty", s.PresencePenalty, s.FrequencyPenalty)
+	if err := s.Check(); err != nil {
+		return s, usagef(c, "%v", err)
 	}
 	return s, nil
 }
-
-func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -155,12 +154,10 @@ func (v *valuation) text(c *cli.Context, m *llama.Model) (*report.Text, error) {
 	if v.Size, err = contextSize(c, m); err != nil {
 		return nil, err
 	}
-	meter, begin := terminal.NewMeter(c.App.ErrWriter), time.Now()
+	meter := terminal.NewPatientMeter(c.App.ErrWriter)
 	defer meter.Close()
 	v.Progress = func(decoded, most int) {
-		if time.Since(begin) > 2*time.Second {
-			meter.Show("decode", decoded, most, "tokens at most", "")
-		}
+		meter.Show("decode", decoded, most, "tokens at most", "")
 	}
 	r, quantiles, err := v.Run(c.Context, m)
 	if err != nil {

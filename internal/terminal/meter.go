@@ -19,12 +19,20 @@ type Meter struct {
 	stage    string
 	finished bool // the stage's last line was written
 	last     time.Time
+	from     time.Time // before it nothing is shown
 }
 
 const lineEvery = 10 * time.Second
 
 // NewMeter makes a meter that writes to w.
 func NewMeter(w io.Writer) *Meter { return &Meter{w: w, terminal: Is(w), last: time.Now()} }
+
+// NewPatientMeter is NewMeter of work that seldom takes long: it shows nothing for two seconds.
+func NewPatientMeter(w io.Writer) *Meter {
+	m := NewMeter(w)
+	m.from = time.Now().Add(2 * time.Second)
+	return m
+}
 
 // Is says whether something is a terminal.
 func Is(x any) bool {
@@ -34,6 +42,9 @@ func Is(x any) bool {
 
 // Show says that done of total units of the stage are done; note is what is known so far.
 func (m *Meter) Show(stage string, done, total int, unit, note string) {
+	if time.Now().Before(m.from) {
+		return
+	}
 	if stage != m.stage {
 		m.Close()
 		m.stage, m.finished = stage, false

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -126,6 +127,34 @@ func (p *Policy) shape(samples int) decode.Strategy {
 		return decode.Strategy{Method: decode.MethodBestOfN, N: max(1, samples)}
 	}
 	return p.Strategy
+}
+
+// Room is the most tokens that the response to a prompt of so many tokens may have, where both have
+// size tokens of context: predict, or with a negative one all that is left. trained is what the model was
+// trained with.
+func (p *Policy) Room(tokens, size, predict, trained int) (int, error) {
+	room, least := size-tokens, 1
+	if p.Strategy.Blockwise() {
+		least = p.Strategy.Beam.Block
+	}
+	if predict > 0 {
+		least = min(least, predict)
+	}
+	wrong := func(hint, format string, args ...any) (int, error) {
+		return 0, fault.New("", "ctx", size, hint, "the prompt has %d tokens"+format, append([]any{tokens}, args...)...)
+	}
+	raise := fmt.Sprintf("or raise {ctx} if the model was trained with more: %d", trained)
+	switch {
+	case room < 1:
+		return wrong("shorten the prompt, "+raise, ", the context holds %d", size)
+	case room < least:
+		return wrong("shorten the prompt, lower {block}, "+raise, ", the context holds %d: no block of %d fits", size, p.Strategy.Beam.Block)
+	case predict < 0:
+		return room, nil
+	case predict > room:
+		return wrong("lower {max_tokens}, or raise {ctx}", " and the response up to %d, the context holds %d", predict, size)
+	}
+	return predict, nil
 }
 
 // Response is a finished response as it is stored.

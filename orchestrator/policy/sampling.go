@@ -41,6 +41,8 @@ func (s Sampling) Check() error {
 		return fault.New("decode", "temp", nil, "set {temp} to 0 for greedy decoding, or to a positive number", "temperature %v", s.Temp)
 	case !(s.TopP >= 0 && s.TopP <= 1) || !(s.MinP >= 0 && s.MinP <= 1) || s.TopK < 0:
 		return fault.New("decode", "top_p", nil, "{top_k} is 0 or more, {top_p} and {min_p} lie from 0 to 1", "top-k %d, top-p %v, min-p %v", s.TopK, s.TopP, s.MinP)
+	case s.RepeatLastN < -1:
+		return fault.New("decode", "repeat_penalty", nil, "give -1 to look back on all tokens", "penalties look back on %d tokens", s.RepeatLastN)
 	case !(s.RepeatPenalty >= 0) || math.IsNaN(penalties) || math.IsInf(penalties, 0):
 		return fault.New("decode", "repeat_penalty", nil, "give finite numbers, the first 0 or more", "penalties: repeat %v, frequency %v, presence %v", s.RepeatPenalty, s.FrequencyPenalty, s.PresencePenalty)
 	}
