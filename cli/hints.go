@@ -12,7 +12,7 @@ var spellings = map[fault.Field]string{
 	"max_tokens": "-n", "method": "--method", "min_p": "--min-p", "model": "-m", "model_url": "-mu", "offline": "--offline",
 	"one_pass": "ivo train --one-pass", "out": "--out", "override": "--override-tokenizer", "parallel": "--parallel", "parse_content": "--parse-content",
 	"presence_penalty": "--presence-penalty", "prompt": "-p", "prompts": "--prompts", "quantile": "--quantile", "repeat_penalty": "--repeat-penalty",
-	"rest": "--rest", "reward": "--reward", "reward_timeout": "--reward-timeout", "round_prompts": "--round-prompts", "rounds": "--rounds", "redo": "--redo", "scores": "--scores", "samples": "--samples", "seed": "-s",
+	"rest": "--rest", "reward": "--reward", "reward_timeout": "--reward-timeout", "round_prompts": "--round-prompts", "rounds": "--rounds", "redo": "--redo", "scores": "--scores", "states": "--states", "samples": "--samples", "seed": "-s",
 	"shard": "--shard", "skip_unscored": "--skip-unscored", "stop": "-r", "strict": "--strict", "system_prompt": "-sys", "temp": "--temp", "template": "--chat-template",
 	"template_kwargs": "--chat-template-kwargs", "threads": "-t", "top_k": "--top-k", "top_p": "--top-p", "ubatch": "-ub",
 	"value_beta": "--value-beta", "value_head": "--value-head", "value_model": "--value-model",

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -89,7 +88,7 @@ func trainValue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	features, err := o.features(c, data)
+	features, err := learn.Features(data, o.TrainOptions, o.onePass, o.layers)
 	if err != nil {
 		return err
 	}
@@ -211,45 +210,9 @@ func storedStates(c *cli.Context) (*learn.Data, error) {
 	case dir != "":
 		return loop.Data(dir, c.Int("round"), scores)
 	}
-	var shards []string
-	for _, pattern := range patterns {
-		names, err := filepath.Glob(pattern)
-		if err != nil {
-			return nil, usagef(c, "--states %q: %v (give a file or a pattern such as 'dir/*.states')", pattern, err)
-		}
-		if len(names) == 0 {
-			return nil, fmt.Errorf("--states %q names no file (check the path; ivo iterate puts states into RUN/iter-01/states)", pattern)
-		}
-		for _, name := range names {
-			if !slices.Contains(shards, name) {
-				shards = append(shards, name)
-			}
-		}
+	shards, err := learn.Glob(patterns)
+	if err != nil {
+		return nil, err
 	}
 	return learn.OfShards(shards, scores)
-}
-
-// features lays out what the head reads of the states.
-func (o *trainFlags) features(c *cli.Context, data *learn.Data) (options valuehead.FeatureOptions, err error) {
-	schema, err := data.Schema()
-	if err != nil {
-		return options, err
-	}
-	options = valuehead.FeaturesOf(o.Kind)
-	switch {
-	case o.From != nil:
-		if err := o.From.CheckBackbone(schema.Backbone); err != nil {
-			return options, err
-		}
-		options = o.From.Features().Options()
-	case o.onePass:
-		options = valuehead.CandidateFeatures(schema)
-	}
-	if o.layers != nil {
-		options.Layers = o.layers
-	}
-	if i := slices.IndexFunc(o.layers, func(l int) bool { return !slices.Contains(schema.Layers, l) }); i >= 0 {
-		return options, usagef(c, "--layers %s: layer %d is not stored (choose from %v)", c.String("layers"), o.layers[i], schema.Layers)
-	}
-	return options, nil
 }

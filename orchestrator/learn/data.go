@@ -3,11 +3,13 @@
 package learn
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -161,4 +163,23 @@ func (d *Data) Schema() (states.Schema, error) {
 	}
 	defer r.Close()
 	return r.Schema(), nil
+}
+
+// Glob are the files of states that patterns name, each once.
+func Glob(patterns []string) (shards []string, err error) {
+	for _, pattern := range patterns {
+		names, err := filepath.Glob(pattern)
+		if err == nil && len(names) == 0 {
+			err = errors.New("it names no file")
+		}
+		if err != nil {
+			return nil, &fault.Error{Op: "train", Field: "states", Err: fmt.Errorf("%q: %w", pattern, err), Hint: "give {states} a file or a pattern such as 'RUN/iter-01/states/*.states'"}
+		}
+		for _, name := range names {
+			if !slices.Contains(shards, name) {
+				shards = append(shards, name)
+			}
+		}
+	}
+	return shards, nil
 }

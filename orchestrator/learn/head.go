@@ -2,6 +2,8 @@ package learn
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -80,4 +82,31 @@ func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o va
 		Trajectories: d.Count, Reward: MeanSD{d.Mean, d.SD}, Tokens: d.Tokens,
 		Head: string(head.Kind()), Parameters: head.Parameters(), Training: report,
 	}, nil
+}
+
+// Features lays out what a head of these options reads of the data: what suits its kind, what
+// values tokens before they are fed, or what the head that it is trained on from reads. layers choose from
+// the stored ones; nil takes all.
+func Features(d *Data, o valuehead.TrainOptions, onePass bool, layers []int) (options valuehead.FeatureOptions, err error) {
+	schema, err := d.Schema()
+	if err != nil {
+		return options, err
+	}
+	options = valuehead.FeaturesOf(o.Kind)
+	switch {
+	case o.From != nil:
+		if err := o.From.CheckBackbone(schema.Backbone); err != nil {
+			return options, err
+		}
+		options = o.From.Features().Options()
+	case onePass:
+		options = valuehead.CandidateFeatures(schema)
+	}
+	if layers != nil {
+		options.Layers = layers
+	}
+	if i := slices.IndexFunc(layers, func(l int) bool { return !slices.Contains(schema.Layers, l) }); i >= 0 {
+		return options, fault.New("train", "layers", schema.Layers, fmt.Sprintf("choose {layers} from %v", schema.Layers), "layer %d is not stored", layers[i])
+	}
+	return options, nil
 }
