@@ -92,4 +92,23 @@ func TestStoredRewards(t *testing.T) {
 	if e, err := other.At(0); err != nil || e.Return != 5 {
 		t.Errorf("the return is %v (%v), not the one that was asked for", e.Return, err)
 	}
+
+	// A newer shard, with what heads do not read, goes with it.
+	s := r.Schema()
+	s.Norms, s.Top, s.Candidates = "n", 64, 1
+	p, err := r.Prompt("prompt-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := filepath.Join(t.TempDir(), "shard")
+	tr := states.Trajectory{Prompt: p.ID, Tokens: []int32{1}, Hidden: make([]float32, s.Width), Scalars: make([]float32, len(s.Scalars)), Candidates: []int32{1}, CandidateLogProbs: []float32{0}}
+	if err := states.Write(newer, s, []states.Prompt{p}, []states.Trajectory{tr}); err != nil {
+		t.Fatal(err)
+	}
+	for _, schema := range []states.Schema{r.Schema(), s} {
+		both, err := OpenStored(mustFeatures(t, schema, FeatureOptions{}), []string{path, newer}, func(string, string, int) (float32, bool) { return 5, true })
+		if err != nil || both.Len() != r.Len()+1 {
+			t.Errorf("of shards of two formats: %v", err)
+		}
+	}
 }

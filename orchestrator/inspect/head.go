@@ -15,6 +15,7 @@ type Head struct {
 	Head        string    `json:"head"` // recall, mlp or linear
 	Parameters  int       `json:"parameters"`
 	Backbone    string    `json:"backbone"` // fingerprint of its model
+	Probe       int       `json:"probe"`    // states by which it knows other quantizations of that
 	Layers      []int     `json:"layers"`
 	Scalars     []string  `json:"scalars"`
 	Blocks      []string  `json:"blocks"`
@@ -57,6 +58,9 @@ func findHead(path string) (Finding, error) {
 		Prompt: h.NeedsPrompt(), Match: string(h.Shape().Match), Target: string(h.Target()), Atoms: len(h.Atoms()),
 		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), RewardMean: mean, RewardScale: scale, Training: TrainedOn(h.Summary()),
 	}
+	if p := h.Probe(); p != nil {
+		f.Probe = len(p.Tokens) - p.From
+	}
 	for _, b := range options.Blocks {
 		f.Blocks = append(f.Blocks, string(b))
 	}
@@ -82,11 +86,15 @@ func (f *Head) Write(w io.Writer) error {
 	if f.Prompt {
 		from = fmt.Sprintf("; looks back at the prompt (match %s)", f.Match)
 	}
+	model := f.Backbone + " (its fingerprint)"
+	if f.Probe > 0 {
+		model += fmt.Sprintf("; knows other quantizations by %d states", f.Probe)
+	}
 	return sheet.Sheet{
 		{"value function", f.Head},
 		{"gives", fmt.Sprintf("%s, fitted to %s", gives, f.Target)},
 		{"parameters", f.Parameters},
-		{"of model", f.Backbone + " (its fingerprint)"},
+		{"of model", model},
 		{"reads", fmt.Sprintf("layers %v; %s; as %s", f.Layers, strings.Join(f.Scalars, ", "), strings.Join(f.Blocks, ", ")+from)},
 		{"input width", f.Width},
 		{"rewards", fmt.Sprintf("mean %.3f, sd %.3f", f.RewardMean, f.RewardScale)},
