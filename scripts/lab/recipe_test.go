@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,25 +73,31 @@ func files(t *testing.T, r recipe) map[string][]byte {
 	return out
 }
 
+// A run that is stopped says so and leaves no model; a recipe that cannot be done names what
+// is wrong with it.
 func TestRecipeStops(t *testing.T) {
 	r := small(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := r.run(ctx); err == nil {
-		t.Error("a cancelled run finished")
+	if err := r.run(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled run ended with %v", err)
 	}
-	if _, err := os.Stat(r.modelPath()); err == nil {
-		t.Error("a cancelled run left a model")
+	if _, err := os.Stat(r.modelPath()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a cancelled run left a model: %v", err)
 	}
-	for _, change := range []func(*recipe){
-		func(r *recipe) { r.task = "sing" },
-		func(r *recipe) { r.size = "XXL" },
-		func(r *recipe) { r.tokens = 10 },
+	for says, change := range map[string]func(*recipe){
+		`unknown task "sing"`: func(r *recipe) { r.task = "sing" },
+		`unknown size "XXL"`:  func(r *recipe) { r.size = "XXL" },
+		`0 steps`:             func(r *recipe) { r.tokens = 10 },
 	} {
 		r := small(t)
 		change(&r)
-		if err := r.run(t.Context()); err == nil || !strings.ContainsAny(err.Error(), "(:") {
-			t.Errorf("%+v: got error %v", r, err)
+		err := r.run(t.Context())
+		if err == nil || !strings.Contains(err.Error(), says) || errors.Is(err, errGate) {
+			t.Errorf("got %v, want %s", err, says)
+		}
+		if _, err := os.Stat(r.modelPath()); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: there is a model: %v", says, err)
 		}
 	}
 }
