@@ -3,9 +3,12 @@
 package cli
 
 import (
+	"bufio"
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -70,4 +73,32 @@ func TestKilledAtRandomPoints(t *testing.T) {
 			sameRun(t, out, filepath.Join(dir, "whole"))
 		})
 	}
+}
+
+// stopWhen runs ivo and sends it a signal after the first line of its stderr that is the one, whatever
+// it does by then; sent says whether there was one.
+func stopWhen(t *testing.T, args []string, is func(line string) bool, sig os.Signal) (code int, stdout, stderr string, sent bool) {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		log.WriteString(lines.Text() + "\n")
+		if !sent && is(lines.Text()) {
+			sent = true
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), out.String(), log.String(), sent
 }

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(cleaning{m}, map[string]func(){
-		"ivo": func() { os.Exit(Main(os.Args, os.Stdout, os.Stderr)) },
+		"ivo": func() { os.Exit(Main(os.Args, os.Stdout, stopper(os.Stderr))) },
 	})
 }
 

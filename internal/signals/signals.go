@@ -14,6 +14,9 @@ type Interrupted struct{ Signal syscall.Signal }
 
 func (i Interrupted) Error() string { return "stopped by signal: " + i.Signal.String() }
 
+// Ended is called when a signal has ended a context. Tests wait for it.
+var Ended = func() {}
+
 // parts is what Ctrl-C ends first.
 type parts struct {
 	mu   sync.Mutex
@@ -39,6 +42,7 @@ func Context() (ctx context.Context, done func()) {
 				}
 				signal.Stop(heard)
 				cancel(Interrupted{s.(syscall.Signal)})
+				Ended()
 			case <-ctx.Done():
 			}
 			return
