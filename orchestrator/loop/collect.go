@@ -211,14 +211,14 @@ func (l *looping) sampling(round int) batch.Policy {
 	}
 }
 
-// drop takes a response that nobody wants.
-func drop(int, int, decode.Response) error { return nil }
+// ignore takes a response that nobody wants.
+func ignore(int, int, decode.Response) error { return nil }
 
 // finish finds out which shards of a round are finished. Trajectories that are not those which the
-// round will have are removed, with their states: a run whose options were changed must not be
-// taken for one that is finished where it is not.
+// round will have are removed, with their states and with what rewards say of them: a run whose
+// options were changed must not be taken for one that is finished where it is not.
 func (l *looping) finish(p batch.Policy, round int, shards []shard, from map[string]string) error {
-	wanted, finished := map[string]bool{}, map[string]bool{}
+	keys, finished := map[string]string{}, map[string]bool{}
 	for i, s := range shards {
 		name := run.Trajectories(round, s.Shard)
 		shards[i].key = l.decodeKey("collect", p, round, s.tasks, from)
@@ -226,7 +226,7 @@ func (l *looping) finish(p batch.Policy, round int, shards []shard, from map[str
 		if err != nil {
 			return err
 		}
-		shards[i].done, wanted[name], finished[name] = done, true, done
+		shards[i].done, keys[name], finished[name] = done, shards[i].key, done
 	}
 	there, err := run.TrajectoryFiles(l.d.Root(), round)
 	if err != nil {
@@ -237,20 +237,29 @@ func (l *looping) finish(p batch.Policy, round int, shards []shard, from map[str
 		l.Say(fmt.Sprintf("round %d is collected anew in part: %d of its shards are damaged or were made from something else than now", round, len(stale)))
 	}
 	for _, name := range stale {
-		gone := []string{name, run.StatesOf(name)}
-		if !wanted[name] {
-			folders, err := run.RewardFolders(l.d.Root())
-			if err != nil {
-				return err
-			}
-			for _, folder := range folders {
-				gone = append(gone, run.Scores(folder, name))
-			}
+		if err := l.drop(name, keys[name]); err != nil {
+			return err
 		}
-		for _, name := range gone {
-			if err := os.Remove(l.d.Path(name)); err != nil && !run.Absent(err) {
-				return err
-			}
+	}
+	return nil
+}
+
+// drop removes trajectories with what belongs to them. Their scores stay where those that will
+// have the key given are the same ones, which were damaged.
+func (l *looping) drop(name, key string) error {
+	gone := []string{run.StatesOf(name), name}
+	if s, err := run.ReadStamp(l.d.Path(name)); key == "" || err == nil && s.Key != key {
+		folders, err := run.RewardFolders(l.d.Root())
+		if err != nil {
+			return err
+		}
+		for _, folder := range folders {
+			gone = append([]string{run.Scores(folder, name)}, gone...)
+		}
+	}
+	for _, name := range gone {
+		if err := os.Remove(l.d.Path(name)); err != nil && !run.Absent(err) {
+			return err
 		}
 	}
 	return nil

@@ -79,7 +79,7 @@ func (l *looping) rate(ctx context.Context) (float64, error) {
 		p := l.sampling(0)
 		before := e.Stats().Tokens
 		defer func() { decoded.Add(int64(e.Stats().Tokens - before)) }()
-		return p.Decode(ctx, e, repeat(task, min(n, l.o.Context.Cells/max(1, p.Cells(len(task.Tokens), task.Samples)))), drop)
+		return p.Decode(ctx, e, repeat(task, min(n, l.o.Context.Cells/max(1, p.Cells(len(task.Tokens), task.Samples)))), ignore)
 	})
 	if err != nil && ctx.Err() == nil {
 		return 0, err

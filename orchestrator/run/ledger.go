@@ -12,6 +12,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // Stamp says what a file was made from.
@@ -176,5 +177,9 @@ func (d *Dir) with(names []string) (map[string]File, error) {
 
 // Make makes the folder of a file of the run.
 func (d *Dir) Make(name string) error {
-	return os.MkdirAll(filepath.Dir(d.Path(name)), 0o755)
+	err := os.MkdirAll(filepath.Dir(d.Path(name)), 0o755)
+	if err == nil {
+		return nil
+	}
+	return &fault.Error{Op: "run", Err: err, Hint: "make the run's directory one that you may write to, or copy it to one"}
 }
