@@ -97,13 +97,23 @@ func absent[T any](v *T, err error) (*T, error) {
 	return v, err
 }
 
+func evaluatedOn(o *loop.Options) string {
+	switch {
+	case o.EvalPrompts != "":
+		return o.EvalPrompts
+	case o.HoldOut > 0:
+		return fmt.Sprintf("%d of the prompts, held out", o.HoldOut)
+	}
+	return "nothing"
+}
+
 func (f *Run) Write(w io.Writer) error {
 	o := f.options
 	err := sheet.Sheet{
 		{"run", fmt.Sprintf("%d rounds, %d samples a prompt, reward %s, seed %d", o.Rounds, o.Samples, o.Reward, o.Seed)},
 		{"model", o.Model},
 		{"prompts", o.Prompts},
-		{"evaluated on", o.EvalPrompts},
+		{"evaluated on", evaluatedOn(o)},
 		{"sampling", fmt.Sprintf("T=%g, at most %d tokens", o.Sampling.Temp, o.MaxTokens)},
 		{"search", fmt.Sprintf("%d beams, blocks of %d; collection with %d", o.Search.Beams, o.Search.Block, o.Collect.Beams)},
 		{"value function", fmt.Sprintf("%s, layers %v", o.Head.Kind, o.Layers)},

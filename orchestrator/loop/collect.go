@@ -233,6 +233,12 @@ func (l *looping) finish(p batch.Policy, round int, shards []shard, from map[str
 		return err
 	}
 	stale := slices.DeleteFunc(there, func(name string) bool { return finished[name] })
+	for _, name := range stale {
+		// Later rounds follow value functions, which may have learned from more since.
+		if s, err := run.ReadStamp(l.d.Path(name)); err == nil && s.Key != keys[name] && round == 1 && !l.Redo {
+			return fault.New("run", "redo", nil, "{redo} decodes them anew", "the responses in %s were not drawn by these options: those of the run have changed since, or its tokenizer has", l.d.Path(name))
+		}
+	}
 	if len(stale) > 0 {
 		l.Say(fmt.Sprintf("round %d is collected anew in part: %d of its shards are damaged or were made from something else than now", round, len(stale)))
 	}
