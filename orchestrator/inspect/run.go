@@ -61,6 +61,9 @@ func findRun(dir string) (Finding, error) {
 		return nil, err
 	}
 	for _, round := range run.Rounds(dir) {
+		if round > o.Rounds {
+			break // kept from when the run had more
+		}
 		names, err := run.TrajectoryFiles(dir, round)
 		if err != nil {
 			return nil, err

@@ -302,8 +302,8 @@ func (l *looping) decodeKey(what string, p batch.Policy, round int, tasks []batc
 	return run.Key(what, 1, l.schema, p.Strategy, p.Sampling, p.Reference, p.MaxTokens, p.Stop, l.o.Seed, round, c, l.o.Parallel, ts, from)
 }
 
-// Data are the states and scores of one round of the run in dir or, with round 0, of all, by the
-// reward in a folder of it, the run's own if that is empty.
+// Data are the states and scores of one round of the run in dir or, with round 0, of all so far, by
+// the reward in a folder of it, the run's own if that is empty.
 func Data(dir string, round int, folder string) (*learn.Data, error) {
 	if !run.IsRun(dir) {
 		return nil, notRun("train", dir)
@@ -326,5 +326,19 @@ func Data(dir string, round int, folder string) (*learn.Data, error) {
 	if err != nil && !run.Absent(err) {
 		return nil, err
 	}
-	return learn.Of(dir, rounds, folder)
+	// What is not scored yet is left out, unless nothing is.
+	var scored [][]string
+	for _, names := range rounds {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+			_, err := os.Stat(filepath.Join(dir, run.Scores(folder, name)))
+			return run.Absent(err)
+		})
+		if len(names) > 0 {
+			scored = append(scored, names)
+		}
+	}
+	if scored == nil {
+		scored = rounds
+	}
+	return learn.Of(dir, scored, folder)
 }
