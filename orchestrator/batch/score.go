@@ -75,7 +75,7 @@ func (u Unscored) Err(of int) error {
 	}
 	return &fault.Error{
 		Op: "score", Field: "reward", Err: fmt.Errorf("%d of %d responses have no score; %w", u.Count, of, u.First),
-		Hint: "they are kept: mend {reward} and run the same command again, which scores what is left, or go on without them by {skip_unscored}",
+		Hint: "they are kept: mend {reward} and run the same command again, which scores what is left (with {redo} where the reward is another one now), or go on without them by {skip_unscored}",
 	}
 }
 
