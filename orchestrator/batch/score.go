@@ -139,11 +139,6 @@ func (s *Scorer) key(responses string) string {
 	return run.Key("scores", 1, s.Model.Info().Fingerprint, responses)
 }
 
-// ScoresKey is the key of complete scores by a reward of responses made from what has a key.
-func ScoresKey(fingerprint, responses string) string {
-	return run.Key("scores", 1, fingerprint, responses)
-}
-
 // unfinished marks the key of a file in which some scores are missing.
 func unfinished(key string) string { return key + " unfinished" }
 
