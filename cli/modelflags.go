@@ -125,11 +125,6 @@ func load(c *cli.Context) (*llama.Model, error) {
 	if err == nil && m.Metadata().Value(train.AtomsKey) != nil {
 		return nil, errors.Join(fmt.Errorf("load %s: a value model, which speaks no text (give it with --value-model, and the model that it values with -m)", path), m.Close())
 	}
-	if err == nil {
-		if text := batch.Crowded(m, c.Int("threads")); text != "" {
-			fmt.Fprintf(c.App.ErrWriter, "(%s)\n", text)
-		}
-	}
 	return m, err
 }
 

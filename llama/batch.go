@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"time"
 	"unsafe"
 )
 
@@ -113,7 +114,7 @@ func (c *Context) Decode() error {
 		return failf(op, "add tokens first", "the batch is empty")
 	}
 	takeErrors() // those of earlier calls
-	switch status := C.ivo_decode(c.c, C.int32_t(n)); status {
+	switch status := c.paced(n); status {
 	case 0:
 		return nil
 	case 1:
@@ -130,6 +131,19 @@ func (c *Context) Decode() error {
 		return failf(op, "", "llama.cpp returned %d: %s", status, takeErrors())
 	}
 }
+
+// paced decodes n tokens with as many threads as serve.
+func (c *Context) paced(n int) C.int32_t {
+	threads, lost, begin := c.pace.now, switches(), time.Now()
+	status := C.ivo_decode(c.c, C.int32_t(n))
+	if now := time.Now(); status == 0 && c.pace.step(n, now.Sub(begin), switches()-lost, now) != threads {
+		c.setThreads(c.pace.now)
+	}
+	return status
+}
+
+// setThreads lets n threads of the context's pool compute (llama_set_n_threads).
+func (c *Context) setThreads(n int) { C.ivo_set_threads(c.c, C.int32_t(n)) }
 
 // Row is what a decode left for one output token. The slices are views into C
 // memory: valid until the context's next Decode, BareLoop, Clear, SetLoRA,

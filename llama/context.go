@@ -144,6 +144,7 @@ type Context struct {
 	n, rows, kept   int // tokens added to the batch, those with output, and those that are kept
 
 	positions int32 // that the model has learned; 0 for any number
+	pace      pace
 }
 
 // NewContext makes a context (llama_init_from_model).
@@ -258,7 +259,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	p.Ctx, p.Batch, p.Top = int(c.n_ctx), int(c.n_batch), int(c.top_n)
 	m.refs.Add(1)
 	return &Context{
-		c: c, model: m, params: p, loras: loras, positions: m.positions(),
+		c: c, model: m, params: p, loras: loras, positions: m.positions(), pace: pace{most: p.Threads, now: p.Threads, told: tellOnce},
 		token:   unsafe.Slice((*int32)(unsafe.Pointer(c.token)), p.Batch),
 		pos:     unsafe.Slice((*int32)(unsafe.Pointer(c.pos)), p.Batch),
 		seq:     unsafe.Slice((*int32)(unsafe.Pointer(c.seq)), p.Batch),

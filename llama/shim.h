@@ -115,6 +115,9 @@ int32_t ivo_chat(const char * tmpl, const char ** roles, const char ** contents,
 
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p);
 void ivo_context_free(ivo_context * c);
+// How many threads of the context's pool compute, at most as many as it was made with.
+void ivo_set_threads(ivo_context * c, int32_t n);
+
 // llama_decode's status (0 ok, 1 no room in the KV cache, 2 aborted, < 0 error), or
 // IVO_NOT_FINITE when a row of logits holds NaN or infinity, or IVO_NO_STATES when the
 // architecture does not give a tapped layer's states row by row. In those two cases the

@@ -262,6 +262,8 @@ void ivo_context_free(ivo_context * c) {
     delete c;
 }
 
+void ivo_set_threads(ivo_context * c, int32_t n) { llama_set_n_threads(of(c)->ctx, n, n); }
+
 int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
     auto * s = of(c);
     return guarded<>(INT32_MIN, [&] {

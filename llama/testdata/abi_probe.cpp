@@ -128,7 +128,7 @@ int main() {
     FUNCTION(llama_vocab_is_eog); FUNCTION(llama_vocab_bos); FUNCTION(llama_vocab_eos);
     FUNCTION(llama_vocab_eot); FUNCTION(llama_vocab_get_add_bos); FUNCTION(llama_tokenize); FUNCTION(llama_token_to_piece);
     FUNCTION(llama_detokenize); FUNCTION(llama_chat_apply_template); FUNCTION(llama_init_from_model); FUNCTION(llama_free);
-    FUNCTION(llama_attach_threadpool); FUNCTION(llama_n_ctx); FUNCTION(llama_n_batch); FUNCTION(llama_n_ubatch);
+    FUNCTION(llama_set_n_threads); FUNCTION(llama_attach_threadpool); FUNCTION(llama_n_ctx); FUNCTION(llama_n_batch); FUNCTION(llama_n_ubatch);
     FUNCTION(llama_get_memory); FUNCTION(llama_decode); FUNCTION(llama_get_logits);
     FUNCTION(llama_get_embeddings); FUNCTION(llama_memory_clear); FUNCTION(llama_memory_seq_rm); FUNCTION(llama_memory_seq_cp);
     FUNCTION(llama_memory_seq_pos_max);
