@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 )
@@ -89,9 +90,14 @@ func HoldOut(records []Record, n int) (train, held []Record) {
 	return train, held
 }
 
-// content is what a model sees of the record.
+// content is what a model sees of the record, but for the space around it, which many templates
+// take off.
 func (r Record) content() string {
-	text, err := json.Marshal(Record{Text: r.Text, Messages: r.Messages})
+	seen := Record{Text: strings.TrimSpace(r.Text), Messages: slices.Clone(r.Messages)}
+	for i, m := range seen.Messages {
+		seen.Messages[i].Content = strings.TrimSpace(m.Content)
+	}
+	text, err := json.Marshal(seen)
 	if err != nil {
 		return r.ID // a message that cannot be written is like no other
 	}

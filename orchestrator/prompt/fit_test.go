@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/ivo-decoding/ivo/llama"
 )
 
 func TestFit(t *testing.T) {
@@ -50,7 +52,8 @@ func TestHoldOut(t *testing.T) {
 		for i := range rapid.IntRange(1, 30).Draw(t, "prompts") {
 			text := rapid.SampledFrom([]string{"a", "b", fmt.Sprint(i), fmt.Sprint(i)}).Draw(t, "text")
 			copies[text]++
-			records = append(records, Record{ID: fmt.Sprint("id/", i), Text: text})
+			r := Record{ID: fmt.Sprint("id/", i), Text: text, Messages: []llama.Message{{Role: "user", Content: text + strings.Repeat(" ", i%2)}}}
+			records = append(records, r)
 		}
 		n := rapid.IntRange(0, 30).Draw(t, "n")
 		train, held := HoldOut(records, n)
