@@ -31,7 +31,7 @@ type Policy struct {
 	Reference *policy.Sampling                   // see [decode.Request]
 	MaxTokens int                                // of a response
 	Stop      []string                           // texts that end one
-	Key       func(id string, sample int) uint64 // of the random streams; see [policy.Key]
+	Key       func(id string, sample int) uint64 // of the random streams, see [policy.Key]; nil for those of seed 0
 	EachValue bool                               // every token's value is wanted
 	Record    bool                               // states of responses and prompts are wanted
 	Progress  func(decoded int)                  // see [decode.Request]
@@ -51,6 +51,13 @@ type Task struct {
 }
 
 func (t Task) samples() int { return max(1, t.Samples) }
+
+func (p *Policy) key(id string, sample int) uint64 {
+	if p.Key == nil {
+		return policy.Key(0, 0, id, sample)
+	}
+	return p.Key(id, sample)
+}
 
 // Decode answers a shard's tasks together. put gets each response as soon as it is finished,
 // with the numbers of its task and sample; calls do not overlap, and an error ends the run.
@@ -81,7 +88,7 @@ func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put
 func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Response)) ([]engine.Job, error) {
 	req := decode.Request{
 		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Value: p.Value, Reference: p.Reference,
-		EachValue: p.EachValue, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Emit: p.emit, Key: p.Key(t.ID, t.First),
+		EachValue: p.EachValue, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Emit: p.emit, Key: p.key(t.ID, t.First),
 	}
 	if t.MaxTokens > 0 {
 		req.MaxTokens = t.MaxTokens
@@ -103,7 +110,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	}
 	var jobs []engine.Job
 	for sample := t.First; sample < t.First+t.samples(); sample++ {
-		req.Key = p.Key(t.ID, sample)
+		req.Key = p.key(t.ID, sample)
 		job, err := p.Strategy.Job(e, req, func(r decode.Response) { put(sample, r) })
 		if err != nil {
 			return nil, err
