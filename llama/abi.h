@@ -72,6 +72,19 @@ typedef void (*ggml_log_callback)(enum ggml_log_level level, const char * text, 
 struct ggml_backend_feature { const char * name; const char * value; };
 typedef struct ggml_backend_feature * (*ggml_backend_get_features_t)(ggml_backend_reg_t reg);
 
+typedef void (*ggml_to_float_t)(const void * x, float * y, int64_t k);
+typedef void (*ggml_from_float_t)(const float * x, void * y, int64_t k);
+struct ggml_type_traits {
+    const char * type_name;
+    int64_t blck_size;
+    int64_t blck_size_interleave;
+    size_t type_size;
+    bool is_quantized;
+    ggml_to_float_t to_float; // NULL of a type that is no quantization, such as F32
+    ggml_from_float_t from_float_ref;
+};
+
+const struct ggml_type_traits * ggml_get_type_traits(enum ggml_type type);
 void ggml_log_set(ggml_log_callback log_callback, void * user_data);
 ggml_abort_callback_t ggml_set_abort_callback(ggml_abort_callback_t callback);
 void ggml_threadpool_params_init(struct ggml_threadpool_params * p, int n_threads);

@@ -15,7 +15,8 @@
 // llama.cpp ends the process on much that a damaged file can hold. A [Model] has the
 // weights and the vocabulary and may be used by many goroutines. [Model.Info] describes
 // it, [Model.Metadata] is the file's header, and [Model.Fingerprint] tells two models
-// apart. [Quantize] writes a model in another storage format.
+// apart. [Quantize] writes a model in another storage format, and [Model.Embeddings] reads
+// the embeddings of its tokens.
 //
 // # Text and tokens
 //

@@ -57,22 +57,29 @@ var closedModel = map[string]func(*llama.Model) error{
 	"ChatTemplate": func(m *llama.Model) error { m.ChatTemplate(); return nil },
 	"Close":        func(m *llama.Model) error { return nilOr(m.Close()) },
 	"Detokenize":   func(m *llama.Model) error { _, err := m.Detokenize([]int32{1}, true); return err },
-	"EOS":          func(m *llama.Model) error { m.EOS(); return nil },
-	"EOT":          func(m *llama.Model) error { m.EOT(); return nil },
-	"Fingerprint":  func(m *llama.Model) error { _, err := m.Fingerprint(); return nilOr(err) },
-	"Identify":     func(m *llama.Model) error { _, err := m.Identify(context.Background(), nil); return nilOr(err) },
-	"Info":         func(m *llama.Model) error { m.Info(); return nil },
-	"IsEOG":        func(m *llama.Model) error { m.IsEOG(1); return nil },
-	"LoadLoRA":     func(m *llama.Model) error { _, err := m.LoadLoRA("none"); return err },
-	"Metadata":     func(m *llama.Model) error { m.Metadata(); return nil },
-	"NewContext":   func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
-	"NewGrammar":   func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
-	"Path":         func(m *llama.Model) error { m.Path(); return nil },
-	"Piece":        func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
-	"Special":      func(m *llama.Model) error { m.Special(); return nil },
-	"Token":        func(m *llama.Model) error { _, err := m.Token(1); return err },
-	"Tokenize":     func(m *llama.Model) error { _, err := m.Tokenize("a", true, true); return err },
-	"VocabType":    func(m *llama.Model) error { m.VocabType(); return nil },
+	"Embeddings": func(m *llama.Model) error {
+		e, err := m.Embeddings()
+		if err != nil {
+			return nilOr(err)
+		}
+		return nilOr(e.Close())
+	},
+	"EOS":         func(m *llama.Model) error { m.EOS(); return nil },
+	"EOT":         func(m *llama.Model) error { m.EOT(); return nil },
+	"Fingerprint": func(m *llama.Model) error { _, err := m.Fingerprint(); return nilOr(err) },
+	"Identify":    func(m *llama.Model) error { _, err := m.Identify(context.Background(), nil); return nilOr(err) },
+	"Info":        func(m *llama.Model) error { m.Info(); return nil },
+	"IsEOG":       func(m *llama.Model) error { m.IsEOG(1); return nil },
+	"LoadLoRA":    func(m *llama.Model) error { _, err := m.LoadLoRA("none"); return err },
+	"Metadata":    func(m *llama.Model) error { m.Metadata(); return nil },
+	"NewContext":  func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
+	"NewGrammar":  func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
+	"Path":        func(m *llama.Model) error { m.Path(); return nil },
+	"Piece":       func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
+	"Special":     func(m *llama.Model) error { m.Special(); return nil },
+	"Token":       func(m *llama.Model) error { _, err := m.Token(1); return err },
+	"Tokenize":    func(m *llama.Model) error { _, err := m.Tokenize("a", true, true); return err },
+	"VocabType":   func(m *llama.Model) error { m.VocabType(); return nil },
 }
 
 // And for a closed grammar.

@@ -261,6 +261,18 @@ bool ivo_grammar_accept(ivo_grammar * g, int32_t token) {
     return guarded(false, [&] { llama_sampler_accept(g, token); return true; });
 }
 
+bool ivo_dequantize(int32_t type, const void * from, float * to, int64_t n) {
+    if (type < 0 || type >= GGML_TYPE_COUNT) {
+        return false;
+    }
+    const ggml_type_traits * t = ggml_get_type_traits(static_cast<enum ggml_type>(type));
+    if (!t || !t->to_float) {
+        return false;
+    }
+    t->to_float(from, to, n);
+    return true;
+}
+
 size_t ivo_device_count(void) { return ggml_backend_dev_count(); }
 
 void ivo_device_get(size_t i, ivo_device * d) {

@@ -157,6 +157,9 @@ bool ivo_grammar_mask(ivo_grammar * g, const int32_t * tokens, int32_t n, bool *
 // The token must be allowed. False when llama.cpp threw.
 bool ivo_grammar_accept(ivo_grammar * g, int32_t token);
 
+// Turns n values, whole blocks, of a ggml_type into floats. False when ggml cannot.
+bool ivo_dequantize(int32_t type, const void * from, float * to, int64_t n);
+
 size_t ivo_device_count(void);
 typedef struct {
     const char * name;

@@ -56,6 +56,10 @@ int main() {
     SIZE(ggml_backend_feature);
     FIELD(ggml_backend_feature, name); FIELD(ggml_backend_feature, value);
 
+    SIZE(ggml_type_traits);
+    FIELD(ggml_type_traits, type_name); FIELD(ggml_type_traits, blck_size); FIELD(ggml_type_traits, blck_size_interleave);
+    FIELD(ggml_type_traits, type_size); FIELD(ggml_type_traits, is_quantized); FIELD(ggml_type_traits, to_float); FIELD(ggml_type_traits, from_float_ref);
+
     SIZE(llama_batch);
     FIELD(llama_batch, n_tokens); FIELD(llama_batch, token); FIELD(llama_batch, embd); FIELD(llama_batch, pos);
     FIELD(llama_batch, n_seq_id); FIELD(llama_batch, seq_id); FIELD(llama_batch, logits);
@@ -105,7 +109,7 @@ int main() {
     FIELD(llama_perf_context_data, t_eval_ms); FIELD(llama_perf_context_data, n_p_eval); FIELD(llama_perf_context_data, n_eval);
     FIELD(llama_perf_context_data, n_reused);
 
-    FUNCTION(ggml_backend_buffer_is_host); FUNCTION(ggml_backend_dev_by_type); FUNCTION(ggml_backend_dev_type);
+    FUNCTION(ggml_get_type_traits); FUNCTION(ggml_backend_buffer_is_host); FUNCTION(ggml_backend_dev_by_type); FUNCTION(ggml_backend_dev_type);
     FUNCTION(llama_supports_gpu_offload); FUNCTION(llama_max_devices); FUNCTION(llama_model_n_swa);
     FUNCTION(llama_vocab_nl); FUNCTION(llama_vocab_pad); FUNCTION(llama_vocab_sep); FUNCTION(llama_vocab_mask); FUNCTION(llama_vocab_fim_pre);
     FUNCTION(llama_vocab_fim_suf); FUNCTION(llama_vocab_fim_mid); FUNCTION(llama_vocab_type); FUNCTION(llama_vocab_get_text);
