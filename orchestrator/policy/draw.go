@@ -9,7 +9,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama/blas"
 )
 
-// Draw takes a token y ~ pi_base(. | s).
+// Draw takes a token y ~ pi_base(. | s), or y ~ q of a tilted policy.
 func (b *Sampler) Draw(rng *rand.Rand) int32 {
 	if b.Temp <= 0 {
 		return b.ids[0]
@@ -26,9 +26,11 @@ func (b *Sampler) drawFrom(i int, u float64) int32 {
 			return b.ids[i]
 		}
 	}
+	if !b.closed && b.tilt.advantages != nil {
+		return b.tilt.drawWeighed(u) // the list is empty
+	}
 	if !b.closed {
 		// Stretches of the vocabulary whose probability does not reach u are passed by whole.
-		const stretch = 1024
 		for from := 0; from < len(b.row.Logits); from += stretch {
 			to := min(from+stretch, len(b.row.Logits))
 			if p := b.unlisted(from, to); p <= u {
@@ -99,7 +101,7 @@ func (b *Sampler) Likeliest(k int) (ids []int32, p []float64, rest float64) {
 	return b.ids[:k], b.p, rest
 }
 
-// DrawRest takes a token from the base policy given that it is none of the k likeliest,
+// DrawRest takes a token from the policy given that it is none of the k likeliest,
 // whose others have the probability rest > 0;
 // u is uniform in [0, 1).
 func (b *Sampler) DrawRest(k int, rest, u float64) int32 { return b.drawFrom(k, u*rest) }

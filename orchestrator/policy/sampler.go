@@ -8,7 +8,8 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 )
 
-// Sampler is the base policy, pi_base(. | s), at one state, the one looked at last. What is asked of it
+// Sampler is the base policy, pi_base(. | s), at one state, the one looked at last, or what
+// [Sampler.Tilt] makes of it. What is asked of it
 // nearly always concerns the row's sorted candidates, so the vocabulary is not looked at
 // unless a draw falls outside them. It keeps scratch space and belongs to one goroutine.
 type Sampler struct {
@@ -25,6 +26,7 @@ type Sampler struct {
 	changed []changed // tokens that penalties concern, by id
 	lse     float64   // log sum exp of all logits
 	norm    float64   // log p(a) = logit/Temp - norm
+	tilt    tilt
 	// scratch
 	recent      []int32
 	p           []float64
@@ -32,6 +34,7 @@ type Sampler struct {
 	all         []float64
 }
 
+// changed is a token with the logit that it has instead of the model's.
 type changed struct {
 	id    int32
 	logit float64
@@ -44,7 +47,7 @@ func (b *Sampler) At(row *llama.Row, recent []int32) { b.at(row, recent, float64
 // at is At with log sum exp of the row's logits at the sampling's temperature, which is not
 // looked at where the sampling truncates.
 func (b *Sampler) at(row *llama.Row, recent []int32, norm float64) {
-	b.row, b.lse, b.norm = row, float64(row.LSE), norm
+	b.row, b.lse, b.norm, b.tilt.advantages = row, float64(row.LSE), norm, nil
 	b.ids, b.logits, b.changed = append(b.ids[:0], row.Top...), b.logits[:0], b.changed[:0]
 	for _, l := range row.TopLogits {
 		b.logits = append(b.logits, float64(l))
@@ -142,12 +145,21 @@ func (b *Sampler) find(id int32) (float64, bool) {
 	return b.changed[i].logit, true
 }
 
-// logit is a token's logit after penalties.
-func (b *Sampler) logit(id int32) float64 {
+// baseLogit is a token's logit after penalties.
+func (b *Sampler) baseLogit(id int32) float64 {
 	if l, ok := b.find(id); ok {
 		return l
 	}
 	return float64(b.row.Logits[id])
+}
+
+// logit is a token's logit after penalties and tilt.
+func (b *Sampler) logit(id int32) float64 {
+	l := b.baseLogit(id)
+	if b.tilt.advantages != nil {
+		l += b.Temp * b.tilt.beta * float64(b.tilt.advantages[id])
+	}
+	return l
 }
 
 // listed says whether a token of this logit is among the sorted candidates.
@@ -215,7 +227,7 @@ func (b *Sampler) truncate() bool {
 	return enough
 }
 
-// LogP is log pi_base(token | s), -Inf of a token that was cut off.
+// LogP is log pi_base(token | s), or log q of a tilted policy; -Inf of a token that was cut off.
 func (b *Sampler) LogP(token int32) float64 {
 	if !b.closed {
 		return b.logit(token)/b.Temp - b.norm
@@ -227,7 +239,7 @@ func (b *Sampler) LogP(token int32) float64 {
 	return b.logPAt(i)
 }
 
-// logPAt is log pi_base of token i of the list.
+// logPAt is LogP of token i of the list.
 func (b *Sampler) logPAt(i int) float64 {
 	if b.Temp <= 0 {
 		return 0

@@ -1,5 +1,6 @@
 // Package policy is the base policy: a model's distribution over the next token after
-// llama.cpp's sampler chain, what is drawn from it, and how far another one is from it.
+// llama.cpp's sampler chain, what is drawn from it, what a table of advantages makes of it, and how far
+// another one is from it.
 // Whatever decodes draws here; the package itself decodes nothing, and knows nothing of values.
 package policy
 
