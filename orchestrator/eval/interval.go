@@ -64,6 +64,17 @@ func Bootstrap(perPrompt []float64, seed uint64) Interval {
 	return Interval{sum / float64(n), means[resamples*25/1000], means[resamples*975/1000-1]}
 }
 
+// Paired is the mean of a - b over prompts with its interval, as [Bootstrap]'s: a[i] and b[i] are
+// what two policies got for prompt i. How hard the prompts are falls out of the difference, so
+// it tells policies apart whose own intervals overlap.
+func Paired(a, b []float64, seed uint64) Interval {
+	differences := make([]float64, len(a))
+	for i := range a {
+		differences[i] = a[i] - b[i]
+	}
+	return Bootstrap(differences, seed)
+}
+
 // WinRate is the share of prompts on which a beats b; a tie counts one half. Rewards tie where they
 // differ by no more than a millionth of the range of all of them: sums and float32s are not exact
 // in the last digits, and what is less is no difference that a reward is made to show.
