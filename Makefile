@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo model test test-system race lint frontier ceiling bench lab clean
+.PHONY: help build demo model test test-system race lint real frontier ceiling bench lab clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -55,6 +55,12 @@ lint: ## check formatting and run the linters
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+# EFFORT=quick takes under 12 minutes on two cores, EFFORT=full hours.
+EFFORT ?= default
+
+real: ## take a real model through it with two rewards; EFFORT=quick or full (resumable, under 45 minutes on two cores)
+	$(GO) run ./scripts/real -effort $(EFFORT)
 
 frontier: ## compare all strategies and value sources on the demo's run (resumable, about an hour)
 	$(GO) run ./scripts/frontier

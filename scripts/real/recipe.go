@@ -1,0 +1,228 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// effort is how much of the recipe is done.
+type effort struct {
+	name                string
+	learn, choose, test int // prompts, at most
+	seeds               int
+	methods             func(task) []family
+}
+
+// efforts by name. The default one answers in under 45 minutes on two cores what counts most;
+// quick shows in under 12 that all of it works.
+var efforts = map[string]effort{
+	"quick":   {"quick", 100, 16, 40, 1, few},
+	"default": {"default", 400, choosePrompts, testPrompts, 1, most},
+	"full":    {"full", 400, choosePrompts, testPrompts, 3, all},
+}
+
+// recipe is the whole of make real.
+type recipe struct {
+	model  string // file of the policy
+	out    string // folder of what takes work
+	doc    string // file of the report
+	effort effort
+	tasks  []task
+	show   func(stage string, done, total int, unit, note string)
+
+	m *llama.Model
+}
+
+// sampling is the base policy.
+var sampling = policy.Sampling{Temp: 0.7}
+
+// run does what of the recipe is not done, and writes the report.
+func (r *recipe) run(ctx context.Context) (err error) {
+	if r.m, err = llama.Load(r.model, llama.ModelParams{}); err != nil {
+		return err
+	}
+	defer r.m.Close()
+	var results []result
+	for _, t := range r.tasks {
+		res, err := r.task(ctx, t)
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		results = append(results, *res)
+		if err := r.page(*res); err != nil {
+			return err
+		}
+	}
+	return r.report(results)
+}
+
+// result is what a task gave.
+type result struct {
+	task
+	trained []learn.Metrics // of each seed's value function
+	choices []choice        // one a family
+	rows    []row           // on the test prompts, the base policy's first
+	tested  []prompt.Record // these prompts
+}
+
+// task learns the value functions of a task, chooses the settings of every family of methods,
+// and answers the test prompts by those.
+func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
+	w := work{recipe: r, task: t}
+	if w.encoder, err = prompt.NewEncoder(r.m, prompt.Options{}); err != nil {
+		return nil, err
+	}
+	for _, spec := range append([]string{t.reward}, t.others...) {
+		rm, err := reward.Open(spec, reward.Options{})
+		if err != nil {
+			return nil, err
+		}
+		defer rm.Close()
+		w.rewards = append(w.rewards, rm)
+	}
+	n := min(r.effort.learn, len(t.prompts.learn))
+	dir := filepath.Join(r.out, fmt.Sprintf("%s-%d", t.name, n))
+	out := &result{task: t}
+	for seed := 1; seed <= r.effort.seeds; seed++ {
+		h, m, err := w.learn(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), t.prompts.learn[:n], uint64(seed))
+		if err != nil {
+			return nil, err
+		}
+		w.heads, out.trained = append(w.heads, *h), append(out.trained, *m)
+	}
+	if w.cells, err = run.Open(filepath.Join(dir, "cells")); err != nil {
+		return nil, err
+	}
+	defer w.cells.Close()
+	// Cells of the largest search and of a few prompts side by side.
+	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Layers: w.heads[0].layers}, 0); err != nil {
+		return nil, err
+	}
+	defer w.pool.Close()
+
+	families := r.effort.methods(t)
+	choose, test := t.prompts.choose, t.prompts.test
+	choose, test = choose[:min(r.effort.choose, len(choose))], test[:min(r.effort.test, len(test))]
+	rows, err := w.rows(ctx, "choose", choose, methodsOf(families))
+	if err != nil {
+		return nil, err
+	}
+	var chosen []method
+	for _, f := range families {
+		c := f.pick(t, rows)
+		out.choices = append(out.choices, c)
+		chosen = append(chosen, c.taken...)
+	}
+	out.tested = test
+	out.rows, err = w.rows(ctx, "test", test, chosen)
+	return out, err
+}
+
+// head is a value function with what identifies it.
+type head struct {
+	*valuehead.Head
+	key    string
+	layers []int
+}
+
+// learn collects rollouts and trains a value function on them, by the loop that ivo iterate is.
+func (w *work) learn(ctx context.Context, dir string, prompts []prompt.Record, seed uint64) (*head, *learn.Metrics, error) {
+	o := loop.Defaults(w.m.Info().Layers)
+	o.Model, o.Reward, o.Rounds, o.MaxTokens, o.Seed, o.Sampling = w.model, w.reward, 1, w.maxTokens, seed, sampling
+	encoded, _, err := prompt.Fit(w.encoder, prompts, func(tokens int) error { return o.Fits(tokens, w.m.Info().ContextTrain) }, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = loop.Run(ctx, dir, o, loop.Work{
+		Model: w.m, Encoder: w.encoder, Reward: w.rewards[0], Prompts: encoded,
+		Notify: func(e loop.Event) { w.show(w.name+", "+e.Stage, e.Done, e.Total, e.Unit, e.Note) },
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	file := filepath.Join(dir, run.Head(1))
+	content, err := run.Identify(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := valuehead.Load(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(1)))
+	return &head{h, content.XXHash, o.Layers}, m, err
+}
+
+// methodsOf are the methods of families, each once.
+func methodsOf(families []family) (out []method) {
+	for _, f := range families {
+		for _, m := range f.grid {
+			if !slices.ContainsFunc(out, func(o method) bool { return o.name == m.name }) {
+				out = append(out, m)
+			}
+		}
+	}
+	return out
+}
+
+// choice is what of a family was taken, and what it was chosen from.
+type choice struct {
+	family
+	tried []row
+	taken []method
+}
+
+// room is by how much the share of different word pairs may fall below the base policy's on the
+// prompts that settings are chosen on: less than what must show on the test prompts, .04.
+const room = 0.03
+
+// pick takes what of the family has the largest reward on the prompts to choose on, among what
+// stays near enough to the base policy; the nearest where nothing does. rows are all methods'
+// there, the base policy's first.
+func (f family) pick(t task, rows []row) choice {
+	c := choice{family: f}
+	for _, m := range f.grid {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.name == m.name })
+		c.tried = append(c.tried, rows[i])
+	}
+	if f.show {
+		c.taken = f.grid
+		return c
+	}
+	near := slices.DeleteFunc(slices.Clone(c.tried), func(r row) bool { return !r.near(t, rows[0]) })
+	best := func(a, b row) int { return cmp.Compare(mean(a.reward), mean(b.reward)) }
+	if len(near) == 0 {
+		near, best = c.tried, func(a, b row) int { return cmp.Compare(mean(b.kl), mean(a.kl)) }
+	}
+	c.taken = []method{slices.MaxFunc(near, best).method}
+	return c
+}
+
+// near says whether answers are near enough to the base policy's for a setting to be chosen.
+func (r *row) near(t task, base row) bool {
+	if r.kind != alone && r.exact && mean(r.kl) > t.maxKL {
+		return false
+	}
+	return mean(r.others[distinct]) >= mean(base.others[distinct])-room
+}
+
+func mean(xs []float64) float64 {
+	sum := 0.0
+	for _, x := range xs {
+		sum += x
+	}
+	return sum / float64(len(xs))
+}

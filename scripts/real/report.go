@@ -1,0 +1,150 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+)
+
+// report writes what all tasks gave, as Markdown. It holds nothing but what follows from the
+// cells and the heads: a run that was stopped and went on gives the same bytes.
+func (r *recipe) report(results []result) error {
+	var b bytes.Buffer
+	say := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	say("# A real model, measured")
+	say("")
+	say("Written by `make real EFFORT=%s` (scripts/real); not to be edited. The model is %s, the base policy samples from it at temperature %g. %s", r.effort.name, filepath.Base(r.model), sampling.Temp, plural(r.effort.seeds, "seed"))
+	say("Intervals are 95 %% bootstrap intervals over prompts, of which each counts with the mean of its answers; differences are paired by prompt. Settings")
+	say("are chosen on prompts of their own: of each family of methods the one with the largest reward whose share of different word pairs (distinct-2) stays within %.2f of the base policy's", room)
+	say("and whose KL, where it is exact, stays within the task's limit. Nothing is chosen on the test prompts.")
+	say("")
+	say("## What must show")
+	say("")
+	say("claim | verdict | figures")
+	say("---|---|---")
+	var verdicts []verdict
+	for _, res := range results {
+		if res.claims == nil {
+			continue
+		}
+		for _, v := range res.claims(&res) {
+			v.claim = res.name + ": " + v.claim
+			verdicts = append(verdicts, v)
+		}
+	}
+	for _, v := range append(verdicts, headClaims(results)...) {
+		say("%s | %s | %s", v.claim, v.holds, v.figures)
+	}
+	for _, res := range results {
+		r.section(say, res)
+	}
+	if err := os.MkdirAll(filepath.Dir(r.doc), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(r.doc, b.Bytes())
+}
+
+// section tells of one task.
+func (r *recipe) section(say func(string, ...any), res result) {
+	say("")
+	say("## %s", strings.ToUpper(res.name[:1])+res.name[1:])
+	say("")
+	say("%s %d prompts to learn from with four answers each, %d to choose on, %d to test on.", res.about, min(r.effort.learn, len(res.prompts.learn)), min(r.effort.choose, len(res.prompts.choose)), len(res.tested))
+	say("")
+	for seed, m := range res.trained {
+		held := m.Training.HeldOut
+		say("Value function of seed %d: %s, %d parameters, from %d responses (reward %.2f, standard deviation %.2f). Held out by prompt: R² %.2f over all states, %.2f at the last.", seed+1, m.Head, m.Parameters, m.Trajectories, m.Reward.Mean, m.Reward.SD, held.All.R2, held.Last.R2)
+	}
+	say("")
+	say("method | uses | %s | KL, nats | decoded | reward calls | %s", res.reward, strings.Join(res.others, " | "))
+	say("---|---|---|---|---|---%s", strings.Repeat("|---", len(res.others)))
+	for _, row := range res.rows {
+		kl := fmt.Sprintf("%.2f", mean(row.kl))
+		if !row.exact {
+			kl = "at most " + kl
+		}
+		others := ""
+		for _, name := range res.others {
+			others += " | " + show(row.others[name])
+		}
+		say("%s | %s | %s | %s | %.1f | %d%s", row.name, row.kind, show(row.reward), kl, row.ratio, row.calls, others)
+	}
+	say("")
+	say("Differences in %s between methods that decode as much, paired by prompt:", res.reward)
+	say("")
+	say("method | against | decoded | difference")
+	say("---|---|---|---")
+	for _, a := range res.rows {
+		if a.kind == alone {
+			continue
+		}
+		for _, b := range res.rows {
+			if (b.kind == byReward && a.kind != byReward || b.kind == alone && b.name != "base") && b.decoded() == a.decoded() {
+				say("%s | %s | %.1f and %.1f | %s", a.name, b.name, a.ratio, b.ratio, text(paired(a.reward, b.reward)))
+			}
+		}
+	}
+	say("")
+	say("### Settings")
+	say("")
+	say("What was tried on the %d prompts to choose on; what was taken is bold.", min(r.effort.choose, len(res.prompts.choose)))
+	say("")
+	say("family | setting: %s, KL, distinct-2", res.reward)
+	say("---|---")
+	for _, c := range res.choices {
+		if c.show {
+			continue
+		}
+		var tried []string
+		for _, row := range c.tried {
+			s := fmt.Sprintf("%s: %.2f, %.2f, %.2f", row.name, mean(row.reward), mean(row.kl), mean(row.others[distinct]))
+			if row.name == c.taken[0].name {
+				s = "**" + s + "**"
+			}
+			tried = append(tried, s)
+		}
+		say("%s | %s", c.name, strings.Join(tried, "; "))
+	}
+	say("")
+	say("### Samples")
+	for i := range min(3, len(res.tested)) {
+		say("")
+		say("> %s", quote(res.tested[i].Show()))
+		say("")
+		for _, row := range res.samples() {
+			say("- **%s** (%.2f): %s", row.name, row.reward[i], quote(row.texts[i]))
+		}
+	}
+}
+
+// samples are the rows whose answers are shown side by side: the base policy's and greedy
+// decoding's, and what was chosen.
+func (res *result) samples() (out []row) {
+	for _, row := range res.rows {
+		chosen := false
+		for _, c := range res.choices {
+			chosen = chosen || !c.show && c.taken[0].name == row.name
+		}
+		if chosen || row.name == "base" || row.name == "greedy" {
+			out = append(out, row)
+		}
+	}
+	return out
+}
+
+// quote is a model's text on one line that Markdown takes as text.
+func quote(text string) string {
+	text = strings.Join(strings.Fields(text), " ")
+	return strings.NewReplacer("\\", "\\\\", "|", "\\|", "*", "\\*", "_", "\\_", "<", "&lt;", "`", "\\`", "#", "\\#", "[", "\\[").Replace(text)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "One " + what + "."
+	}
+	return fmt.Sprintf("%d %ss.", n, what)
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+)
+
+// verdict is a line of what the method promises on real models, and whether it holds.
+type verdict struct{ claim, holds, figures string }
+
+const notMeasured = "not measured at this effort"
+
+// atLeast says whether what an interval is of is at least so much.
+func atLeast(x eval.Interval, want float64) string {
+	switch {
+	case x.Lo >= want:
+		return "holds"
+	case x.Mean >= want:
+		return "holds on average; the interval reaches below"
+	}
+	return fmt.Sprintf("falls short by %.2f", want-x.Mean)
+}
+
+// above says whether a difference is above zero, its interval clear of it.
+func above(x eval.Interval) string {
+	switch {
+	case x.Lo > 0:
+		return "holds"
+	case x.Mean > 0:
+		return "not clear: the interval reaches below zero"
+	}
+	return "does not hold"
+}
+
+// row is a method's row by name.
+func (res *result) row(name string) (row, bool) {
+	i := slices.IndexFunc(res.rows, func(r row) bool { return r.name == name })
+	if i < 0 {
+		return row{}, false
+	}
+	return res.rows[i], true
+}
+
+// family is the row of what was taken of a family.
+func (res *result) family(name string) (row, bool) {
+	for _, c := range res.choices {
+		if c.name == name && len(c.taken) == 1 {
+			return res.row(c.taken[0].name)
+		}
+	}
+	return row{}, false
+}
+
+// best is the row of the method that decodes at most so many tokens for each one and had the
+// largest reward on the prompts that settings are chosen on: of methods with the head, and of
+// those that ask the reward too if it says so.
+func (res *result) best(decoded int, reward bool) (row, bool) {
+	var most *row
+	for _, c := range res.choices {
+		for _, m := range c.taken {
+			if m.decoded() > decoded || !(m.kind == byHead || reward && m.kind == rewardToo) {
+				continue
+			}
+			i := slices.IndexFunc(c.tried, func(r row) bool { return r.name == m.name })
+			if r := &c.tried[i]; most == nil || cmp.Compare(mean(r.reward), mean(most.reward)) > 0 {
+				most = r
+			}
+		}
+	}
+	if most == nil {
+		return row{}, false
+	}
+	return res.row(most.name)
+}
+
+func sentimentClaims(res *result) (out []verdict) {
+	base := res.rows[0]
+	say := func(claim string, ok bool, check func() (holds, figures string)) {
+		v := verdict{claim: claim, holds: notMeasured}
+		if ok {
+			v.holds, v.figures = check()
+		}
+		out = append(out, v)
+	}
+	onePass, ok := res.family("one-pass")
+	say("one-pass, one decode a token, reward at least .82 at a KL of at most 7 nats", ok, func() (string, string) {
+		holds, kl := atLeast(interval(onePass.reward), .82), interval(onePass.kl)
+		if kl.Mean > 7 {
+			holds = fmt.Sprintf("falls short: the KL is %.1f above", kl.Mean-7)
+		}
+		return holds, fmt.Sprintf("%s: %s, KL %s", onePass.name, show(onePass.reward), show(onePass.kl))
+	})
+	say("one-pass above every temperature", ok, func() (string, string) {
+		least, than := eval.Interval{Lo: math.Inf(1)}, ""
+		for _, r := range res.rows {
+			if r.kind == alone {
+				if d := paired(onePass.reward, r.reward); d.Lo < least.Lo {
+					least, than = d, r.name
+				}
+			}
+		}
+		return above(least), fmt.Sprintf("least above %s, by %s", than, text(least))
+	})
+	for _, b := range []struct {
+		decoded int
+		want    float64
+	}{{1, .82}, {2, .88}, {4, .93}} {
+		best, ok := res.best(b.decoded, false)
+		if b.decoded > 1 {
+			say(fmt.Sprintf("at %d decodes a token or fewer, reward at least %.2f", b.decoded, b.want), ok, func() (string, string) {
+				return atLeast(interval(best.reward), b.want), fmt.Sprintf("%s: %s at %.1f", best.name, show(best.reward), best.ratio)
+			})
+		}
+		say(fmt.Sprintf("at %d decodes a token or fewer, distinct-2 within .04 of the base policy's", b.decoded), ok, func() (string, string) {
+			d := paired(best.others[distinct], base.others[distinct])
+			return atLeast(d, -.04), fmt.Sprintf("%s: %s, by %s", best.name, show(best.others[distinct]), text(d))
+		})
+	}
+	best, ok := res.best(9, false)
+	of16, both := res.row("best-of-16 by the reward")
+	say("the best within 9 decodes not below best-of-16 by the reward by more than .03", ok && both, func() (string, string) {
+		d := paired(best.reward, of16.reward)
+		return atLeast(d, -.03), fmt.Sprintf("%s: %s, best-of-16: %s; paired %s", best.name, show(best.reward), show(of16.reward), text(d))
+	})
+	return out
+}
+
+func checksClaims(res *result) (out []verdict) {
+	against := func(claim string, a row, okA bool, b row, okB bool) {
+		v := verdict{claim: claim, holds: notMeasured}
+		if okA && okB {
+			d := paired(a.reward, b.reward)
+			v.holds, v.figures = above(d), fmt.Sprintf("%s: %s at %.1f, %s: %s at %.1f; paired %s", a.name, show(a.reward), a.ratio, b.name, show(b.reward), b.ratio, text(d))
+		}
+		out = append(out, v)
+	}
+	for _, n := range []int{2, 4, 8} {
+		a, okA := res.best(n, true)
+		b, okB := res.row(fmt.Sprintf("best-of-%d by the reward", n))
+		against(fmt.Sprintf("with the reward inside, above best-of-%d by the reward at equal decodes", n), a, okA && a.kind == rewardToo, b, okB)
+	}
+	onePass, ok := res.family("one-pass")
+	greedy, okGreedy := res.row("greedy")
+	against("without the reward, one-pass above greedy", onePass, ok, greedy, okGreedy)
+	best, okBest := res.best(9, false)
+	against("without the reward, better with search", best, ok && okBest && best.name != onePass.name, onePass, ok)
+	return out
+}
+
+// headClaims are those of the value functions.
+func headClaims(results []result) (out []verdict) {
+	for _, res := range results {
+		want, ok := map[string][2]float64{"sentiment": {.30, .48}, "checks": {math.Inf(-1), .30}}[res.name]
+		if !ok {
+			continue
+		}
+		held := res.trained[0].Training.HeldOut
+		for i, part := range []struct {
+			name string
+			r2   float64
+		}{{"over all states", held.All.R2}, {"at the last state", held.Last.R2}} {
+			if math.IsInf(want[i], -1) {
+				continue
+			}
+			v := verdict{claim: fmt.Sprintf("%s: R² %s at least %.2f on prompts that were not trained on", res.name, part.name, want[i]), holds: "holds", figures: fmt.Sprintf("%.2f", part.r2)}
+			if part.r2 < want[i] {
+				v.holds = fmt.Sprintf("falls short by %.2f", want[i]-part.r2)
+			}
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// text is an interval as the report shows it, show that of the mean of one number a prompt.
+func text(x eval.Interval) string {
+	return strings.ReplaceAll(fmt.Sprintf("%.2f [%.2f, %.2f]", x.Mean, x.Lo, x.Hi), "-", "−")
+}
+
+func show(perPrompt []float64) string { return text(interval(perPrompt)) }
