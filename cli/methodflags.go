@@ -31,6 +31,8 @@ func methodFlags() []cli.Flag {
 		number("candidates", "likeliest `K` tokens that tokenwise, greedy, block-sampling and one-pass look at", d.Guide.TopK),
 		&cli.Float64Flag{Name: "least-p", Usage: "leaves out those of a lower probability, which saves most of the decoding; 0 for the paper's K", Value: d.Guide.LeastP, Category: methodCategory},
 		&cli.Float64Flag{Name: "beta", Usage: "how far these follow the value function: 0 is the base policy", Value: d.Guide.Beta, Category: methodCategory},
+		&cli.StringFlag{Name: "proposal", Usage: "`POLICY` that sample, best-of-n, block-best-of-k and block-beam draw from: base; one-pass, tilted by what the value head says each token adds", Value: "base", Category: methodCategory},
+		&cli.Float64Flag{Name: "proposal-beta", Usage: "how far the proposal one-pass follows it", Value: d.Guide.Beta, Category: methodCategory},
 		&cli.StringFlag{Name: "rest", Usage: "`VALUE` of all other tokens: parent, that of the state before them; mean, that of the K; none, no weight at all", Value: string(d.Guide.Rest), Category: methodCategory},
 	}
 }
@@ -55,6 +57,11 @@ func readStrategy(c *cli.Context) (decode.Strategy, error) {
 		Method: decode.Method(c.String("method")), N: c.Int("samples"),
 		Beam:  decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
 		Guide: decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
+	}
+	if p := c.String("proposal"); p == "one-pass" {
+		s.Proposal = c.Float64("proposal-beta")
+	} else if p != "base" {
+		return s, usagef(c, "--proposal %s: choose base or one-pass", p)
 	}
 	if err := s.Check(llama.MaxSequences); err != nil {
 		return s, usagef(c, "%v", err)

@@ -3,6 +3,7 @@ package batch
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,9 +203,11 @@ func storeOptions(path string, options AnswersOptions) error {
 	}
 	was, is := fields(*old), fields(options)
 	var changed []string
-	for _, name := range slices.Sorted(maps.Keys(is)) {
+	all := maps.Clone(was)
+	maps.Copy(all, is)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
 		if was[name] != is[name] {
-			changed = append(changed, fmt.Sprintf("%s %s -> %s", name, was[name], is[name]))
+			changed = append(changed, fmt.Sprintf("%s %s -> %s", name, cmp.Or(was[name], "none"), cmp.Or(is[name], "none")))
 		}
 	}
 	if len(changed) > 0 {

@@ -101,7 +101,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	}
 	if p.Strategy.Method == decode.MethodSample {
 		// Samples of one prompt share its prefill.
-		job, err := decode.Sample(e, req, t.samples(), func(rs []decode.Response) {
+		job, err := p.Strategy.Sample(e, req, t.samples(), func(rs []decode.Response) {
 			for k, r := range rs {
 				put(t.First+k, r)
 			}

@@ -23,6 +23,7 @@ type AnswersOptions struct {
 	Samples  int             `json:"samples"`
 	Beam     decode.Beam     `json:"beam"`
 	Guide    decode.Guide    `json:"guide"`
+	Proposal float64         `json:"proposal,omitempty"` // its beta; left out where it is 0, as in files of before there were any
 	Sampling policy.Sampling `json:"sampling"`
 	Predict  int             `json:"predict"` // most tokens of a response; -1 for what the context holds
 	Stop     []string        `json:"reverse_prompt"`
@@ -42,7 +43,7 @@ type AnswersOptions struct {
 func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string) (*AnswersOptions, error) {
 	s, c := m.Policy.Strategy, m.Context
 	o := &AnswersOptions{
-		Encoding: encoding, Value: value, Method: s.Method, Samples: s.N, Beam: s.Beam, Guide: s.Guide, Sampling: m.Policy.Sampling,
+		Encoding: encoding, Value: value, Method: s.Method, Samples: s.N, Beam: s.Beam, Guide: s.Guide, Proposal: s.Proposal, Sampling: m.Policy.Sampling,
 		Stop: m.Policy.Stop, Seed: m.Seed, Shard: m.Shard, Parallel: m.Parallel,
 		Batch: c.Batch, UBatch: c.UBatch, Flash: c.Flash.String(), CacheK: c.CacheK.String(), CacheV: c.CacheV.String(),
 	}

@@ -45,8 +45,12 @@ var short = value.Prefix(func(_ context.Context, texts []string) ([]float64, err
 func TestAccounts(t *testing.T) {
 	e := open(t)
 	head := brevityOf(t, e, valuehead.Recall, valuehead.CandidateFeatures(schema(t, e)))
-	for name, source := range map[string]value.Source{"head": value.Head(head, valuehead.Reading{}), "prefix": short} {
-		for _, s := range strategies() {
+	for name, source := range map[string]value.Source{"head": value.Head(head, valuehead.Reading{}), "prefix": short, "advantages": additive(someAdvantages(e))} {
+		all := strategies()
+		if source.Advantages() {
+			all = append(proposing(0.8), all[5]) // one-pass
+		}
+		for _, s := range all {
 			for key := range uint64(4) {
 				answer := func(req decode.Request) decode.Response {
 					var r decode.Response
@@ -101,20 +105,24 @@ func TestKLOfSamples(t *testing.T) {
 		}
 		return out, nil
 	})
+	tilted := additive(someAdvantages(e))
 	for _, c := range []struct {
-		method decode.Method
-		rest   decode.Rest
+		method   decode.Method
+		rest     decode.Rest
+		source   value.Source
+		proposal float64
 	}{
-		{decode.MethodTokenwise, decode.RestParent}, {decode.MethodTokenwise, decode.RestNone},
-		{decode.MethodBlockSampling, decode.RestParent}, {decode.MethodOnePass, decode.RestMean},
+		{decode.MethodTokenwise, decode.RestParent, taste, 0}, {decode.MethodTokenwise, decode.RestNone, taste, 0},
+		{decode.MethodBlockSampling, decode.RestParent, taste, 0}, {decode.MethodOnePass, decode.RestMean, taste, 0},
+		{decode.MethodOnePass, decode.RestMean, tilted, 0}, {decode.MethodSample, decode.RestMean, tilted, 1},
 	} {
-		s := decode.Strategy{Method: c.method, Beam: decode.Beam{Block: 2}, Guide: decode.Guide{TopK: 3, Beta: 2, Rest: c.rest}}
+		s := decode.Strategy{Method: c.method, Beam: decode.Beam{Block: 2}, Guide: decode.Guide{TopK: 3, Beta: 2, Rest: c.rest}, Proposal: c.proposal}
 		const n = 200
 		responses := make([]decode.Response, n)
 		var jobs []engine.Job
 		for i := range responses {
 			req := request(t, e, uint64(i))
-			req.Prompt, req.MaxTokens, req.Value = req.Prompt[:8], 8, taste
+			req.Prompt, req.MaxTokens, req.Value = req.Prompt[:8], 8, c.source
 			job, err := s.Job(e, req, func(r decode.Response) { responses[i] = r })
 			if err != nil {
 				t.Fatal(err)
@@ -285,6 +293,7 @@ func TestRoom(t *testing.T) {
 		next[byte(l)] = map[byte]float64{'a': .2, 'b': .2, 'c': .2, 'd': .15, 'e': .1, 'f': .1, '.': .05}
 	}
 	m := toy(t, next).Model()
+	flat := additive(make([]float32, len(letters)))
 	rapid.Check(t, func(t *rapid.T) {
 		draw := func(name string, low, high int) int { return rapid.IntRange(low, high).Draw(t, name) }
 		s := decode.Strategy{
@@ -292,6 +301,15 @@ func TestRoom(t *testing.T) {
 			N:      draw("samples", 1, 9),
 			Beam:   decode.Beam{Beams: draw("beams", 1, 5), Block: draw("block", 1, 9)},
 			Guide:  decode.Guide{TopK: draw("candidates", 1, 12), Beta: 1, Rest: rapid.SampledFrom(decode.Rests).Draw(t, "rest")},
+		}
+		source := short
+		if s.Method == decode.MethodOnePass || !s.Tokenwise() {
+			if s.Proposal = float64(draw("proposal", 0, 1)); s.Proposal != 0 {
+				source = flat
+			}
+			if s.Method == decode.MethodOnePass {
+				s.Proposal = 0
+			}
 		}
 		const ctx = 256 // llama.cpp has no smaller one
 		jobs, beside := draw("jobs", 1, 3), draw("beside", 1, 2)
@@ -312,7 +330,7 @@ func TestRoom(t *testing.T) {
 		var all []engine.Job
 		for i := range jobs {
 			job, err := s.Job(e, decode.Request{
-				Prompt: prompt, MaxTokens: most, Sampling: policy.Sampling{Temp: 1}, Key: uint64(i), Value: short,
+				Prompt: prompt, MaxTokens: most, Sampling: policy.Sampling{Temp: 1}, Key: uint64(i), Value: source,
 				EachValue: draw("each", 0, 1) == 1,
 			}, func(decode.Response) {})
 			if err != nil {
@@ -345,12 +363,32 @@ func TestBoundOfBlocks(t *testing.T) {
 		{Method: decode.MethodBlockBestOfK, N: 4, Beam: decode.Beam{Block: 2}},
 		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}},
 		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 3, Block: 1}},
+		{Method: decode.MethodBestOfN, N: 3, Proposal: 1.5, Beam: decode.Beam{Block: 5}},
+		{Method: decode.MethodBlockBestOfK, N: 2, Beam: decode.Beam{Block: 2}, Proposal: 1.5},
+		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}, Proposal: 1.5},
+		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 3}, Proposal: -0.7},
 	} {
+		add := make([]float32, len(letters))
+		if add[token('a')] = 1; s.Method != decode.MethodBestOfN { // whose bound is nearly reached where there are no ties
+			add[token('b')] = 0.1
+		}
+		q := map[byte]float64{} // of every next letter
+		z := 0.0
+		for l, p := range next['a'] {
+			q[l] = p * math.Exp(s.Proposal*float64(add[token(l)]))
+			z += q[l]
+		}
 		const n = 2000
 		responses := make([]decode.Response, n)
 		var jobs []engine.Job
 		for key := range uint64(n) {
 			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 5, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: likes}
+			if s.Proposal != 0 {
+				req.Value = additive(add)
+			}
+			if s.Method == decode.MethodBestOfN {
+				req.MaxTokens = 3 // few texts, for their frequencies to be near their probabilities
+			}
 			job, err := s.Job(e, req, func(r decode.Response) { responses[key] = r })
 			if err != nil {
 				t.Fatal(err)
@@ -370,10 +408,15 @@ func TestBoundOfBlocks(t *testing.T) {
 			bound += r.KL / n
 			blocks := float64((len(r.Tokens) + s.Beam.Block - 1) / s.Beam.Block)
 			want := (blocks + 1) * math.Log(float64(s.Beam.Beams))
-			if s.Method == decode.MethodBlockBestOfK {
-				want = blocks * (math.Log(4) - 0.75)
+			if s.Beam.Beams == 0 {
+				n := float64(s.N)
+				want = blocks * (math.Log(n) - (n-1)/n)
 			}
-			if math.Abs(r.KL-want) > 1e-9 || r.KLKind != decode.KLBound {
+			for _, id := range r.Tokens {
+				l := letters[id]
+				want += math.Log(q[l] / z / next['a'][l])
+			}
+			if math.Abs(r.KL-want) > 1e-5 || r.KLKind != decode.KLBound {
 				t.Fatalf("%s: a bound of %v (%s), want %v", s.Method, r.KL, r.KLKind, want)
 			}
 		}
@@ -384,7 +427,7 @@ func TestBoundOfBlocks(t *testing.T) {
 		if kl > bound {
 			t.Errorf("%s: KL %.3f, bound %.3f", s.Method, kl, bound)
 		}
-		t.Logf("%s: KL %.3f, bound %.3f", s.Method, kl, bound)
+		t.Logf("%s, proposal %v: KL %.3f, bound %.3f", s.Method, s.Proposal, kl, bound)
 	}
 }
 

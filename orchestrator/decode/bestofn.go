@@ -11,15 +11,23 @@ import (
 //
 //	argmax_i V(x, y_i),  y_i ~ pi_base(. | x).
 //
-// Its KL from the base policy is at most log n - (n-1)/n (arXiv 2401.01879).
+// Its KL from the base policy is at most log n - (n-1)/n (arXiv 2401.01879); with samples of a
+// proposal q that is its KL from q, to which log q/pi_base of the response is added: see [BlockBeam].
 func BestOfN(e *engine.Engine, req Request, n int, done func(Response)) (engine.Job, error) {
-	s := Strategy{Method: MethodBestOfN, N: n}
+	return Strategy{Method: MethodBestOfN, N: n}.bestOfN(e, req, done)
+}
+
+func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
 	if err := s.check(e, req, true); err != nil {
 		return engine.Job{}, err
 	}
 	emit := req.Emit
 	req.Emit = nil // which response wins is known at the end only
-	return Sample(e, req, n, func(rs []Response) {
+	return s.job(req, func(d *decoder) error {
+		rs, err := d.sample(s.N)
+		if err != nil {
+			return err
+		}
 		best, decoded := 0, 0
 		for i, r := range rs {
 			decoded += r.Decoded
@@ -28,12 +36,13 @@ func BestOfN(e *engine.Engine, req Request, n int, done func(Response)) (engine.
 			}
 		}
 		r := rs[best]
-		r.Decoded, r.KL, r.KLKind = decoded, bestOfKL(n), KLBound
+		r.Decoded, r.KL, r.KLKind = decoded, bestOfKL(s.N)+r.ratio, KLBound
 		if emit != nil {
 			emit([]byte(r.Text))
 		}
 		done(r)
-	})
+		return nil
+	}), nil
 }
 
 // bestOfKL bounds the KL from a policy of taking the best of n of its samples.

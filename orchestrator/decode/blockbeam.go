@@ -28,7 +28,12 @@ type Beam struct {
 //
 // Emit gets the text that all beams share. A response y of m blocks comes out with at most
 // B^(m+1) times its probability under the base policy, for that is how often it is drawn on
-// average; so the KL is at most (m+1) log B.
+// average; so the KL is at most (m+1) log B. Where the blocks are drawn from a proposal q instead,
+// that holds of q, and
+//
+//	KL(P || pi_base) = KL(P || q) + E_P[log q(y)/pi_base(y)],
+//
+// so that the bound plus log q/pi_base of the response's own tokens bounds it in the mean.
 func BlockBeam(e *engine.Engine, req Request, b Beam, done func(Response)) (engine.Job, error) {
 	s := Strategy{Method: MethodBlockBeam, Beam: b}
 	return s.search(e, req, done)
@@ -47,7 +52,7 @@ func (s Strategy) search(e *engine.Engine, req Request, done func(Response)) (en
 	if err := s.check(e, req, true); err != nil {
 		return engine.Job{}, err
 	}
-	return job(req, s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+	return s.job(req, func(d *decoder) error {
 		beams, samples := s.width()
 		r, err := d.blockBeam(beams, samples, s.Beam.Block)
 		if err == nil {
@@ -94,6 +99,7 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 	} else {
 		r.KL = math.Log(float64(beams)) + m*math.Log(float64(samples))
 	}
+	r.KL += r.ratio
 	if d.req.Emit != nil {
 		d.req.Emit([]byte(r.Text[emitted:]))
 	}
@@ -153,11 +159,13 @@ func (d *decoder) sampleBlock(pool []*candidate, size int) ([]*candidate, error)
 // split draws the next token of each of the samples that a candidate stands for, and makes a
 // candidate of those that drew the same.
 func (d *decoder) split(c *candidate) ([]*candidate, error) {
-	d.look(c)
+	if err := d.look(c); err != nil {
+		return nil, err
+	}
 	var tokens []int32
 	var streams [][]*rand.Rand
 	for _, rng := range c.streams {
-		token := d.base.Draw(rng)
+		token := d.sampler.Draw(rng)
 		i := slices.Index(tokens, token)
 		if i < 0 {
 			i = len(tokens)

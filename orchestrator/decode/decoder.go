@@ -19,7 +19,7 @@ type node struct {
 	parent  *node
 	logp    float32 // of the model at temperature 1
 	base    float32 // of the base policy
-	guided  float32 // of the guided policy, where it has token-level probabilities
+	guided  float32 // of the guided policy, or of the proposal where the guided one has no token-level probabilities
 	kl      float64 // of the guided policy from the base policy at the state before the token
 	value   float32 // NaN when not computed
 	states  []float32
@@ -46,7 +46,8 @@ func growing(c *candidate) bool { return c.finish == "" }
 type decoder struct {
 	s         *engine.Session
 	req       Request
-	base      policy.Sampler
+	sampler   policy.Sampler  // of the proposal
+	proposal  float64         // see [Strategy]
 	reference *policy.Sampler // nil without one
 	tokenwise bool            // the strategy has token-level probabilities
 	values    value.Valuer    // nil without a value function
@@ -60,10 +61,12 @@ type decoder struct {
 	tokens []int32
 	out    []float32
 	recent []int32
+	// the table of advantages that was found to be sound
+	advantages []float32
 }
 
-func newDecoder(s *engine.Session, req Request) *decoder {
-	d := &decoder{s: s, req: req, base: policy.Sampler{Sampling: req.Sampling}}
+func newDecoder(s *engine.Session, req Request, proposal float64) *decoder {
+	d := &decoder{s: s, req: req, sampler: policy.Sampler{Sampling: req.Sampling}, proposal: proposal}
 	if req.Reference != nil {
 		d.reference = &policy.Sampler{Sampling: *req.Reference}
 	}
@@ -73,10 +76,10 @@ func newDecoder(s *engine.Session, req Request) *decoder {
 	return d
 }
 
-// job wraps a strategy's code: the decoder lives as long as the job.
-func job(req Request, sequences, cells int, decode func(*decoder) error) engine.Job {
-	return engine.Job{Sequences: sequences, Cells: cells, Run: func(s *engine.Session) error {
-		d := newDecoder(s, req)
+// job wraps the strategy's code: the decoder lives as long as the job.
+func (s Strategy) job(req Request, decode func(*decoder) error) engine.Job {
+	return engine.Job{Sequences: s.Sequences(), Cells: s.Cells(len(req.Prompt), req.MaxTokens), Run: func(session *engine.Session) error {
+		d := newDecoder(session, req, s.Proposal)
 		defer func() {
 			if d.values != nil {
 				d.values.Close()
@@ -145,28 +148,35 @@ func (d *decoder) dropSeq(c *candidate) {
 	}
 }
 
-// look sets d.base to the base policy at the candidate's state.
-func (d *decoder) look(c *candidate) {
+// look sets d.sampler to the proposal at the candidate's state.
+func (d *decoder) look(c *candidate) error {
 	d.recent = d.recent[:0]
 	if d.req.Sampling.Penalizes() || d.reference != nil && d.reference.Penalizes() {
 		d.recent = append(append(d.recent, d.req.Prompt...), c.Tokens()...)
 	}
 	c.Row = c.seq.Row()
-	d.base.At(c.Row, d.recent)
+	d.sampler.At(c.Row, d.recent)
+	return d.tilt(c)
 }
 
-// take makes the token the candidate's next; d.base must be at its state. The guided policy is
-// the base policy here, unless the caller says otherwise in the node.
+// take makes the token the candidate's next; d.sampler must be at its state. The guided policy is
+// the proposal here, unless the caller says otherwise in the node.
 func (d *decoder) take(c *candidate, token int32) *node {
 	n := &node{Step: value.Step{Parent: c.Last, Token: token}, parent: c.last, value: nan}
 	n.logp, n.Scalars = value.Observe(c.seq.Row(), token)
-	n.base = float32(d.base.LogP(token))
+	n.base = float32(d.sampler.BaseLogP(token))
 	n.guided = n.base
+	if d.proposal != 0 {
+		n.guided = float32(d.sampler.LogP(token))
+	}
 	if d.req.Record {
 		n.likely, n.likelyP = candidates(c.seq.Row())
 	}
-	if d.reference != nil {
-		n.kl = d.base.KL(d.reference, d.recent)
+	switch {
+	case d.reference != nil:
+		n.kl = d.sampler.KL(d.reference, d.recent)
+	case d.tokenwise:
+		n.kl = d.sampler.TiltKL()
 	}
 	c.last, c.Last = n, &n.Step
 	c.Length++

@@ -16,7 +16,7 @@ const (
 	MethodTokenwise     Method = "tokenwise"       // guided sampling, Eq. 5
 	MethodGreedy        Method = "greedy"          // the best of the guided tokens, ARGS
 	MethodBlockSampling Method = "block-sampling"  // guided at every b-th token, Eq. 14
-	MethodOnePass       Method = "one-pass"        // guided sampling by a head that values tokens before they are decoded
+	MethodOnePass       Method = "one-pass"        // guided sampling by what a head says of tokens before they are decoded
 	MethodBlockBestOfK  Method = "block-best-of-k" // one beam
 	MethodBlockBeam     Method = "block-beam"
 )
@@ -27,15 +27,28 @@ var Methods = []Method{
 }
 
 // Strategy is a method with its options.
+//
+// One-pass has two forms. Where the value function knows what each token of the vocabulary adds
+// ([value.Tilter]), it is sampling from the base policy tilted by that, with Guide.Beta: over all
+// tokens that the base policy may draw, one decode a token. Where it values tokens one by one
+// ([value.Scorer]), it is tokenwise guidance of the k likeliest.
 type Strategy struct {
 	Method Method
 	N      int   // samples of best-of-n, blocks of block-best-of-k
 	Beam   Beam  // of the block methods: Block is that of block-sampling too
 	Guide  Guide // of the tokenwise methods: TopK, Beta and Rest; the method sets the others
+	// Proposal is the beta, in units of the value, by which sample, best-of-n, block-best-of-k and
+	// block-beam draw from
+	//
+	//	q(y) ~ pi_base(y) exp(beta a(x, y))
+	//
+	// instead of the base policy, a being the advantages of the value function's [value.Tilter]; 0 for
+	// the base policy.
+	Proposal float64
 }
 
 // NeedsValue says whether the strategy is guided by a value function.
-func (s Strategy) NeedsValue() bool { return s.Method != MethodSample }
+func (s Strategy) NeedsValue() bool { return s.Method != MethodSample || s.Proposal != 0 }
 
 // Tokenwise says whether the strategy guides single tokens.
 func (s Strategy) Tokenwise() bool {
@@ -79,11 +92,14 @@ func (s Strategy) Cells(prompt, maxTokens int) int {
 func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
 	g := s.Guide
 	g.Every = 1
+	if err := s.checkProposal("decode", req.Value); err != nil {
+		return engine.Job{}, err
+	}
 	switch s.Method {
 	case MethodSample:
-		return Sample(e, req, 1, func(rs []Response) { done(rs[0]) })
+		return s.Sample(e, req, 1, func(rs []Response) { done(rs[0]) })
 	case MethodBestOfN:
-		return BestOfN(e, req, s.N, done)
+		return s.bestOfN(e, req, done)
 	case MethodTokenwise:
 		return Tokenwise(e, req, g, done)
 	case MethodGreedy:
@@ -93,12 +109,17 @@ func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engin
 		g.Every = s.Beam.Block
 		return Tokenwise(e, req, g, done)
 	case MethodOnePass:
+		if req.Value != nil && req.Value.Advantages() {
+			if err := g.check(); err != nil {
+				return engine.Job{}, err
+			}
+			s.Proposal = g.Beta
+			return s.Sample(e, req, 1, func(rs []Response) { done(rs[0]) })
+		}
 		g.Ahead = true
 		return Tokenwise(e, req, g, done)
-	case MethodBlockBestOfK:
-		return BlockBestOfK(e, req, s.N, s.Beam.Block, done)
-	case MethodBlockBeam:
-		return BlockBeam(e, req, s.Beam, done)
+	case MethodBlockBestOfK, MethodBlockBeam:
+		return s.search(e, req, done)
 	}
 	return engine.Job{}, fault.New("decode", "method", Methods, fmt.Sprintf("set {method} to one of %v", Methods), "unknown method %q", s.Method)
 }
@@ -126,12 +147,12 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 			return err
 		}
 		if s.Guide.Ahead && !req.Value.Ahead() {
-			return fault.New("decode", "value_head", nil, "train one with {one_pass}", "%s needs a head that values tokens before they are decoded", MethodOnePass)
+			return fault.New("decode", "value_head", nil, hintAhead, "%s needs a head that values tokens before they are decoded", MethodOnePass)
 		}
 	}
 	p := e.Params()
 	switch n, cells := s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens); {
-	case needValue && (n > 1 || s.Guide.Ahead) && req.Sampling.Temp == 0:
+	case needValue && (n > 1 || s.Guide.Ahead || s.Proposal != 0) && req.Sampling.Temp == 0:
 		return fault.New("decode", "temp", nil, "raise {temp}", "at temperature 0 the base policy leaves nothing to choose from")
 	case n > p.Sequences:
 		return fault.New("decode", "parallel", p.Sequences, "lower {samples}, {beams} or {candidates}, or raise {parallel}", "%s needs %d sequences, the context has %d", s.Method, n, p.Sequences)

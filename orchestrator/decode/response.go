@@ -64,18 +64,21 @@ type Response struct {
 	// BaseLogProbs is log pi_base(a_t | s_{t-1}) of the base policy, which is the model after
 	// [policy.Sampling]: -Inf of a token that is not drawn but given to [Follow] and ruled out.
 	// GuidedLogProbs is that of the guided policy, nil where the strategy chooses among whole
-	// blocks and has none.
+	// blocks or samples and has none.
 	BaseLogProbs, GuidedLogProbs []float32 // [T]
 	Values                       []float32 // [T] V(s_t), NaN where it was not asked for; nil without a value function
 	Value                        float32   // V of the last state, NaN without a value function
 	// KL is KL(guided || base), in nats, of this response's sequence of choices. Its mean over
-	// responses estimates that of the policies without bias where it is exact.
+	// responses estimates that of the policies without bias where it is exact, and a bound on it where
+	// it is one: that may be negative of a single response that the proposal makes less likely.
 	KL      float64
 	KLKind  KLKind
 	Text    string // without the end-of-generation token and the stop string
 	Finish  Finish
 	Stop    string // the stop string that ended it; empty where none did
 	Decoded int    // tokens decoded for this response, those of pruned candidates included
+	// ratio is log q(y)/pi_base(y) of the response under the proposal q.
+	ratio float64
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
 	Scalars []float32 // [T][len(value.Scalars)]
@@ -114,6 +117,9 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	for n, i := c.last, t-1; n != nil; n, i = n.parent, i-1 {
 		r.LogProbs[i], r.BaseLogProbs[i] = n.logp, n.base
 		r.KL += n.kl
+		if d.proposal != 0 {
+			r.ratio += float64(n.guided) - float64(n.base)
+		}
 		if r.Values != nil {
 			r.Values[i] = n.value
 		}

@@ -13,11 +13,21 @@ import (
 // random streams of their own, so response i is the same whatever n is, up to rounding. done gets them
 // in order.
 func Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine.Job, error) {
-	s := Strategy{Method: MethodBestOfN, N: n}
-	if err := s.check(e, req, false); err != nil {
+	return Strategy{Method: MethodSample}.Sample(e, req, n, done)
+}
+
+// Sample draws n responses from the strategy's proposal, as the function does from the base policy.
+func (s Strategy) Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine.Job, error) {
+	guided := s.Method == MethodOnePass || s.Proposal != 0
+	s = Strategy{Method: MethodBestOfN, N: n, Proposal: s.Proposal} // which takes the same room
+	if err := s.check(e, req, guided); err != nil {
 		return engine.Job{}, err
 	}
-	return job(req, n, s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+	if err := s.checkProposal("decode", req.Value); err != nil {
+		return engine.Job{}, err
+	}
+	return s.job(req, func(d *decoder) error {
+		d.tokenwise = guided
 		out, err := d.sample(n)
 		if err == nil {
 			done(out)
@@ -47,8 +57,10 @@ func (d *decoder) sample(n int) ([]Response, error) {
 	emitted := 0
 	for len(growing) > 0 {
 		for i, c := range growing {
-			d.look(c)
-			d.take(c, d.base.Draw(rngs[index[i]]))
+			if err := d.look(c); err != nil {
+				return nil, err
+			}
+			d.take(c, d.sampler.Draw(rngs[index[i]]))
 		}
 		if err := d.advance(growing); err != nil {
 			return nil, err
@@ -92,13 +104,15 @@ func Follow(e *engine.Engine, req Request, response []int32, done func(Response)
 			return engine.Job{}, fault.New("decode", "", vocab, "tokenize it with this model", "token %d of the response is %d, the vocabulary has %d", i, token, vocab)
 		}
 	}
-	return job(req, 1, s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+	return s.job(req, func(d *decoder) error {
 		c, err := d.start()
 		if err != nil {
 			return err
 		}
 		for _, token := range response {
-			d.look(c)
+			if err := d.look(c); err != nil {
+				return err
+			}
 			d.take(c, token)
 			if err := d.advance([]*candidate{c}); err != nil {
 				return err

@@ -48,10 +48,10 @@ func (s Strategy) CheckGuidance(sampling policy.Sampling, source value.Source) e
 		return nil
 	case source == nil:
 		return fault.New("", "value_head", nil, "give one with {value_head}, or learn one with ivo iterate", "%s needs a value function", s.Method)
-	case s.Method == MethodOnePass && !source.Ahead():
-		return fault.New("", "value_head", nil, "train one with {one_pass}", "%s needs a head that values tokens before they are decoded", MethodOnePass)
-	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == MethodOnePass):
+	case s.Method == MethodOnePass && !source.Ahead() && !source.Advantages():
+		return fault.New("", "value_head", nil, hintAhead, "%s needs a head that values tokens before they are decoded", MethodOnePass)
+	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == MethodOnePass || s.Proposal != 0):
 		return fault.New("", "temp", nil, "raise {temp}", "at temperature 0 %s has nothing to choose from", s.Method)
 	}
-	return nil
+	return s.checkProposal("", source)
 }

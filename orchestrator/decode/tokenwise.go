@@ -57,8 +57,9 @@ func (g Guide) check() *fault.Error {
 // Tokenwise is value-guided sampling token by token (IVO, arXiv 2503.02368, Eq. 5): the k
 // likeliest tokens are decoded, each in a fork of its own, and valued; the next token is drawn
 // from the tilted policy. With Every = b it is blockwise guided sampling (Eq. 14), with Greedy
-// the greedy decoding of ARGS, with Ahead the one-pass method, whose head values tokens that
-// are not decoded.
+// the greedy decoding of ARGS, with Ahead the one-pass method of a head that values tokens which
+// are not decoded, one by one. (Of a head that knows what every token adds, one-pass is sampling from a
+// proposal: see [Strategy].)
 //
 // Emit gets every token's text at once.
 func Tokenwise(e *engine.Engine, req Request, g Guide, done func(Response)) (engine.Job, error) {
@@ -66,7 +67,7 @@ func Tokenwise(e *engine.Engine, req Request, g Guide, done func(Response)) (eng
 	if err := s.check(e, req, true); err != nil {
 		return engine.Job{}, err
 	}
-	return job(req, s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens), func(d *decoder) error {
+	return s.job(req, func(d *decoder) error {
 		r, err := d.guide(g)
 		if err == nil {
 			done(r)
@@ -85,9 +86,11 @@ func (d *decoder) guide(g Guide) (Response, error) {
 	t := tilt{Guide: g}
 	emitted := 0
 	for growing(c) {
-		d.look(c)
+		if err = d.look(c); err != nil {
+			return Response{}, err
+		}
 		if c.Length%g.Every != 0 {
-			d.take(c, d.base.Draw(rng))
+			d.take(c, d.sampler.Draw(rng))
 			err = d.advance([]*candidate{c})
 		} else if g.Ahead {
 			err = d.guideAhead(c, &t, rng, others)
@@ -197,7 +200,7 @@ type tilt struct {
 }
 
 func (t *tilt) begin(d *decoder, others *rand.Rand) {
-	t.ids, t.p, t.rest = d.base.Likeliest(t.TopK)
+	t.ids, t.p, t.rest = d.sampler.Likeliest(t.TopK)
 	for n := len(t.p) - 1; n > 0 && t.p[n] < t.LeastP; n-- {
 		t.rest += t.p[n]
 		t.ids, t.p = t.ids[:n], t.p[:n]
@@ -206,7 +209,7 @@ func (t *tilt) begin(d *decoder, others *rand.Rand) {
 	t.other = -1
 	u := others.Float64() // whether it is needed or not: rounding must not shift the stream
 	if t.rest > 0 && t.Rest != RestNone && !t.Greedy {
-		t.other = d.base.DrawRest(len(t.ids), t.rest, u)
+		t.other = d.sampler.DrawRest(len(t.ids), t.rest, u)
 	}
 }
 

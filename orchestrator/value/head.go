@@ -83,6 +83,8 @@ func topOf(schema states.Schema, m *llama.Model) int {
 
 func (h *headSource) Ahead() bool { return h.head.CanScoreCandidates() }
 
+func (h *headSource) Advantages() bool { return false }
+
 func (h *headSource) NeedsPrompt() bool { return h.head.NeedsPrompt() }
 
 func (h *headSource) Open(r Request) (Valuer, error) {

@@ -2,11 +2,14 @@ package value
 
 import (
 	"context"
+	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
-// Mean is the mean of value functions: an ensemble. It values tokens ahead where all do.
+// Mean is the mean of value functions: an ensemble. It values tokens ahead where all do, and knows what
+// each token adds where all know.
 func Mean(of ...Source) Source {
 	if len(of) == 1 {
 		return of[0]
@@ -25,23 +28,15 @@ func (m mean) Check(e *engine.Engine) error {
 	return nil
 }
 
-func (m mean) Ahead() bool {
-	for _, s := range m {
-		if !s.Ahead() {
-			return false
-		}
-	}
-	return true
+func (m mean) Ahead() bool { return m.all(Source.Ahead) }
+
+func (m mean) Advantages() bool { return m.all(Source.Advantages) }
+
+func (m mean) all(can func(Source) bool) bool {
+	return !slices.ContainsFunc(m, func(s Source) bool { return !can(s) })
 }
 
-func (m mean) NeedsPrompt() bool {
-	for _, s := range m {
-		if s.NeedsPrompt() {
-			return true
-		}
-	}
-	return false
-}
+func (m mean) NeedsPrompt() bool { return slices.ContainsFunc(m, Source.NeedsPrompt) }
 
 func (m mean) Open(r Request) (Valuer, error) {
 	v := &meanValuer{}
@@ -61,6 +56,9 @@ type meanValuer struct {
 	// scratch
 	memories [][]Memory // of the candidates, by member
 	out      []float32
+	// the mean of these tables, one of each member
+	tables [][]float32
+	table  []float32
 }
 
 func (v *meanValuer) ReadsStates() bool {
@@ -155,6 +153,29 @@ func (v *meanValuer) Score(ctx context.Context, c *Candidate, tokens []int32, ou
 		v.add(out)
 		return nil
 	})
+}
+
+// Advantages is the mean of the members' tables, computed where one is another than the last time.
+func (v *meanValuer) Advantages(c *Candidate) ([]float32, error) {
+	var tables [][]float32
+	err := v.each([]*Candidate{c}, func(m Valuer) error {
+		table, err := m.(Tilter).Advantages(c)
+		tables = append(tables, table)
+		return err
+	})
+	if err != nil || slices.EqualFunc(tables, v.tables, func(a, b []float32) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }) {
+		return v.table, err
+	}
+	v.tables, v.table = tables, make([]float32, len(tables[0]))
+	for _, table := range tables {
+		if len(table) != len(v.table) {
+			return nil, fault.New("", "value_head", nil, "take heads of the same model", "tables of advantages of %d and %d tokens", len(table), len(v.table))
+		}
+		for y, a := range table {
+			v.table[y] += a / float32(len(tables))
+		}
+	}
+	return v.table, nil
 }
 
 // begin empties a mean, and makes room for a member's values.

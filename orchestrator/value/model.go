@@ -155,6 +155,8 @@ func (s *modelSource) Check(e *engine.Engine) error {
 
 func (s *modelSource) Ahead() bool { return true }
 
+func (s *modelSource) Advantages() bool { return false }
+
 func (s *modelSource) NeedsPrompt() bool { return false }
 
 func (s *modelSource) Open(r Request) (Valuer, error) {

@@ -24,6 +24,8 @@ func (prefixSource) Check(*engine.Engine) error { return nil }
 
 func (prefixSource) Ahead() bool { return true }
 
+func (prefixSource) Advantages() bool { return false }
+
 func (prefixSource) NeedsPrompt() bool { return false }
 
 func (p prefixSource) Open(r Request) (Valuer, error) { return prefixValuer{p, r}, nil }

@@ -21,6 +21,8 @@ type Source interface {
 	Check(policy *engine.Engine) error
 	// Ahead says whether it values tokens before they are fed: its valuer is a [Scorer].
 	Ahead() bool
+	// Advantages says whether it knows what each token would add to the value: its valuer is a [Tilter].
+	Advantages() bool
 	// NeedsPrompt says whether the policy's states of the prompt are wanted.
 	NeedsPrompt() bool
 	// Open begins with a request whose prompt has been decoded.
@@ -58,6 +60,14 @@ type Scorer interface {
 	Valuer
 	// Score writes V(s, a) for each token a to out; the candidate's row is there.
 	Score(ctx context.Context, c *Candidate, tokens []int32, out []float32) error
+}
+
+// Tilter is a valuer that knows what each token of the vocabulary would add to the value.
+type Tilter interface {
+	Valuer
+	// Advantages returns a(x, y) of every token y after the candidate's state, [vocabulary], in units
+	// of the value. The slice is not written to again: another one means other advantages.
+	Advantages(c *Candidate) ([]float32, error)
 }
 
 // Memory is what a source knows of one candidate.

@@ -1,0 +1,59 @@
+package decode
+
+import (
+	"math"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
+)
+
+const hintAhead = "train one with {one_pass}"
+
+// checkProposal finds what the strategy's proposal lacks.
+func (s Strategy) checkProposal(op string, source value.Source) error {
+	switch {
+	case s.Proposal == 0:
+		return nil
+	case math.IsNaN(s.Proposal) || math.IsInf(s.Proposal, 0):
+		return fault.New(op, "proposal_beta", nil, "set {proposal_beta} to a finite number: 0 is the base policy", "a proposal of beta %v", s.Proposal)
+	case s.Tokenwise():
+		return fault.New(op, "proposal", nil, "leave {proposal} out, or choose a {method} that draws whole samples or blocks", "%s weighs the base policy's own tokens and draws from no proposal", s.Method)
+	case source == nil || !source.Advantages():
+		return fault.New(op, "value_head", nil, "train one with {one_pass}, or leave {proposal} out", "a proposal needs a head that knows what each token adds to the value")
+	}
+	return nil
+}
+
+// tilt makes d.sampler, which is the base policy at the candidate's state, the proposal.
+func (d *decoder) tilt(c *candidate) error {
+	if d.proposal == 0 {
+		return nil
+	}
+	a, err := d.values.(value.Tilter).Advantages(&c.Candidate)
+	if err != nil {
+		return err
+	}
+	if err := d.checkAdvantages(a); err != nil {
+		return err
+	}
+	d.sampler.Tilt(a, d.proposal)
+	return nil
+}
+
+// checkAdvantages finds a table that is none, unless it is the one that was checked last.
+func (d *decoder) checkAdvantages(a []float32) error {
+	if len(a) > 0 && len(d.advantages) == len(a) && &d.advantages[0] == &a[0] {
+		return nil
+	}
+	const hint = "train a head with this model"
+	if n := d.s.Model().Info().Vocab; len(a) != n {
+		return fault.New("decode", "value_head", n, hint, "the value function knows what %d tokens add, the vocabulary has %d", len(a), n)
+	}
+	for token, x := range a {
+		if x-x != 0 { // not finite
+			return fault.New("decode", "value_head", nil, hint, "token %d adds %v to the value", token, x)
+		}
+	}
+	d.advantages = a
+	return nil
+}
