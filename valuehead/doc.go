@@ -4,7 +4,7 @@
 //
 // # Heads
 //
-// A [Head] is of one of three kinds. [Linear] and [MLP] see a row of features that
+// A [Head] is of one of four kinds. [Linear] and [MLP] see a row of features that
 // [Features] lays out, with running means and extremes of what came before. [Recall]
 // carries a learned memory along the response and looks back at the prompt: it finds the
 // place that a token was copied from, by the tokens themselves and by their states, and
@@ -12,6 +12,10 @@
 // [Shape].Atoms, its distribution, from which [Reading] takes soft values for any beta and
 // pessimistic ones. Trained on [CandidateFeatures], a Recall head values tokens before
 // they are fed: it is the one-pass Q head of [Head.Candidates].
+//
+// A head of any kind may carry [Advantages]: a value that is a sum over the tokens of the
+// response, by their embeddings, so that a table says before anything is fed what every token of
+// the vocabulary adds. A head of the kind [Additive] is nothing else.
 //
 // # Training
 //

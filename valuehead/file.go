@@ -27,7 +27,10 @@ const (
 	keyNorms    = prefix + "norms"
 	keyProbe    = prefix + "probe.tokens"
 	probeTensor = "probe.states"
-	hintHead    = "train the head again, or copy the file anew"
+	keyUnit     = prefix + "unit" // absent in the first files
+	// absent in files without advantages
+	keyVocabulary = prefix + "advantages.vocabulary"
+	hintHead      = "train the head again, or copy the file anew"
 )
 
 // Save writes the head as a GGUF file of its own, whole or not at all.
@@ -67,6 +70,15 @@ func (h *Head) Save(path string) error {
 	}
 	if s.Norms != "" {
 		kvs = append(kvs, gguf.KV{Key: keyNorms, Value: s.Norms})
+	}
+	if h.unit > 0 {
+		kvs = append(kvs, gguf.KV{Key: keyUnit, Value: h.unit})
+	}
+	if a := h.advantages; a != nil {
+		kvs = append(kvs,
+			gguf.KV{Key: keyVocabulary, Value: uint32(a.vocabulary)},
+			gguf.KV{Key: prefix + "advantages.rank", Value: uint32(a.rank)},
+			gguf.KV{Key: prefix + "advantages.unit", Value: a.unit})
 	}
 	for _, n := range h.shape.sizes() {
 		kvs = append(kvs, gguf.KV{Key: prefix + "shape." + n.name, Value: uint32(*n.v)})
@@ -204,7 +216,7 @@ func decode(f *gguf.File) (*Head, error) {
 	for _, x := range data {
 		floats += len(x)
 	}
-	if len(data["input.mean"]) != features.width || shape.Hidden > floats || shape.Atoms > floats || shape.Embedding*shape.Vocabulary > floats {
+	if kind != Additive && len(data["input.mean"]) != features.width || shape.Hidden > floats || shape.Atoms > floats || shape.Embedding*shape.Vocabulary > floats {
 		return nil, errors.New("its tensors do not fit its features and shape")
 	}
 	h, err := newHead(kind, shape, features)
@@ -213,9 +225,35 @@ func decode(f *gguf.File) (*Head, error) {
 	}
 	h.spread, h.target, h.summary = spread, target, summary
 	h.rewardMean, h.rewardScale = rewardMean, rewardScale
-	h.input = scaling{make([]float32, features.width), make([]float32, features.width)}
+	if kind != Additive {
+		h.input = scaling{make([]float32, features.width), make([]float32, features.width)}
+	}
 	h.prompt = scaling{make([]float32, h.promptWidth()), make([]float32, h.promptWidth())}
 	h.atoms = make([]float32, shape.Atoms)
+	if f.Value(keyUnit) != nil {
+		h.unit = value[float64](&m, "unit")
+	}
+	if f.Value(keyVocabulary) != nil {
+		h.advantages = &Advantages{
+			features: features, vocabulary: int(value[uint32](&m, "advantages.vocabulary")), rank: int(value[uint32](&m, "advantages.rank")), unit: value[float64](&m, "advantages.unit"),
+			table: data["advantages.table"], slope: data["advantages.slope"],
+			prompts: directions{data["advantages.prompt.mean"], data["advantages.prompt.axes"]},
+		}
+		if m.err != nil {
+			return nil, m.err
+		}
+		if base := data["advantages.base"]; len(base) == 1 {
+			h.advantages.base = base[0]
+		}
+		if err := h.advantages.check(); err != nil {
+			return nil, err
+		}
+	} else if kind == Additive {
+		return nil, errors.New("its advantages are missing")
+	}
+	if m.err != nil {
+		return nil, m.err
+	}
 	for _, t := range h.named() {
 		if copy(t.data, data[t.name]) != len(data[t.name]) || len(data[t.name]) != len(t.data) {
 			return nil, fmt.Errorf("tensor %q holds %d values, want %d", t.name, len(data[t.name]), len(t.data))
@@ -256,6 +294,9 @@ func (h *Head) named() []namedTensor {
 	vector("prompt.mean", h.prompt.mean)
 	vector("prompt.inverse_scale", h.prompt.inverse)
 	vector("atoms", h.atoms)
+	if h.advantages != nil {
+		out = append(out, h.advantages.named()...)
+	}
 	for k, params := range h.members() {
 		prefix := ""
 		if k > 0 {

@@ -39,6 +39,7 @@ func TestFormatsAreDocumented(t *testing.T) {
 	head.shape.Values, head.shape.Match = 1, MatchTokens
 	head.features.schema.Norms, head.features.schema.Top = "norms", 64
 	head.probe = &Probe{Tokens: []int32{1, 2}, From: 1, States: make([]float32, head.features.schema.Width)}
+	head.advantages = &Advantages{features: head.features, vocabulary: 1, table: make([]float32, 1)}
 	path := filepath.Join(t.TempDir(), "head.gguf")
 	if err := head.Save(path); err != nil {
 		t.Fatal(err)

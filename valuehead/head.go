@@ -26,7 +26,9 @@ type Head struct {
 	params                  []float32
 	others                  [][]float32 // parameters of the further members of an ensemble
 	target                  Target
-	probe                   *Probe // nil of none
+	advantages              *Advantages // nil of none
+	unit                    float64     // 0 in the first files
+	probe                   *Probe      // nil of none
 	summary                 Summary
 	scratch                 sync.Pool
 }
@@ -129,8 +131,11 @@ func (h *Head) Atoms() []float32 { return append([]float32(nil), h.atoms...) }
 // Features lays out the rows that Predict takes.
 func (h *Head) Features() *Features { return h.features }
 
-// NeedsPrompt reports whether the head looks back at the prompt's own states.
-func (h *Head) NeedsPrompt() bool { return h.promptWidth() > 0 }
+// NeedsPrompt reports whether the head's values look back at the prompt's own states; what its
+// [Advantages] look at is theirs to say.
+func (h *Head) NeedsPrompt() bool {
+	return h.promptWidth() > 0 || h.kind == Additive && h.advantages != nil && h.advantages.valuesPrompt()
+}
 
 // Parameters is the number of trained parameters.
 func (h *Head) Parameters() int { return len(h.params) * len(h.members()) }
@@ -144,6 +149,17 @@ func (h *Head) Summary() Summary { return h.summary }
 // Reward is the mean and the standard deviation of the rewards of training.
 func (h *Head) Reward() (mean, scale float32) { return h.rewardMean, h.rewardScale }
 
+// Unit is how far the head's values move in a response, in units of reward: the root of the
+// mean over held-out responses of sum_t (V_t - V_{t-1})^2, V_0 being V(x) where the head knows
+// it and else V_1. Tilting by beta/Unit moves the policy by a KL of about beta^2/2 nats a
+// response. Heads of earlier files say the deviation of the rewards.
+func (h *Head) Unit() float64 {
+	if h.unit > 0 {
+		return h.unit
+	}
+	return float64(h.rewardScale)
+}
+
 // Backbone is the fingerprint of the model whose states the head was trained on.
 func (h *Head) Backbone() string { return h.features.schema.Backbone }
 
@@ -156,11 +172,11 @@ func (h *Head) CheckBackbone(model string) error {
 }
 
 // Predict writes the values of n states, in units of reward, to out. rows is
-// [n][Features.Width] as [Accumulator.AppendRow] gives them. A head of kind [Recall] needs
-// more than a row: use [Head.Begin] and [Head.Values], which serve all kinds.
+// [n][Features.Width] as [Accumulator.AppendRow] gives them. A head of kind [Recall] or
+// [Additive] needs more than a row: use [Head.Begin] and [Head.Values], which serve all kinds.
 func (h *Head) Predict(rows []float32, n int, out []float32) error {
 	w := h.features.width
-	if h.kind == Recall {
+	if h.kind == Recall || h.kind == Additive {
 		return fmt.Errorf("valuehead: a %s head has no value for a row alone (begin a memory with Head.Begin, push the tokens and ask Head.Values)", h.kind)
 	}
 	if n < 0 || len(rows) < n*w || len(out) < n {
@@ -185,6 +201,9 @@ func (h *Head) Predict(rows []float32, n int, out []float32) error {
 
 // rows appends the rows of an example's states to dst. memory is scratch.
 func (h *Head) rows(dst []float32, memory *Accumulator, e Example) ([]float32, error) {
+	if h.kind == Additive {
+		return h.valueRows(dst, e)
+	}
 	if h.promptWidth() > 0 && e.Prompt == nil {
 		return nil, fmt.Errorf("valuehead: prompt %q: its own states are missing (collect them: the head looks back at them)", e.Trajectory.Prompt)
 	}

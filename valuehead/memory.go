@@ -21,6 +21,9 @@ type Memory struct {
 	// which a head of candidates does before the token.
 	wide []float32
 	seen bool
+	// Of an Additive head:
+	z     []float32 // directions of the prompt, shared
+	value float32
 }
 
 // past is a prompt as a Recall head sees it, shared by all responses to it.
@@ -41,6 +44,16 @@ type digest struct {
 // [Head.NeedsPrompt]; its keys and values are computed here once.
 func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	m := &Memory{head: h, acc: h.features.NewAccumulator()}
+	if h.kind == Additive {
+		if h.NeedsPrompt() {
+			if err := h.checkPrompt(prompt); err != nil {
+				return nil, err
+			}
+			m.z = h.advantages.directionsOf(prompt)
+		}
+		m.Reset()
+		return m, nil
+	}
 	r, ok := h.model.(*recallNet)
 	if !ok {
 		return m, nil
@@ -50,10 +63,7 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	m.past = a
 	var rows []float32
 	if h.NeedsPrompt() {
-		if prompt == nil {
-			return nil, fmt.Errorf("valuehead: the head looks back at the prompt, and its states are missing (make every token of the prompt an output row and pass their states)")
-		}
-		if err := checkPrompt(prompt, h.features.schema); err != nil {
+		if err := h.checkPrompt(prompt); err != nil {
 			return nil, err
 		}
 		rows = h.prompt.appendTo(nil, h.features.appendPrompt(nil, prompt))
@@ -71,9 +81,20 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	return m, nil
 }
 
+// checkPrompt finds that a prompt has no states that the head can look back at.
+func (h *Head) checkPrompt(p *states.Prompt) error {
+	if p == nil {
+		return fmt.Errorf("valuehead: the head looks back at the prompt, and its states are missing (make every token of the prompt an output row and pass their states)")
+	}
+	return checkPrompt(p, h.features.schema)
+}
+
 // Reset empties the response; the prompt stays.
 func (m *Memory) Reset() {
 	m.acc.Reset()
+	if m.head.kind == Additive {
+		m.value = m.head.advantages.start(m.z)
+	}
 	if m.past != nil {
 		m.acc.begin(m.past.last)
 		m.matches, m.seen = m.matches[:0], false
@@ -84,7 +105,7 @@ func (m *Memory) Reset() {
 
 // Clone returns an independent copy.
 func (m *Memory) Clone() *Memory {
-	c := &Memory{head: m.head, acc: m.acc.Clone(), past: m.past, seen: m.seen}
+	c := &Memory{head: m.head, acc: m.acc.Clone(), past: m.past, seen: m.seen, z: m.z, value: m.value}
 	c.matches, c.c, c.s, c.wide = slices.Clone(m.matches), slices.Clone(m.c), slices.Clone(m.s), slices.Clone(m.wide)
 	return c
 }
@@ -92,7 +113,7 @@ func (m *Memory) Clone() *Memory {
 // CopyFrom makes m the response that o is. It allocates nothing when both are of one
 // head and of prompts of one length.
 func (m *Memory) CopyFrom(o *Memory) {
-	m.head, m.past, m.seen = o.head, o.past, o.seen
+	m.head, m.past, m.seen, m.z, m.value = o.head, o.past, o.seen, o.z, o.value
 	m.acc.CopyFrom(o.acc)
 	m.matches, m.wide = append(m.matches[:0], o.matches...), append(m.wide[:0], o.wide...)
 	m.c, m.s = append(m.c[:0], o.c...), append(m.s[:0], o.s...)
@@ -118,6 +139,12 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 		if err := h.features.check(hidden[i], scalars[i]); err != nil {
 			return err
 		}
+	}
+	if h.kind == Additive {
+		for i, m := range memories {
+			m.value += h.advantages.token(m.z, tokens[i])
+		}
+		return nil
 	}
 	for i, m := range memories {
 		if err := m.acc.Push(hidden[i], scalars[i]); err != nil {
@@ -157,6 +184,12 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 	if err := h.check(memories, r, len(out)); err != nil {
 		return err
+	}
+	if h.kind == Additive {
+		for i, m := range memories {
+			out[i] = m.value
+		}
+		return nil
 	}
 	s := h.scratch.Get().(*scratch)
 	defer h.scratch.Put(s)

@@ -41,22 +41,29 @@ func (h *Head) Evaluate(ctx context.Context, src Source, workers int) (Metrics, 
 	if err != nil {
 		return Metrics{}, err
 	}
-	return h.evaluate(ctx, src, all, workers)
+	m, _, err := h.evaluate(ctx, src, all, workers)
+	return m, err
 }
 
-func (h *Head) evaluate(ctx context.Context, src Source, entries []entry, workers int) (Metrics, error) {
+// evaluate also measures the head's unit.
+func (h *Head) evaluate(ctx context.Context, src Source, entries []entry, workers int) (Metrics, float64, error) {
 	var t tally
+	var path steps
 	k := h.shape.outputs()
 	err := h.each(ctx, src, entries, workers, func(e Example, out []float32) {
 		n := len(e.Trajectory.Tokens)
+		first, known := h.start(e)
+		path.begin(first, known)
 		for i := range n {
-			t.add(i, n, h.value(out[i*k:(i+1)*k], Reading{}), e.Return)
+			v := h.value(out[i*k:(i+1)*k], Reading{})
+			t.add(i, n, v, e.Return)
+			path.add(v)
 		}
 	})
 	if err != nil {
-		return Metrics{}, err
+		return Metrics{}, 0, err
 	}
-	return t.metrics(), nil
+	return t.metrics(), path.unit(), nil
 }
 
 // MetricsOf is the quality of any value function: values[i] are the values of response i's

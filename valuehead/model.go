@@ -3,6 +3,7 @@ package valuehead
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // Kind names the shape of a head.
@@ -14,9 +15,11 @@ const (
 	// Recall carries a learned memory along the response and looks back at the prompt's
 	// own states; see [Shape].
 	Recall Kind = "recall"
+	// Additive is a head that is nothing but its [Advantages].
+	Additive Kind = "additive"
 )
 
-// Kinds are all shapes of heads.
+// Kinds are all shapes of heads that are trained on states; Additive is fitted to the tokens.
 var Kinds = []Kind{Linear, MLP, Recall}
 
 // model maps the standardised rows of responses to outputs. Its parameters are one
@@ -44,7 +47,7 @@ const outBias = "out.bias"
 // newModel returns the model of a shape for rows of width floats, and prompts' rows of
 // promptWidth; like is that of Features.
 func newModel(kind Kind, shape Shape, width, promptWidth int, like []int) (model, error) {
-	if shape.Hidden < 1 && kind != Linear {
+	if shape.Hidden < 1 && kind != Linear && kind != Additive {
 		return nil, fmt.Errorf("%d hidden units (choose at least 1)", shape.Hidden)
 	}
 	switch kind {
@@ -52,10 +55,12 @@ func newModel(kind Kind, shape Shape, width, promptWidth int, like []int) (model
 		return linear{width, shape.outputs()}, nil
 	case MLP:
 		return mlp{width, shape.Hidden, shape.outputs()}, nil
+	case Additive:
+		return ready{}, nil
 	case Recall:
 		return newRecallNet(shape, width, promptWidth, like)
 	}
-	return nil, fmt.Errorf("unknown kind %q (choose from %q)", kind, Kinds)
+	return nil, fmt.Errorf("unknown kind %q (choose from %q)", kind, append(slices.Clone(Kinds), Additive))
 }
 
 // count is the number of parameters.

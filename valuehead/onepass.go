@@ -4,7 +4,9 @@ import "fmt"
 
 // CanScoreCandidates reports whether the head values tokens before they are fed; see
 // [CandidateFeatures].
-func (h *Head) CanScoreCandidates() bool { return h.kind == Recall && h.features.ahead() }
+func (h *Head) CanScoreCandidates() bool {
+	return h.kind == Additive || h.kind == Recall && h.features.ahead()
+}
 
 // Candidates is [Head.CandidatesOf] for one response: scalars is
 // [k][len(Schema.Scalars)], out [k].
@@ -31,6 +33,14 @@ func (h *Head) CandidatesOf(memories []*Memory, tokens [][]int32, scalars [][]fl
 		if len(scalars[i]) != len(some)*ns || len(out[i]) < len(some) {
 			return fmt.Errorf("valuehead: %d scalars and room for %d values of %d candidates of %d scalars each", len(scalars[i]), len(out[i]), len(some), ns)
 		}
+	}
+	if h.kind == Additive {
+		for i, m := range memories {
+			for j, token := range tokens[i] {
+				out[i][j] = m.value + h.advantages.token(m.z, token)
+			}
+		}
+		return nil
 	}
 	s := h.scratch.Get().(*scratch)
 	defer h.scratch.Put(s)

@@ -64,6 +64,9 @@ func (c scaling) appendTo(dst, rows []float32) []float32 {
 // apply standardises rows in place.
 func (c scaling) apply(rows []float32) {
 	w := len(c.mean)
+	if w == 0 {
+		return
+	}
 	for at := 0; at < len(rows); at += w {
 		row := rows[at : at+w]
 		mean, inverse := c.mean[:len(row)], c.inverse[:len(row)]
@@ -93,7 +96,9 @@ func (h *Head) fitScales(src Source, entries []entry) (marginal []float64, err e
 		if buf, err = h.rows(buf[:0], memory, ex); err != nil {
 			return nil, err
 		}
-		rows.add(buf, h.features.width)
+		if h.kind != Additive {
+			rows.add(buf, h.features.width)
+		}
 		r := ex.Return
 		all[i] = r
 		h.probe = probe(h.probe, ex)

@@ -52,6 +52,8 @@ func (s *Shape) defaults(kind Kind) {
 	}
 	set(&s.Members, 1)
 	switch kind {
+	case Additive:
+		*s = Shape{Members: 1}
 	case Linear:
 		*s = Shape{Atoms: s.Atoms, Members: s.Members}
 	case MLP:

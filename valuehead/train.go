@@ -34,8 +34,13 @@ type TrainOptions struct {
 	Seed        uint64
 	Workers     int // goroutines; default one a core. The result does not depend on it.
 
+	// Embeddings of the model's tokens make Train fit [Advantages] beside the head; those of
+	// kind Additive must have them.
+	Embeddings Embeddings
+
 	// From is a head to begin from, of the same kind, size and features; its scales of
-	// inputs and rewards are kept. Nil trains a fresh one.
+	// inputs and rewards are kept. Nil trains a fresh one. What is fitted in closed form, as
+	// advantages are, does not begin from anything.
 	From *Head
 	// Progress, when set, is called after every minibatch and after every epoch.
 	Progress func(Progress)
@@ -65,6 +70,8 @@ type Report struct {
 	Start   float64 `json:"start"`    // held-out loss before training
 	Epochs  []Epoch `json:"epochs"`
 	Best    int     `json:"best"` // epochs until the head that was kept; 0 is the start
+	// Additive tells of the advantages; nil without.
+	Additive *AdditiveReport `json:"additive,omitempty"`
 }
 
 var (
@@ -130,6 +137,16 @@ func (o *TrainOptions) validate() error {
 	case o.Spread != HLGauss && o.Spread != TwoHot:
 		return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", HLGauss, TwoHot), "unknown spread %q", o.Spread)
 	}
+	if o.Kind == Additive {
+		switch {
+		case o.Embeddings == nil:
+			return fault.New(op, "", nil, "name the {model}, or choose another kind of head", "an additive head is fitted to the embeddings of the model's tokens, which are missing")
+		case o.Target != MonteCarloReturn && o.Target != FUDGE:
+			return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", MonteCarloReturn, FUDGE), "an additive head is fitted to returns, not to the target %s", o.Target)
+		case o.Shape.Atoms > 0:
+			return fault.New(op, "atoms", 0, "choose 0 as {atoms}, or another kind of head", "an additive head gives the mean of the return alone")
+		}
+	}
 	return o.Target.validate()
 }
 
@@ -141,6 +158,9 @@ func (o *TrainOptions) validate() error {
 func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Report, error) {
 	o := options
 	o.defaults()
+	if o.Kind == Additive {
+		o.From = nil
+	}
 	if err := o.validate(); err != nil {
 		return nil, nil, err
 	}
@@ -162,8 +182,19 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 	if err != nil {
 		return nil, nil, err
 	}
-	var report *Report
+	report := &Report{}
+	if o.Embeddings != nil {
+		if h.advantages, report.Additive, err = fitAdvantages(ctx, src, train, &o); err != nil {
+			return nil, nil, err
+		}
+		if h.advantages.unit, err = h.advantages.measure(ctx, src, held); err != nil {
+			return nil, nil, err
+		}
+	}
 	for k, params := range h.members() {
+		if h.kind == Additive {
+			break
+		}
 		member := h.twin()
 		copy(member.params, params)
 		one := o
@@ -173,12 +204,13 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 		if err != nil {
 			return nil, nil, err
 		}
-		if report == nil {
+		if k == 0 {
+			r.Additive = report.Additive
 			report = r
 		}
 		copy(params, member.params)
 	}
-	if report.HeldOut, err = h.evaluate(ctx, src, held, o.Workers); err != nil {
+	if report.HeldOut, h.unit, err = h.evaluate(ctx, src, held, o.Workers); err != nil {
 		return nil, nil, err
 	}
 	m := report.HeldOut

@@ -1,0 +1,502 @@
+package valuehead
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+)
+
+// Embeddings are the token embeddings of a model, one row for each token of the vocabulary.
+type Embeddings interface {
+	Len() int
+	Width() int
+	// Rows writes the rows from one on to dst, as many as it has room for.
+	Rows(from int, dst []float32) error
+}
+
+// AdditiveFit is a choice of how additive values are regularised, and what it gave in
+// cross-validation over the prompts of training.
+type AdditiveFit struct {
+	Rank    int     `json:"rank"`    // directions of the prompt that tokens are multiplied with; 0 for a table that is the same for all
+	Product float64 `json:"product"` // weight of those products against the tokens alone
+	Prompt  float64 `json:"prompt"`  // weight of V(x) against the tokens
+	Lambda  float64 `json:"lambda"`  // of the ridge, where the mean response has the length 1
+	R2      float64 `json:"r2"`      // of all states
+	R2Last  float64 `json:"r2_last"` // of the last state of each response
+}
+
+// AdditiveReport tells how an additive value was fitted.
+type AdditiveReport struct {
+	Static   AdditiveFit `json:"static"`   // the best table that is the same for every prompt
+	Bilinear AdditiveFit `json:"bilinear"` // the best of those that depend on it; Rank 0 where prompts have no states
+	Kept     AdditiveFit `json:"kept"`
+	Tried    int         `json:"tried"`
+}
+
+const (
+	folds       = 5
+	mostRank    = 32
+	leastGain   = 0.01 // in R2 at the last state, for which a table is made to depend on the prompt
+	tightly     = 1e-4 // residual of a solution, as a share of the right side, in cross-validation
+	veryTightly = 1e-6 // and of the one that is kept
+)
+
+// Grids of the search. A rank is no more than the number of directions.
+var (
+	gridLambda  = []float64{0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}
+	gridPrompt  = []float64{0, 0.1, 0.3, 1, 3}
+	gridProduct = []float64{0.3, 1, 3}
+	gridRank    = []int{8, 32}
+)
+
+// additive holds the responses that an additive value is fitted to. The value at the end of
+// response i is
+//
+//	v0 + <U f_i, S_i> + <q, g_i>,  f = [1 sqrt(product/rank) z], g = sqrt(prompt/dirs) z,
+//
+// S being the sum of its tokens' embeddings less their mean over all responses, so that the
+// length does not matter; the penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
+// by conjugate gradients, the kernel is <S, S'> (1 + product/rank <z, z'>) + prompt/dirs
+// <z, z'>: products with it need the factors alone.
+type additive struct {
+	n, width, dirs int
+	sums           []float32 // [n][width], scaled to a mean square length of 1
+	z              []float32 // [n][dirs]
+	returns        []float32
+	fold           []int
+	texts          [][]int32 // tokens, as rows of embedded
+	embedded       []float32 // [distinct tokens][width], less the mean, times scale
+	mean           []float64 // [width] of the tokens' embeddings
+	scale          float64
+	prompts        directions
+	rows           map[int32]int // of embedded
+}
+
+// collectAdditive reads the responses of entries.
+func collectAdditive(ctx context.Context, src Source, entries []entry, embeddings Embeddings) (*additive, error) {
+	a := &additive{n: len(entries), width: embeddings.Width(), rows: make(map[int32]int)}
+	prompt := make(map[string]int)
+	var of []int
+	var states []float32
+	var counts []float64
+	row := make([]float32, a.width)
+	for _, e := range entries {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		ex, err := src.At(e.index)
+		if err != nil {
+			return nil, err
+		}
+		var text []int32
+		for _, y := range ex.Trajectory.Tokens {
+			i, ok := a.rows[y]
+			if !ok {
+				if y < 0 || int(y) >= embeddings.Len() {
+					return nil, fault.New(op, "model", nil, "train with the {model} that wrote the responses", "token %d of a response is not among the %d embeddings", y, embeddings.Len())
+				}
+				if err := embeddings.Rows(int(y), row); err != nil {
+					return nil, err
+				}
+				i = len(counts)
+				a.rows[y], counts, a.embedded = i, append(counts, 0), append(a.embedded, row...)
+			}
+			counts[i]++
+			text = append(text, int32(i))
+		}
+		a.texts, a.returns = append(a.texts, text), append(a.returns, ex.Return)
+		a.fold = append(a.fold, foldOf(e.prompt))
+		if ex.Prompt == nil || src.Features().promptWidth == 0 {
+			continue
+		}
+		p, ok := prompt[e.prompt]
+		if !ok {
+			p = len(prompt)
+			prompt[e.prompt], states = p, append(states, src.Features().promptMean(ex.Prompt)...)
+		}
+		of = append(of, p)
+	}
+	a.centre(counts)
+	if len(of) < a.n { // some prompts have no states
+		return a, nil
+	}
+	a.prompts = fitDirections(states, len(prompt), min(mostRank, len(prompt)/4))
+	a.dirs = a.prompts.rank()
+	w := src.Features().promptWidth
+	for _, p := range of {
+		a.z = a.prompts.of(a.z, states[p*w:(p+1)*w])
+	}
+	return a, nil
+}
+
+// foldOf is the part of the cross-validation that a prompt is left out of, by its name.
+func foldOf(prompt string) int { return int(xxhash.Sum64String(prompt) % folds) }
+
+// centre takes the mean off the embeddings, sums them and scales the sums.
+func (a *additive) centre(counts []float64) {
+	w, n := a.width, 0.0
+	a.mean = make([]float64, w)
+	for i, c := range counts {
+		n += c
+		for j, v := range a.embedded[i*w : (i+1)*w] {
+			a.mean[j] += c * float64(v)
+		}
+	}
+	for j := range a.mean {
+		a.mean[j] /= max(n, 1)
+	}
+	a.scale = 1
+	a.shift(a.embedded, a.embedded)
+	a.sums = make([]float32, a.n*w)
+	squares := 0.0
+	for i, text := range a.texts {
+		sum := a.sums[i*w : (i+1)*w]
+		for _, t := range text {
+			for j, v := range a.embedded[int(t)*w:][:w] {
+				sum[j] += v
+			}
+		}
+		for _, v := range sum {
+			squares += float64(v) * float64(v)
+		}
+	}
+	if squares > 0 {
+		a.scale = math.Sqrt(float64(a.n) / squares)
+	}
+	scale(a.sums, float32(a.scale))
+	scale(a.embedded, float32(a.scale))
+}
+
+// shift writes (x - mean) * scale of rows of embeddings to dst.
+func (a *additive) shift(dst, x []float32) {
+	for at := 0; at < len(x); at += a.width {
+		for j, m := range a.mean {
+			dst[at+j] = float32((float64(x[at+j]) - m) * a.scale)
+		}
+	}
+}
+
+// solution is a fit: U [rank+1][width], q [dirs], and what they were made from.
+type solution struct {
+	fit  AdditiveFit
+	v0   float64
+	f, g []float32 // [n][rank+1], [n][dirs]
+	u, q []float32
+}
+
+// factors makes the solution's f and g.
+func (a *additive) factors(fit AdditiveFit) *solution {
+	s := &solution{fit: fit, u: make([]float32, (fit.Rank+1)*a.width)}
+	by := float32(math.Sqrt(fit.Product / float64(max(fit.Rank, 1))))
+	start := float32(math.Sqrt(fit.Prompt / float64(max(a.dirs, 1))))
+	for i := range a.n {
+		s.f = append(s.f, 1)
+		z := a.z[i*a.dirs : (i+1)*a.dirs]
+		s.f = appendScaled(s.f, z[:fit.Rank], by)
+		if fit.Prompt > 0 {
+			s.g = appendScaled(s.g, z, start)
+		}
+	}
+	s.q = make([]float32, len(s.g)/max(a.n, 1))
+	return s
+}
+
+// combine sets U = sum_i x_i f_i S_i and q = sum_i x_i g_i.
+func (a *additive) combine(s *solution, x []float64) {
+	const block = 512
+	k, d, w := s.fit.Rank+1, len(s.q), a.width
+	clear(s.u)
+	q := make([]float64, d)
+	weighted := make([]float32, block*k)
+	for from := 0; from < a.n; from += block {
+		n := min(block, a.n-from)
+		for i := range n {
+			v := x[from+i]
+			for j, f := range s.f[(from+i)*k:][:k] {
+				weighted[i*k+j] = float32(v) * f
+			}
+			for j, g := range s.g[(from+i)*d:][:d] {
+				q[j] += v * float64(g)
+			}
+		}
+		gemm(true, false, k, w, n, 1, weighted, k, a.sums[from*w:], w, 1, s.u, w)
+	}
+	for j, v := range q {
+		s.q[j] = float32(v)
+	}
+}
+
+// predict writes the values at the end of all responses, less v0, to y.
+func (a *additive) predict(s *solution, y []float64) {
+	const block = 512
+	k, d, w := s.fit.Rank+1, len(s.q), a.width
+	dot := make([]float32, block*k)
+	for from := 0; from < a.n; from += block {
+		n := min(block, a.n-from)
+		gemm(false, true, n, k, w, 1, a.sums[from*w:], w, s.u, w, 0, dot, k)
+		for i := range n {
+			v := 0.0
+			for j, f := range s.f[(from+i)*k:][:k] {
+				v += float64(f) * float64(dot[i*k+j])
+			}
+			for j, g := range s.g[(from+i)*d:][:d] {
+				v += float64(g) * float64(s.q[j])
+			}
+			y[from+i] = v
+		}
+	}
+}
+
+// solve fits the responses but those of a fold, -1 for all, until the residual is the share
+// of the returns' own length that is given.
+func (a *additive) solve(fit AdditiveFit, without int, tolerance float64) *solution {
+	s := a.factors(fit)
+	in, n := make([]bool, a.n), 0.0
+	for i, f := range a.fold {
+		if in[i] = f != without; in[i] {
+			s.v0 += float64(a.returns[i])
+			n++
+		}
+	}
+	s.v0 /= max(n, 1)
+	x, r, p, kp := make([]float64, a.n), make([]float64, a.n), make([]float64, a.n), make([]float64, a.n)
+	rr := 0.0
+	for i, v := range a.returns {
+		if in[i] {
+			r[i] = float64(v) - s.v0
+			rr += r[i] * r[i]
+		}
+	}
+	copy(p, r)
+	for enough, step := rr*tolerance*tolerance, 0; rr > enough && step < 1000; step++ {
+		a.combine(s, p)
+		a.predict(s, kp)
+		pkp := 0.0
+		for i := range kp {
+			if kp[i] += fit.Lambda * p[i]; !in[i] {
+				kp[i] = 0
+			}
+			pkp += p[i] * kp[i]
+		}
+		alpha, before := rr/pkp, rr
+		rr = 0
+		for i := range x {
+			x[i] += alpha * p[i]
+			r[i] -= alpha * kp[i]
+			rr += r[i] * r[i]
+		}
+		for i := range p {
+			p[i] = r[i] + rr/before*p[i]
+		}
+	}
+	a.combine(s, x)
+	return s
+}
+
+// validate fills in the fit's R2 at the last state, by cross-validation; with all, that of
+// all states too.
+func (a *additive) validate(ctx context.Context, fit *AdditiveFit, all bool, workers int) error {
+	out := make([]*solution, folds)
+	ends := make([][]float64, folds)
+	parallel(workers, folds, func(k int) {
+		if ctx.Err() == nil {
+			out[k], ends[k] = a.solve(*fit, k, tightly), make([]float64, a.n)
+			a.predict(out[k], ends[k])
+		}
+	})
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var last, states pairs
+	for i, k := range a.fold {
+		last.add(float32(out[k].v0+ends[k][i]), a.returns[i])
+		if all {
+			for _, v := range a.values(out[k], i) {
+				states.add(v, a.returns[i])
+			}
+		}
+	}
+	fit.R2Last, fit.R2 = last.r2(), states.r2()
+	return nil
+}
+
+// values are those of the states of response i.
+func (a *additive) values(s *solution, i int) []float32 {
+	k, d, w := s.fit.Rank+1, len(s.q), a.width
+	direction := make([]float64, w) // U f_i
+	for j, f := range s.f[i*k:][:k] {
+		for l, v := range s.u[j*w : (j+1)*w] {
+			direction[l] += float64(f) * float64(v)
+		}
+	}
+	v := s.v0
+	for j, g := range s.g[i*d:][:d] {
+		v += float64(g) * float64(s.q[j])
+	}
+	var out []float32
+	for _, t := range a.texts[i] {
+		for l, e := range a.embedded[int(t)*w:][:w] {
+			v += direction[l] * float64(e)
+		}
+		out = append(out, float32(v))
+	}
+	return out
+}
+
+// search looks for the fit with the best R2 at the last state: first among the tables that
+// are the same for every prompt, then among those that depend on it.
+func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, error) {
+	report := &AdditiveReport{}
+	try := func(best *AdditiveFit, fit AdditiveFit) (better bool, err error) {
+		report.Tried++
+		if err := a.validate(ctx, &fit, false, workers); err != nil {
+			return false, err
+		}
+		if better = fit.R2Last > best.R2Last; better {
+			*best = fit
+		}
+		return better, nil
+	}
+	// climb tries the neighbours of the best lambda until none is better.
+	climb := func(best *AdditiveFit) error {
+		for _, step := range []int{-1, 1} {
+			at := indexOf(gridLambda, best.Lambda)
+			for at += step; at >= 0 && at < len(gridLambda); at += step {
+				next := *best
+				next.Lambda = gridLambda[at]
+				if better, err := try(best, next); err != nil {
+					return err
+				} else if !better {
+					break
+				}
+			}
+		}
+		return nil
+	}
+	prompts := func(best *AdditiveFit) error {
+		if a.dirs == 0 {
+			return nil
+		}
+		for _, v := range gridPrompt {
+			next := *best
+			if next.Prompt = v; v != best.Prompt {
+				if _, err := try(best, next); err != nil {
+					return err
+				}
+			}
+		}
+		return climb(best)
+	}
+	none := AdditiveFit{R2Last: math.Inf(-1)}
+	static, bilinear := none, none
+	if _, err := try(&static, AdditiveFit{Lambda: 1}); err != nil {
+		return nil, err
+	}
+	if err := climb(&static); err != nil {
+		return nil, err
+	}
+	if err := prompts(&static); err != nil {
+		return nil, err
+	}
+	for i, rank := range gridRank {
+		if rank = min(rank, a.dirs); rank == 0 || i > 0 && a.dirs <= gridRank[i-1] {
+			break
+		}
+		for _, product := range gridProduct {
+			next := static
+			next.Rank, next.Product = rank, product
+			if _, err := try(&bilinear, next); err != nil {
+				return nil, err
+			}
+		}
+	}
+	report.Static, report.Kept = static, static
+	if bilinear.Rank > 0 {
+		if err := climb(&bilinear); err != nil {
+			return nil, err
+		}
+		if err := prompts(&bilinear); err != nil {
+			return nil, err
+		}
+		if report.Bilinear = bilinear; bilinear.R2Last > static.R2Last+leastGain {
+			report.Kept = bilinear
+		}
+	}
+	for _, fit := range []*AdditiveFit{&report.Static, &report.Bilinear, &report.Kept} {
+		if fit.Lambda > 0 {
+			if err := a.validate(ctx, fit, true, workers); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return report, nil
+}
+
+func indexOf(grid []float64, v float64) int {
+	for i, g := range grid {
+		if g == v {
+			return i
+		}
+	}
+	return -1
+}
+
+// table turns a solution into advantages of the whole vocabulary.
+func (a *additive) table(ctx context.Context, s *solution, features *Features, embeddings Embeddings) (*Advantages, error) {
+	rank, w, n := s.fit.Rank, a.width, embeddings.Len()
+	out := &Advantages{features: features, rank: rank, vocabulary: n, table: make([]float32, (rank+1)*n), base: float32(s.v0)}
+	by := math.Sqrt(s.fit.Product / float64(max(rank, 1)))
+	const block = 1024
+	rows, products := make([]float32, block*w), make([]float32, block*(rank+1))
+	for from := 0; from < n; from += block {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		some := rows[:min(block, n-from)*w]
+		if err := embeddings.Rows(from, some); err != nil {
+			return nil, err
+		}
+		a.shift(some, some)
+		m := len(some) / w
+		gemm(false, true, m, rank+1, w, 1, some, w, s.u, w, 0, products, rank+1)
+		for i := range m {
+			for k := range rank + 1 {
+				v := float64(products[i*(rank+1)+k])
+				if k > 0 {
+					v *= by
+				}
+				out.table[k*n+from+i] = float32(v)
+			}
+		}
+	}
+	if out.valuesPrompt() || s.fit.Prompt > 0 {
+		out.prompts = a.prompts
+	}
+	if s.fit.Prompt > 0 {
+		out.slope = appendScaled(nil, s.q, float32(math.Sqrt(s.fit.Prompt/float64(a.dirs))))
+	}
+	for _, v := range out.table {
+		if !finite(v) {
+			return nil, fmt.Errorf("valuehead: the advantages are not finite (check the model's embeddings and the returns)")
+		}
+	}
+	return out, nil
+}
+
+// fitAdvantages fits an additive value to the examples of entries.
+func fitAdvantages(ctx context.Context, src Source, entries []entry, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
+	a, err := collectAdditive(ctx, src, entries, o.Embeddings)
+	if err != nil {
+		return nil, nil, err
+	}
+	report, err := a.search(ctx, o.Workers)
+	if err != nil {
+		return nil, nil, err
+	}
+	table, err := a.table(ctx, a.solve(report.Kept, -1, veryTightly), src.Features(), o.Embeddings)
+	return table, report, err
+}
