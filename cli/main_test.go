@@ -188,7 +188,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LF", "\n")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says, "tutorial": tutorial},
 	})
 }
 
@@ -257,6 +257,25 @@ func join(ts *testscript.TestScript, _ bool, args []string) {
 		all += ts.ReadFile(from)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all), 0o644))
+}
+
+// tutorial FILE writes the commands of docs/tutorial.md, but for those that build and fetch, as a
+// script for sh whose model is $MODEL.
+func tutorial(ts *testscript.TestScript, _ bool, args []string) {
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(ts.Getenv("MODEL")), "..", "..", "docs", "tutorial.md"))
+	ts.Check(err)
+	ts.Check(os.MkdirAll(ts.MkAbs("bin"), 0o755))
+	ts.Check(os.WriteFile(ts.MkAbs("bin/ivo"), []byte("#!/bin/sh\nexec ivo \"$@\"\n"), 0o755))
+	script := "M=$MODEL\n"
+	for _, block := range strings.Split(string(text), "```sh\n")[1:] {
+		commands, _, _ := strings.Cut(block, "```")
+		for line := range strings.Lines(commands) {
+			if !strings.HasPrefix(line, "make ") && !strings.HasPrefix(line, "M=") {
+				script += line
+			}
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(script), 0o644))
 }
 
 // qwen2 FROM TO writes a Llama model as one of another architecture.
