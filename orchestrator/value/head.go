@@ -83,7 +83,7 @@ func topOf(schema states.Schema, m *llama.Model) int {
 
 func (h *headSource) Ahead() bool { return h.head.CanScoreCandidates() }
 
-func (h *headSource) Advantages() bool { return false }
+func (h *headSource) Advantages() bool { return h.head.Advantages() != nil }
 
 func (h *headSource) NeedsPrompt() bool { return h.head.NeedsPrompt() }
 
@@ -93,8 +93,9 @@ func (h *headSource) Open(r Request) (Valuer, error) {
 
 type headValuer struct {
 	*headSource
-	prompt *states.Prompt
-	idle   []*valuehead.Memory
+	prompt     *states.Prompt
+	advantages []float32 // of the prompt, once they were asked for
+	idle       []*valuehead.Memory
 	// scratch: what candidates have pushed or are asked
 	memories        []*valuehead.Memory
 	tokens          []int32
@@ -103,6 +104,13 @@ type headValuer struct {
 }
 
 func (v *headValuer) ReadsStates() bool { return true }
+
+func (v *headValuer) Advantages(*Candidate) ([]float32, error) {
+	if v.advantages == nil {
+		v.advantages = v.head.Advantages().Of(v.prompt)
+	}
+	return v.advantages, nil
+}
 
 func (v *headValuer) Begin() (Memory, error) { return v.head.Begin(v.prompt) }
 

@@ -37,6 +37,7 @@ type work struct {
 type answer struct {
 	batch.Response
 	Value   number.Float `json:"value"`   // V of the last state
+	Ratio   number.Float `json:"ratio"`   // log of its probability under the policy that drew it over the base policy's, of samples
 	Rewards []float64    `json:"rewards"` // the task's, then the others
 }
 
@@ -92,7 +93,11 @@ func (w *work) policy(d draw, seed int) batch.Policy {
 		p.Reference = &sampling
 	}
 	if d.guided() {
-		p.Value = value.Head(w.heads[seed-1].Head, valuehead.Reading{})
+		h := w.heads[seed-1].Head
+		p.Value = value.Head(h, valuehead.Reading{})
+		if d.Strategy.Proposal != 0 {
+			p.Strategy.Proposal /= h.Advantages().Unit()
+		}
 	}
 	return p
 }
@@ -107,14 +112,13 @@ func (w *work) cell(ctx context.Context, c cell, left *estimate) ([]answer, erro
 	for _, s := range c.shards {
 		total += len(s) * c.Samples
 	}
-	count := func(n int, drawn bool) {
+	count := func(n int) {
 		mu.Lock()
 		defer mu.Unlock()
 		done += n
-		left.count(n*c.cost()*w.maxTokens, drawn)
 		w.show(stage, done, total, "answers", left.note())
 	}
-	p.Finished = func() { count(1, true) }
+	p.Finished = func() { count(1) }
 	err := w.pool.Each(ctx, len(c.shards), func(ctx context.Context, e *engine.Engine, i int) error {
 		key, err := w.key(c, i, p)
 		if err != nil {
@@ -124,12 +128,14 @@ func (w *work) cell(ctx context.Context, c cell, left *estimate) ([]answer, erro
 			return err
 		} else if there {
 			_, parts[i], err = run.Lines[answer](w.cells.Path(c.file(i)))
-			count(len(c.shards[i])*c.Samples, false)
+			left.count(c.tokens(len(c.shards[i]), w.maxTokens), false)
+			count(len(c.shards[i]) * c.Samples)
 			return err
 		}
 		if parts[i], err = w.draw(ctx, e, p, c.shards[i], c.Samples); err != nil {
 			return err
 		}
+		left.count(c.tokens(len(c.shards[i]), w.maxTokens), true)
 		return run.PutLines(w.cells, c.file(i), key, nil, nil, parts[i])
 	})
 	return slices.Concat(parts...), err
@@ -162,6 +168,9 @@ func (w *work) draw(ctx context.Context, e *engine.Engine, p batch.Policy, promp
 	err := p.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
 		i := task*samples + sample
 		out[i] = answer{Response: batch.Stored(prompts[task].ID, sample, r, false), Value: number.Float(r.Value)}
+		for k, p := range r.GuidedLogProbs {
+			out[i].Ratio += number.Float(p - r.BaseLogProbs[k])
+		}
 		items[i] = reward.Item{Prompt: prompts[task].Record, Response: r.Text, Finish: string(r.Finish)}
 		return nil
 	})
@@ -186,9 +195,13 @@ func (w *work) draw(ctx context.Context, e *engine.Engine, p batch.Policy, promp
 
 // estimate says how long the rest of some cells takes, by the tokens that they decode at most.
 type estimate struct {
+	mu          sync.Mutex
 	begun       time.Time
 	drawn, left int // tokens
 }
+
+// tokens are those that a draw decodes at most for so many prompts.
+func (d draw) tokens(prompts, maxTokens int) int { return prompts * d.Samples * d.cost() * maxTokens }
 
 func (w *work) estimate(prompts []prompt.Encoded, methods []method) *estimate {
 	e := &estimate{begun: time.Now()}
@@ -196,23 +209,27 @@ func (w *work) estimate(prompts []prompt.Encoded, methods []method) *estimate {
 	for _, m := range methods {
 		if !seen[m.Name] {
 			seen[m.Name] = true
-			e.left += len(prompts) * len(w.heads) * m.Samples * m.cost() * w.maxTokens
+			e.left += len(w.heads) * m.tokens(len(prompts), w.maxTokens)
 		}
 	}
 	return e
 }
 
+// count takes note of a finished shard.
 func (e *estimate) count(tokens int, drawn bool) {
-	e.left -= tokens
-	if drawn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.left -= tokens; drawn {
 		e.drawn += tokens
 	}
 }
 
 func (e *estimate) note() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if e.drawn == 0 {
 		return ""
 	}
 	left := time.Duration(float64(time.Since(e.begun)) * float64(e.left) / float64(e.drawn))
-	return fmt.Sprintf("about %v left to the end of this part", left.Round(time.Minute))
+	return fmt.Sprintf("about %v to the end of this part", left.Round(time.Minute))
 }

@@ -85,52 +85,89 @@ func controls(base draw, temps ...float64) family {
 	return f
 }
 
-// blocks search among k blocks of so many tokens each.
-func blocks(k int, lengths ...int) family {
-	f := family{name: fmt.Sprintf("blocks, best of %d", k)}
-	for _, b := range lengths {
-		f.grid = append(f.grid, one(draw{
-			Name:     fmt.Sprintf("block-best-of-%d b=%d", k, b),
-			Strategy: decode.Strategy{Method: decode.MethodBlockBestOfK, N: k, Beam: decode.Beam{Block: b}}, Temp: sampling.Temp, Samples: 1,
-		}, byHead))
+// tilted are draws from the base policy tilted by what each token adds to the value, with each beta:
+// one-pass, one decode a token.
+func tilted(samples int, betas ...float64) (out []draw) {
+	for _, beta := range betas {
+		d := sample(fmt.Sprintf("one-pass beta=%g", beta), sampling.Temp, samples, true)
+		d.Strategy.Proposal = beta
+		out = append(out, d)
+	}
+	return out
+}
+
+// onePass are the families of such draws: a sample as it is, and the best of n of them by the head
+// or the reward.
+func onePass(samples int, betas ...float64) []family {
+	draws := tilted(samples, betas...)
+	single := family{name: "one-pass"}
+	for _, d := range draws {
+		single.grid = append(single.grid, one(d, byHead))
+	}
+	out := []family{single}
+	for n := 2; n <= samples; n *= 2 {
+		for _, by := range []struct {
+			name   string
+			kind   kind
+			choose func(answer) float64
+		}{{"the head", byHead, byValue}, {"the reward", rewardToo, byTask}} {
+			f := family{name: fmt.Sprintf("one-pass, best of %d by %s", n, by.name)}
+			for _, d := range draws {
+				f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d by %s, %s", n, by.name, d.Name), draw: d, n: n, choose: by.choose, kind: by.kind})
+			}
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// blocks search block by block, the blocks drawn with each of some betas: the best of k, or so
+// many beams.
+func blocks(s decode.Strategy, betas ...float64) family {
+	name := fmt.Sprintf("block-best-of-%d b=%d", s.N, s.Beam.Block)
+	if s.Method == decode.MethodBlockBeam {
+		name = fmt.Sprintf("block-beam B=%d b=%d", s.Beam.Beams, s.Beam.Block)
+	}
+	f := family{name: name}
+	for _, beta := range betas {
+		d := draw{Name: name, Strategy: s, Temp: sampling.Temp, Samples: 1}
+		if d.Strategy.Proposal = beta; beta > 0 {
+			d.Name += fmt.Sprintf(" beta=%g", beta)
+		}
+		f.grid = append(f.grid, one(d, byHead))
 	}
 	return f
 }
 
-// beams search with so many beams.
-func beams(n int, lengths ...int) family {
-	f := family{name: fmt.Sprintf("block beams, %d", n)}
-	for _, b := range lengths {
-		f.grid = append(f.grid, one(draw{
-			Name:     fmt.Sprintf("block-beam B=%d b=%d", n, b),
-			Strategy: decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: n, Block: b}}, Temp: sampling.Temp, Samples: 1,
-		}, byHead))
-	}
-	return f
+func bestBlock(k, block int) decode.Strategy {
+	return decode.Strategy{Method: decode.MethodBlockBestOfK, N: k, Beam: decode.Beam{Block: block}}
+}
+
+func beam(beams, block int) decode.Strategy {
+	return decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: beams, Block: block}}
 }
 
 // few are the methods of a quick run, most those of a default one, all those of a full one. The
-// base policy is the first.
-func few(t task) []family {
-	base := sample("base", sampling.Temp, 4, true)
-	return []family{
-		controls(base, 0), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue),
-		blocks(4, 8),
-	}
+// base policy is the first. Every family that has settings has as many.
+func few(task) []family { return families(4, 4, []float64{0}, []float64{2, 3}, bestBlock(4, 8)) }
+
+func most(task) []family {
+	return families(8, 4, []float64{0, 0.35, 1}, []float64{2, 3, 4}, bestBlock(2, 8), bestBlock(4, 8))
 }
 
-func most(t task) []family {
-	base := sample("base", sampling.Temp, 8, true)
-	return []family{
-		controls(base, 0, 0.35, 1), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue),
-		blocks(4, 8, 16),
-	}
+func all(task) []family {
+	return families(16, 8, []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, []float64{0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5},
+		bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8))
 }
 
-func all(t task) []family {
-	base := sample("base", sampling.Temp, 16, true)
-	return []family{
-		controls(base, 0, 0.2, 0.35, 0.5, 1, 1.2), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue),
-		blocks(2, 4, 8, 16), blocks(4, 4, 8, 16), beams(2, 4, 8, 16), beams(3, 4, 8, 16),
+// families are the methods with so many samples of the base policy and of one-pass, at these
+// temperatures, betas, and with these searches.
+func families(samples, tilted int, temps, betas []float64, searches ...decode.Strategy) []family {
+	base := sample("base", sampling.Temp, samples, true)
+	out := []family{controls(base, temps...), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue)}
+	out = append(out, onePass(tilted, betas...)...)
+	for _, s := range searches {
+		out = append(out, blocks(s, betas...))
 	}
+	return out
 }

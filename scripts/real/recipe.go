@@ -95,6 +95,10 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	}
 	n := min(r.effort.learn, len(t.prompts.learn))
 	dir := filepath.Join(r.out, fmt.Sprintf("%s-%d", t.name, n))
+	if w.cells, err = run.Open(filepath.Join(dir, "cells")); err != nil {
+		return nil, err
+	}
+	defer w.cells.Close()
 	out := &result{task: t}
 	for seed := 1; seed <= r.effort.seeds; seed++ {
 		h, m, err := w.learn(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), t.prompts.learn[:n], uint64(seed))
@@ -103,10 +107,6 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 		}
 		w.heads, out.trained = append(w.heads, *h), append(out.trained, *m)
 	}
-	if w.cells, err = run.Open(filepath.Join(dir, "cells")); err != nil {
-		return nil, err
-	}
-	defer w.cells.Close()
 	// Cells of the largest search and of a few prompts side by side.
 	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Layers: w.heads[0].layers}, 0); err != nil {
 		return nil, err
@@ -153,24 +153,54 @@ func (w *work) learn(ctx context.Context, dir string, prompts []prompt.Record, s
 	if err != nil {
 		return nil, nil, err
 	}
-	file := filepath.Join(dir, run.Head(1))
-	content, err := run.Identify(file)
+	data, err := loop.Data(dir, 1, "")
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := valuehead.Load(file)
+	return w.train(ctx, data, fmt.Sprintf("head-%d", seed), o)
+}
+
+// train fits a value function that is a sum over tokens, and keeps it beside the cells.
+func (w *work) train(ctx context.Context, data *learn.Data, name string, o loop.Options) (*head, *learn.Metrics, error) {
+	file, metrics := name+".gguf", name+".json"
+	key := run.Key("additive", 1, data.From, o.Seed)
+	if done, err := w.cells.Done(metrics, key); err != nil {
+		return nil, nil, err
+	} else if !done {
+		embeddings, err := w.m.Embeddings()
+		if err != nil {
+			return nil, nil, err
+		}
+		defer embeddings.Close()
+		h, m, err := learn.Train(ctx, data, valuehead.FeaturesOf(valuehead.Additive), valuehead.TrainOptions{Kind: valuehead.Additive, Embeddings: embeddings, Seed: o.Seed})
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := h.Save(w.cells.Path(file)); err != nil {
+			return nil, nil, err
+		}
+		if err := run.Put(w.cells, metrics, key, data.From, []string{file}, m); err != nil {
+			return nil, nil, err
+		}
+	}
+	content, err := run.Identify(w.cells.Path(file))
 	if err != nil {
 		return nil, nil, err
 	}
-	m, err := run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(1)))
+	h, err := valuehead.Load(w.cells.Path(file))
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := run.Value[learn.Metrics](w.cells.Path(metrics))
 	return &head{h, content.XXHash, o.Layers}, m, err
 }
 
-// methodsOf are the methods of families, each once.
+// methodsOf are the methods of families that are tried on the prompts to choose on: those that
+// settings are chosen of, and what the base policy's samples tell.
 func methodsOf(families []family) (out []method) {
 	for _, f := range families {
 		for _, m := range f.grid {
-			if !slices.ContainsFunc(out, func(o method) bool { return o.name == m.name }) {
+			if !f.show || m.Name == families[0].grid[0].Name {
 				out = append(out, m)
 			}
 		}
@@ -195,8 +225,9 @@ const room = 0.03
 func (f family) pick(t task, rows []row) choice {
 	c := choice{family: f}
 	for _, m := range f.grid {
-		i := slices.IndexFunc(rows, func(r row) bool { return r.name == m.name })
-		c.tried = append(c.tried, rows[i])
+		if i := slices.IndexFunc(rows, func(r row) bool { return r.name == m.name }); i >= 0 {
+			c.tried = append(c.tried, rows[i])
+		}
 	}
 	if f.show {
 		c.taken = f.grid

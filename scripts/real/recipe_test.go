@@ -52,7 +52,7 @@ func TestRecipeGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := read(t, whole.doc)
-	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the head", "### Samples"} {
+	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the head, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples"} {
 		if !bytes.Contains(want, []byte(part)) {
 			t.Errorf("the report lacks %q:\n%s", part, want)
 		}
@@ -62,7 +62,7 @@ func TestRecipeGoesOn(t *testing.T) {
 	}
 
 	stopped := tiny(t)
-	for _, at := range []string{"summarize, choose: greedy", "summarize, test: base", "summarize, test: block-best-of-4 b=8"} {
+	for _, at := range []string{"summarize, choose: one-pass beta=2", "summarize, test: base", "summarize, test: greedy"} {
 		ctx, stop := context.WithCancel(t.Context())
 		stopped.show = func(stage string, done, total int, _, _ string) {
 			if stage == at && done == total {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -116,20 +117,17 @@ func (r *recipe) section(say func(string, ...any), res result) {
 		say("> %s", quote(res.tested[i].Show()))
 		say("")
 		for _, row := range res.samples() {
-			say("- **%s** (%.2f): %s", row.name, row.reward[i], quote(row.texts[i]))
+			say("- **%s** (%.2f): %s", row.name, byTask(row.shown[i]), quote(row.shown[i].Text))
 		}
 	}
 }
 
-// samples are the rows whose answers are shown side by side: the base policy's and greedy
-// decoding's, and what was chosen.
+// samples are the rows whose answers are shown side by side: those of the base policy and greedy
+// decoding, and of what was chosen but for the best of several whole answers.
 func (res *result) samples() (out []row) {
 	for _, row := range res.rows {
-		chosen := false
-		for _, c := range res.choices {
-			chosen = chosen || !c.show && c.taken[0].name == row.name
-		}
-		if chosen || row.name == "base" || row.name == "greedy" {
+		chosen := slices.ContainsFunc(res.choices, func(c choice) bool { return !c.show && c.taken[0].name == row.name })
+		if chosen && row.n == 1 || row.name == "base" || row.name == "greedy" {
 			out = append(out, row)
 		}
 	}

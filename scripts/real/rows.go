@@ -21,13 +21,13 @@ type row struct {
 	exact  bool
 	ratio  float64  // tokens decoded for each one of the answers
 	calls  int      // of the reward for an answer
-	texts  []string // the first answer to each prompt
+	shown  []answer // the first answer to each prompt
 }
 
 // row sums up the answers that a method's draw gave under each seed.
 func (m method) row(t task, seeds [][]answer) row {
 	n := len(seeds[0]) / m.Samples
-	r := row{method: m, reward: make([]float64, n), kl: make([]float64, n), others: map[string][]float64{}, texts: make([]string, n), exact: m.n == 1}
+	r := row{method: m, reward: make([]float64, n), kl: make([]float64, n), others: map[string][]float64{}, shown: make([]answer, n), exact: m.n == 1}
 	for _, name := range t.others {
 		r.others[name] = make([]float64, n)
 	}
@@ -53,7 +53,7 @@ func (m method) row(t task, seeds [][]answer) row {
 					decoded += a.Decoded
 				}
 				if k == 0 && g == 0 {
-					r.texts[i] = a.Text
+					r.shown[i] = a
 				}
 			}
 		}
@@ -63,16 +63,19 @@ func (m method) row(t task, seeds [][]answer) row {
 }
 
 // best is the answer that is taken of some samples, and the KL of doing so: at most
-// log n - (n-1)/n above that of the policy that drew them (arXiv 2401.01879).
+// log n - (n-1)/n from the policy that drew them (arXiv 2401.01879), to which the answer's
+// log-probability under that less the base policy's is added.
 func (m method) best(group []answer) (answer, float64) {
-	best, kl := group[0], 0.0
-	for _, a := range group {
-		kl += float64(a.KL) / float64(m.n)
-		if m.n > 1 && m.choose(a) > m.choose(best) {
+	if m.n == 1 {
+		return group[0], float64(group[0].KL)
+	}
+	best := group[0]
+	for _, a := range group[1:] {
+		if m.choose(a) > m.choose(best) {
 			best = a
 		}
 	}
-	return best, kl + math.Log(float64(m.n)) - float64(m.n-1)/float64(m.n)
+	return best, math.Log(float64(m.n)) - float64(m.n-1)/float64(m.n) + float64(best.Ratio)
 }
 
 // interval is the mean of one number a prompt; paired that of the difference of two methods.
@@ -81,7 +84,7 @@ func interval(perPrompt []float64) eval.Interval { return eval.Bootstrap(perProm
 func paired(a, b []float64) eval.Interval { return eval.Paired(a, b, 1) }
 
 // setting is the part of a method's name by which members of a family differ.
-var setting = regexp.MustCompile(`(beta|b)=[0-9.]+|[0-9.]+$`)
+var setting = regexp.MustCompile(`beta=[0-9.]+|[0-9.]+$`)
 
 // page writes a task's page with its plots.
 func (r *recipe) page(res result) error {
