@@ -264,8 +264,6 @@ func join(ts *testscript.TestScript, _ bool, args []string) {
 func tutorial(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := os.ReadFile(filepath.Join(filepath.Dir(ts.Getenv("MODEL")), "..", "..", "docs", "tutorial.md"))
 	ts.Check(err)
-	ts.Check(os.MkdirAll(ts.MkAbs("bin"), 0o755))
-	ts.Check(os.WriteFile(ts.MkAbs("bin/ivo"), []byte("#!/bin/sh\nexec ivo \"$@\"\n"), 0o755))
 	script := "M=$MODEL\n"
 	for _, block := range strings.Split(string(text), "```sh\n")[1:] {
 		commands, _, _ := strings.Cut(block, "```")
