@@ -10,12 +10,10 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
-	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
-	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // effort is how much of the recipe is done.
@@ -23,15 +21,16 @@ type effort struct {
 	name                string
 	learn, choose, test int // prompts, at most
 	seeds               int
+	curve               int // prompts up to which the value function is learned from more and more of them; 0 for no curve
 	methods             func(task) []family
 }
 
 // efforts by name. The default one answers in under 45 minutes on two cores what counts most;
 // quick shows in under 12 that all of it works.
 var efforts = map[string]effort{
-	"quick":   {"quick", 100, 16, 40, 1, few},
-	"default": {"default", 400, choosePrompts, testPrompts, 1, most},
-	"full":    {"full", 400, choosePrompts, testPrompts, 3, all},
+	"quick":   {"quick", 100, 16, 40, 1, 0, few},
+	"default": {"default", 400, choosePrompts, testPrompts, 1, 0, most},
+	"full":    {"full", 400, choosePrompts, testPrompts, 3, learnPrompts, all},
 }
 
 // recipe is the whole of make real.
@@ -73,6 +72,7 @@ func (r *recipe) run(ctx context.Context) (err error) {
 type result struct {
 	task
 	trained []learn.Metrics // of each seed's value function
+	curve   []point         // what it comes to of fewer and of more prompts
 	choices []choice        // one a family
 	rows    []row           // on the test prompts, the base policy's first
 	tested  []prompt.Record // these prompts
@@ -93,19 +93,28 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 		defer rm.Close()
 		w.rewards = append(w.rewards, rm)
 	}
-	n := min(r.effort.learn, len(t.prompts.learn))
-	dir := filepath.Join(r.out, fmt.Sprintf("%s-%d", t.name, n))
+	prompts := t.prompts.learn[:min(r.effort.learn, len(t.prompts.learn))]
+	dir := filepath.Join(r.out, fmt.Sprintf("%s-%d", t.name, len(prompts)))
 	if w.cells, err = run.Open(filepath.Join(dir, "cells")); err != nil {
 		return nil, err
 	}
 	defer w.cells.Close()
 	out := &result{task: t}
 	for seed := 1; seed <= r.effort.seeds; seed++ {
-		h, m, err := w.learn(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), t.prompts.learn[:n], uint64(seed))
+		data, o, err := w.collect(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), prompts, uint64(seed))
+		if err != nil {
+			return nil, err
+		}
+		h, m, err := w.train(ctx, data, fmt.Sprintf("head-%d", seed), o)
 		if err != nil {
 			return nil, err
 		}
 		w.heads, out.trained = append(w.heads, *h), append(out.trained, *m)
+	}
+	if r.effort.curve > 0 {
+		if out.curve, err = w.curve(ctx, filepath.Join(dir, "curve"), r.effort.curve); err != nil {
+			return nil, err
+		}
 	}
 	// Cells of the largest search and of a few prompts side by side.
 	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Layers: w.heads[0].layers}, 0); err != nil {
@@ -129,70 +138,6 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	out.tested = test
 	out.rows, err = w.rows(ctx, "test", test, chosen)
 	return out, err
-}
-
-// head is a value function with what identifies it.
-type head struct {
-	*valuehead.Head
-	key    string
-	layers []int
-}
-
-// learn collects rollouts and trains a value function on them, by the loop that ivo iterate is.
-func (w *work) learn(ctx context.Context, dir string, prompts []prompt.Record, seed uint64) (*head, *learn.Metrics, error) {
-	o := loop.Defaults(w.m.Info().Layers)
-	o.Model, o.Reward, o.Rounds, o.MaxTokens, o.Seed, o.Sampling = w.model, w.reward, 1, w.maxTokens, seed, sampling
-	encoded, _, err := prompt.Fit(w.encoder, prompts, func(tokens int) error { return o.Fits(tokens, w.m.Info().ContextTrain) }, true)
-	if err != nil {
-		return nil, nil, err
-	}
-	err = loop.Run(ctx, dir, o, loop.Work{
-		Model: w.m, Encoder: w.encoder, Reward: w.rewards[0], Prompts: encoded,
-		Notify: func(e loop.Event) { w.show(w.name+", "+e.Stage, e.Done, e.Total, e.Unit, e.Note) },
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	data, err := loop.Data(dir, 1, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	return w.train(ctx, data, fmt.Sprintf("head-%d", seed), o)
-}
-
-// train fits a value function that is a sum over tokens, and keeps it beside the cells.
-func (w *work) train(ctx context.Context, data *learn.Data, name string, o loop.Options) (*head, *learn.Metrics, error) {
-	file, metrics := name+".gguf", name+".json"
-	key := run.Key("additive", 1, data.From, o.Seed)
-	if done, err := w.cells.Done(metrics, key); err != nil {
-		return nil, nil, err
-	} else if !done {
-		embeddings, err := w.m.Embeddings()
-		if err != nil {
-			return nil, nil, err
-		}
-		defer embeddings.Close()
-		h, m, err := learn.Train(ctx, data, valuehead.FeaturesOf(valuehead.Additive), valuehead.TrainOptions{Kind: valuehead.Additive, Embeddings: embeddings, Seed: o.Seed})
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := h.Save(w.cells.Path(file)); err != nil {
-			return nil, nil, err
-		}
-		if err := run.Put(w.cells, metrics, key, data.From, []string{file}, m); err != nil {
-			return nil, nil, err
-		}
-	}
-	content, err := run.Identify(w.cells.Path(file))
-	if err != nil {
-		return nil, nil, err
-	}
-	h, err := valuehead.Load(w.cells.Path(file))
-	if err != nil {
-		return nil, nil, err
-	}
-	m, err := run.Value[learn.Metrics](w.cells.Path(metrics))
-	return &head{h, content.XXHash, o.Layers}, m, err
 }
 
 // methodsOf are the methods of families that are tried on the prompts to choose on: those that

@@ -26,7 +26,7 @@ func tiny(t *testing.T) recipe {
 	dir := t.TempDir()
 	return recipe{
 		model: lab + "summarize-s.gguf", out: filepath.Join(dir, "runs"), doc: filepath.Join(dir, "real.md"),
-		effort: effort{"tiny", 20, 4, 6, 2, few},
+		effort: effort{"tiny", 20, 4, 6, 2, 100, few},
 		tasks: []task{{
 			name: "summarize", about: "The lab.", reward: "gold", others: []string{distinct}, prompts: split{learn, test[:50], test[50:]}, maxTokens: 12, maxKL: 7,
 			claims: sentimentClaims,
@@ -52,7 +52,7 @@ func TestRecipeGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := read(t, whole.doc)
-	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the head, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples"} {
+	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the head, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples", "\n50 | ", "\n100 | "} {
 		if !bytes.Contains(want, []byte(part)) {
 			t.Errorf("the report lacks %q:\n%s", part, want)
 		}

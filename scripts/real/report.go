@@ -27,18 +27,10 @@ func (r *recipe) report(results []result) error {
 	say("")
 	say("claim | verdict | figures")
 	say("---|---|---")
-	var verdicts []verdict
 	for _, res := range results {
-		if res.claims == nil {
-			continue
+		for _, v := range append(res.claims(&res), learningClaims(&res)...) {
+			say("%s: %s | %s | %s", res.name, v.claim, v.holds, v.figures)
 		}
-		for _, v := range res.claims(&res) {
-			v.claim = res.name + ": " + v.claim
-			verdicts = append(verdicts, v)
-		}
-	}
-	for _, v := range append(verdicts, headClaims(results)...) {
-		say("%s | %s | %s", v.claim, v.holds, v.figures)
 	}
 	for _, res := range results {
 		r.section(say, res)
@@ -57,8 +49,17 @@ func (r *recipe) section(say func(string, ...any), res result) {
 	say("%s %d prompts to learn from with four answers each, %d to choose on, %d to test on.", res.about, min(r.effort.learn, len(res.prompts.learn)), min(r.effort.choose, len(res.prompts.choose)), len(res.tested))
 	say("")
 	for seed, m := range res.trained {
-		held := m.Training.HeldOut
-		say("Value function of seed %d: %s, %d parameters, from %d responses (reward %.2f, standard deviation %.2f). Held out by prompt: R² %.2f over all states, %.2f at the last.", seed+1, m.Head, m.Parameters, m.Trajectories, m.Reward.Mean, m.Reward.SD, held.All.R2, held.Last.R2)
+		all, last, how := fits(&m)
+		say("Value function of seed %d: %s, from %d responses (reward %.2f, standard deviation %.2f). R² %s: %.2f over all states, %.2f at the last.", seed+1, m.Head, m.Trajectories, m.Reward.Mean, m.Reward.SD, how, all, last)
+	}
+	if res.curve != nil {
+		say("")
+		say("prompts to learn from | R² over all states | at the last")
+		say("---|---|---")
+		for _, p := range res.curve {
+			all, last, _ := fits(p.Metrics)
+			say("%d | %.2f | %.2f", p.prompts, all, last)
+		}
 	}
 	say("")
 	say("method | uses | %s | KL, nats | decoded | reward calls | %s", res.reward, strings.Join(res.others, " | "))

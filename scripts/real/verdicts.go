@@ -152,29 +152,44 @@ func checksClaims(res *result) (out []verdict) {
 	return out
 }
 
-// headClaims are those of the value functions.
-func headClaims(results []result) (out []verdict) {
-	for _, res := range results {
-		want, ok := map[string][2]float64{"sentiment": {.30, .48}, "checks": {math.Inf(-1), .30}}[res.name]
-		if !ok {
-			continue
+// learningClaims are those of the value functions and of the unit of beta.
+func learningClaims(res *result) (out []verdict) {
+	want := map[string][]struct {
+		part string
+		r2   float64
+	}{"sentiment": {{"over all states", .30}, {"at the last state", .48}}, "checks": {{"at the last state", .30}}}
+	all, last, how := fits(&res.trained[0])
+	for _, c := range want[res.name] {
+		v := verdict{claim: fmt.Sprintf("R² %s at least %.2f, %s", c.part, c.r2, how), holds: "holds"}
+		r2 := last
+		if c.part == "over all states" {
+			r2 = all
 		}
-		held := res.trained[0].Training.HeldOut
-		for i, part := range []struct {
-			name string
-			r2   float64
-		}{{"over all states", held.All.R2}, {"at the last state", held.Last.R2}} {
-			if math.IsInf(want[i], -1) {
+		if v.figures = fmt.Sprintf("%.2f", r2); r2 < c.r2 {
+			v.holds = fmt.Sprintf("falls short by %.2f", c.r2-r2)
+		}
+		out = append(out, v)
+	}
+	const beta = 2
+	v := verdict{claim: fmt.Sprintf("beta %d gives a KL of %d nats, within a factor of 2", beta, beta*beta/2), holds: notMeasured}
+	for _, c := range res.choices {
+		for _, r := range c.tried {
+			if c.name != "one-pass" || r.Strategy.Proposal != beta {
 				continue
 			}
-			v := verdict{claim: fmt.Sprintf("%s: R² %s at least %.2f on prompts that were not trained on", res.name, part.name, want[i]), holds: "holds", figures: fmt.Sprintf("%.2f", part.r2)}
-			if part.r2 < want[i] {
-				v.holds = fmt.Sprintf("falls short by %.2f", want[i]-part.r2)
+			kl := interval(r.kl)
+			v.figures = fmt.Sprintf("%s on the prompts to choose on", text(kl))
+			switch most := float64(beta * beta); {
+			case kl.Mean > most:
+				v.holds = fmt.Sprintf("%.1f times too much", kl.Mean/(beta*beta/2))
+			case kl.Mean < most/4:
+				v.holds = fmt.Sprintf("%.1f times too little", beta*beta/2/kl.Mean)
+			default:
+				v.holds = "holds"
 			}
-			out = append(out, v)
 		}
 	}
-	return out
+	return append(out, v)
 }
 
 // text is an interval as the report shows it, show that of the mean of one number a prompt.
