@@ -123,7 +123,7 @@ func (t *conversation) open() (err error) {
 			t.close()
 		}
 	}()
-	if err := t.o.Strategy.CheckGuidance(t.o.Request.Sampling, t.value.Source); err != nil {
+	if err := t.o.Strategy.CheckGuidance(t.o.Request.Sampling, t.value.Source, false); err != nil {
 		return usagef(t.c, "%v", err)
 	}
 	t.o.Request.Value, t.o.Request.EachValue, t.o.Layers = t.value.Source, t.value.Source != nil, t.value.Layers

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -72,7 +71,7 @@ func (t *conversation) change(s decode.Strategy, sampling policy.Sampling) error
 	if err := s.Check(chat.Sequences); err != nil {
 		return err
 	}
-	if err := s.CheckGuidance(sampling, t.value.Source); err != nil {
+	if err := s.CheckGuidance(sampling, t.value.Source, false); err != nil {
 		return err
 	}
 	return t.Change(s, sampling)
@@ -80,18 +79,16 @@ func (t *conversation) change(s decode.Strategy, sampling policy.Sampling) error
 
 func (t *conversation) setMethod(name string) error {
 	s := t.Strategy()
-	if name != "" {
-		s.Method = decode.Method(name)
-		if err := t.change(s, t.Sampling()); err != nil {
-			return err
-		}
-	}
 	if name == "" {
 		t.note(fmt.Sprintf("method %s; there are %s", s.Method, list(decode.Methods)))
-	} else {
+		return nil
+	}
+	s.Method = decode.Method(name)
+	err := t.change(s, t.Sampling())
+	if err == nil {
 		t.note("method " + name)
 	}
-	return nil
+	return err
 }
 
 func (t *conversation) setBeta(text string) error {
@@ -174,12 +171,8 @@ func (t *conversation) save(path string) error {
 	if err := atomicfile.Writable(path, overwrite || t.c.Bool("overwrite"), overwriteHint); err != nil {
 		return err
 	}
-	data, err := json.MarshalIndent(t.Messages(), "", " ")
-	if err != nil {
+	if err := t.Save(path); err != nil {
 		return err
-	}
-	if err := atomicfile.WriteBytes(path, append(data, '\n')); err != nil {
-		return fmt.Errorf("%w (name a file that can be written)", err)
 	}
 	t.saved = path
 	t.note("written to " + path)

@@ -27,7 +27,9 @@ func generateCommand() *cli.Command {
 			"  ivo generate -m model.gguf -p 'Once upon a time' -n 100\n" +
 			"  ivo generate -hf ggml-org/gemma-3-1b-it-GGUF:Q8_0 -p 'Once upon a time' -n 100\n" +
 			"  ivo generate -m model.gguf -f prompt.txt --method block-beam --value-head runs/first/iter-02/head.gguf\n" +
-			"  ivo generate -m model.gguf --prompts test.jsonl --out answers.jsonl -n 128 --method tokenwise --value-head head.gguf\n\n" +
+			"  ivo generate -m model.gguf --prompts test.jsonl --out answers.jsonl -n 128 --method tokenwise --value-head head.gguf\n" +
+			"  ivo generate -m model.gguf -p 'The film was' -n 64 --method best-of-n --rerank sentiment --value-head head.gguf --proposal one-pass\n" +
+			"  ivo generate -m model.gguf -p 'The film was' -n 64 --method block-best-of-k --block 8 --rerank sentiment --rollouts 2\n\n" +
 			streaming + "\n\n" +
 			"--prompts takes records such as {\"id\": \"1\", \"prompt\": \"...\"}, or with \"messages\" instead; what\n" +
 			"--json prints comes for each in the same order. With --method sample, --samples is how many.\n" +
@@ -44,7 +46,7 @@ func generateCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
-		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }
@@ -80,10 +82,10 @@ func generate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	defer g.close()
 	if err := g.open(c); err != nil {
 		return err
 	}
-	defer g.value.Close()
 	return g.one(c, text)
 }
 
@@ -110,19 +112,33 @@ func readGeneration(c *cli.Context) (*generation, error) {
 	return g, nil
 }
 
-// open opens the value function, before the model, which takes longer: a wrong path should
-// not have to wait for it.
+// open opens the value function and the reward, before the model, which takes longer: a wrong path
+// should not have to wait for it.
 func (g *generation) open(c *cli.Context) (err error) {
 	if g.value, err = openValue(c); err != nil {
 		return err
 	}
-	if err := g.policy.Strategy.CheckGuidance(g.policy.Sampling, g.value.Source); err != nil {
-		g.value.Close()
+	if spec := c.String("rerank"); spec != "" {
+		if g.policy.Rerank, err = openReward(c, spec); err != nil {
+			return err
+		}
+	}
+	if err := g.policy.Strategy.CheckGuidance(g.policy.Sampling, g.value.Source, g.policy.Rerank != nil); err != nil {
 		return usagef(c, "%v", err)
 	}
 	g.policy.Value = g.value.Source
 	g.policy.Key = func(id string, sample int) uint64 { return policy.Key(g.seed, 0, id, sample) }
 	return nil
+}
+
+// close closes what open opened.
+func (g *generation) close() {
+	if g.value != nil {
+		g.value.Close()
+	}
+	if g.policy.Rerank != nil {
+		g.policy.Rerank.Close()
+	}
 }
 
 // load loads the model and checks the value function against it.

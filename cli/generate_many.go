@@ -54,10 +54,10 @@ func (g *generation) many(c *cli.Context) error {
 			}
 		}
 	}
+	defer g.close()
 	if err := g.open(c); err != nil {
 		return err
 	}
-	defer g.value.Close()
 	m, err := g.load(c)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func TestSpellings(t *testing.T) {
 		}
 	}
 	for _, field := range fault.Fields() {
-		name := spellings[field]
+		name := fault.Name(field)
 		if !slices.Contains(known, name) {
 			t.Errorf("an error may name the setting %q, which is %q here: no verb has that flag", field, name)
 		}

@@ -55,13 +55,13 @@ const streaming = "Text is printed as soon as nothing can take it back: by sampl
 func readStrategy(c *cli.Context) (decode.Strategy, error) {
 	s := decode.Strategy{
 		Method: decode.Method(c.String("method")), N: c.Int("samples"),
-		Beam:  decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
-		Guide: decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
+		Beam:     decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
+		Rollouts: decode.Rollouts{N: c.Int("rollouts"), Tokens: c.Int("rollout-tokens")},
+		Guide:    decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
 	}
-	if p := c.String("proposal"); p == "one-pass" {
-		s.Proposal = c.Float64("proposal-beta")
-	} else if p != "base" {
-		return s, usagef(c, "--proposal %s: choose base or one-pass", p)
+	var err error
+	if s.Proposal, err = choice(c, "proposal", map[string]float64{"base": 0, "one-pass": c.Float64("proposal-beta")}); err != nil {
+		return s, err
 	}
 	if err := s.Check(llama.MaxSequences); err != nil {
 		return s, usagef(c, "%v", err)

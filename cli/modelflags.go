@@ -1,14 +1,15 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -99,14 +100,8 @@ func modelParams(c *cli.Context) (p llama.ModelParams, err error) {
 	if s := c.String("device"); s != "" {
 		p.Devices = strings.Split(s, ",")
 	}
-	if s := c.String("tensor-split"); s != "" {
-		for _, share := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == '/' }) {
-			x, err := strconv.ParseFloat(share, 32)
-			if err != nil || x < 0 {
-				return p, usagef(c, "--tensor-split %q (give shares such as 3,1)", s)
-			}
-			p.TensorSplit = append(p.TensorSplit, float32(x))
-		}
+	if p.TensorSplit, err = llama.ParseShares(c.String("tensor-split")); err != nil {
+		return p, usagef(c, "--tensor-split %v", err)
 	}
 	return p, nil
 }
@@ -215,12 +210,7 @@ func compute(c *cli.Context) (batch.Context, error) {
 func choice[T any](c *cli.Context, flag string, names map[string]T) (T, error) {
 	v, ok := names[strings.ToLower(c.String(flag))]
 	if !ok {
-		var all []string
-		for name := range names {
-			all = append(all, name)
-		}
-		slices.Sort(all)
-		return v, usagef(c, "--%s %q is not one of %s", flag, c.String(flag), strings.Join(all, ", "))
+		return v, usagef(c, "--%s %q is not one of %s", flag, c.String(flag), strings.Join(slices.Sorted(maps.Keys(names)), ", "))
 	}
 	return v, nil
 }
@@ -231,11 +221,5 @@ func contextSize(c *cli.Context, m *llama.Model) (int, error) {
 	if n < 0 {
 		return 0, usagef(c, "-c %d: give a number of tokens", n)
 	}
-	if n == 0 {
-		n = defaultContext
-		if trained := m.Info().ContextTrain; trained > 0 {
-			n = min(n, trained)
-		}
-	}
-	return n, nil
+	return cmp.Or(n, min(defaultContext, cmp.Or(m.Info().ContextTrain, defaultContext))), nil
 }

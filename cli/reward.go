@@ -74,10 +74,8 @@ func testReward(c *cli.Context) error {
 		fmt.Fprintf(c.App.ErrWriter, "(the first %d of %d prompts are used; --take 0 uses all)\n", n, len(records))
 		records = records[:n]
 	}
-	if checker, ok := rm.(reward.Checker); ok {
-		if err := checker.Check(c.Context, records); err != nil {
-			return err
-		}
+	if err := reward.Check(c.Context, rm, records); err != nil {
+		return err
 	}
 	var answered []junk.Answered
 	if path := c.String("responses"); path != "" {
@@ -132,10 +130,6 @@ func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, er
 	if err != nil {
 		return nil, err
 	}
-	records = records[:0:0]
-	for _, t := range tasks {
-		records = append(records, t.Record)
-	}
 	var lines bytes.Buffer
 	answers := batch.PrintAnswers(&lines, tasks, run.Shard)
 	meter := terminal.NewMeter(c.App.ErrWriter)
@@ -144,6 +138,6 @@ func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, er
 	if err != nil {
 		return nil, err
 	}
-	answered, _, err := junk.Read(&lines, "the model", records)
+	answered, _, err := junk.Read(&lines, "the model", batch.RecordsOf(tasks))
 	return answered, err
 }

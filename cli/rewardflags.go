@@ -30,6 +30,15 @@ func scoringFlags(category string) []cli.Flag {
 	}
 }
 
+// rerankFlags say how a reward takes part in the search.
+func rerankFlags() []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringFlag{Name: "rerank", Usage: "`REWARD` that chooses the answer among the samples of best-of-n, the finished beams or the last blocks: see ivo reward", Category: methodCategory},
+		&cli.IntFlag{Name: "rollouts", Usage: "`N` continuations by which it values each block of block-beam and block-best-of-k, instead of the value function", Category: methodCategory},
+		&cli.IntFlag{Name: "rollout-tokens", Usage: "most tokens of a continuation; 0 takes the unfinished text itself", Value: 16, Category: methodCategory},
+	}, scoringFlags(methodCategory)...)
+}
+
 // openReward opens a reward that was named on the command line, which alone may start programs.
 func openReward(c *cli.Context, spec string) (reward.Model, error) {
 	m, err := reward.Open(spec, reward.Options{AllowCommands: true, Timeout: c.Duration("reward-timeout"), Workers: c.Int("reward-workers")})

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"runtime/cgo"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -106,6 +107,18 @@ type ModelInfo struct {
 
 // loadNoise takes off what llama.cpp puts around every reason for a failed load.
 var loadNoise = strings.NewReplacer("llama_model_load: error loading model: ", "", "; llama_model_load_from_file_impl: failed to load model", "")
+
+// ParseShares reads the shares of a tensor split, such as "3,1".
+func ParseShares(text string) (shares []float32, err error) {
+	for _, share := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '/' }) {
+		x, err := strconv.ParseFloat(share, 32)
+		if err != nil || !(x >= 0) {
+			return nil, fmt.Errorf("%q (give shares such as 3,1)", text)
+		}
+		shares = append(shares, float32(x))
+	}
+	return shares, nil
+}
 
 // Load reads the GGUF model at path (llama_model_load_from_file); of a split model,
 // path is the first file, and the others lie beside it. The headers are checked in Go

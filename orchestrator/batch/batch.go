@@ -18,6 +18,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
@@ -27,6 +28,7 @@ type Policy struct {
 	Strategy  decode.Strategy
 	Value     value.Source                       // nil without one
 	ValueOf   func(prompt.Record) value.Source   // a value function for each prompt, instead
+	Rerank    reward.Model                       // that takes part in the search, nil without one; see [decode.Request]
 	Sampling  policy.Sampling                    // the base policy
 	Reference *policy.Sampling                   // see [decode.Request]
 	MaxTokens int                                // of a response
@@ -48,6 +50,15 @@ type Task struct {
 	MaxTokens int // of a response; 0 for the policy's
 	// Stop are texts that end a response beside the policy's.
 	Stop []string
+}
+
+// RecordsOf are the prompts of tasks as records.
+func RecordsOf(tasks []Task) []prompt.Record {
+	records := make([]prompt.Record, len(tasks))
+	for i, t := range tasks {
+		records[i] = t.Record
+	}
+	return records
 }
 
 func (t Task) samples() int { return max(1, t.Samples) }
@@ -99,6 +110,9 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	if p.ValueOf != nil {
 		req.Value = p.ValueOf(t.Record)
 	}
+	if p.Rerank != nil {
+		req.Rerank = scorer(p.Rerank, t.Record)
+	}
 	if p.Strategy.Method == decode.MethodSample {
 		// Samples of one prompt share its prefill.
 		job, err := p.Strategy.Sample(e, req, t.samples(), func(rs []decode.Response) {
@@ -118,6 +132,26 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 		jobs = append(jobs, job)
 	}
 	return jobs, nil
+}
+
+// scorer is a reward as a function of responses to a prompt.
+func scorer(m reward.Model, r prompt.Record) func(context.Context, []string) ([]float64, error) {
+	return func(ctx context.Context, texts []string) ([]float64, error) {
+		items := make([]reward.Item, len(texts))
+		for i, text := range texts {
+			items[i] = reward.Item{Prompt: r, Response: text}
+		}
+		scores, err := m.Score(ctx, items)
+		if err != nil {
+			return nil, err
+		}
+		return reward.Values(items, scores)
+	}
+}
+
+// checkRerank finds prompts that the policy's reward will not be able to score responses to.
+func (p *Policy) checkRerank(ctx context.Context, tasks []Task) error {
+	return reward.Check(ctx, p.Rerank, RecordsOf(tasks))
 }
 
 // Cells is the number of KV cells that a job for a prompt of so many tokens fills at most, and
@@ -172,8 +206,10 @@ type Response struct {
 	Finish  decode.Finish `json:"finish"`
 	Emitted int           `json:"emitted"` // tokens of the response
 	Decoded int           `json:"decoded"` // tokens decoded for it, those of pruned candidates included
-	KL      number.Float  `json:"kl"`      // of the policy from the base policy, nats
-	KLKind  decode.KLKind `json:"kl_kind"` // whether KL is exact or a bound
+	// RewardCalls is the number of texts that the reward scored in the search.
+	RewardCalls int           `json:"reward_calls,omitempty"`
+	KL          number.Float  `json:"kl"`      // of the policy from the base policy, nats
+	KLKind      decode.KLKind `json:"kl_kind"` // whether KL is exact or a bound
 	// With the policy's Record:
 	Tokens   []int32         `json:"tokens,omitempty"`
 	LogProbs number.Float32s `json:"logprobs,omitempty"` // of the model at temperature 1
@@ -182,7 +218,7 @@ type Response struct {
 // Stored is what is stored of a response.
 func Stored(id string, sample int, r decode.Response, tokens bool) Response {
 	out := Response{
-		Prompt: id, Sample: sample, Text: r.Text, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, KL: number.Float(r.KL), KLKind: r.KLKind,
+		Prompt: id, Sample: sample, Text: r.Text, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, RewardCalls: r.RewardCalls, KL: number.Float(r.KL), KLKind: r.KLKind,
 	}
 	if tokens {
 		out.Tokens, out.LogProbs = r.Tokens, r.LogProbs

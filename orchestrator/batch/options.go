@@ -24,6 +24,8 @@ type AnswersOptions struct {
 	Beam     decode.Beam     `json:"beam"`
 	Guide    decode.Guide    `json:"guide"`
 	Proposal float64         `json:"proposal,omitempty"` // its beta; left out where it is 0, as in files of before there were any
+	Rerank   string          `json:"rerank,omitempty"`   // the reward that takes part in the search
+	Rollouts decode.Rollouts `json:"rollouts,omitzero"`
 	Sampling policy.Sampling `json:"sampling"`
 	Predict  int             `json:"predict"` // most tokens of a response; -1 for what the context holds
 	Stop     []string        `json:"reverse_prompt"`
@@ -46,6 +48,12 @@ func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string)
 		Encoding: encoding, Value: value, Method: s.Method, Samples: s.N, Beam: s.Beam, Guide: s.Guide, Proposal: s.Proposal, Sampling: m.Policy.Sampling,
 		Stop: m.Policy.Stop, Seed: m.Seed, Shard: m.Shard, Parallel: m.Parallel,
 		Batch: c.Batch, UBatch: c.UBatch, Flash: c.Flash.String(), CacheK: c.CacheK.String(), CacheV: c.CacheV.String(),
+	}
+	if m.Policy.Rerank != nil {
+		o.Rerank = m.Policy.Rerank.Info().Fingerprint
+	}
+	if s.Rollouts.N > 0 {
+		o.Rollouts = s.Rollouts
 	}
 	if o.Method == decode.MethodSample {
 		o.Samples = tasks[0].Samples

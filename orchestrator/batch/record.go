@@ -37,11 +37,12 @@ type Record struct {
 	Method decode.Method `json:"method"`
 	Seed   uint64        `json:"seed"`
 
-	PromptLen int          `json:"prompt_tokens"`
-	Decoded   int          `json:"decoded"` // tokens decoded, those not taken included
-	Emitted   int          `json:"emitted"` // tokens of the response
-	Ratio     number.Float `json:"decoded_per_emitted"`
-	Timings   *Timings     `json:"timings,omitempty"` // of a single prompt
+	PromptLen   int          `json:"prompt_tokens"`
+	Decoded     int          `json:"decoded"`                // tokens decoded, those not taken included
+	Emitted     int          `json:"emitted"`                // tokens of the response
+	RewardCalls int          `json:"reward_calls,omitempty"` // texts that the reward scored in the search
+	Ratio       number.Float `json:"decoded_per_emitted"`
+	Timings     *Timings     `json:"timings,omitempty"` // of a single prompt
 }
 
 // Timings are in milliseconds.
@@ -57,7 +58,7 @@ func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, er
 	out := &Record{
 		Prompt: t.Text, Messages: t.Messages, Text: r.Text, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
 		GuidedLogProbs: r.GuidedLogProbs, KL: number.Float(r.KL), KLKind: r.KLKind, Finish: r.Finish, Stop: r.Stop, Method: p.Strategy.Method,
-		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), Ratio: number.Float(float64(r.Decoded) / float64(len(r.Tokens))),
+		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), RewardCalls: r.RewardCalls, Ratio: number.Float(float64(r.Decoded) / float64(len(r.Tokens))),
 	}
 	if p.Value != nil {
 		out.Values, out.Value = r.Values, (*number.Float32)(&r.Value)

@@ -5,9 +5,12 @@ package chat
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
@@ -154,6 +157,18 @@ func (c *Chat) Undo() error {
 
 // Clear forgets all turns.
 func (c *Chat) Clear() { c.turns = nil }
+
+// Save writes the conversation's messages as JSON.
+func (c *Chat) Save(path string) error {
+	data, err := json.MarshalIndent(c.Messages(), "", " ")
+	if err != nil {
+		return err
+	}
+	if err := atomicfile.WriteBytes(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("%w (name a file that can be written)", err)
+	}
+	return nil
+}
 
 // Messages are the conversation so far.
 func (c *Chat) Messages() []llama.Message {

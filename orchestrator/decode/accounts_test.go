@@ -46,7 +46,7 @@ func TestAccounts(t *testing.T) {
 	e := open(t)
 	head := brevityOf(t, e, valuehead.Recall, valuehead.CandidateFeatures(schema(t, e)))
 	for name, source := range map[string]value.Source{"head": value.Head(head, valuehead.Reading{}), "prefix": short, "advantages": additive(someAdvantages(e))} {
-		all := strategies()
+		all := append(strategies(), rolling()...)
 		if source.Advantages() {
 			all = append(proposing(0.8), all[5]) // one-pass
 		}
@@ -67,6 +67,9 @@ func TestAccounts(t *testing.T) {
 				}
 				req := request(t, e, key)
 				req.MaxTokens, req.Value = 12, source
+				if s.Rollouts.N > 0 {
+					req.Rerank = words
+				}
 				plain := answer(req)
 				req.EachValue, req.Record = true, true
 				r := answer(req)
@@ -202,12 +205,15 @@ func TestEmitted(t *testing.T) {
 	e := toy(t, map[byte]map[byte]float64{'^': flat, 'a': flat, 'b': flat, 'c': flat})
 	cut := 0
 	for _, stop := range [][]string{nil, {"a"}, {"abc"}, {"abca", "bc"}, {"cab", "aba", "bcb"}} {
-		for _, s := range strategies() {
+		for _, s := range append(strategies(), rolling()...) {
 			for key := range uint64(20) {
 				var emitted strings.Builder
 				req := decode.Request{
 					Prompt: []int32{begin}, MaxTokens: 9, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: short, Stop: stop,
 					Emit: func(text []byte) { emitted.Write(text) },
+				}
+				if s.Rollouts.N > 0 {
+					req.Rerank = words
 				}
 				var r decode.Response
 				job, err := s.Job(e, req, func(got decode.Response) { r = got })
@@ -249,12 +255,15 @@ func TestCancelAnywhere(t *testing.T) {
 	flat := map[byte]float64{'a': .3, 'b': .3, 'c': .4}
 	e := toy(t, map[byte]map[byte]float64{'^': flat, 'a': flat, 'b': flat, 'c': flat})
 	stopped := errors.New("stopped by the test")
-	for _, s := range strategies() {
+	for _, s := range append(strategies(), rolling()...) {
 		var want []int32
 		for steps := range 20 {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			var r decode.Response
 			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 16, Sampling: policy.Sampling{Temp: 1}, Value: short}
+			if s.Rollouts.N > 0 {
+				req.Rerank = words
+			}
 			n := 0
 			req.Progress = func(int) {
 				if n++; n == steps {
@@ -302,6 +311,12 @@ func TestRoom(t *testing.T) {
 			Beam:   decode.Beam{Beams: draw("beams", 1, 5), Block: draw("block", 1, 9)},
 			Guide:  decode.Guide{TopK: draw("candidates", 1, 12), Beta: 1, Rest: rapid.SampledFrom(decode.Rests).Draw(t, "rest")},
 		}
+		search := s.Method == decode.MethodBlockBestOfK || s.Method == decode.MethodBlockBeam
+		var rerank func(context.Context, []string) ([]float64, error)
+		if search && draw("rerank", 0, 1) == 1 {
+			rerank = words
+			s.Rollouts = decode.Rollouts{N: draw("rollouts", 0, 3), Tokens: draw("rollout tokens", 0, 4)}
+		}
 		source := short
 		if s.Method == decode.MethodOnePass || !s.Tokenwise() {
 			if s.Proposal = float64(draw("proposal", 0, 1)); s.Proposal != 0 {
@@ -330,7 +345,7 @@ func TestRoom(t *testing.T) {
 		var all []engine.Job
 		for i := range jobs {
 			job, err := s.Job(e, decode.Request{
-				Prompt: prompt, MaxTokens: most, Sampling: policy.Sampling{Temp: 1}, Key: uint64(i), Value: source,
+				Prompt: prompt, MaxTokens: most, Sampling: policy.Sampling{Temp: 1}, Key: uint64(i), Value: source, Rerank: rerank,
 				EachValue: draw("each", 0, 1) == 1,
 			}, func(decode.Response) {})
 			if err != nil {
@@ -367,6 +382,8 @@ func TestBoundOfBlocks(t *testing.T) {
 		{Method: decode.MethodBlockBestOfK, N: 2, Beam: decode.Beam{Block: 2}, Proposal: 1.5},
 		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 2}, Proposal: 1.5},
 		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 3}, Proposal: -0.7},
+		{Method: decode.MethodBlockBestOfK, N: 2, Beam: decode.Beam{Block: 3}, Proposal: 0.5, Rollouts: decode.Rollouts{N: 2, Tokens: 2}},
+		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 3}, Rollouts: decode.Rollouts{N: 1, Tokens: 1}},
 	} {
 		add := make([]float32, len(letters))
 		if add[token('a')] = 1; s.Method != decode.MethodBestOfN { // whose bound is nearly reached where there are no ties
@@ -385,6 +402,9 @@ func TestBoundOfBlocks(t *testing.T) {
 			req := decode.Request{Prompt: []int32{begin}, MaxTokens: 5, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: likes}
 			if s.Proposal != 0 {
 				req.Value = additive(add)
+			}
+			if s.Rollouts.N > 0 {
+				req.Rerank = words
 			}
 			if s.Method == decode.MethodBestOfN {
 				req.MaxTokens = 3 // few texts, for their frequencies to be near their probabilities

@@ -13,12 +13,13 @@ import (
 //
 // Its KL from the base policy is at most log n - (n-1)/n (arXiv 2401.01879); with samples of a
 // proposal q that is its KL from q, to which log q/pi_base of the response is added: see [BlockBeam].
+// With [Request.Rerank] the reward takes the value's place.
 func BestOfN(e *engine.Engine, req Request, n int, done func(Response)) (engine.Job, error) {
 	return Strategy{Method: MethodBestOfN, N: n}.bestOfN(e, req, done)
 }
 
 func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
-	if err := s.check(e, req, true); err != nil {
+	if err := s.check(e, req, s.needsValue(req.Rerank != nil)); err != nil {
 		return engine.Job{}, err
 	}
 	emit := req.Emit
@@ -28,15 +29,16 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 		if err != nil {
 			return err
 		}
-		best, decoded := 0, 0
+		texts, values := make([]string, s.N), make([]float32, s.N)
 		for i, r := range rs {
-			decoded += r.Decoded
-			if r.Value > rs[best].Value {
-				best = i
-			}
+			texts[i], values[i] = r.Text, r.Value
+		}
+		best, err := d.choose(texts, values)
+		if err != nil {
+			return err
 		}
 		r := rs[best]
-		r.Decoded, r.KL, r.KLKind = decoded, bestOfKL(s.N)+r.ratio, KLBound
+		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), bestOfKL(s.N)+r.ratio, KLBound, d.rewardCalls
 		if emit != nil {
 			emit([]byte(r.Text))
 		}

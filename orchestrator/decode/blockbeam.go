@@ -33,7 +33,9 @@ type Beam struct {
 //
 //	KL(P || pi_base) = KL(P || q) + E_P[log q(y)/pi_base(y)],
 //
-// so that the bound plus log q/pi_base of the response's own tokens bounds it in the mean.
+// so that the bound plus log q/pi_base of the response's own tokens bounds it in the mean. It holds
+// of any choice among finished candidates, and so of [Request.Rerank]'s, to which those that lost to others
+// on the way come too.
 func BlockBeam(e *engine.Engine, req Request, b Beam, done func(Response)) (engine.Job, error) {
 	s := Strategy{Method: MethodBlockBeam, Beam: b}
 	return s.search(e, req, done)
@@ -42,19 +44,19 @@ func BlockBeam(e *engine.Engine, req Request, b Beam, done func(Response)) (engi
 // BlockBestOfK samples k blocks of b tokens from the base policy, keeps the one of highest
 // value and goes on from there (blockwise controlled decoding, arXiv 2310.17022, section 3.2):
 // block beam search with one beam. Its KL from the base policy is at most log k - (k-1)/k a
-// block.
+// block, whatever chooses: no choice of one of k samples gives a set of blocks S more than
+// 1 - (1-pi_base(S))^k, which the best of k gives to the best ones.
 func BlockBestOfK(e *engine.Engine, req Request, k, block int, done func(Response)) (engine.Job, error) {
 	s := Strategy{Method: MethodBlockBestOfK, N: k, Beam: Beam{Block: block}}
 	return s.search(e, req, done)
 }
 
 func (s Strategy) search(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
-	if err := s.check(e, req, true); err != nil {
+	if err := s.check(e, req, s.needsValue(req.Rerank != nil)); err != nil {
 		return engine.Job{}, err
 	}
 	return s.job(req, func(d *decoder) error {
-		beams, samples := s.width()
-		r, err := d.blockBeam(beams, samples, s.Beam.Block)
+		r, err := d.blockBeam(s)
 		if err == nil {
 			done(r)
 		}
@@ -70,13 +72,16 @@ func (s Strategy) width() (beams, samples int) {
 	return s.Beam.Beams, s.Beam.Beams
 }
 
-func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
+func (d *decoder) blockBeam(s Strategy) (Response, error) {
+	beams, samples := s.width()
+	block := s.Beam.Block
 	root, err := d.start()
 	if err != nil {
 		return Response{}, err
 	}
 	root.places = 1
 	kept := []*candidate{root}
+	var finished []*candidate // that the reward chooses from
 	emitted, blocks := 0, 0
 	for ; slices.ContainsFunc(kept, growing); blocks++ {
 		copies := samples
@@ -88,10 +93,31 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 		if err != nil {
 			return Response{}, err
 		}
+		if s.Rollouts.N > 0 {
+			if err := d.rollout(pool, blocks, s.Rollouts); err != nil {
+				return Response{}, err
+			}
+		}
+		if d.req.Rerank != nil {
+			for _, c := range pool {
+				if !growing(c) && !slices.Contains(finished, c) {
+					finished = append(finished, c)
+				}
+			}
+		}
 		kept = d.prune(pool, beams)
-		emitted += d.emitShared(kept, emitted)
+		if beams == 1 && growing(kept[0]) { // what was left behind comes back in no block
+			finished = nil
+		}
+		emitted += d.emitShared(slices.Concat(kept, finished), emitted)
 	}
-	r := d.response(kept[0], d.s.Decoded())
+	best := kept[0]
+	if d.req.Rerank != nil {
+		if best, err = d.chooseOf(finished); err != nil {
+			return Response{}, err
+		}
+	}
+	r := d.response(best, d.s.Decoded())
 	r.KLKind = KLBound
 	m := float64((len(r.Tokens) + block - 1) / block) // other beams may have gone on after it was finished
 	if beams == 1 {
@@ -104,6 +130,19 @@ func (d *decoder) blockBeam(beams, samples, block int) (Response, error) {
 		d.req.Emit([]byte(r.Text[emitted:]))
 	}
 	return r, nil
+}
+
+// chooseOf is the candidate of the highest reward.
+func (d *decoder) chooseOf(finished []*candidate) (*candidate, error) {
+	texts, values := make([]string, len(finished)), make([]float32, len(finished))
+	for i, c := range finished {
+		texts[i], values[i] = string(c.Text[:len(c.Text)-c.Cut]), c.value
+	}
+	best, err := d.choose(texts, values)
+	if err != nil {
+		return nil, err
+	}
+	return finished[best], nil
 }
 
 // expand gives every beam that grows the random streams of its samples of the next block,
@@ -153,7 +192,13 @@ func (d *decoder) sampleBlock(pool []*candidate, size int) ([]*candidate, error)
 			}
 		}
 	}
-	return pool, d.value(pool)
+	if err := d.value(pool); err != nil {
+		return nil, err
+	}
+	for _, c := range pool {
+		c.rank = float64(c.value)
+	}
+	return pool, nil
 }
 
 // split draws the next token of each of the samples that a candidate stands for, and makes a
@@ -191,7 +236,7 @@ func (d *decoder) split(c *candidate) ([]*candidate, error) {
 // prune keeps the candidates of highest value, best first, until width places are taken, one by
 // each of the samples that a candidate stands for; equal values keep the order of the pool.
 func (d *decoder) prune(pool []*candidate, width int) []*candidate {
-	slices.SortStableFunc(pool, func(a, b *candidate) int { return cmp.Compare(b.value, a.value) })
+	slices.SortStableFunc(pool, func(a, b *candidate) int { return cmp.Compare(b.rank, a.rank) })
 	n := 0
 	for ; n < len(pool) && width > 0; n++ {
 		pool[n].places = min(pool[n].places, width)

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
@@ -31,10 +32,12 @@ type node struct {
 type candidate struct {
 	value.Candidate
 	seq    *engine.Seq
-	last   *node   // value.Candidate.Last is its step
-	value  float32 // of the last state that was valued
-	finish Finish  // empty while it grows
-	stop   string  // the stop string that ended it, if one did
+	last   *node      // value.Candidate.Last is its step
+	value  float32    // of the last state that was valued
+	finish Finish     // empty while it grows
+	stop   string     // the stop string that ended it, if one did
+	rank   float64    // in block search: its value, or what its rollouts say
+	row    *llama.Row // a copy of the sequence's, where other steps have ended that
 	// In block search it stands for all samples that have drawn its tokens:
 	streams []*rand.Rand // theirs, of the block under way
 	places  int          // their number, and after pruning that of the beams which it is
@@ -53,6 +56,9 @@ type decoder struct {
 	values    value.Valuer    // nil without a value function
 	prompt    *states.Prompt  // with the states of its tokens; nil where nobody looks at them
 	stop      [][]byte
+	// What the reward has said of texts, and how often it was asked.
+	known       map[string]float64
+	rewardCalls int
 	// scratch
 	fed    []*candidate
 	asked  []*candidate
@@ -66,7 +72,7 @@ type decoder struct {
 }
 
 func newDecoder(s *engine.Session, req Request, proposal float64) *decoder {
-	d := &decoder{s: s, req: req, sampler: policy.Sampler{Sampling: req.Sampling}, proposal: proposal}
+	d := &decoder{s: s, req: req, sampler: policy.Sampler{Sampling: req.Sampling}, proposal: proposal, known: map[string]float64{}}
 	if req.Reference != nil {
 		d.reference = &policy.Sampler{Sampling: *req.Reference}
 	}
@@ -154,7 +160,9 @@ func (d *decoder) look(c *candidate) error {
 	if d.req.Sampling.Penalizes() || d.reference != nil && d.reference.Penalizes() {
 		d.recent = append(append(d.recent, d.req.Prompt...), c.Tokens()...)
 	}
-	c.Row = c.seq.Row()
+	if c.Row = c.seq.Row(); c.Row == nil {
+		c.Row, c.row = c.row, nil
+	}
 	d.sampler.At(c.Row, d.recent)
 	return d.tilt(c)
 }
@@ -163,14 +171,14 @@ func (d *decoder) look(c *candidate) error {
 // the proposal here, unless the caller says otherwise in the node.
 func (d *decoder) take(c *candidate, token int32) *node {
 	n := &node{Step: value.Step{Parent: c.Last, Token: token}, parent: c.last, value: nan}
-	n.logp, n.Scalars = value.Observe(c.seq.Row(), token)
+	n.logp, n.Scalars = value.Observe(c.Row, token)
 	n.base = float32(d.sampler.BaseLogP(token))
 	n.guided = n.base
 	if d.proposal != 0 {
 		n.guided = float32(d.sampler.LogP(token))
 	}
 	if d.req.Record {
-		n.likely, n.likelyP = candidates(c.seq.Row())
+		n.likely, n.likelyP = candidates(c.Row)
 	}
 	switch {
 	case d.reference != nil:
@@ -187,25 +195,20 @@ func (d *decoder) take(c *candidate, token int32) *node {
 // notes which candidates are finished by them. The token that ends a response is fed
 // too when its state is wanted: the last state is the one that knows most.
 func (d *decoder) advance(cs []*candidate) error {
-	d.fed, d.seqs, d.tokens = d.fed[:0], d.seqs[:0], d.tokens[:0]
+	d.fed = d.fed[:0]
 	for _, c := range cs {
 		if err := d.note(c); err != nil {
 			return err
 		}
 		if growing(c) || d.req.Record || d.values != nil && d.values.ReadsStates() {
-			d.fed, d.seqs, d.tokens = append(d.fed, c), append(d.seqs, c.seq), append(d.tokens, c.last.Token)
+			d.fed = append(d.fed, c)
 		}
 	}
-	if err := d.s.Step(d.seqs, d.tokens); err != nil {
+	if err := d.feed(d.fed); err != nil {
 		return err
 	}
-	if d.req.Progress != nil {
-		d.req.Progress(d.s.Decoded())
-	}
-	for _, c := range d.fed {
-		c.Row = c.seq.Row()
-		c.last.Scalars[value.NextEntropy] = c.Row.Entropy
-		if d.req.Record {
+	if d.req.Record {
+		for _, c := range d.fed {
 			c.last.states = slices.Clone(c.Row.States)
 		}
 	}
@@ -217,6 +220,25 @@ func (d *decoder) advance(cs []*candidate) error {
 	}
 	if d.req.EachValue {
 		return d.value(cs)
+	}
+	return nil
+}
+
+// feed decodes the tokens that were taken last.
+func (d *decoder) feed(cs []*candidate) error {
+	d.seqs, d.tokens = d.seqs[:0], d.tokens[:0]
+	for _, c := range cs {
+		d.seqs, d.tokens = append(d.seqs, c.seq), append(d.tokens, c.last.Token)
+	}
+	if err := d.s.Step(d.seqs, d.tokens); err != nil {
+		return err
+	}
+	if d.req.Progress != nil {
+		d.req.Progress(d.s.Decoded())
+	}
+	for _, c := range cs {
+		c.Row = c.seq.Row()
+		c.last.Scalars[value.NextEntropy] = c.Row.Entropy
 	}
 	return nil
 }

@@ -44,11 +44,26 @@ type Strategy struct {
 	//
 	// instead of the base policy, a being the advantages of the value function's [value.Tilter]; 0 for
 	// the base policy.
-	Proposal float64
+	Proposal float64 `json:",omitempty"`
+	// Rollouts value the candidates of block-best-of-k and block-beam by the reward.
+	Rollouts Rollouts `json:",omitzero"`
 }
 
-// NeedsValue says whether the strategy is guided by a value function.
+// NeedsValue says whether the strategy is guided by a value function, or by a reward in its place.
 func (s Strategy) NeedsValue() bool { return s.Method != MethodSample || s.Proposal != 0 }
+
+// needsValue says whether it needs a value function, where there is a reward or not.
+func (s Strategy) needsValue(rerank bool) bool {
+	if rerank && s.Proposal == 0 && (s.Method == MethodBestOfN || s.Rollouts.N > 0) {
+		return false
+	}
+	return s.NeedsValue()
+}
+
+// searches says whether the strategy draws samples or blocks and chooses among them.
+func (s Strategy) searches() bool {
+	return s.Method == MethodBestOfN || s.Method == MethodBlockBestOfK || s.Method == MethodBlockBeam
+}
 
 // Tokenwise says whether the strategy guides single tokens.
 func (s Strategy) Tokenwise() bool {
@@ -62,16 +77,23 @@ func (s Strategy) Tokenwise() bool {
 // Sequences is the number of sequences that one request holds at once.
 func (s Strategy) Sequences() int {
 	switch s.Method {
-	case MethodBestOfN, MethodBlockBestOfK:
+	case MethodBestOfN:
 		return s.N
+	case MethodBlockBestOfK, MethodBlockBeam:
+		n := s.candidates()
+		return n + s.Rollouts.sequences(n)
 	case MethodTokenwise, MethodGreedy, MethodBlockSampling:
 		if !s.Guide.Ahead { // each candidate in a fork, beside the sequence itself
 			return s.Guide.TopK + 1
 		}
-	case MethodBlockBeam:
-		return s.Beam.Beams * s.Beam.Beams
 	}
 	return 1
+}
+
+// candidates is the number of those of a block.
+func (s Strategy) candidates() int {
+	beams, samples := s.width()
+	return beams * samples
 }
 
 // Cells is the number of KV cells that one request fills at most: tokens of all its
@@ -83,7 +105,7 @@ func (s Strategy) Cells(prompt, maxTokens int) int {
 	case MethodBlockBeam, MethodBlockBestOfK:
 		// The kept beams may differ from their first token on; the candidates add a block each.
 		beams, _ := s.width()
-		return prompt + beams*maxTokens + s.Sequences()*min(s.Beam.Block, maxTokens)
+		return prompt + beams*maxTokens + s.candidates()*min(s.Beam.Block, maxTokens) + s.Rollouts.cells(s.candidates(), maxTokens)
 	}
 	return prompt + maxTokens + s.Sequences() - 1
 }
@@ -92,7 +114,7 @@ func (s Strategy) Cells(prompt, maxTokens int) int {
 func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
 	g := s.Guide
 	g.Every = 1
-	if err := s.checkProposal("decode", req.Value); err != nil {
+	if err := s.checkGuidance("decode", req.Value, req.Rerank != nil); err != nil {
 		return engine.Job{}, err
 	}
 	switch s.Method {
@@ -152,7 +174,7 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 	}
 	p := e.Params()
 	switch n, cells := s.Sequences(), s.Cells(len(req.Prompt), req.MaxTokens); {
-	case needValue && (n > 1 || s.Guide.Ahead || s.Proposal != 0) && req.Sampling.Temp == 0:
+	case (needValue || req.Rerank != nil) && (n > 1 || s.Guide.Ahead || s.Proposal != 0) && req.Sampling.Temp == 0:
 		return fault.New("decode", "temp", nil, "raise {temp}", "at temperature 0 the base policy leaves nothing to choose from")
 	case n > p.Sequences:
 		return fault.New("decode", "parallel", p.Sequences, "lower {samples}, {beams} or {candidates}, or raise {parallel}", "%s needs %d sequences, the context has %d", s.Method, n, p.Sequences)

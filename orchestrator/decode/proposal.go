@@ -9,11 +9,18 @@ import (
 
 const hintAhead = "train one with {one_pass}"
 
-// checkProposal finds what the strategy's proposal lacks.
-func (s Strategy) checkProposal(op string, source value.Source) error {
+// checkGuidance finds what the strategy's proposal and its reward lack; rerank says whether there is one.
+func (s Strategy) checkGuidance(op string, source value.Source, rerank bool) error {
+	const hintSearch = "leave {rerank} and {rollouts} out, or choose a {method} that they belong to"
 	switch {
+	case rerank && !s.searches():
+		return fault.New(op, "rerank", nil, hintSearch, "%s leaves a reward nothing to choose from", s.Method)
+	case s.Rollouts.N > 0 && (!s.searches() || s.Method == MethodBestOfN):
+		return fault.New(op, "rollouts", nil, hintSearch, "%s has no blocks for rollouts to value", s.Method)
+	case s.Rollouts.N > 0 && !rerank:
+		return fault.New(op, "rerank", nil, "name a reward as {rerank}", "rollouts are scored by a reward, and there is none")
 	case s.Proposal == 0:
-		return nil
+		return s.Rollouts.check(op)
 	case math.IsNaN(s.Proposal) || math.IsInf(s.Proposal, 0):
 		return fault.New(op, "proposal_beta", nil, "set {proposal_beta} to a finite number: 0 is the base policy", "a proposal of beta %v", s.Proposal)
 	case s.Tokenwise():
@@ -21,7 +28,7 @@ func (s Strategy) checkProposal(op string, source value.Source) error {
 	case source == nil || !source.Advantages():
 		return fault.New(op, "value_head", nil, "train one with {one_pass}, or leave {proposal} out", "a proposal needs a head that knows what each token adds to the value")
 	}
-	return nil
+	return s.Rollouts.check(op)
 }
 
 // tilt makes d.sampler, which is the base policy at the candidate's state, the proposal.

@@ -7,6 +7,7 @@
 package decode
 
 import (
+	"context"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -34,6 +35,11 @@ type Request struct {
 	// Record keeps the states, scalars and candidates of the response, for training, and RecordPrompt
 	// the states of the prompt.
 	Record, RecordPrompt bool
+	// Rerank, if set, is the reward itself, which scores finished texts: it chooses among the samples of
+	// best-of-n, the finished candidates of block-beam and those of block-best-of-k's last block, and
+	// scores [Rollouts]. It returns a number for each text; it is asked about a text once, and may be
+	// called by several jobs at once.
+	Rerank func(ctx context.Context, texts []string) ([]float64, error)
 	// Emit, if set, is called with text of the response as soon as no later step can
 	// take it back. A piece may end inside a UTF-8 character; the next one completes it.
 	Emit func(text []byte)
@@ -77,6 +83,8 @@ type Response struct {
 	Finish  Finish
 	Stop    string // the stop string that ended it; empty where none did
 	Decoded int    // tokens decoded for this response, those of pruned candidates included
+	// RewardCalls is the number of texts that Rerank was asked about.
+	RewardCalls int
 	// ratio is log q(y)/pi_base(y) of the response under the proposal q.
 	ratio float64
 	// With Record:
@@ -97,6 +105,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	r := Response{
 		Tokens: c.Tokens(), LogProbs: make([]float32, t), BaseLogProbs: make([]float32, t), Value: c.value,
 		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Finish: c.finish, Stop: c.stop, Decoded: decoded,
+		RewardCalls: d.rewardCalls,
 	}
 	if d.req.RecordPrompt {
 		r.Prompt = d.prompt

@@ -23,7 +23,7 @@ func (s Strategy) Sample(e *engine.Engine, req Request, n int, done func([]Respo
 	if err := s.check(e, req, guided); err != nil {
 		return engine.Job{}, err
 	}
-	if err := s.checkProposal("decode", req.Value); err != nil {
+	if err := s.checkGuidance("decode", req.Value, req.Rerank != nil); err != nil {
 		return engine.Job{}, err
 	}
 	return s.job(req, func(d *decoder) error {

@@ -24,9 +24,14 @@ func (s Strategy) Check(room int) error {
 		err.Op = ""
 		return err
 	}
-	const hint = "lower {samples}, {beams} or {candidates}; beams count squared"
+	const hint = "lower {samples}, {beams}, {candidates} or {rollouts}; beams count squared"
+	if err := s.Rollouts.check(""); err != nil {
+		return err
+	}
 	n := s.Sequences()
 	switch {
+	case s.Rollouts.N > room:
+		return fault.New("", "rollouts", room, "lower {rollouts}", "%d rollouts of a candidate, there is room for %d sequences", s.Rollouts.N, room)
 	case n < 1 || s.Method == MethodBlockBeam && s.Beam.Beams > room: // n may have overflowed
 		return fault.New("", "beams", room, hint, "%s would need more sequences at once than the %d there is room for", s.Method, room)
 	case n > room:
@@ -41,17 +46,17 @@ func (s Strategy) Blockwise() bool {
 }
 
 // CheckGuidance finds what the strategy lacks to be guided, before there is a model; source is nil
-// without a value function.
-func (s Strategy) CheckGuidance(sampling policy.Sampling, source value.Source) error {
+// without a value function, and rerank says whether there is a reward ([Request.Rerank]).
+func (s Strategy) CheckGuidance(sampling policy.Sampling, source value.Source, rerank bool) error {
 	switch {
 	case !s.NeedsValue():
-		return nil
-	case source == nil:
+		return s.checkGuidance("", source, rerank)
+	case source == nil && s.needsValue(rerank):
 		return fault.New("", "value_head", nil, "give one with {value_head}, or learn one with ivo iterate", "%s needs a value function", s.Method)
 	case s.Method == MethodOnePass && !source.Ahead() && !source.Advantages():
 		return fault.New("", "value_head", nil, hintAhead, "%s needs a head that values tokens before they are decoded", MethodOnePass)
 	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == MethodOnePass || s.Proposal != 0):
 		return fault.New("", "temp", nil, "raise {temp}", "at temperature 0 %s has nothing to choose from", s.Method)
 	}
-	return s.checkProposal("", source)
+	return s.checkGuidance("", source, rerank)
 }

@@ -33,6 +33,8 @@ type Result struct {
 	WinRate float64  `json:"win_rate"` // against the base policy, ties one half
 	// DecodedPerEmitted is the number of tokens decoded for each token of the answers.
 	DecodedPerEmitted float64 `json:"decoded_per_emitted"`
+	// RewardCalls is the number of texts a response that a reward scored in the search.
+	RewardCalls float64 `json:"reward_calls,omitempty"`
 	// KL is the mean over the responses, exact or a bound.
 	KL      Interval      `json:"kl"`
 	KLKind  decode.KLKind `json:"kl_kind"`
@@ -106,15 +108,17 @@ func Summarize(method string, answers, base []Answer, seed uint64) Result {
 	rewards, baseline := rewardsOf(answers), rewardsOf(base)
 	r.Reward = Bootstrap(rewards, seed)
 	r.WinRate = WinRate(rewards, baseline)
-	decoded, emitted := 0, 0
+	decoded, emitted, calls := 0, 0, 0
 	kls := make([]float64, len(answers))
 	for i, a := range answers {
 		decoded += a.Decoded
 		emitted += a.Emitted
+		calls += a.RewardCalls
 		kls[i], r.KLKind = float64(a.KL), a.KLKind
 	}
 	r.KL = Bootstrap(kls, seed)
 	r.DecodedPerEmitted = float64(decoded) / float64(max(emitted, 1))
+	r.RewardCalls = float64(calls) / float64(max(len(answers), 1))
 	return r
 }
 

@@ -299,6 +299,9 @@ func (l *looping) decodeKey(what string, p batch.Policy, round int, tasks []batc
 	for _, t := range tasks {
 		ts = append(ts, task{t.ID, t.Tokens, t.First, t.Samples, t.Stop})
 	}
+	if p.Rerank != nil {
+		what += " with " + p.Rerank.Info().Fingerprint
+	}
 	return run.Key(what, 1, l.schema, p.Strategy, p.Sampling, p.Reference, p.MaxTokens, p.Stop, l.o.Seed, round, c, l.o.Parallel, ts, from)
 }
 

@@ -126,10 +126,8 @@ func (r Rescoring) Score(ctx context.Context, dir string) (*Rescored, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c, ok := r.Reward.(reward.Checker); ok {
-		if err := c.Check(ctx, prompts); err != nil {
-			return nil, err
-		}
+	if err := reward.Check(ctx, r.Reward, prompts); err != nil {
+		return nil, err
 	}
 	last := 1
 	if r.AllRounds {

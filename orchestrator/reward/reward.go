@@ -53,6 +53,14 @@ type Checker interface {
 	Check(ctx context.Context, records []prompt.Record) error
 }
 
+// Check finds prompts that the model can tell it will not be able to score responses to.
+func Check(ctx context.Context, m Model, records []prompt.Record) error {
+	if c, ok := m.(Checker); ok {
+		return c.Check(ctx, records)
+	}
+	return nil
+}
+
 // A kind makes the models of the specs that begin with its name.
 type kind struct {
 	form  string // how its specs are written, such as "length:N"
