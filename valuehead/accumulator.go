@@ -23,21 +23,29 @@ type Accumulator struct {
 	total  []float32 // sum of h_1..h_t
 	low    []float32
 	high   []float32
+	sums   []float32 // sum of h_1..h_t less the centre
+	fading []float32 // [half lives], the same fading
+
+	prompt []float32 // [2][promptWidth], of features that read it; shared
 }
 
 // NewAccumulator returns the memory of an empty response.
 func (f *Features) NewAccumulator() *Accumulator {
 	a := &Accumulator{f: f}
 	wide := []*[]float32{&a.hidden}
-	for i, part := range []*[]float32{&a.before, &a.total, &a.low, &a.high} {
-		if f.on[[]Block{Previous, HiddenMean, HiddenMin, HiddenMax}[i]] {
+	for i, part := range []*[]float32{&a.before, &a.total, &a.low, &a.high, &a.sums} {
+		if f.on[[]Block{Previous, HiddenMean, HiddenMin, HiddenMax, HiddenSum}[i]] {
 			wide = append(wide, part)
 		}
 	}
-	s := len(f.scalars)
-	a.memory = make([]float32, 4*s+len(wide)*f.hidden)
+	s, fading := len(f.scalars), 0
+	if f.on[HiddenDecay] {
+		fading = f.size(HiddenDecay)
+	}
+	a.memory = make([]float32, 4*s+fading+len(wide)*f.hidden)
 	a.cutScalars()
 	rest := a.memory[4*s:]
+	a.fading, rest = rest[:fading:fading], rest[fading:]
 	for _, part := range wide {
 		*part, rest = rest[:f.hidden:f.hidden], rest[f.hidden:]
 	}
@@ -52,7 +60,7 @@ func (a *Accumulator) cutScalars() {
 	}
 }
 
-// Reset empties the response.
+// Reset empties the response; what is known of the prompt stays.
 func (a *Accumulator) Reset() {
 	a.t = 0
 	clear(a.memory)
@@ -71,7 +79,7 @@ func (a *Accumulator) CopyFrom(b *Accumulator) {
 	if a.f != b.f {
 		*a = *b.f.NewAccumulator()
 	}
-	a.t = b.t
+	a.t, a.prompt = b.t, b.prompt
 	copy(a.memory, b.memory)
 }
 
@@ -85,7 +93,7 @@ func (a *Accumulator) begin(hidden []float32) {
 // ahead is a with the next token before that is fed, good for appendNarrow alone. memory
 // is [4][scalars].
 func (a *Accumulator) ahead(memory, scalars []float32) Accumulator {
-	b := Accumulator{f: a.f, t: a.t + 1, memory: memory}
+	b := Accumulator{f: a.f, t: a.t + 1, memory: memory, prompt: a.prompt}
 	copy(memory, a.memory)
 	b.cutScalars()
 	b.pushScalars(scalars)
@@ -108,6 +116,7 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 	for i := range a.total {
 		a.total[i] += a.hidden[i]
 	}
+	a.pushSums()
 	if a.t == 1 {
 		copy(a.low, a.hidden)
 		copy(a.high, a.hidden)
@@ -120,6 +129,27 @@ func (a *Accumulator) Push(hidden, scalars []float32) error {
 	}
 	a.pushScalars(scalars)
 	return nil
+}
+
+// pushSums adds the new state to what runs along the response.
+func (a *Accumulator) pushSums() {
+	for i := range a.sums {
+		a.sums[i] += a.fresh(i)
+	}
+	for at, k := 0, 0; at < len(a.fading); at, k = at+a.f.hidden, k+1 {
+		keep := float32(math.Exp2(-1 / halfLives[k]))
+		for i := range a.f.hidden {
+			a.fading[at+i] = keep*a.fading[at+i] + a.fresh(i)
+		}
+	}
+}
+
+// fresh is a float of the new state less the centre.
+func (a *Accumulator) fresh(i int) float32 {
+	if a.f.centre == nil {
+		return a.hidden[i]
+	}
+	return a.hidden[i] - a.f.centre[i]
 }
 
 // check reports whether raw rows of a token fit the schema.
@@ -166,7 +196,8 @@ func (a *Accumulator) appendWide(dst []float32) []float32 {
 	if on[HiddenMax] {
 		dst = append(dst, a.high...)
 	}
-	return dst
+	dst = append(dst, a.sums...)
+	return append(dst, a.fading...)
 }
 
 // appendAhead appends the columns of the layers of the next token, before that is fed, of
@@ -201,6 +232,18 @@ func (a *Accumulator) appendNarrow(dst []float32) []float32 {
 	}
 	if on[Length] {
 		dst = append(dst, float32(a.t), float32(math.Log1p(float64(a.t))))
+	}
+	if a.f.readsPrompt() {
+		w := a.f.promptWidth
+		if a.prompt == nil { // an accumulator that nobody told of its prompt
+			a.prompt = make([]float32, 2*w)
+		}
+		if on[PromptMean] {
+			dst = append(dst, a.prompt[:w]...)
+		}
+		if on[PromptLast] {
+			dst = append(dst, a.prompt[w:]...)
+		}
 	}
 	return dst
 }

@@ -58,8 +58,8 @@ var (
 //
 //	v0 + <U f_i, S_i> + <q, g_i>,  f = [1 sqrt(product/rank) z], g = sqrt(prompt/dirs) z,
 //
-// S being the sum of its tokens' embeddings less their mean over all responses, so that the
-// length does not matter; the penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
+// S being the sum of its tokens' embeddings, all made of length 1, less their mean over all
+// responses, so that the response's length does not matter; the penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
 // by conjugate gradients, the kernel is <S, S'> (1 + product/rank <z, z'>) + prompt/dirs
 // <z, z'>: products with it need the factors alone.
 type additive struct {
@@ -102,6 +102,7 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 				if err := embeddings.Rows(int(y), row); err != nil {
 					return nil, err
 				}
+				unitRows(row, a.width)
 				i = len(counts)
 				a.rows[y], counts, a.embedded = i, append(counts, 0), append(a.embedded, row...)
 			}
@@ -169,6 +170,20 @@ func (a *additive) centre(counts []float64) {
 	}
 	scale(a.sums, float32(a.scale))
 	scale(a.embedded, float32(a.scale))
+}
+
+// unitRows makes every row that is not zero of length 1: some tokens are long, most of them
+// seldom seen.
+func unitRows(x []float32, w int) {
+	for at := 0; at < len(x); at += w {
+		squares := 0.0
+		for _, v := range x[at : at+w] {
+			squares += float64(v) * float64(v)
+		}
+		if squares > 0 {
+			scale(x[at:at+w], float32(1/math.Sqrt(squares)))
+		}
+	}
 }
 
 // shift writes (x - mean) * scale of rows of embeddings to dst.
@@ -361,21 +376,15 @@ func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, er
 		}
 		return better, nil
 	}
-	// climb tries the neighbours of the best lambda until none is better.
-	climb := func(best *AdditiveFit) error {
-		for _, step := range []int{-1, 1} {
-			at := indexOf(gridLambda, best.Lambda)
-			for at += step; at >= 0 && at < len(gridLambda); at += step {
-				next := *best
-				next.Lambda = gridLambda[at]
-				if better, err := try(best, next); err != nil {
-					return err
-				} else if !better {
-					break
-				}
+	lambdas := func(best *AdditiveFit) error {
+		from := best.Lambda
+		return climb(gridLambda, from, func(v float64) (bool, error) {
+			next := *best
+			if next.Lambda = v; v == from && best.R2Last > math.Inf(-1) {
+				return false, nil // it was tried
 			}
-		}
-		return nil
+			return try(best, next)
+		})
 	}
 	prompts := func(best *AdditiveFit) error {
 		if a.dirs == 0 {
@@ -389,14 +398,11 @@ func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, er
 				}
 			}
 		}
-		return climb(best)
+		return lambdas(best)
 	}
-	none := AdditiveFit{R2Last: math.Inf(-1)}
-	static, bilinear := none, none
-	if _, err := try(&static, AdditiveFit{Lambda: 1}); err != nil {
-		return nil, err
-	}
-	if err := climb(&static); err != nil {
+	static := AdditiveFit{Lambda: 1, R2Last: math.Inf(-1)}
+	bilinear := static
+	if err := lambdas(&static); err != nil {
 		return nil, err
 	}
 	if err := prompts(&static); err != nil {
@@ -416,7 +422,7 @@ func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, er
 	}
 	report.Static, report.Kept = static, static
 	if bilinear.Rank > 0 {
-		if err := climb(&bilinear); err != nil {
+		if err := lambdas(&bilinear); err != nil {
 			return nil, err
 		}
 		if err := prompts(&bilinear); err != nil {
@@ -436,15 +442,6 @@ func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, er
 	return report, nil
 }
 
-func indexOf(grid []float64, v float64) int {
-	for i, g := range grid {
-		if g == v {
-			return i
-		}
-	}
-	return -1
-}
-
 // table turns a solution into advantages of the whole vocabulary.
 func (a *additive) table(ctx context.Context, s *solution, features *Features, embeddings Embeddings) (*Advantages, error) {
 	rank, w, n := s.fit.Rank, a.width, embeddings.Len()
@@ -460,6 +457,7 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 		if err := embeddings.Rows(from, some); err != nil {
 			return nil, err
 		}
+		unitRows(some, w)
 		a.shift(some, some)
 		m := len(some) / w
 		gemm(false, true, m, rank+1, w, 1, some, w, s.u, w, 0, products, rank+1)

@@ -31,6 +31,7 @@ func (t table) Rows(from int, dst []float32) error {
 func randomTable(n, width int) table {
 	t := table{width, make([]float32, n*width)}
 	normal(t.rows, rand.New(rand.NewPCG(6, 6)), 1)
+	unitRows(t.rows, width)
 	return t
 }
 
@@ -42,7 +43,7 @@ func additiveWorld(t testing.TB, n int, e table, byPrompt bool, noise float64) (
 	rng := rand.New(rand.NewPCG(7, 7))
 	w, mean := make([]float64, e.width), 0.0
 	for j := range w {
-		w[j] = rng.NormFloat64()
+		w[j] = 2 * rng.NormFloat64()
 	}
 	value := func(y int32) (v float64) {
 		for j, x := range e.rows[int(y)*e.width:][:e.width] {

@@ -19,23 +19,36 @@ const (
 	HiddenMean Block = "hidden-mean" // mean of h_1..h_t
 	HiddenMin  Block = "hidden-min"
 	HiddenMax  Block = "hidden-max"
-	Scalar     Block = "scalar" // the scalar features of token t
-	ScalarSum  Block = "scalar-sum"
-	ScalarMean Block = "scalar-mean"
-	ScalarMin  Block = "scalar-min"
-	ScalarMax  Block = "scalar-max"
-	Length     Block = "length" // t and log(1+t), t counted from 1
+	// HiddenSum is the sum of h_1..h_t less their mean in training, and HiddenDecay the same where
+	// what is 8 and 32 tokens old counts half: what a response has said so far.
+	HiddenSum   Block = "hidden-sum"
+	HiddenDecay Block = "hidden-decay"
+	Scalar      Block = "scalar" // the scalar features of token t
+	ScalarSum   Block = "scalar-sum"
+	ScalarMean  Block = "scalar-mean"
+	ScalarMin   Block = "scalar-min"
+	ScalarMax   Block = "scalar-max"
+	Length      Block = "length" // t and log(1+t), t counted from 1
+	// The prompt's own states, where they are stored: their mean, and that after its last token.
+	PromptMean Block = "prompt-mean"
+	PromptLast Block = "prompt-last"
 )
 
+// halfLives are those of HiddenDecay, in tokens.
+var halfLives = []float64{8, 32}
+
 // blockOrder fixes the order of the columns in a row, whatever order the options name.
-var blockOrder = []Block{Hidden, Previous, HiddenMean, HiddenMin, HiddenMax, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length}
+var blockOrder = []Block{Hidden, Previous, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length, PromptMean, PromptLast}
+
+// defaultBlocks are those of a head that nobody chose others for.
+var defaultBlocks = []Block{Hidden, HiddenMean, HiddenMin, HiddenMax, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length}
 
 // FeatureOptions chooses what a head sees. The zero value is all tapped layers, all
-// scalars, and every block but Previous.
+// scalars, the state and the scalars of the token, and their means and extremes.
 type FeatureOptions struct {
 	Layers  []int    // of the tapped layers; nil for all
 	Scalars []string // of the scalar features; nil for all
-	Blocks  []Block  // nil for all but Previous
+	Blocks  []Block  // nil for those named above
 }
 
 // Features turns the raw data of a token, as a schema describes it, into a head's input
@@ -52,6 +65,8 @@ type Features struct {
 	wide    int   // of its columns, the first: those of the layers
 
 	promptWidth int // of the chosen layers of a prompt's row
+
+	centre []float32 // mean state of training, [hidden], which sums leave out; nil before
 }
 
 // promptLayer is a chosen layer that the prompts' states have.
@@ -70,7 +85,7 @@ func NewFeatures(schema states.Schema, options FeatureOptions) (*Features, error
 	o := &f.options
 	o.Layers = chosen(options.Layers, schema.Layers)
 	o.Scalars = chosen(options.Scalars, schema.Scalars)
-	o.Blocks = chosen(options.Blocks, slices.DeleteFunc(slices.Clone(blockOrder), func(b Block) bool { return b == Previous }))
+	o.Blocks = chosen(options.Blocks, defaultBlocks)
 	if i := unknown(o.Layers, schema.Layers); i >= 0 {
 		return nil, fault.New(op, "layers", schema.Layers, "choose {layers} from these", "features: layer %d is missing or stands twice among the tapped layers %v", o.Layers[i], schema.Layers)
 	}
@@ -127,10 +142,14 @@ func unknown[T comparable](choice, all []T) int {
 // size is the number of columns of a block.
 func (f *Features) size(b Block) int {
 	switch {
+	case b == HiddenDecay:
+		return len(halfLives) * f.hidden
 	case b.wide():
 		return f.hidden
 	case b == Length:
 		return 2
+	case b == PromptMean || b == PromptLast:
+		return f.promptWidth
 	}
 	return len(f.scalars)
 }
@@ -138,7 +157,7 @@ func (f *Features) size(b Block) int {
 // wide reports whether a block holds layers; such blocks come first in a row.
 func (b Block) wide() bool {
 	switch b {
-	case Hidden, Previous, HiddenMean, HiddenMin, HiddenMax:
+	case Hidden, Previous, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay:
 		return true
 	}
 	return false
@@ -181,12 +200,33 @@ const nextPrefix = "next-"
 
 // ahead reports whether rows can be made before their token is fed.
 func (f *Features) ahead() bool {
-	for _, b := range []Block{Hidden, HiddenMean, HiddenMin, HiddenMax} {
+	for _, b := range []Block{Hidden, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay} {
 		if f.on[b] {
 			return false
 		}
 	}
 	return !slices.ContainsFunc(f.options.Scalars, func(name string) bool { return strings.HasPrefix(name, nextPrefix) })
+}
+
+// centred reports whether rows leave the mean state of training out.
+func (f *Features) centred() bool { return f.on[HiddenSum] || f.on[HiddenDecay] }
+
+// withCentre is f with that mean.
+func (f *Features) withCentre(mean []float32) *Features {
+	g := *f
+	g.centre = mean
+	return &g
+}
+
+// readsPrompt reports whether rows hold states of the prompt.
+func (f *Features) readsPrompt() bool {
+	return (f.on[PromptMean] || f.on[PromptLast]) && f.promptWidth > 0
+}
+
+// promptColumns are the mean and the last of a prompt's states, [2][promptWidth].
+func (f *Features) promptColumns(p *states.Prompt) []float32 {
+	rows := f.appendPrompt(nil, p)
+	return append(f.promptMean(p), rows[len(rows)-f.promptWidth:]...)
 }
 
 // appendPrompt appends the chosen layers of a prompt's states to dst, [P][promptWidth].

@@ -93,6 +93,23 @@ func row(f *Features, tr *states.Trajectory, t int) (out []float64) {
 					out = append(out, slices.Max(x))
 				}
 			}
+		case HiddenSum, HiddenDecay:
+			lives := halfLives
+			if b == HiddenSum {
+				lives = []float64{math.Inf(1)}
+			}
+			for _, life := range lives {
+				sum := make([]float64, f.hidden)
+				for k := range t + 1 {
+					for j, v := range hidden(k) {
+						if f.centre != nil {
+							v -= float64(f.centre[j])
+						}
+						sum[j] += v * math.Pow(0.5, float64(t-k)/life)
+					}
+				}
+				out = append(out, sum...)
+			}
 		case Scalar:
 			history(func(x []float64) float64 { return x[len(x)-1] })
 		case ScalarSum:
@@ -127,10 +144,14 @@ func TestRows(t *testing.T) {
 		"everything": {Blocks: blockOrder},
 		"one layer":  {Layers: []int{4}, Scalars: []string{"entropy"}, Blocks: []Block{Previous, HiddenMean, ScalarSum}},
 		"no hidden":  {Layers: []int{}, Blocks: []Block{ScalarMin, Hidden, Length}},
+		"sums":       {Layers: []int{4}, Blocks: []Block{HiddenSum, HiddenDecay, Length}},
 		"no scalars": {Scalars: []string{}, Blocks: []Block{Hidden, ScalarMax}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := mustFeatures(t, testSchema, o)
+			if name == "sums" {
+				f = f.withCentre([]float32{0.5, -2, 1})
+			}
 			tr := randomTrajectory(rand.New(rand.NewPCG(1, 2)), testSchema, 9)
 			rows := trainingRows(t, f, tr)
 			for k := range tr.Tokens {

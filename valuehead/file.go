@@ -18,16 +18,17 @@ import (
 const FileType = "ivo.valuehead"
 
 const (
-	fileVersion = 2
-	prefix      = "ivo.valuehead."
-	keyType     = "general.type"
-	keyChecksum = prefix + "checksum"
-	keyMatch    = prefix + "shape.match" // absent in the first files, as is
-	keyTop      = prefix + "top"
-	keyNorms    = prefix + "norms"
-	keyProbe    = prefix + "probe.tokens"
-	probeTensor = "probe.states"
-	keyUnit     = prefix + "unit" // absent in the first files
+	fileVersion  = 2
+	prefix       = "ivo.valuehead."
+	keyType      = "general.type"
+	keyChecksum  = prefix + "checksum"
+	keyMatch     = prefix + "shape.match" // absent in the first files, as is
+	keyTop       = prefix + "top"
+	keyNorms     = prefix + "norms"
+	keyProbe     = prefix + "probe.tokens"
+	probeTensor  = "probe.states"
+	centreTensor = "features.centre"
+	keyUnit      = prefix + "unit" // absent in the first files
 	// absent in files without advantages
 	keyVocabulary = prefix + "advantages.vocabulary"
 	hintHead      = "train the head again, or copy the file anew"
@@ -208,6 +209,11 @@ func decode(f *gguf.File) (*Head, error) {
 	if err != nil {
 		return nil, err
 	}
+	if features.centred() {
+		if features.centre = data[centreTensor]; len(features.centre) != features.hidden {
+			return nil, errors.New("its mean state does not fit its features")
+		}
+	}
 	// Before newHead allocates: no damaged width or size asks for more than is there.
 	if err := shape.validate(); err != nil {
 		return nil, err
@@ -294,6 +300,7 @@ func (h *Head) named() []namedTensor {
 	vector("prompt.mean", h.prompt.mean)
 	vector("prompt.inverse_scale", h.prompt.inverse)
 	vector("atoms", h.atoms)
+	vector(centreTensor, h.features.centre)
 	if h.advantages != nil {
 		out = append(out, h.advantages.named()...)
 	}

@@ -134,7 +134,7 @@ func (h *Head) Features() *Features { return h.features }
 // NeedsPrompt reports whether the head's values look back at the prompt's own states; what its
 // [Advantages] look at is theirs to say.
 func (h *Head) NeedsPrompt() bool {
-	return h.promptWidth() > 0 || h.kind == Additive && h.advantages != nil && h.advantages.valuesPrompt()
+	return h.promptWidth() > 0 || h.features.readsPrompt() && h.kind != Additive || h.kind == Additive && h.advantages != nil && h.advantages.valuesPrompt()
 }
 
 // Parameters is the number of trained parameters.
@@ -204,8 +204,11 @@ func (h *Head) rows(dst []float32, memory *Accumulator, e Example) ([]float32, e
 	if h.kind == Additive {
 		return h.valueRows(dst, e)
 	}
-	if h.promptWidth() > 0 && e.Prompt == nil {
+	if h.NeedsPrompt() && e.Prompt == nil {
 		return nil, fmt.Errorf("valuehead: prompt %q: its own states are missing (collect them: the head looks back at them)", e.Trajectory.Prompt)
+	}
+	if memory.prompt = nil; h.features.readsPrompt() {
+		memory.prompt = h.features.promptColumns(e.Prompt)
 	}
 	memory.begin(h.lastOfPrompt(e.Prompt))
 	s, t := h.features.schema, e.Trajectory

@@ -54,6 +54,12 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 		m.Reset()
 		return m, nil
 	}
+	if h.features.readsPrompt() {
+		if err := h.checkPrompt(prompt); err != nil {
+			return nil, err
+		}
+		m.acc.prompt = h.features.promptColumns(prompt)
+	}
 	r, ok := h.model.(*recallNet)
 	if !ok {
 		return m, nil
@@ -62,7 +68,7 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	a := &past{c: make([]float32, n*ch), digest: make([]digest, n)}
 	m.past = a
 	var rows []float32
-	if h.NeedsPrompt() {
+	if h.promptWidth() > 0 {
 		if err := h.checkPrompt(prompt); err != nil {
 			return nil, err
 		}
@@ -71,7 +77,7 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 	}
 	for k, params := range h.members() {
 		p := parts(r, params)
-		if h.NeedsPrompt() {
+		if h.promptWidth() > 0 {
 			a.digest[k] = r.digestOf(p, rows)
 		}
 		r.begin(p, a.digest[k].last, a.c[k*ch:(k+1)*ch])

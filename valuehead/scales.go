@@ -131,6 +131,34 @@ func (h *Head) fitScales(src Source, entries []entry) (marginal []float64, err e
 	return marginal, nil
 }
 
+// meanState is the mean of the chosen layers' states of the examples that entries name.
+func meanState(src Source, entries []entry) ([]float32, error) {
+	f := src.Features()
+	w, n := f.schema.Width, 0.0
+	total := make([]float64, f.hidden)
+	for _, e := range entries {
+		ex, err := src.At(e.index)
+		if err != nil {
+			return nil, err
+		}
+		for at := 0; at < len(ex.Trajectory.Hidden); at += w {
+			j := 0
+			for _, l := range f.layers {
+				for _, v := range ex.Trajectory.Hidden[at+l[0] : at+l[1]] {
+					total[j] += float64(v)
+					j++
+				}
+			}
+			n++
+		}
+	}
+	mean := make([]float32, f.hidden)
+	for j, v := range total {
+		mean[j] = float32(v / n)
+	}
+	return mean, nil
+}
+
 // believe makes the marginal distribution of returns what a fresh categorical head begins
 // with: all that its inputs do not tell. Learning it by small steps of a bias takes longer than all
 // else. A little of the uniform distribution keeps every return possible.

@@ -34,6 +34,9 @@ type TrainOptions struct {
 	Seed        uint64
 	Workers     int // goroutines; default one a core. The result does not depend on it.
 
+	// Ridge fits a linear head in closed form, its penalty chosen by cross-validation over the
+	// prompts of training: least squares with few prompts and many columns.
+	Ridge bool
 	// Embeddings of the model's tokens make Train fit [Advantages] beside the head; those of
 	// kind Additive must have them.
 	Embeddings Embeddings
@@ -66,10 +69,11 @@ type Epoch struct {
 
 // Report tells how training went; of an ensemble, all but HeldOut is of its first member.
 type Report struct {
-	HeldOut Metrics `json:"held_out"` // of the head that was kept
-	Start   float64 `json:"start"`    // held-out loss before training
-	Epochs  []Epoch `json:"epochs"`
-	Best    int     `json:"best"` // epochs until the head that was kept; 0 is the start
+	HeldOut Metrics      `json:"held_out"` // of the head that was kept
+	Start   float64      `json:"start"`    // held-out loss before training
+	Epochs  []Epoch      `json:"epochs"`
+	Best    int          `json:"best"`            // epochs until the head that was kept; 0 is the start
+	Ridge   *RidgeReport `json:"ridge,omitempty"` // of a fit in closed form
 	// Additive tells of the advantages; nil without.
 	Additive *AdditiveReport `json:"additive,omitempty"`
 }
@@ -147,6 +151,16 @@ func (o *TrainOptions) validate() error {
 			return fault.New(op, "atoms", 0, "choose 0 as {atoms}, or another kind of head", "an additive head gives the mean of the return alone")
 		}
 	}
+	if o.Ridge {
+		switch {
+		case o.Kind != Linear:
+			return fault.New(op, "", Linear, "choose a linear head, or train it by steps", "a %s head cannot be fitted in closed form", o.Kind)
+		case o.Target != MonteCarloReturn && o.Target != FUDGE:
+			return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", MonteCarloReturn, FUDGE), "a fit in closed form is to returns, not to the target %s", o.Target)
+		case o.Shape.Atoms > 0 || o.Shape.Members > 1:
+			return fault.New(op, "atoms", 0, "choose 0 as {atoms} and one member", "a fit in closed form gives the mean of the return alone, and always the same")
+		}
+	}
 	return o.Target.validate()
 }
 
@@ -158,7 +172,7 @@ func (o *TrainOptions) validate() error {
 func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Report, error) {
 	o := options
 	o.defaults()
-	if o.Kind == Additive {
+	if o.Kind == Additive || o.Ridge {
 		o.From = nil
 	}
 	if err := o.validate(); err != nil {
@@ -193,6 +207,12 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 	}
 	for k, params := range h.members() {
 		if h.kind == Additive {
+			break
+		}
+		if o.Ridge {
+			if report.Ridge, err = fitRidge(ctx, h, src, train, o.Workers); err != nil {
+				return nil, nil, err
+			}
 			break
 		}
 		member := h.twin()
@@ -264,6 +284,13 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	}
 	h.spread, h.target = o.Spread, o.Target
 	if from == nil {
+		if h.features.centred() {
+			mean, err := meanState(src, train)
+			if err != nil {
+				return nil, err
+			}
+			h.features = h.features.withCentre(mean)
+		}
 		marginal, err := h.fitScales(src, train)
 		if err != nil {
 			return nil, err
@@ -282,6 +309,7 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	if from.kind != h.kind || from.shape != h.shape {
 		return nil, fault.New(op, "hidden", from.shape.Hidden, "choose the same, or train afresh", "the head to begin from is %s with %d hidden units, %s with %d is to be trained, or their shapes differ otherwise", from.kind, from.shape.Hidden, h.kind, h.shape.Hidden)
 	}
+	h.features = from.features
 	h.input, h.prompt, h.atoms, h.probe = from.input, from.prompt, from.atoms, from.probe
 	h.rewardMean, h.rewardScale = from.rewardMean, from.rewardScale
 	for k, params := range from.members() {

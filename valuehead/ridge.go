@@ -1,0 +1,261 @@
+package valuehead
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+)
+
+// RidgeReport tells how a linear head was fitted in closed form. R2 are of cross-validation over
+// the prompts of training.
+type RidgeReport struct {
+	Columns int     `json:"columns"`
+	Lambda  float64 `json:"lambda"` // penalty of a standardised column, in units of a state's weight
+	R2      float64 `json:"r2"`
+	R2Last  float64 `json:"r2_last"`
+	Tried   int     `json:"tried"`
+}
+
+// mostColumns bounds the matrix of the normal equations, of which there is one for each fold.
+const mostColumns = 4096
+
+var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300}
+
+// ridge fits a linear head by the normal equations:
+//
+//	w = argmin sum_i 1/T_i sum_t (w . x_it + b - R_i)^2 + lambda n |w|^2
+//
+// in which every response has the same weight. The columns are standardised, and b is free.
+type ridge struct {
+	head    *Head
+	d       int       // columns with 1 and the return
+	grams   []float32 // [folds][d][d], sums of w [x 1 R][x 1 R]^T
+	workers int
+}
+
+// fitRidge sets the parameters of a linear head whose scales are known.
+func fitRidge(ctx context.Context, h *Head, src Source, train []entry, workers int) (*RidgeReport, error) {
+	columns := h.features.width
+	if columns > mostColumns {
+		return nil, fault.New(op, "layers", nil, "choose fewer {layers}, or another kind of head", "a linear head of %d columns; the normal equations are for at most %d", columns, mostColumns)
+	}
+	r := &ridge{head: h, d: columns + 2, workers: workers}
+	if err := r.collect(ctx, src, train); err != nil {
+		return nil, err
+	}
+	report := &RidgeReport{Columns: columns}
+	var weights [folds][]float64
+	best := math.Inf(1)
+	try := func(lambda float64) (better bool, err error) {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		report.Tried++
+		var some [folds][]float64
+		loss := 0.0
+		for k := range folds {
+			if some[k], err = r.solve(lambda, k); err != nil {
+				return false, err
+			}
+			loss += r.loss(some[k], k)
+		}
+		if better = loss < best; better {
+			best, weights, report.Lambda = loss, some, lambda
+		}
+		return better, nil
+	}
+	if err := climb(gridRidge, 1, try); err != nil {
+		return nil, err
+	}
+	if err := r.validate(ctx, src, train, weights, report); err != nil {
+		return nil, err
+	}
+	w, err := r.solve(report.Lambda, -1)
+	if err != nil {
+		return nil, err
+	}
+	for j, v := range w {
+		h.params[j] = float32(v)
+	}
+	return report, nil
+}
+
+// climb tries the values of a grid from one on, downwards and upwards, as long as they are
+// better than all before.
+func climb(grid []float64, from float64, try func(v float64) (better bool, err error)) error {
+	if _, err := try(from); err != nil {
+		return err
+	}
+	start := indexOf(grid, from)
+	for _, step := range []int{-1, 1} {
+		for at := start + step; at >= 0 && at < len(grid); at += step {
+			if better, err := try(grid[at]); err != nil {
+				return err
+			} else if !better {
+				break
+			} else if step < 0 {
+				start = -1 // nothing better lies the other way
+			}
+		}
+		if start < 0 {
+			break
+		}
+	}
+	return nil
+}
+
+func indexOf(grid []float64, v float64) int {
+	for i, g := range grid {
+		if g == v {
+			return i
+		}
+	}
+	return -1
+}
+
+// collect sums up the matrices of the folds.
+func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
+	const block = 1024
+	r.grams = make([]float32, folds*r.d*r.d)
+	per := float64(tokens(train)) / float64(len(train))
+	var rows [folds][]float32
+	flush := func(k int) {
+		const stripe = 128
+		x, gram, n := rows[k], r.gram(k), len(rows[k])/r.d
+		parallel(r.workers, (r.d+stripe-1)/stripe, func(s int) {
+			from := s * stripe
+			gemm(true, false, min(stripe, r.d-from), r.d, n, 1, x[from:], r.d, x, r.d, 1, gram[from*r.d:], r.d)
+		})
+		rows[k] = x[:0]
+	}
+	memory := r.head.features.NewAccumulator()
+	var buf []float32
+	for _, e := range train {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ex, err := src.At(e.index)
+		if err != nil {
+			return err
+		}
+		if buf, err = r.rows(buf[:0], memory, ex); err != nil {
+			return err
+		}
+		weight := float32(math.Sqrt(per / float64(e.tokens)))
+		k := foldOf(e.prompt)
+		for at := 0; at < len(buf); at += r.d {
+			rows[k] = appendScaled(rows[k], buf[at:at+r.d], weight)
+			if len(rows[k]) >= block*r.d {
+				flush(k)
+			}
+		}
+	}
+	for k := range rows {
+		if len(rows[k]) > 0 {
+			flush(k)
+		}
+	}
+	return nil
+}
+
+func (r *ridge) gram(k int) []float32 { return r.grams[k*r.d*r.d:][:r.d*r.d] }
+
+// rows appends the rows [x 1 R] of an example's states.
+func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, error) {
+	h := r.head
+	raw, err := h.rows(nil, memory, e)
+	if err != nil {
+		return nil, err
+	}
+	h.input.apply(raw)
+	w := r.d - 2
+	for at := 0; at < len(raw); at += w {
+		dst = append(append(dst, raw[at:at+w]...), 1, (e.Return-h.rewardMean)/h.rewardScale)
+	}
+	return dst, nil
+}
+
+// solve returns w and b of all folds but one; -1 leaves none out.
+func (r *ridge) solve(lambda float64, without int) ([]float64, error) {
+	d, n := r.d, r.d-2
+	sum := make([]float32, d*d)
+	for k := range folds {
+		if k == without {
+			continue
+		}
+		for i, v := range r.gram(k) {
+			sum[i] += v
+		}
+	}
+	count := float64(sum[n*d+n])
+	if count == 0 {
+		return nil, fmt.Errorf("valuehead: too few prompts to part them in %d (collect more prompts)", folds)
+	}
+	mean, a, b := make([]float64, n), make([]float32, n*n), make([]float64, n)
+	returns := float64(sum[n*d+n+1]) / count
+	for i := range n {
+		mean[i] = float64(sum[i*d+n]) / count
+	}
+	for i := range n {
+		for j := range n {
+			a[i*n+j] = float32(float64(sum[i*d+j]) - count*mean[i]*mean[j])
+		}
+		b[i] = float64(sum[i*d+n+1]) - count*mean[i]*returns
+	}
+	w, err := solveSymmetric(a, sum[:n*n], n, lambda*count, b, r.workers)
+	if err != nil {
+		return nil, fmt.Errorf("valuehead: the normal equations: %w (choose other features)", err)
+	}
+	for i, v := range w {
+		returns -= v * mean[i]
+	}
+	return append(w, returns), nil
+}
+
+// loss is the weighted squared error in a fold: v^T G v with v = [w b -1].
+func (r *ridge) loss(w []float64, k int) float64 {
+	v := append(append([]float64(nil), w...), -1)
+	sum := 0.0
+	for i, g := 0, r.gram(k); i < r.d; i++ {
+		row := 0.0
+		for j, x := range g[i*r.d : (i+1)*r.d] {
+			row += float64(x) * v[j]
+		}
+		sum += v[i] * row
+	}
+	return sum
+}
+
+// validate fills in the R2 of each fold's states by the weights of the others.
+func (r *ridge) validate(ctx context.Context, src Source, train []entry, weights [folds][]float64, report *RidgeReport) error {
+	var all, last pairs
+	memory := r.head.features.NewAccumulator()
+	var buf []float32
+	for _, e := range train {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		ex, err := src.At(e.index)
+		if err != nil {
+			return err
+		}
+		if buf, err = r.rows(buf[:0], memory, ex); err != nil {
+			return err
+		}
+		w := weights[foldOf(e.prompt)]
+		for at := 0; at < len(buf); at += r.d {
+			v := 0.0
+			for j, x := range w {
+				v += x * float64(buf[at+j])
+			}
+			all.add(float32(v), buf[at+r.d-1])
+			if at+r.d == len(buf) {
+				last.add(float32(v), buf[at+r.d-1])
+			}
+		}
+	}
+	report.R2, report.R2Last = all.r2(), last.r2()
+	return nil
+}
