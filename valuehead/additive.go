@@ -47,7 +47,7 @@ const (
 
 // Grids of the search. A rank is no more than the number of directions.
 var (
-	gridLambda  = []float64{0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30}
+	gridLambda  = []float64{0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30}
 	gridPrompt  = []float64{0, 0.1, 0.3, 1, 3}
 	gridProduct = []float64{0.3, 1, 3}
 	gridRank    = []int{8, 32}
@@ -58,8 +58,10 @@ var (
 //
 //	v0 + <U f_i, S_i> + <q, g_i>,  f = [1 sqrt(product/rank) z], g = sqrt(prompt/dirs) z,
 //
-// S being the sum of its tokens' embeddings, all made of length 1, less their mean over all
-// responses, so that the response's length does not matter; the penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
+// S being the sum of its tokens' embeddings: all made of length 1, less their mean over all
+// responses, so that the response's length does not matter, and half-way whitened, by the
+// fourth root of their covariance, for the directions of commas and of articles are large. The
+// penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
 // by conjugate gradients, the kernel is <S, S'> (1 + product/rank <z, z'>) + prompt/dirs
 // <z, z'>: products with it need the factors alone.
 type additive struct {
@@ -69,15 +71,15 @@ type additive struct {
 	returns        []float32
 	fold           []int
 	texts          [][]int32 // tokens, as rows of embedded
-	embedded       []float32 // [distinct tokens][width], less the mean, times scale
-	mean           []float64 // [width] of the tokens' embeddings
-	scale          float64
+	embedded       []float32 // [distinct tokens][width], (embedding - mean) metric
+	mean           []float32 // [width] of the tokens' embeddings
+	metric         []float32 // [width][width], symmetric
 	prompts        directions
 	rows           map[int32]int // of embedded
 }
 
 // collectAdditive reads the responses of entries.
-func collectAdditive(ctx context.Context, src Source, entries []entry, embeddings Embeddings) (*additive, error) {
+func collectAdditive(ctx context.Context, src Source, entries []entry, embeddings Embeddings, workers int) (*additive, error) {
 	a := &additive{n: len(entries), width: embeddings.Width(), rows: make(map[int32]int)}
 	prompt := make(map[string]int)
 	var of []int
@@ -121,7 +123,8 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 		}
 		of = append(of, p)
 	}
-	a.centre(counts)
+	a.shape(counts, workers)
+	a.sum()
 	if len(of) < a.n { // some prompts have no states
 		return a, nil
 	}
@@ -137,23 +140,51 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 // foldOf is the part of the cross-validation that a prompt is left out of, by its name.
 func foldOf(prompt string) int { return int(xxhash.Sum64String(prompt) % folds) }
 
-// centre takes the mean off the embeddings, sums them and scales the sums.
-func (a *additive) centre(counts []float64) {
+// leastVariance is added to all variances before they are levelled, as a share of their mean.
+const leastVariance = 1e-2
+
+// shape takes the mean off the embeddings and levels their variances half-way.
+func (a *additive) shape(counts []float64, workers int) {
 	w, n := a.width, 0.0
-	a.mean = make([]float64, w)
+	mean := make([]float64, w)
 	for i, c := range counts {
 		n += c
 		for j, v := range a.embedded[i*w : (i+1)*w] {
-			a.mean[j] += c * float64(v)
+			mean[j] += c * float64(v)
 		}
 	}
-	for j := range a.mean {
-		a.mean[j] /= max(n, 1)
+	for _, v := range mean {
+		a.mean = append(a.mean, float32(v/max(n, 1)))
 	}
-	a.scale = 1
-	a.shift(a.embedded, a.embedded)
+	a.shift(a.embedded)
+	weighted := make([]float32, len(a.embedded))
+	for i, c := range counts {
+		copy(weighted[i*w:], a.embedded[i*w:(i+1)*w])
+		scale(weighted[i*w:(i+1)*w], float32(math.Sqrt(c/n)))
+	}
+	cov, trace := make([]float32, w*w), 0.0
+	if len(counts) > 0 {
+		gemm(true, false, w, w, len(counts), 1, weighted, w, weighted, w, 0, cov, w)
+	}
+	for j := range w {
+		trace += float64(cov[j*w+j]) / float64(w)
+	}
+	if trace == 0 {
+		trace = 1
+	}
+	for j := range w {
+		cov[j*w+j] += float32(leastVariance * trace)
+	}
+	root, _ := roots(cov, w, workers)
+	_, a.metric = roots(root, w, workers)
+	gemm(false, false, len(counts), w, w, 1, a.embedded, w, a.metric, w, 0, weighted, w)
+	a.embedded = weighted
+}
+
+// sum adds up the responses, and scales all to sums of a mean square length of 1.
+func (a *additive) sum() {
+	w, squares := a.width, 0.0
 	a.sums = make([]float32, a.n*w)
-	squares := 0.0
 	for i, text := range a.texts {
 		sum := a.sums[i*w : (i+1)*w]
 		for _, t := range text {
@@ -166,10 +197,20 @@ func (a *additive) centre(counts []float64) {
 		}
 	}
 	if squares > 0 {
-		a.scale = math.Sqrt(float64(a.n) / squares)
+		by := float32(math.Sqrt(float64(a.n) / squares))
+		scale(a.sums, by)
+		scale(a.embedded, by)
+		scale(a.metric, by)
 	}
-	scale(a.sums, float32(a.scale))
-	scale(a.embedded, float32(a.scale))
+}
+
+// shift takes the mean off rows of embeddings.
+func (a *additive) shift(x []float32) {
+	for at := 0; at < len(x); at += a.width {
+		for j, m := range a.mean {
+			x[at+j] -= m
+		}
+	}
 }
 
 // unitRows makes every row that is not zero of length 1: some tokens are long, most of them
@@ -182,15 +223,6 @@ func unitRows(x []float32, w int) {
 		}
 		if squares > 0 {
 			scale(x[at:at+w], float32(1/math.Sqrt(squares)))
-		}
-	}
-}
-
-// shift writes (x - mean) * scale of rows of embeddings to dst.
-func (a *additive) shift(dst, x []float32) {
-	for at := 0; at < len(x); at += a.width {
-		for j, m := range a.mean {
-			dst[at+j] = float32((float64(x[at+j]) - m) * a.scale)
 		}
 	}
 }
@@ -447,6 +479,8 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 	rank, w, n := s.fit.Rank, a.width, embeddings.Len()
 	out := &Advantages{features: features, rank: rank, vocabulary: n, table: make([]float32, (rank+1)*n), base: float32(s.v0)}
 	by := math.Sqrt(s.fit.Product / float64(max(rank, 1)))
+	u := make([]float32, len(s.u))
+	gemm(false, false, rank+1, w, w, 1, s.u, w, a.metric, w, 0, u, w)
 	const block = 1024
 	rows, products := make([]float32, block*w), make([]float32, block*(rank+1))
 	for from := 0; from < n; from += block {
@@ -458,9 +492,9 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 			return nil, err
 		}
 		unitRows(some, w)
-		a.shift(some, some)
+		a.shift(some)
 		m := len(some) / w
-		gemm(false, true, m, rank+1, w, 1, some, w, s.u, w, 0, products, rank+1)
+		gemm(false, true, m, rank+1, w, 1, some, w, u, w, 0, products, rank+1)
 		for i := range m {
 			for k := range rank + 1 {
 				v := float64(products[i*(rank+1)+k])
@@ -487,7 +521,7 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 
 // fitAdvantages fits an additive value to the examples of entries.
 func fitAdvantages(ctx context.Context, src Source, entries []entry, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
-	a, err := collectAdditive(ctx, src, entries, o.Embeddings)
+	a, err := collectAdditive(ctx, src, entries, o.Embeddings, o.Workers)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -89,7 +89,7 @@ func additiveWorld(t testing.TB, n int, e table, byPrompt bool, noise float64) (
 func TestAdditiveIsRidge(t *testing.T) {
 	e := randomTable(30, 4)
 	d, _ := additiveWorld(t, 25, e, true, 1)
-	a, err := collectAdditive(t.Context(), d, entries(t, d), e)
+	a, err := collectAdditive(t.Context(), d, entries(t, d), e, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
