@@ -92,6 +92,9 @@ func (w *work) policy(d draw, seed int) batch.Policy {
 	if p.Sampling.Temp = d.Temp; d.Temp != sampling.Temp {
 		p.Reference = &sampling
 	}
+	if d.Rerank {
+		p.Rerank = w.rewards[0]
+	}
 	if d.guided() {
 		h := w.heads[seed-1].Head
 		p.Value = value.Head(h, valuehead.Reading{})

@@ -23,9 +23,11 @@ type draw struct {
 	Temp     float64
 	Samples  int  // a prompt
 	Valued   bool // by the head, which a strategy may need anyway
+	Rerank   bool // the task's reward takes part in the search
 }
 
-// cost is the number of tokens that are decoded at most for each one of a sample.
+// cost is the number of tokens that are decoded at most for each one of a sample: without those of
+// rollouts, which searches here have none of.
 func (d draw) cost() int { return d.Strategy.Sequences() }
 
 func (d draw) guided() bool { return d.Valued || d.Strategy.NeedsValue() }
@@ -122,21 +124,30 @@ func onePass(samples int, betas ...float64) []family {
 }
 
 // blocks search block by block, the blocks drawn with each of some betas: the best of k, or so
-// many beams.
+// many beams, by the head or by the reward of the text so far.
 func blocks(s decode.Strategy, betas ...float64) family {
-	name := fmt.Sprintf("block-best-of-%d b=%d", s.N, s.Beam.Block)
+	f := family{name: fmt.Sprintf("block-best-of-%d b=%d", s.N, s.Beam.Block)}
 	if s.Method == decode.MethodBlockBeam {
-		name = fmt.Sprintf("block-beam B=%d b=%d", s.Beam.Beams, s.Beam.Block)
+		f.name = fmt.Sprintf("block-beam B=%d b=%d", s.Beam.Beams, s.Beam.Block)
 	}
-	f := family{name: name}
+	by := byHead
+	if s.Rollouts.N > 0 {
+		by, f.name = rewardToo, f.name+" by the reward so far"
+	}
 	for _, beta := range betas {
-		d := draw{Name: name, Strategy: s, Temp: sampling.Temp, Samples: 1}
+		d := draw{Name: f.name, Strategy: s, Temp: sampling.Temp, Samples: 1, Rerank: by == rewardToo}
 		if d.Strategy.Proposal = beta; beta > 0 {
 			d.Name += fmt.Sprintf(" beta=%g", beta)
 		}
-		f.grid = append(f.grid, one(d, byHead))
+		f.grid = append(f.grid, one(d, by))
 	}
 	return f
+}
+
+// inside is a search whose blocks the reward chooses, by the text so far: rollouts of no token.
+func inside(s decode.Strategy) decode.Strategy {
+	s.Rollouts = decode.Rollouts{N: 1}
+	return s
 }
 
 func bestBlock(k, block int) decode.Strategy {
@@ -149,25 +160,32 @@ func beam(beams, block int) decode.Strategy {
 
 // few are the methods of a quick run, most those of a default one, all those of a full one. The
 // base policy is the first. Every family that has settings has as many.
-func few(task) []family { return families(4, 4, []float64{0}, []float64{2, 3}, bestBlock(4, 8)) }
-
-func most(task) []family {
-	return families(8, 4, []float64{0, 0.35, 1}, []float64{2, 3, 4}, bestBlock(2, 8), bestBlock(4, 8))
+func few(task) []family {
+	return families(4, 4, []float64{0}, []float64{2, 4}, []float64{1, 2}, bestBlock(4, 8), inside(bestBlock(4, 8)))
 }
 
-func all(task) []family {
-	return families(16, 8, []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, []float64{0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5},
-		bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8))
+func most(t task) []family {
+	temps, one, block := []float64{0, 0.35}, []float64{2, 3.5, 5}, []float64{0.5, 1, 2}
+	if t.inside {
+		return families(8, 8, temps, one, block, bestBlock(4, 8), inside(bestBlock(4, 8)))
+	}
+	return families(16, 4, temps, one, block, bestBlock(2, 8), bestBlock(4, 8))
+}
+
+func all(t task) []family {
+	return families(16, 8, []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
+		bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
+		inside(bestBlock(2, 8)), inside(bestBlock(4, 8)), inside(bestBlock(8, 8)))
 }
 
 // families are the methods with so many samples of the base policy and of one-pass, at these
-// temperatures, betas, and with these searches.
-func families(samples, tilted int, temps, betas []float64, searches ...decode.Strategy) []family {
+// temperatures, with these betas of one-pass and of blocks, and with these searches.
+func families(samples, tilted int, temps, betas, block []float64, searches ...decode.Strategy) []family {
 	base := sample("base", sampling.Temp, samples, true)
 	out := []family{controls(base, temps...), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue)}
 	out = append(out, onePass(tilted, betas...)...)
 	for _, s := range searches {
-		out = append(out, blocks(s, betas...))
+		out = append(out, blocks(s, block...))
 	}
 	return out
 }

@@ -125,7 +125,7 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	families := r.effort.methods(t)
 	choose, test := t.prompts.choose, t.prompts.test
 	choose, test = choose[:min(r.effort.choose, len(choose))], test[:min(r.effort.test, len(test))]
-	rows, err := w.rows(ctx, "choose", choose, methodsOf(families))
+	rows, err := w.rows(ctx, "choose", choose, toTry(families))
 	if err != nil {
 		return nil, err
 	}
@@ -140,12 +140,16 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	return out, err
 }
 
-// methodsOf are the methods of families that are tried on the prompts to choose on: those that
-// settings are chosen of, and what the base policy's samples tell.
-func methodsOf(families []family) (out []method) {
+// fewSamples are the most that are drawn for a prompt to choose on.
+const fewSamples = 4
+
+// toTry are the methods that are tried on the prompts to choose on: those that settings are chosen
+// of, and what the base policy's samples tell. The best of more samples is judged by that of few.
+func toTry(families []family) (out []method) {
 	for _, f := range families {
 		for _, m := range f.grid {
 			if !f.show || m.Name == families[0].grid[0].Name {
+				m.Samples, m.n = min(m.Samples, fewSamples), min(m.n, fewSamples)
 				out = append(out, m)
 			}
 		}
@@ -183,7 +187,8 @@ func (f family) pick(t task, rows []row) choice {
 	if len(near) == 0 {
 		near, best = c.tried, func(a, b row) int { return cmp.Compare(mean(b.kl), mean(a.kl)) }
 	}
-	c.taken = []method{slices.MaxFunc(near, best).method}
+	taken := slices.MaxFunc(near, best).name
+	c.taken = slices.DeleteFunc(slices.Clone(f.grid), func(m method) bool { return m.name != taken })
 	return c
 }
 

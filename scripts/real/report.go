@@ -73,7 +73,7 @@ func (r *recipe) section(say func(string, ...any), res result) {
 		for _, name := range res.others {
 			others += " | " + show(row.others[name])
 		}
-		say("%s | %s | %s | %s | %.1f | %d%s", row.name, row.kind, show(row.reward), kl, row.ratio, row.calls, others)
+		say("%s | %s | %s | %s | %.1f | %.0f%s", row.name, row.kind, show(row.reward), kl, row.ratio, row.calls, others)
 	}
 	say("")
 	say("Differences in %s between methods that decode as much, paired by prompt:", res.reward)

@@ -20,7 +20,7 @@ type row struct {
 	kl     []float64            // nats from the base policy, a bound where it is not exact
 	exact  bool
 	ratio  float64  // tokens decoded for each one of the answers
-	calls  int      // of the reward for an answer
+	calls  float64  // of the reward for an answer
 	shown  []answer // the first answer to each prompt
 }
 
@@ -30,9 +30,6 @@ func (m method) row(t task, seeds [][]answer) row {
 	r := row{method: m, reward: make([]float64, n), kl: make([]float64, n), others: map[string][]float64{}, shown: make([]answer, n), exact: m.n == 1}
 	for _, name := range t.others {
 		r.others[name] = make([]float64, n)
-	}
-	if m.kind == byReward || m.kind == rewardToo {
-		r.calls = m.n
 	}
 	groups := m.Samples / m.n
 	share := 1 / float64(groups*len(seeds))
@@ -48,6 +45,7 @@ func (m method) row(t task, seeds [][]answer) row {
 				}
 				r.kl[i] += share * kl
 				r.exact = r.exact && a.KLKind == decode.KLExact
+				r.calls += share * float64(a.RewardCalls) / float64(n)
 				emitted += a.Emitted
 				for _, a := range group {
 					decoded += a.Decoded
@@ -57,6 +55,9 @@ func (m method) row(t task, seeds [][]answer) row {
 				}
 			}
 		}
+	}
+	if m.n > 1 && (m.kind == byReward || m.kind == rewardToo) {
+		r.calls = float64(m.n)
 	}
 	r.ratio = float64(decoded) / float64(max(1, emitted))
 	return r

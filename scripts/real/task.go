@@ -12,6 +12,7 @@ type task struct {
 	prompts     split
 	maxTokens   int     // of an answer
 	maxKL       float64 // of settings that are chosen, nats an answer where that is exact
+	inside      bool    // the reward is meant to be asked at decoding time
 	claims      func(*result) []verdict
 }
 
@@ -23,7 +24,7 @@ func tasks() []task {
 		},
 		{
 			name: "checks", about: "Short instructions with two constraints that a program verifies, in the model's chat form, up to 64 tokens. The reward is the share of them that the answer meets. The test's subjects, forms and arguments are others than those that are learned from.",
-			reward: "checks", others: []string{distinct, "sentiment"}, prompts: instructions(), maxTokens: 64, maxKL: 10, claims: checksClaims,
+			reward: "checks", others: []string{distinct, "sentiment"}, prompts: instructions(), maxTokens: 64, maxKL: 10, inside: true, claims: checksClaims,
 		},
 	}
 }
