@@ -30,7 +30,8 @@ func methodFlags() []cli.Flag {
 		number("block", "tokens a block of block-beam, block-best-of-k and block-sampling", d.Beam.Block),
 		number("candidates", "likeliest `K` tokens that tokenwise, greedy, block-sampling and one-pass look at", d.Guide.TopK),
 		&cli.Float64Flag{Name: "least-p", Usage: "leaves out those of a lower probability, which saves most of the decoding; 0 for the paper's K", Value: d.Guide.LeastP, Category: methodCategory},
-		&cli.Float64Flag{Name: "beta", Usage: "how far these follow the value function: 0 is the base policy", Value: d.Guide.Beta, Category: methodCategory},
+		&cli.Float64Flag{Name: "beta", Usage: "how far these follow the value function: 0 is the base policy, `B` goes about B^2/2 nats away from it in a response", Value: d.Guide.Beta, Category: methodCategory},
+		&cli.Float64Flag{Name: "beta-raw", Usage: "the same as a factor of the reward, as papers have it", Category: methodCategory},
 		&cli.StringFlag{Name: "proposal", Usage: "`POLICY` that sample, best-of-n, block-best-of-k and block-beam draw from: base; one-pass, tilted by what the value head says each token adds", Value: "base", Category: methodCategory},
 		&cli.Float64Flag{Name: "proposal-beta", Usage: "how far the proposal one-pass follows it", Value: d.Guide.Beta, Category: methodCategory},
 		&cli.StringFlag{Name: "rest", Usage: "`VALUE` of all other tokens: parent, that of the state before them; mean, that of the K; none, no weight at all", Value: string(d.Guide.Rest), Category: methodCategory},
@@ -53,14 +54,18 @@ const streaming = "Text is printed as soon as nothing can take it back: by sampl
 
 // readStrategy reads methodFlags.
 func readStrategy(c *cli.Context) (decode.Strategy, error) {
+	beta, proposal, raw := c.Float64("beta"), c.Float64("proposal-beta"), c.IsSet("beta-raw")
+	if raw {
+		beta, proposal = c.Float64("beta-raw"), c.Float64("beta-raw")
+	}
 	s := decode.Strategy{
-		Method: decode.Method(c.String("method")), N: c.Int("samples"),
+		RawBeta: raw, Method: decode.Method(c.String("method")), N: c.Int("samples"),
 		Beam:     decode.Beam{Beams: c.Int("beams"), Block: c.Int("block")},
 		Rollouts: decode.Rollouts{N: c.Int("rollouts"), Tokens: c.Int("rollout-tokens")},
-		Guide:    decode.Guide{TopK: c.Int("candidates"), Beta: c.Float64("beta"), Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
+		Guide:    decode.Guide{TopK: c.Int("candidates"), Beta: beta, Rest: decode.Rest(c.String("rest")), LeastP: c.Float64("least-p")},
 	}
 	var err error
-	if s.Proposal, err = choice(c, "proposal", map[string]float64{"base": 0, "one-pass": c.Float64("proposal-beta")}); err != nil {
+	if s.Proposal, err = choice(c, "proposal", map[string]float64{"base": 0, "one-pass": proposal}); err != nil {
 		return s, err
 	}
 	if err := s.Check(llama.MaxSequences); err != nil {

@@ -30,6 +30,19 @@ func (s *steps) add(v float32) {
 // unit is the root of the mean over responses of sum_t (V_t - V_{t-1})^2.
 func (s *steps) unit() float64 { return math.Sqrt(s.squares / float64(max(s.responses, 1))) }
 
+// UnitOf is the unit of values along responses, those of one after the other, by their steps from
+// one to the next: see [Head.Unit].
+func UnitOf(values [][]float32) float64 {
+	var path steps
+	for _, vs := range values {
+		path.begin(0, false)
+		for _, v := range vs {
+			path.add(v)
+		}
+	}
+	return path.unit()
+}
+
 // start is V_0 of an example's response, of a head that knows it.
 func (h *Head) start(e Example) (v float32, known bool) {
 	if h.kind != Additive {

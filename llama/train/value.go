@@ -18,8 +18,12 @@ type ValueDoc struct {
 	Return float32
 }
 
-// Metadata of a value model: the returns that its first logits stand for.
-const AtomsKey = "ivo.value.atoms"
+// Metadata of a value model: the returns that its first logits stand for, and how far its values
+// move along a response (valuehead.UnitOf).
+const (
+	AtomsKey = "ivo.value.atoms"
+	UnitKey  = "ivo.value.unit"
+)
 
 // ValueModel is a network that was fine-tuned as a value function: the softmax of its first
 // outputs is the distribution of the return over Atoms. As a GGUF it is an ordinary model

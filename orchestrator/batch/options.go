@@ -26,6 +26,7 @@ type AnswersOptions struct {
 	Proposal float64         `json:"proposal,omitempty"` // its beta; left out where it is 0, as in files of before there were any
 	Rerank   string          `json:"rerank,omitempty"`   // the reward that takes part in the search
 	Rollouts decode.Rollouts `json:"rollouts,omitzero"`
+	Betas    string          `json:"betas,omitempty"` // "head" where there are some in units of the value function, as there were none in the first files
 	Sampling policy.Sampling `json:"sampling"`
 	Predict  int             `json:"predict"` // most tokens of a response; -1 for what the context holds
 	Stop     []string        `json:"reverse_prompt"`
@@ -54,6 +55,9 @@ func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string)
 	}
 	if s.Rollouts.N > 0 {
 		o.Rollouts = s.Rollouts
+	}
+	if s.UsesBeta() && !s.RawBeta {
+		o.Betas = "head"
 	}
 	if o.Method == decode.MethodSample {
 		o.Samples = tasks[0].Samples

@@ -37,7 +37,10 @@ type Strategy struct {
 	N      int   // samples of best-of-n, blocks of block-best-of-k
 	Beam   Beam  // of the block methods: Block is that of block-sampling too
 	Guide  Guide // of the tokenwise methods: TopK, Beta and Rest; the method sets the others
-	// Proposal is the beta, in units of the value, by which sample, best-of-n, block-best-of-k and
+	// RawBeta says that betas are in units of the reward, as papers have them. Otherwise they are in
+	// those of the value function: see [value.Unit].
+	RawBeta bool
+	// Proposal is the beta by which sample, best-of-n, block-best-of-k and
 	// block-beam draw from
 	//
 	//	q(y) ~ pi_base(y) exp(beta a(x, y))
@@ -112,6 +115,7 @@ func (s Strategy) Cells(prompt, maxTokens int) int {
 
 // Job makes the job that answers the request by the strategy.
 func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engine.Job, error) {
+	s = s.inReward(req.Value)
 	g := s.Guide
 	g.Every = 1
 	if err := s.checkGuidance("decode", req.Value, req.Rerank != nil); err != nil {
@@ -135,7 +139,7 @@ func (s Strategy) Job(e *engine.Engine, req Request, done func(Response)) (engin
 			if err := g.check(); err != nil {
 				return engine.Job{}, err
 			}
-			s.Proposal = g.Beta
+			s.Proposal = g.Beta // a raw one by now
 			return s.Sample(e, req, 1, func(rs []Response) { done(rs[0]) })
 		}
 		g.Ahead = true

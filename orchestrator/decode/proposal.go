@@ -31,6 +31,31 @@ func (s Strategy) checkGuidance(op string, source value.Source, rerank bool) err
 	return s.Rollouts.check(op)
 }
 
+// UsesBeta says whether an answer by the strategy depends on a beta.
+func (s Strategy) UsesBeta() bool {
+	return s.Proposal != 0 || s.Tokenwise() && s.Method != MethodGreedy
+}
+
+// inReward is the strategy with betas in units of the reward.
+func (s Strategy) inReward(source value.Source) Strategy {
+	if s.RawBeta || source == nil {
+		return s
+	}
+	s.RawBeta = true
+	u := source.Unit()
+	of := u.Value
+	if s.Method == MethodOnePass && source.Advantages() {
+		of = u.Advantage
+	}
+	if of > 0 {
+		s.Guide.Beta /= of
+	}
+	if u.Advantage > 0 {
+		s.Proposal /= u.Advantage
+	}
+	return s
+}
+
 // tilt makes d.sampler, which is the base policy at the candidate's state, the proposal.
 func (d *decoder) tilt(c *candidate) error {
 	if d.proposal == 0 {

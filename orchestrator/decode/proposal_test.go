@@ -21,6 +21,7 @@ type sum struct{ a []float32 }
 func (sum) Check(*engine.Engine) error                 { return nil }
 func (sum) Ahead() bool                                { return false }
 func (sum) Advantages() bool                           { return true }
+func (sum) Unit() value.Unit                           { return value.Unit{} }
 func (sum) NeedsPrompt() bool                          { return false }
 func (s sum) Open(value.Request) (value.Valuer, error) { return sumValuer{s.a}, nil }
 

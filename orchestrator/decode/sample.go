@@ -18,8 +18,9 @@ func Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine
 
 // Sample draws n responses from the strategy's proposal, as the function does from the base policy.
 func (s Strategy) Sample(e *engine.Engine, req Request, n int, done func([]Response)) (engine.Job, error) {
+	s = s.inReward(req.Value)
 	guided := s.Method == MethodOnePass || s.Proposal != 0
-	s = Strategy{Method: MethodBestOfN, N: n, Proposal: s.Proposal} // which takes the same room
+	s = Strategy{Method: MethodBestOfN, N: n, Proposal: s.Proposal, RawBeta: true} // which takes the same room
 	if err := s.check(e, req, guided); err != nil {
 		return engine.Job{}, err
 	}

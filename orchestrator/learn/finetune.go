@@ -180,7 +180,7 @@ func (t *FineTuning) train(ctx context.Context, header *gguf.File, base *train.M
 	}
 	t.Report.HeldOut = valuehead.MetricsOf(values, returns)
 	t.Parameters, t.Seconds = m.Config.Params(), time.Since(begin).Seconds()
-	if err := m.WriteGGUF(t.Model, t.metadata(header)); err != nil {
+	if err := m.WriteGGUF(t.Model, t.metadata(header, valuehead.UnitOf(values))); err != nil {
 		return err
 	}
 	if err := os.Remove(o.Checkpoint); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -191,8 +191,8 @@ func (t *FineTuning) train(ctx context.Context, header *gguf.File, base *train.M
 
 // metadata is what the value model takes over from the policy: above all the tokenizer, by which
 // decoding knows that they speak the same tokens.
-func (t *FineTuning) metadata(policy *gguf.File) []gguf.KV {
-	out := []gguf.KV{{Key: PolicyKey, Value: t.Backbone}}
+func (t *FineTuning) metadata(policy *gguf.File, unit float64) []gguf.KV {
+	out := []gguf.KV{{Key: PolicyKey, Value: t.Backbone}, {Key: train.UnitKey, Value: float32(unit)}}
 	for _, kv := range policy.KVs {
 		about := strings.HasPrefix(kv.Key, "general.") &&
 			!slices.Contains([]string{"general.architecture", "general.file_type", "general.quantization_version", "general.alignment"}, kv.Key)

@@ -85,6 +85,14 @@ func (h *headSource) Ahead() bool { return h.head.CanScoreCandidates() }
 
 func (h *headSource) Advantages() bool { return h.head.Advantages() != nil }
 
+func (h *headSource) Unit() Unit {
+	u := Unit{Value: h.head.Unit()}
+	if a := h.head.Advantages(); a != nil {
+		u.Advantage = a.Unit()
+	}
+	return u
+}
+
 func (h *headSource) NeedsPrompt() bool { return h.head.NeedsPrompt() }
 
 func (h *headSource) Open(r Request) (Valuer, error) {

@@ -32,6 +32,16 @@ func (m mean) Ahead() bool { return m.all(Source.Ahead) }
 
 func (m mean) Advantages() bool { return m.all(Source.Advantages) }
 
+// Unit is the mean of the members' units: more than that of their mean, for they do not move alike.
+func (m mean) Unit() (u Unit) {
+	for _, s := range m {
+		of := s.Unit()
+		u.Value += of.Value / float64(len(m))
+		u.Advantage += of.Advantage / float64(len(m))
+	}
+	return u
+}
+
 func (m mean) all(can func(Source) bool) bool {
 	return !slices.ContainsFunc(m, func(s Source) bool { return !can(s) })
 }

@@ -157,6 +157,15 @@ func (s *modelSource) Ahead() bool { return true }
 
 func (s *modelSource) Advantages() bool { return false }
 
+// Unit is that of the head, or of the model where it says so.
+func (s *modelSource) Unit() Unit {
+	if s.head != nil {
+		return Unit{Value: s.head.Unit()}
+	}
+	unit, _ := s.model.Metadata().Value(train.UnitKey).(float32)
+	return Unit{Value: float64(unit)}
+}
+
 func (s *modelSource) NeedsPrompt() bool { return false }
 
 func (s *modelSource) Open(r Request) (Valuer, error) {

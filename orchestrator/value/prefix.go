@@ -26,6 +26,8 @@ func (prefixSource) Ahead() bool { return true }
 
 func (prefixSource) Advantages() bool { return false }
 
+func (prefixSource) Unit() Unit { return Unit{} }
+
 func (prefixSource) NeedsPrompt() bool { return false }
 
 func (p prefixSource) Open(r Request) (Valuer, error) { return prefixValuer{p, r}, nil }

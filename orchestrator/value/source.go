@@ -23,10 +23,22 @@ type Source interface {
 	Ahead() bool
 	// Advantages says whether it knows what each token would add to the value: its valuer is a [Tilter].
 	Advantages() bool
+	// Unit is what betas are counted in.
+	Unit() Unit
 	// NeedsPrompt says whether the policy's states of the prompt are wanted.
 	NeedsPrompt() bool
 	// Open begins with a request whose prompt has been decoded.
 	Open(Request) (Valuer, error)
+}
+
+// Unit is how far a source's values move along a response of the base policy: the root of the mean
+// over responses of the sum of squares of their steps, in units of the reward. A policy that is
+// tilted with a beta of b such units is about b^2/2 nats a response from the base policy, whatever
+// the reward and the length: of weight exp(beta V), the KL of a step is beta^2/2 times the variance
+// of V there, to second order. 0 where it is not known: there betas are in units of the reward.
+type Unit struct {
+	Value     float64 // of the values
+	Advantage float64 // of what tokens add to them
 }
 
 // Request is the request that a valuer works on.

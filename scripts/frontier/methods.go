@@ -138,7 +138,7 @@ func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
 		add(fmt.Sprintf("block-best-of-%d b=4, IVO", k), best, head(h.ivo2, mean))
 	}
 	guide := func(m decode.Method, beta float64, rest decode.Rest, block int) decode.Strategy {
-		return decode.Strategy{Method: m, Guide: decode.Guide{TopK: 20, Beta: beta, Rest: rest}, Beam: decode.Beam{Block: block}}
+		return decode.Strategy{Method: m, RawBeta: true, Guide: decode.Guide{TopK: 20, Beta: beta, Rest: rest}, Beam: decode.Beam{Block: block}}
 	}
 	for _, beta := range []float64{0.5, 1, 2, 4, 8} {
 		add(fmt.Sprintf("tokenwise beta=%g, IVO", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), head(h.ivo2, mean))

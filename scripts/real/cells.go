@@ -98,9 +98,6 @@ func (w *work) policy(d draw, seed int) batch.Policy {
 	if d.guided() {
 		h := w.heads[seed-1].Head
 		p.Value = value.Head(h, valuehead.Reading{})
-		if d.Strategy.Proposal != 0 {
-			p.Strategy.Proposal /= h.Advantages().Unit()
-		}
 	}
 	return p
 }
