@@ -12,6 +12,7 @@ import (
 // the prompts of training.
 type RidgeReport struct {
 	Columns int     `json:"columns"`
+	Ends    bool    `json:"ends"`   // fitted to the last states alone
 	Lambda  float64 `json:"lambda"` // penalty of a standardised column, in units of a state's weight
 	R2      float64 `json:"r2"`
 	R2Last  float64 `json:"r2_last"`
@@ -19,7 +20,7 @@ type RidgeReport struct {
 }
 
 // mostColumns bounds the matrix of the normal equations, of which there is one for each fold.
-const mostColumns = 4096
+const mostColumns = 3072
 
 var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300}
 
@@ -27,11 +28,16 @@ var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100,
 //
 //	w = argmin sum_i 1/T_i sum_t (w . x_it + b - R_i)^2 + lambda n |w|^2
 //
-// in which every response has the same weight. The columns are standardised, and b is free.
+// in which every response has the same weight. The columns are standardised, and b is free. Where
+// the value is a sum of what was said, the last states know all that the others do and have less
+// noise, so that they alone are the better teachers (R - V(s_t) is R - V(s_T) and the sum of what
+// came after t); where it is not, they are others than those to be valued. Both are tried, and
+// held against all states.
 type ridge struct {
 	head    *Head
 	d       int       // columns with 1 and the return
-	grams   []float32 // [folds][d][d], sums of w [x 1 R][x 1 R]^T
+	states  []float32 // [folds][d][d], sums of 1/T [x 1 R][x 1 R]^T over all states
+	ends    []float32 // the same of the last ones
 	workers int
 }
 
@@ -47,32 +53,37 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, workers i
 	}
 	report := &RidgeReport{Columns: columns}
 	var weights [folds][]float64
-	best := math.Inf(1)
-	try := func(lambda float64) (better bool, err error) {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		report.Tried++
-		var some [folds][]float64
-		loss := 0.0
-		for k := range folds {
-			if some[k], err = r.solve(lambda, k); err != nil {
+	overall, teachers := math.Inf(1), r.states
+	for _, grams := range [][]float32{r.states, r.ends} {
+		best := math.Inf(1)
+		err := climb(gridRidge, 1, func(lambda float64) (better bool, err error) {
+			if err := ctx.Err(); err != nil {
 				return false, err
 			}
-			loss += r.loss(some[k], k)
+			report.Tried++
+			var some [folds][]float64
+			loss := 0.0
+			for k := range folds {
+				if some[k], err = r.solve(grams, lambda, k); err != nil {
+					return false, err
+				}
+				loss += r.loss(some[k], k)
+			}
+			if loss < overall {
+				overall, weights, teachers, report.Lambda = loss, some, grams, lambda
+			}
+			better, best = loss < best, min(loss, best)
+			return better, nil
+		})
+		if err != nil {
+			return nil, err
 		}
-		if better = loss < best; better {
-			best, weights, report.Lambda = loss, some, lambda
-		}
-		return better, nil
 	}
-	if err := climb(gridRidge, 1, try); err != nil {
-		return nil, err
-	}
+	report.Ends = &teachers[0] == &r.ends[0]
 	if err := r.validate(ctx, src, train, weights, report); err != nil {
 		return nil, err
 	}
-	w, err := r.solve(report.Lambda, -1)
+	w, err := r.solve(teachers, report.Lambda, -1)
 	if err != nil {
 		return nil, err
 	}
@@ -118,17 +129,20 @@ func indexOf(grid []float64, v float64) int {
 // collect sums up the matrices of the folds.
 func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 	const block = 1024
-	r.grams = make([]float32, folds*r.d*r.d)
-	per := float64(tokens(train)) / float64(len(train))
-	var rows [folds][]float32
-	flush := func(k int) {
+	r.states, r.ends = make([]float32, folds*r.d*r.d), make([]float32, folds*r.d*r.d)
+	var rows, lasts [folds][]float32
+	flush := func(grams []float32, x *[]float32, k, least int) {
+		n := len(*x) / r.d
+		if n < least {
+			return
+		}
 		const stripe = 128
-		x, gram, n := rows[k], r.gram(k), len(rows[k])/r.d
+		gram := r.gram(grams, k)
 		parallel(r.workers, (r.d+stripe-1)/stripe, func(s int) {
 			from := s * stripe
-			gemm(true, false, min(stripe, r.d-from), r.d, n, 1, x[from:], r.d, x, r.d, 1, gram[from*r.d:], r.d)
+			gemm(true, false, min(stripe, r.d-from), r.d, n, 1, (*x)[from:], r.d, *x, r.d, 1, gram[from*r.d:], r.d)
 		})
-		rows[k] = x[:0]
+		*x = (*x)[:0]
 	}
 	memory := r.head.features.NewAccumulator()
 	var buf []float32
@@ -143,24 +157,24 @@ func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 		if buf, err = r.rows(buf[:0], memory, ex); err != nil {
 			return err
 		}
-		weight := float32(math.Sqrt(per / float64(e.tokens)))
+		weight := float32(math.Sqrt(1 / float64(e.tokens)))
 		k := foldOf(e.prompt)
+		lasts[k] = append(lasts[k], buf[len(buf)-r.d:]...)
+		flush(r.ends, &lasts[k], k, block)
 		for at := 0; at < len(buf); at += r.d {
 			rows[k] = appendScaled(rows[k], buf[at:at+r.d], weight)
-			if len(rows[k]) >= block*r.d {
-				flush(k)
-			}
+			flush(r.states, &rows[k], k, block)
 		}
 	}
-	for k := range rows {
-		if len(rows[k]) > 0 {
-			flush(k)
-		}
+	for k := range folds {
+		flush(r.ends, &lasts[k], k, 1)
+		flush(r.states, &rows[k], k, 1)
 	}
 	return nil
 }
 
-func (r *ridge) gram(k int) []float32 { return r.grams[k*r.d*r.d:][:r.d*r.d] }
+// gram is the matrix of a fold.
+func (r *ridge) gram(grams []float32, k int) []float32 { return grams[k*r.d*r.d:][:r.d*r.d] }
 
 // rows appends the rows [x 1 R] of an example's states.
 func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, error) {
@@ -178,14 +192,14 @@ func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, 
 }
 
 // solve returns w and b of all folds but one; -1 leaves none out.
-func (r *ridge) solve(lambda float64, without int) ([]float64, error) {
+func (r *ridge) solve(grams []float32, lambda float64, without int) ([]float64, error) {
 	d, n := r.d, r.d-2
 	sum := make([]float32, d*d)
 	for k := range folds {
 		if k == without {
 			continue
 		}
-		for i, v := range r.gram(k) {
+		for i, v := range r.gram(grams, k) {
 			sum[i] += v
 		}
 	}
@@ -214,11 +228,11 @@ func (r *ridge) solve(lambda float64, without int) ([]float64, error) {
 	return append(w, returns), nil
 }
 
-// loss is the weighted squared error in a fold: v^T G v with v = [w b -1].
+// loss is the weighted squared error of all states in a fold: v^T G v with v = [w b -1].
 func (r *ridge) loss(w []float64, k int) float64 {
 	v := append(append([]float64(nil), w...), -1)
 	sum := 0.0
-	for i, g := 0, r.gram(k); i < r.d; i++ {
+	for i, g := 0, r.gram(r.states, k); i < r.d; i++ {
 		row := 0.0
 		for j, x := range g[i*r.d : (i+1)*r.d] {
 			row += float64(x) * v[j]

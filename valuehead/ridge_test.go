@@ -1,28 +1,29 @@
 package valuehead
 
 import (
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
 
-// The head is the minimum of the weighted squares with the penalty that was chosen: at its
-// parameters, and nowhere near them, the gradient vanishes.
-func TestRidgeIsMinimum(t *testing.T) {
-	d := synthetic(t, 200, 3)
-	o := TrainOptions{Kind: Linear, Ridge: true, Workers: 1}
-	h, r := mustTrain(t, d, o)
-	train, _, err := split(entries(t, d), 0.1)
-	if err != nil {
-		t.Fatal(err)
-	}
+// design is what the head is fitted to, written out: rows [x 1], returns and weights, by response.
+type design struct {
+	rows    [][]float64
+	returns []float64
+	weights []float64 // as a fit to all states weighs them
+	ends    []float64 // and one to the last states
+	folds   []int
+}
+
+func designOf(t *testing.T, h *Head, d *Dataset, some []entry) (out design) {
+	t.Helper()
 	w := h.features.width
-	gradient := make([]float64, w+1)
 	memory := h.features.NewAccumulator()
-	n, size := 0.0, 0.0
-	for _, e := range train {
+	for _, e := range some {
 		ex := d.examples[e.index]
 		rows, err := h.rows(nil, memory, ex)
 		if err != nil {
@@ -30,107 +31,145 @@ func TestRidgeIsMinimum(t *testing.T) {
 		}
 		h.input.apply(rows)
 		for at := 0; at < len(rows); at += w {
-			diff := float64(h.params[w]) - float64((ex.Return-h.rewardMean)/h.rewardScale)
+			row := make([]float64, w+1)
 			for j, x := range rows[at : at+w] {
-				diff += float64(h.params[j]) * float64(x)
+				row[j] = float64(x)
 			}
-			for j, x := range rows[at : at+w] {
-				gradient[j] += diff * float64(x)
-				size += math.Abs(diff * float64(x))
-			}
-			gradient[w] += diff
-			n++
+			row[w] = 1
+			out.rows = append(out.rows, row)
+			out.returns = append(out.returns, float64((ex.Return-h.rewardMean)/h.rewardScale))
+			out.weights = append(out.weights, 1/float64(e.tokens))
+			out.ends = append(out.ends, map[bool]float64{true: 1}[at+w == len(rows)])
+			out.folds = append(out.folds, foldOf(e.prompt))
 		}
 	}
-	for j := range gradient {
-		if j < w {
-			gradient[j] += r.Ridge.Lambda * n * float64(h.params[j])
+	return out
+}
+
+// fit solves the normal equations by elimination, without a fold.
+func (d design) fit(weights []float64, lambda float64, without int) []float64 {
+	n := len(d.rows[0])
+	a, b, sum := make([]float64, n*n), make([]float64, n), 0.0
+	for i, row := range d.rows {
+		if d.folds[i] == without {
+			continue
 		}
-		if math.Abs(gradient[j]) > 1e-5*size {
-			t.Errorf("parameter %d has the gradient %v", j, gradient[j])
+		for j, u := range row {
+			b[j] += weights[i] * u * d.returns[i]
+			for k, v := range row {
+				a[j*n+k] += weights[i] * u * v
+			}
+		}
+		sum += weights[i]
+	}
+	for j := range n - 1 {
+		a[j*n+j] += lambda * sum
+	}
+	return eliminate(a, b)
+}
+
+func (d design) value(weights []float64, i int) (v float64) {
+	for j, x := range d.rows[i] {
+		v += weights[j] * x
+	}
+	return v
+}
+
+// ragged makes responses of different lengths. With sums the return is the sum of what the states
+// say, else what all of them say but the last.
+func ragged(t *testing.T, n int, sums bool) *Dataset {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(5, 5))
+	d := NewDataset(mustFeatures(t, testSchema, FeatureOptions{Blocks: []Block{Hidden, HiddenSum, Length}}))
+	for i := range n {
+		tr := randomTrajectory(rng, testSchema, 3+rng.IntN(6))
+		tr.Prompt = fmt.Sprint("prompt ", i/2)
+		ret := 0.3 * rng.NormFloat64()
+		for k := range tr.Tokens {
+			if sums {
+				ret += float64(tr.Hidden[6*k] - tr.Hidden[6*k+4])
+			} else {
+				tr.Hidden[6*k] = tr.Hidden[0]
+			}
+		}
+		if !sums {
+			ret += float64(tr.Hidden[0])
+			tr.Hidden[6*(len(tr.Tokens)-1)] = 0 // the last state does not know
+		}
+		if err := d.Add(tr, float32(ret)); err != nil {
+			t.Fatal(err)
 		}
 	}
-	o.Workers = 3
-	again, other := mustTrain(t, d, o)
-	if !slices.Equal(again.params, h.params) || cmp.Diff(r, other) != "" {
-		t.Error("another number of workers gives another head")
+	return d
+}
+
+// Weights, penalty and R2 are those of fits written out in double precision and solved by
+// elimination; the last states teach where the value is a sum, all of them where the last ones
+// know nothing.
+func TestRidge(t *testing.T) {
+	for name, sums := range map[string]bool{"sums": true, "states": false} {
+		t.Run(name, func(t *testing.T) {
+			data := ragged(t, 200, sums)
+			some := entries(t, data)
+			h, err := begin(data, some, TrainOptions{Kind: Linear})
+			if err != nil {
+				t.Fatal(err)
+			}
+			report, err := fitRidge(t.Context(), h, data, some, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if report.Ends != sums || report.R2 < 0.2 {
+				t.Errorf("%+v", report)
+			}
+			d := designOf(t, h, data, some)
+			teachers := d.weights
+			if report.Ends {
+				teachers = d.ends
+			}
+			for j, want := range d.fit(teachers, report.Lambda, -1) {
+				if math.Abs(float64(h.params[j])-want) > 1e-4 {
+					t.Errorf("parameter %d is %v, want %v", j, h.params[j], want)
+				}
+			}
+			validate := func(weights []float64, lambda float64) (loss float64, all, last pairs) {
+				var fits [folds][]float64
+				for k := range folds {
+					fits[k] = d.fit(weights, lambda, k)
+				}
+				for i, y := range d.returns {
+					v := d.value(fits[d.folds[i]], i)
+					loss += d.weights[i] * (v - y) * (v - y)
+					all.add(float32(v), float32(y))
+					if d.ends[i] > 0 {
+						last.add(float32(v), float32(y))
+					}
+				}
+				return loss, all, last
+			}
+			best, all, last := validate(teachers, report.Lambda)
+			if math.Abs(all.r2()-report.R2) > 1e-3 || math.Abs(last.r2()-report.R2Last) > 1e-3 {
+				t.Errorf("R2 %v and %v, want %v and %v", report.R2, report.R2Last, all.r2(), last.r2())
+			}
+			at := indexOf(gridRidge, report.Lambda)
+			for _, weights := range [][]float64{d.weights, d.ends} {
+				for _, lambda := range gridRidge[at-1 : at+2] {
+					if loss, _, _ := validate(weights, lambda); loss < best*(1-1e-6) {
+						t.Errorf("%+v has the loss %v, lambda %v has %v", report, best, lambda, loss)
+					}
+				}
+			}
+		})
 	}
 }
 
-// The R2 of cross-validation are those of heads that were fitted without the fold, written out,
-// and no neighbour of the penalty has a smaller error.
-func TestRidgeValidates(t *testing.T) {
-	d := synthetic(t, 240, 4)
-	src := entries(t, d)
-	h, err := begin(d, src, TrainOptions{Kind: Linear})
-	if err != nil {
-		t.Fatal(err)
-	}
-	report, err := fitRidge(t.Context(), h, d, src, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := h.features.width
-	errors := func(lambda float64) (sse float64, all, last pairs) {
-		for k := range folds {
-			a, b, sum := make([]float64, (w+1)*(w+1)), make([]float64, w+1), 0.0
-			each := func(in bool, visit func(row []float64, y float64, end bool)) {
-				memory := h.features.NewAccumulator()
-				for _, e := range src {
-					if foldOf(e.prompt) == k != in {
-						continue
-					}
-					ex := d.examples[e.index]
-					rows, err := h.rows(nil, memory, ex)
-					if err != nil {
-						t.Fatal(err)
-					}
-					h.input.apply(rows)
-					for at := 0; at < len(rows); at += w {
-						row := make([]float64, w+1)
-						for j, x := range rows[at : at+w] {
-							row[j] = float64(x)
-						}
-						row[w] = 1
-						visit(row, float64((ex.Return-h.rewardMean)/h.rewardScale), at+w == len(rows))
-					}
-				}
-			}
-			each(false, func(row []float64, y float64, _ bool) {
-				for i, u := range row {
-					b[i] += u * y
-					for j, v := range row {
-						a[i*(w+1)+j] += u * v
-					}
-				}
-				sum++
-			})
-			for j := range w {
-				a[j*(w+1)+j] += lambda * sum
-			}
-			weights := eliminate(a, b)
-			each(true, func(row []float64, y float64, end bool) {
-				v := 0.0
-				for j, x := range row {
-					v += weights[j] * x
-				}
-				sse += (v - y) * (v - y)
-				all.add(float32(v), float32(y))
-				if end {
-					last.add(float32(v), float32(y))
-				}
-			})
-		}
-		return sse, all, last
-	}
-	best, all, last := errors(report.Lambda)
-	if math.Abs(all.r2()-report.R2) > 1e-4 || math.Abs(last.r2()-report.R2Last) > 1e-4 {
-		t.Errorf("R2 %v and %v, want %v and %v", report.R2, report.R2Last, all.r2(), last.r2())
-	}
-	for _, other := range []float64{report.Lambda / 3.2, report.Lambda * 3.2} {
-		if sse, _, _ := errors(other); sse < best {
-			t.Errorf("lambda %v has the error %v, %v has %v", report.Lambda, best, other, sse)
-		}
+// The same data give the same head, whatever the number of workers.
+func TestRidgeIsDeterministic(t *testing.T) {
+	d := synthetic(t, 120, 3)
+	h, r := mustTrain(t, d, TrainOptions{Kind: Linear, Ridge: true, Workers: 1})
+	again, other := mustTrain(t, d, TrainOptions{Kind: Linear, Ridge: true, Workers: 3})
+	if !slices.Equal(again.params, h.params) || cmp.Diff(r, other) != "" {
+		t.Error("another number of workers gives another head")
 	}
 }
 
