@@ -138,7 +138,9 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 }
 
 // foldOf is the part of the cross-validation that a prompt is left out of, by its name.
-func foldOf(prompt string) int { return int(xxhash.Sum64String(prompt) % folds) }
+func foldOf(prompt string) int { return foldOfN(prompt, folds) }
+
+func foldOfN(prompt string, n int) int { return int(xxhash.Sum64String(prompt) % uint64(n)) }
 
 // leastVariance is added to all variances before they are levelled, as a share of their mean.
 const leastVariance = 1e-2

@@ -83,6 +83,18 @@ var (
 	errDiverged = fault.New(op, "lr", nil, "choose a lower {lr}", "training diverged: the loss is not finite")
 )
 
+// resolve fills in the defaults.
+func (o TrainOptions) resolve() (TrainOptions, error) {
+	o.defaults()
+	if o.closed() {
+		o.From = nil
+	}
+	return o, o.validate()
+}
+
+// closed reports whether the head is fitted in closed form.
+func (o *TrainOptions) closed() bool { return o.Kind == Additive || o.Ridge }
+
 func (o *TrainOptions) defaults() {
 	set := func(v *float64, to float64) {
 		if *v == 0 {
@@ -170,12 +182,8 @@ func (o *TrainOptions) validate() error {
 // and seed give the same head, whatever the number of workers. A cancelled context ends
 // training with its error.
 func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Report, error) {
-	o := options
-	o.defaults()
-	if o.Kind == Additive || o.Ridge {
-		o.From = nil
-	}
-	if err := o.validate(); err != nil {
+	o, err := options.resolve()
+	if err != nil {
 		return nil, nil, err
 	}
 	all, vocabulary, err := survey(ctx, src)
@@ -186,11 +194,16 @@ func Train(ctx context.Context, src Source, options TrainOptions) (*Head, *Repor
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.Target == FUDGE {
-		train = firsts(train)
-	}
 	if o.Shape.Embedding > 0 {
 		o.Shape.Vocabulary = min(vocabulary, maxVocabulary)
+	}
+	return trainOn(ctx, src, train, held, o)
+}
+
+// trainOn is Train with the parts given and the options resolved.
+func trainOn(ctx context.Context, src Source, train, held []entry, o TrainOptions) (*Head, *Report, error) {
+	if o.Target == FUDGE {
+		train = firsts(train)
 	}
 	h, err := begin(src, train, o)
 	if err != nil {
