@@ -27,8 +27,9 @@ type work struct {
 	*recipe
 	task
 	encoder *prompt.Encoder
-	rewards []reward.Model // the task's, then the others
-	heads   []head         // one a seed
+	rewards []reward.Model    // the task's, then the others
+	heads   map[string][]head // by [draw].Learned, one a seed
+	layers  []int             // that they read
 	cells   *run.Dir
 	pool    *engine.Pool
 }
@@ -68,7 +69,7 @@ func (w *work) rows(ctx context.Context, part string, records []prompt.Record, m
 		if answers[m.Name] != nil {
 			continue
 		}
-		for seed := range w.heads {
+		for seed := range w.heads[m.Learned] {
 			got, err := w.cell(ctx, cell{m.draw, part, seed + 1, shards}, left)
 			if err != nil {
 				return nil, fmt.Errorf("%s, seed %d: %w", m.Name, seed+1, err)
@@ -96,7 +97,7 @@ func (w *work) policy(d draw, seed int) batch.Policy {
 		p.Rerank = w.rewards[0]
 	}
 	if d.guided() {
-		h := w.heads[seed-1].Head
+		h := w.heads[d.Learned][seed-1].Head
 		p.Value = value.Head(h, valuehead.Reading{})
 	}
 	return p
@@ -153,9 +154,9 @@ func (w *work) key(c cell, shard int, p batch.Policy) (string, error) {
 	}
 	head := ""
 	if c.guided() {
-		head = w.heads[c.seed-1].key
+		head = w.heads[c.Learned][c.seed-1].key
 	}
-	return run.Key("cell", 1, model, w.encoder.Identity(), head, rewards, c.draw, c.seed, p.Sampling, p.MaxTokens, w.heads[0].layers, c.shards[shard]), nil
+	return run.Key("cell", 1, model, w.encoder.Identity(), head, rewards, c.draw, c.seed, p.Sampling, p.MaxTokens, w.layers, c.shards[shard]), nil
 }
 
 // draw answers a shard of prompts and scores the answers.
@@ -209,7 +210,7 @@ func (w *work) estimate(prompts []prompt.Encoded, methods []method) *estimate {
 	for _, m := range methods {
 		if !seen[m.Name] {
 			seen[m.Name] = true
-			e.left += len(w.heads) * m.tokens(len(prompts), w.maxTokens)
+			e.left += len(w.heads[m.Learned]) * m.tokens(len(prompts), w.maxTokens)
 		}
 	}
 	return e

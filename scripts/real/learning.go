@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
@@ -14,27 +15,30 @@ import (
 // head is a value function with what identifies it.
 type head struct {
 	*valuehead.Head
-	key    string
-	layers []int
+	key string
+}
+
+// options are those of the loop under a seed.
+func (w *work) options(seed int) loop.Options {
+	o := loop.Defaults(w.m.Info().Layers)
+	o.Model, o.Reward, o.Rounds, o.MaxTokens, o.Seed, o.Sampling = w.model, w.reward, 1, w.maxTokens, uint64(seed), sampling
+	return o
 }
 
 // collect draws and scores rollouts by the loop that ivo iterate is.
-func (w *work) collect(ctx context.Context, dir string, prompts []prompt.Record, seed uint64) (*learn.Data, loop.Options, error) {
-	o := loop.Defaults(w.m.Info().Layers)
-	o.Model, o.Reward, o.Rounds, o.MaxTokens, o.Seed, o.Sampling = w.model, w.reward, 1, w.maxTokens, seed, sampling
+func (w *work) collect(ctx context.Context, dir string, prompts []prompt.Record, o loop.Options) (*learn.Data, error) {
 	encoded, _, err := prompt.Fit(w.encoder, prompts, func(tokens int) error { return o.Fits(tokens, w.m.Info().ContextTrain) }, true)
 	if err != nil {
-		return nil, o, err
+		return nil, err
 	}
 	err = loop.Run(ctx, dir, o, loop.Work{
 		Model: w.m, Encoder: w.encoder, Reward: w.rewards[0], Prompts: encoded,
 		Notify: func(e loop.Event) { w.show(w.name+", "+e.Stage, e.Done, e.Total, e.Unit, e.Note) },
 	})
 	if err != nil {
-		return nil, o, err
+		return nil, err
 	}
-	data, err := loop.Data(dir, 1, "")
-	return data, o, err
+	return loop.Data(dir, 0, "")
 }
 
 // train fits a value function that is a sum over tokens, and keeps it beside the cells.
@@ -69,7 +73,7 @@ func (w *work) train(ctx context.Context, data *learn.Data, name string, o loop.
 		return nil, nil, err
 	}
 	m, err := run.Value[learn.Metrics](w.cells.Path(metrics))
-	return &head{h, content.XXHash, o.Layers}, m, err
+	return &head{h, content.XXHash}, m, err
 }
 
 // point is what a value function comes to that has learned from so many prompts.
@@ -82,8 +86,8 @@ type point struct {
 // the run that the methods follow stays as it is.
 func (w *work) curve(ctx context.Context, dir string, most int) (out []point, err error) {
 	prompts := w.prompts.learn[:min(most, len(w.prompts.learn))]
-	_, o, err := w.collect(ctx, dir, prompts, 1)
-	if err != nil {
+	o := w.options(1)
+	if _, err := w.collect(ctx, dir, prompts, o); err != nil {
 		return nil, err
 	}
 	stored, err := loop.ReadOptions(dir)
@@ -106,6 +110,28 @@ func (w *work) curve(ctx context.Context, dir string, most int) (out []point, er
 		out = append(out, point{min(shards*stored.ShardPrompts, len(prompts)), m})
 	}
 	return out, nil
+}
+
+// rounds trains on the responses of two rounds, of which the second followed what the first had
+// learned, and on as many of the base policy.
+func (w *work) rounds(ctx context.Context, dir string, prompts []prompt.Record) error {
+	guided, more := w.options(1), w.options(1)
+	guided.Rounds, more.Samples = 2, 2*more.Samples
+	for _, r := range []struct {
+		name string
+		loop.Options
+	}{{twoRounds, guided}, {eightSamples, more}} {
+		data, err := w.collect(ctx, filepath.Join(dir, r.name), prompts, r.Options)
+		if err != nil {
+			return err
+		}
+		h, _, err := w.train(ctx, data, r.name, r.Options)
+		if err != nil {
+			return err
+		}
+		w.heads[r.name] = []head{*h}
+	}
+	return nil
 }
 
 // fits is the share of the rewards' variance that a value function explains over all states and at

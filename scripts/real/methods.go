@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
@@ -24,6 +25,8 @@ type draw struct {
 	Samples  int  // a prompt
 	Valued   bool // by the head, which a strategy may need anyway
 	Rerank   bool // the task's reward takes part in the search
+	// Learned names the value function where it is not that of the rollouts.
+	Learned string `json:",omitempty"`
 }
 
 // cost is the number of tokens that are decoded at most for each one of a sample: without those of
@@ -173,9 +176,33 @@ func most(t task) []family {
 }
 
 func all(t task) []family {
-	return families(16, 8, []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
+	one, block := []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4}
+	out := families(16, 8, []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, one, block,
 		bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
 		inside(bestBlock(2, 8)), inside(bestBlock(4, 8)), inside(bestBlock(8, 8)))
+	for _, name := range []string{twoRounds, eightSamples} {
+		out = append(out, learned(name, onePass(1, one...)[0], blocks(bestBlock(4, 8), block...))...)
+	}
+	return out
+}
+
+// Value functions that have seen twice as many responses.
+const (
+	twoRounds    = "two-rounds"    // the second drawn by what the first had learned
+	eightSamples = "eight-samples" // of the base policy, as many responses: the control
+)
+
+// learned are families that follow another value function.
+func learned(name string, families ...family) (out []family) {
+	for _, f := range families {
+		f.name, f.grid = f.name+", "+name, slices.Clone(f.grid)
+		for i := range f.grid {
+			m := &f.grid[i]
+			m.name, m.Name, m.Learned = m.name+", "+name, m.Name+", "+name, name
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 // families are the methods with so many samples of the base policy and of one-pass, at these

@@ -21,16 +21,17 @@ type effort struct {
 	name                string
 	learn, choose, test int // prompts, at most
 	seeds               int
-	curve               int // prompts up to which the value function is learned from more and more of them; 0 for no curve
+	curve               int  // prompts up to which the value function is learned from more and more of them; 0 for no curve
+	rounds              bool // two rounds are compared with as many responses of one
 	methods             func(task) []family
 }
 
 // efforts by name. The default one answers in under 45 minutes on two cores what counts most;
 // quick shows in under 12 that all of it works.
 var efforts = map[string]effort{
-	"quick":   {"quick", 100, 16, 40, 1, 0, few},
-	"default": {"default", 400, choosePrompts, testPrompts, 1, 0, most},
-	"full":    {"full", 400, choosePrompts, testPrompts, 3, learnPrompts, all},
+	"quick":   {"quick", 100, 16, 40, 1, 0, false, few},
+	"default": {"default", 400, choosePrompts, testPrompts, 1, 0, false, most},
+	"full":    {"full", 400, choosePrompts, testPrompts, 3, learnPrompts, true, all},
 }
 
 // recipe is the whole of make real.
@@ -81,7 +82,7 @@ type result struct {
 // task learns the value functions of a task, chooses the settings of every family of methods,
 // and answers the test prompts by those.
 func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
-	w := work{recipe: r, task: t}
+	w := work{recipe: r, task: t, heads: map[string][]head{}}
 	if w.encoder, err = prompt.NewEncoder(r.m, prompt.Options{}); err != nil {
 		return nil, err
 	}
@@ -101,7 +102,8 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	defer w.cells.Close()
 	out := &result{task: t}
 	for seed := 1; seed <= r.effort.seeds; seed++ {
-		data, o, err := w.collect(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), prompts, uint64(seed))
+		o := w.options(seed)
+		data, err := w.collect(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), prompts, o)
 		if err != nil {
 			return nil, err
 		}
@@ -109,15 +111,20 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 		if err != nil {
 			return nil, err
 		}
-		w.heads, out.trained = append(w.heads, *h), append(out.trained, *m)
+		w.heads[""], w.layers, out.trained = append(w.heads[""], *h), o.Layers, append(out.trained, *m)
 	}
 	if r.effort.curve > 0 {
 		if out.curve, err = w.curve(ctx, filepath.Join(dir, "curve"), r.effort.curve); err != nil {
 			return nil, err
 		}
 	}
+	if r.effort.rounds {
+		if err := w.rounds(ctx, dir, prompts); err != nil {
+			return nil, err
+		}
+	}
 	// Cells of the largest search and of a few prompts side by side.
-	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Layers: w.heads[0].layers}, 0); err != nil {
+	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Layers: w.layers}, 0); err != nil {
 		return nil, err
 	}
 	defer w.pool.Close()

@@ -189,6 +189,15 @@ func learningClaims(res *result) (out []verdict) {
 			}
 		}
 	}
+	out = append(out, v)
+	v = verdict{claim: "what two rounds taught above what as many responses of the base policy did", holds: notMeasured}
+	const search = "block-best-of-4 b=8, "
+	two, okTwo := res.family(search + twoRounds)
+	one, okOne := res.family(search + eightSamples)
+	if okTwo && okOne {
+		d := paired(two.reward, one.reward)
+		v.holds, v.figures = above(d), fmt.Sprintf("%s: %s, %s: %s; paired %s", two.name, show(two.reward), one.name, show(one.reward), text(d))
+	}
 	return append(out, v)
 }
 
