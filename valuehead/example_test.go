@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -75,4 +76,60 @@ func Example() {
 	// Output:
 	// it knows the return of whole responses: true
 	// the better one has the higher value: true
+}
+
+// words are embeddings: one row for each of five tokens, which point in directions of their own.
+type words []string
+
+func (w words) Len() int   { return len(w) }
+func (w words) Width() int { return len(w) }
+func (w words) Rows(from int, dst []float32) error {
+	clear(dst)
+	for i := range len(dst) / len(w) {
+		dst[i*len(w)+from+i] = 1
+	}
+	return nil
+}
+
+// A head that is nothing but a sum over tokens knows what each of them adds before it is fed: here
+// from the returns of responses alone, one for each sun in them and one less for each rain.
+func ExampleHead_Advantages() {
+	vocabulary := words{"sun", "rain", "wind", "sea", "hill"}
+	schema := states.Schema{Backbone: "fingerprint", Layers: []int{12}, Width: 1}
+	features, err := valuehead.NewFeatures(schema, valuehead.FeatureOptions{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	data := valuehead.NewDataset(features)
+	rng := rand.New(rand.NewPCG(1, 0))
+	for i := range 400 {
+		t := &states.Trajectory{Prompt: fmt.Sprint("p", i/4), Sample: i % 4}
+		ret := float32(0)
+		for range 6 {
+			token := rng.Int32N(int32(len(vocabulary)))
+			t.Tokens, t.Hidden = append(t.Tokens, token), append(t.Hidden, 0)
+			switch vocabulary[token] {
+			case "sun":
+				ret++
+			case "rain":
+				ret--
+			}
+		}
+		if err := data.Add(t, ret); err != nil {
+			log.Fatal(err)
+		}
+	}
+	head, _, err := valuehead.Train(context.Background(), data, valuehead.TrainOptions{Kind: valuehead.Additive, Embeddings: vocabulary, Workers: 1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for token, adds := range head.Advantages().Of(nil) {
+		fmt.Printf("%-4s %2d\n", vocabulary[token], int(math.Round(float64(adds))))
+	}
+	// Output:
+	// sun   1
+	// rain -1
+	// wind  0
+	// sea   0
+	// hill  0
 }
