@@ -521,16 +521,12 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 	return out, nil
 }
 
-// fitAdvantages fits an additive value to the examples of entries.
-func fitAdvantages(ctx context.Context, src Source, entries []entry, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
-	a, err := collectAdditive(ctx, src, entries, o.Embeddings, o.Workers)
-	if err != nil {
-		return nil, nil, err
-	}
+// advantages fits an additive value.
+func (a *additive) advantages(ctx context.Context, features *Features, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
 	report, err := a.search(ctx, o.Workers)
 	if err != nil {
 		return nil, nil, err
 	}
-	table, err := a.table(ctx, a.solve(report.Kept, -1, veryTightly), src.Features(), o.Embeddings)
+	table, err := a.table(ctx, a.solve(report.Kept, -1, veryTightly), features, o.Embeddings)
 	return table, report, err
 }

@@ -28,6 +28,7 @@ const (
 	keyProbe     = prefix + "probe.tokens"
 	probeTensor  = "probe.states"
 	centreTensor = "features.centre"
+	tokensTensor = "tokens"
 	keyUnit      = prefix + "unit" // absent in the first files
 	// absent in files without advantages
 	keyVocabulary = prefix + "advantages.vocabulary"
@@ -236,6 +237,9 @@ func decode(f *gguf.File) (*Head, error) {
 	}
 	h.prompt = scaling{make([]float32, h.promptWidth()), make([]float32, h.promptWidth())}
 	h.atoms = make([]float32, shape.Atoms)
+	if h.tokens = data[tokensTensor]; h.tokens != nil && (kind != Linear || shape.Atoms > 0) {
+		return nil, errors.New("it has tokens, which are for linear heads")
+	}
 	if f.Value(keyUnit) != nil {
 		h.unit = value[float64](&m, "unit")
 	}
@@ -301,6 +305,7 @@ func (h *Head) named() []namedTensor {
 	vector("prompt.inverse_scale", h.prompt.inverse)
 	vector("atoms", h.atoms)
 	vector(centreTensor, h.features.centre)
+	vector(tokensTensor, h.tokens)
 	if h.advantages != nil {
 		out = append(out, h.advantages.named()...)
 	}

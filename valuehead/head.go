@@ -26,6 +26,7 @@ type Head struct {
 	params                  []float32
 	others                  [][]float32 // parameters of the further members of an ensemble
 	target                  Target
+	tokens                  []float32   // of a ridge: what each token of the response adds to the output; nil of none
 	advantages              *Advantages // nil of none
 	unit                    float64     // 0 in the first files
 	probe                   *Probe      // nil of none
@@ -67,6 +68,24 @@ func (h *Head) members() [][]float32 { return append([][]float32{h.params}, h.ot
 // forward computes s.out from the rows of s.batch.
 func (h *Head) forward(s *scratch) {
 	h.combine(s, func(_ int, params []float32) { h.model.forward(params, s) })
+	for i := range s.starts[:len(s.starts)-1] {
+		if h.tokens == nil {
+			break
+		}
+		said := float32(0)
+		for k := s.starts[i]; k < s.starts[i+1]; k++ {
+			said += h.token(s.tokens[k])
+			s.out[k] += said
+		}
+	}
+}
+
+// token is what a token of the response adds to the output.
+func (h *Head) token(y int32) float32 {
+	if y < 0 || int(y) >= len(h.tokens) {
+		return 0
+	}
+	return h.tokens[y]
 }
 
 // combine calls compute for the parameters of each member, which leaves its outputs in
@@ -173,11 +192,11 @@ func (h *Head) CheckBackbone(model string) error {
 
 // Predict writes the values of n states, in units of reward, to out. rows is
 // [n][Features.Width] as [Accumulator.AppendRow] gives them. A head of kind [Recall] or
-// [Additive] needs more than a row: use [Head.Begin] and [Head.Values], which serve all kinds.
+// [Additive], or that reads tokens, needs more than a row: use [Head.Begin] and [Head.Values], which serve all kinds.
 func (h *Head) Predict(rows []float32, n int, out []float32) error {
 	w := h.features.width
-	if h.kind == Recall || h.kind == Additive {
-		return fmt.Errorf("valuehead: a %s head has no value for a row alone (begin a memory with Head.Begin, push the tokens and ask Head.Values)", h.kind)
+	if h.kind == Recall || h.kind == Additive || h.tokens != nil {
+		return fmt.Errorf("valuehead: this %s head has no value for a row alone (begin a memory with Head.Begin, push the tokens and ask Head.Values)", h.kind)
 	}
 	if n < 0 || len(rows) < n*w || len(out) < n {
 		return fmt.Errorf("valuehead: %d floats are no %d rows of %d, or %d values do not hold them (make the rows with the head's own features)", len(rows), n, w, len(out))

@@ -19,11 +19,10 @@ type Memory struct {
 	s       []float32 // [members][scan]
 	// The next token's wide columns projected, [members][project], once they are known,
 	// which a head of candidates does before the token.
-	wide []float32
-	seen bool
-	// Of an Additive head:
-	z     []float32 // directions of the prompt, shared
-	value float32
+	wide  []float32
+	seen  bool
+	z     []float32 // of an Additive head: directions of the prompt, shared
+	value float32   // of an Additive head; else what the tokens so far add to the output
 }
 
 // past is a prompt as a Recall head sees it, shared by all responses to it.
@@ -100,6 +99,8 @@ func (m *Memory) Reset() {
 	m.acc.Reset()
 	if m.head.kind == Additive {
 		m.value = m.head.advantages.start(m.z)
+	} else {
+		m.value = 0
 	}
 	if m.past != nil {
 		m.acc.begin(m.past.last)
@@ -155,6 +156,11 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 	for i, m := range memories {
 		if err := m.acc.Push(hidden[i], scalars[i]); err != nil {
 			return err
+		}
+	}
+	if h.tokens != nil {
+		for i, m := range memories {
+			m.value += h.token(tokens[i])
 		}
 	}
 	net, ok := h.model.(*recallNet)
@@ -219,6 +225,11 @@ func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 			s.x = h.input.appendTo(s.x, raw)
 		}
 		h.forward(s)
+		if h.tokens != nil {
+			for i, m := range memories {
+				s.out[i] += m.value
+			}
+		}
 	}
 	for i := range memories {
 		out[i] = h.value(s.out[i*k:(i+1)*k], r)

@@ -22,7 +22,7 @@ type RidgeReport struct {
 // mostColumns bounds the matrix of the normal equations, of which there is one for each fold.
 const mostColumns = 3072
 
-var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300}
+var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 100, 300}
 
 // ridge fits a linear head by the normal equations:
 //
@@ -35,19 +35,28 @@ var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100,
 // held against all states.
 type ridge struct {
 	head    *Head
+	tokens  *additive // whose sums of embeddings are columns too; nil for none
+	by      float32   // what makes their columns as large as the others
 	d       int       // columns with 1 and the return
 	states  []float32 // [folds][d][d], sums of 1/T [x 1 R][x 1 R]^T over all states
 	ends    []float32 // the same of the last ones
 	workers int
 }
 
-// fitRidge sets the parameters of a linear head whose scales are known.
-func fitRidge(ctx context.Context, h *Head, src Source, train []entry, workers int) (*RidgeReport, error) {
+// fitRidge sets the parameters of a linear head whose scales are known; with tokens, also what
+// each token of the vocabulary adds.
+func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *additive, o *TrainOptions) (*RidgeReport, error) {
 	columns := h.features.width
+	if tokens != nil {
+		columns += tokens.width
+	}
 	if columns > mostColumns {
 		return nil, fault.New(op, "layers", nil, "choose fewer {layers}, or another kind of head", "a linear head of %d columns; the normal equations are for at most %d", columns, mostColumns)
 	}
-	r := &ridge{head: h, d: columns + 2, workers: workers}
+	r := &ridge{head: h, tokens: tokens, d: columns + 2, workers: o.Workers}
+	if tokens != nil { // at the last states the variance of a sum is about twice that of all states
+		r.by = float32(math.Sqrt(2 * float64(tokens.width)))
+	}
 	if err := r.collect(ctx, src, train); err != nil {
 		return nil, err
 	}
@@ -87,8 +96,21 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, workers i
 	if err != nil {
 		return nil, err
 	}
-	for j, v := range w {
+	own := h.features.width
+	for j, v := range w[:own] {
 		h.params[j] = float32(v)
+	}
+	h.params[own] = float32(w[columns])
+	if tokens != nil {
+		s := &solution{}
+		for _, v := range w[own:columns] {
+			s.u = append(s.u, r.by*float32(v))
+		}
+		t, err := tokens.table(ctx, s, h.features, o.Embeddings)
+		if err != nil {
+			return nil, err
+		}
+		h.tokens = t.table
 	}
 	return report, nil
 }
@@ -176,7 +198,7 @@ func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 // gram is the matrix of a fold.
 func (r *ridge) gram(grams []float32, k int) []float32 { return grams[k*r.d*r.d:][:r.d*r.d] }
 
-// rows appends the rows [x 1 R] of an example's states.
+// rows appends the rows [x said 1 R] of an example's states.
 func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, error) {
 	h := r.head
 	raw, err := h.rows(nil, memory, e)
@@ -184,9 +206,18 @@ func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, 
 		return nil, err
 	}
 	h.input.apply(raw)
-	w := r.d - 2
-	for at := 0; at < len(raw); at += w {
-		dst = append(append(dst, raw[at:at+w]...), 1, (e.Return-h.rewardMean)/h.rewardScale)
+	var said []float32
+	if r.tokens != nil {
+		said = make([]float32, r.tokens.width)
+	}
+	w := h.features.width
+	for i, y := range e.Trajectory.Tokens {
+		if r.tokens != nil {
+			for j, v := range r.tokens.embedded[r.tokens.rows[y]*len(said):][:len(said)] {
+				said[j] += r.by * v
+			}
+		}
+		dst = append(append(append(dst, raw[i*w:(i+1)*w]...), said...), 1, (e.Return-h.rewardMean)/h.rewardScale)
 	}
 	return dst, nil
 }

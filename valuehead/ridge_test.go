@@ -115,7 +115,7 @@ func TestRidge(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			report, err := fitRidge(t.Context(), h, data, some, 2)
+			report, err := fitRidge(t.Context(), h, data, some, nil, &TrainOptions{Workers: 2})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -160,6 +160,70 @@ func TestRidge(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// With tokens, the values are those of a fit to the columns and the sums of embeddings beside
+// them, written out; and the tokens explain what the states do not.
+func TestRidgeReadsTokens(t *testing.T) {
+	e := randomTable(30, 4)
+	world, _ := additiveWorld(t, 60, e, false, 0.5)
+	data := NewDataset(mustFeatures(t, promptSchema, FeatureOptions{Blocks: []Block{HiddenSum, Length}}))
+	for _, ex := range world.examples {
+		if err := data.AddExample(ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+	some := entries(t, data)
+	h, err := begin(data, some, TrainOptions{Kind: Linear})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := collectAdditive(t.Context(), data, some, e, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := fitRidge(t.Context(), h, data, some, tokens, &TrainOptions{Workers: 1, Embeddings: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Columns != h.features.width+4 || report.R2Last < 0.9 {
+		t.Errorf("%+v", report)
+	}
+	table := h.tokens
+	h.tokens = nil
+	d := designOf(t, h, data, some)
+	h.tokens = table
+	at := 0
+	for _, entry := range some {
+		said := make([]float64, 4)
+		for _, y := range data.examples[entry.index].Trajectory.Tokens {
+			for j, v := range tokens.embedded[tokens.rows[y]*4:][:4] {
+				said[j] += math.Sqrt(8) * float64(v)
+			}
+			d.rows[at] = slices.Concat(said, d.rows[at])
+			at++
+		}
+	}
+	teachers := d.weights
+	if report.Ends {
+		teachers = d.ends
+	}
+	want := d.fit(teachers, report.Lambda, -1)
+	at = 0
+	err = h.each(t.Context(), data, some, 1, func(_ Example, out []float32) {
+		for _, v := range out {
+			if w := d.value(want, at); math.Abs(float64(v)-w) > 1e-3 {
+				t.Fatalf("state %d has the output %v, want %v", at, v, w)
+			}
+			at++
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Predict(make([]float32, h.features.width), 1, make([]float32, 1)); err == nil {
+		t.Error("a row alone has a value")
 	}
 }
 

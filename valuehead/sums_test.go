@@ -16,6 +16,7 @@ func TestSumsAndPrompts(t *testing.T) {
 	world, _ := additiveWorld(t, 40, e, false, 0.5)
 	for name, o := range map[string]TrainOptions{
 		"ridge":  {Kind: Linear, Ridge: true},
+		"tokens": {Kind: Linear, Ridge: true, Embeddings: e},
 		"mlp":    {Kind: MLP, Hidden: 3, Epochs: 1},
 		"recall": {Kind: Recall, Epochs: 1, Shape: Shape{Project: 2, Channels: 2, Hidden: 2, Keys: 2, Values: 2, Products: 2, Scan: 2}},
 	} {
@@ -37,6 +38,9 @@ func TestSumsAndPrompts(t *testing.T) {
 			}
 			if !loaded.NeedsPrompt() || len(loaded.features.centre) != 6 || loaded.Unit() != h.Unit() {
 				t.Fatalf("the file lost the prompt, the centre %v or the unit", loaded.features.centre)
+			}
+			if len(loaded.tokens) > 0 != (name == "tokens") {
+				t.Errorf("%d tokens", len(loaded.tokens))
 			}
 			if _, err := loaded.Begin(nil); err == nil {
 				t.Error("a memory began without the prompt's states")

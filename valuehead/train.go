@@ -35,7 +35,8 @@ type TrainOptions struct {
 	Workers     int // goroutines; default one a core. The result does not depend on it.
 
 	// Ridge fits a linear head in closed form, its penalty chosen by cross-validation over the
-	// prompts of training: least squares with few prompts and many columns.
+	// prompts of training: least squares with few prompts and many columns. With Embeddings it
+	// also reads the sum of those of the response's tokens.
 	Ridge bool
 	// Embeddings of the model's tokens make Train fit [Advantages] beside the head; those of
 	// kind Additive must have them.
@@ -210,8 +211,12 @@ func trainOn(ctx context.Context, src Source, train, held []entry, o TrainOption
 		return nil, nil, err
 	}
 	report := &Report{}
+	var sums *additive
 	if o.Embeddings != nil {
-		if h.advantages, report.Additive, err = fitAdvantages(ctx, src, train, &o); err != nil {
+		if sums, err = collectAdditive(ctx, src, train, o.Embeddings, o.Workers); err != nil {
+			return nil, nil, err
+		}
+		if h.advantages, report.Additive, err = sums.advantages(ctx, src.Features(), &o); err != nil {
 			return nil, nil, err
 		}
 		if h.advantages.unit, err = h.advantages.measure(ctx, src, held); err != nil {
@@ -223,7 +228,7 @@ func trainOn(ctx context.Context, src Source, train, held []entry, o TrainOption
 			break
 		}
 		if o.Ridge {
-			if report.Ridge, err = fitRidge(ctx, h, src, train, o.Workers); err != nil {
+			if report.Ridge, err = fitRidge(ctx, h, src, train, sums, &o); err != nil {
 				return nil, nil, err
 			}
 			break
