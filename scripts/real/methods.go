@@ -101,26 +101,26 @@ func tilted(samples int, betas ...float64) (out []draw) {
 	return out
 }
 
-// onePass are the families of such draws: a sample as it is, and the best of n of them by the head
-// or the reward.
-func onePass(samples int, betas ...float64) []family {
+// onePass are the families of such draws: a sample as it is, and the best of n of them by the reward
+// and, where it says so, by the head: searches by blocks do better with that.
+func onePass(samples int, head bool, betas ...float64) []family {
 	draws := tilted(samples, betas...)
 	single := family{name: "one-pass"}
 	for _, d := range draws {
 		single.grid = append(single.grid, one(d, byHead))
 	}
+	best := func(n int, by string, k kind, choose func(answer) float64) family {
+		f := family{name: fmt.Sprintf("one-pass, best of %d by %s", n, by)}
+		for _, d := range draws {
+			f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d by %s, %s", n, by, d.Name), draw: d, n: n, choose: choose, kind: k})
+		}
+		return f
+	}
 	out := []family{single}
 	for n := 2; n <= samples; n *= 2 {
-		for _, by := range []struct {
-			name   string
-			kind   kind
-			choose func(answer) float64
-		}{{"the head", byHead, byValue}, {"the reward", rewardToo, byTask}} {
-			f := family{name: fmt.Sprintf("one-pass, best of %d by %s", n, by.name)}
-			for _, d := range draws {
-				f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d by %s, %s", n, by.name, d.Name), draw: d, n: n, choose: by.choose, kind: by.kind})
-			}
-			out = append(out, f)
+		out = append(out, best(n, "the reward", rewardToo, byTask))
+		if head {
+			out = append(out, best(n, "the head", byHead, byValue))
 		}
 	}
 	return out
@@ -164,24 +164,51 @@ func beam(beams, block int) decode.Strategy {
 // few are the methods of a quick run, most those of a default one, all those of a full one. The
 // base policy is the first. Every family that has settings has as many.
 func few(task) []family {
-	return families(4, 4, []float64{0}, []float64{2, 4}, []float64{1, 2}, bestBlock(4, 8), inside(bestBlock(4, 8)))
+	return families{
+		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
+		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(4, 8))},
+	}.list()
 }
 
 func most(t task) []family {
-	temps, one, block := []float64{0, 0.35}, []float64{2, 3.5, 5}, []float64{0.5, 1, 2}
-	if t.inside {
-		return families(8, 8, temps, one, block, bestBlock(4, 8), inside(bestBlock(4, 8)))
+	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3.5, 5}, blocks: []float64{0.5, 1, 2}}
+	if f.searches = []decode.Strategy{bestBlock(2, 8), bestBlock(4, 8)}; t.inside {
+		f.samples, f.tilted, f.searches = 8, 8, []decode.Strategy{bestBlock(4, 8), inside(bestBlock(4, 8))}
 	}
-	return families(16, 4, temps, one, block, bestBlock(2, 8), bestBlock(4, 8))
+	return f.list()
 }
 
 func all(t task) []family {
-	one, block := []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4}
-	out := families(16, 8, []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, one, block,
-		bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
-		inside(bestBlock(2, 8)), inside(bestBlock(4, 8)), inside(bestBlock(8, 8)))
+	f := families{
+		samples: 16, tilted: 8, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, head: true,
+		betas: []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, blocks: []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
+		searches: []decode.Strategy{
+			bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
+			inside(bestBlock(2, 8)), inside(bestBlock(4, 8)), inside(bestBlock(8, 8)),
+		},
+	}
+	out := f.list()
 	for _, name := range []string{twoRounds, eightSamples} {
-		out = append(out, learned(name, onePass(1, one...)[0], blocks(bestBlock(4, 8), block...))...)
+		out = append(out, learned(name, onePass(1, false, f.betas...)[0], blocks(bestBlock(4, 8), f.blocks...))...)
+	}
+	return out
+}
+
+// families are the methods of an effort.
+type families struct {
+	samples, tilted int               // of the base policy, and of one-pass
+	temps           []float64         // of the model alone, beside the base policy's
+	betas, blocks   []float64         // of one-pass, and of the blocks of searches
+	searches        []decode.Strategy // block by block
+	head            bool              // whole answers of one-pass are ranked by the head too
+}
+
+func (f families) list() []family {
+	base := sample("base", sampling.Temp, f.samples, true)
+	out := []family{controls(base, f.temps...), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue)}
+	out = append(out, onePass(f.tilted, f.head, f.betas...)...)
+	for _, s := range f.searches {
+		out = append(out, blocks(s, f.blocks...))
 	}
 	return out
 }
@@ -201,18 +228,6 @@ func learned(name string, families ...family) (out []family) {
 			m.name, m.Name, m.Learned = m.name+", "+name, m.Name+", "+name, name
 		}
 		out = append(out, f)
-	}
-	return out
-}
-
-// families are the methods with so many samples of the base policy and of one-pass, at these
-// temperatures, with these betas of one-pass and of blocks, and with these searches.
-func families(samples, tilted int, temps, betas, block []float64, searches ...decode.Strategy) []family {
-	base := sample("base", sampling.Temp, samples, true)
-	out := []family{controls(base, temps...), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue)}
-	out = append(out, onePass(tilted, betas...)...)
-	for _, s := range searches {
-		out = append(out, blocks(s, block...))
 	}
 	return out
 }

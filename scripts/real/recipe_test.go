@@ -55,7 +55,7 @@ func TestRecipeGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := read(t, whole.doc)
-	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the head, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples", "\n50 | ", "\n100 | "} {
+	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the reward, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples", "\n50 | ", "\n100 | "} {
 		if !bytes.Contains(want, []byte(part)) {
 			t.Errorf("the report lacks %q:\n%s", part, want)
 		}

@@ -62,8 +62,8 @@ func (r *recipe) section(say func(string, ...any), res result) {
 		}
 	}
 	say("")
-	say("method | uses | %s | KL, nats | decoded | reward calls | %s", res.reward, strings.Join(res.others, " | "))
-	say("---|---|---|---|---|---%s", strings.Repeat("|---", len(res.others)))
+	say("method | uses | %s | KL, nats | decoded a token | an answer | reward calls | %s", res.reward, strings.Join(res.others, " | "))
+	say("---|---|---|---|---|---|---%s", strings.Repeat("|---", len(res.others)))
 	for _, row := range res.rows {
 		kl := fmt.Sprintf("%.2f", mean(row.kl))
 		if !row.exact {
@@ -73,7 +73,7 @@ func (r *recipe) section(say func(string, ...any), res result) {
 		for _, name := range res.others {
 			others += " | " + show(row.others[name])
 		}
-		say("%s | %s | %s | %s | %.1f | %.0f%s", row.name, row.kind, show(row.reward), kl, row.ratio, row.calls, others)
+		say("%s | %s | %s | %s | %.1f | %.0f | %.0f%s", row.name, row.kind, show(row.reward), kl, row.ratio, row.tokens, row.calls, others)
 	}
 	say("")
 	say("Differences in %s between methods that decode as much, paired by prompt:", res.reward)

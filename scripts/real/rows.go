@@ -20,6 +20,7 @@ type row struct {
 	kl     []float64            // nats from the base policy, a bound where it is not exact
 	exact  bool
 	ratio  float64  // tokens decoded for each one of the answers
+	tokens float64  // decoded for an answer
 	calls  float64  // of the reward for an answer
 	shown  []answer // the first answer to each prompt
 }
@@ -59,7 +60,7 @@ func (m method) row(t task, seeds [][]answer) row {
 	if m.n > 1 && (m.kind == byReward || m.kind == rewardToo) {
 		r.calls = float64(m.n)
 	}
-	r.ratio = float64(decoded) / float64(max(1, emitted))
+	r.ratio, r.tokens = float64(decoded)/float64(max(1, emitted)), share*float64(decoded)/float64(n)
 	return r
 }
 
