@@ -93,6 +93,11 @@ func brevity(t testing.TB, e *engine.Engine, kind valuehead.Kind) *valuehead.Hea
 
 func brevityOf(t testing.TB, e *engine.Engine, kind valuehead.Kind, options valuehead.FeatureOptions) *valuehead.Head {
 	t.Helper()
+	return trained(t, e, options, valuehead.TrainOptions{Kind: kind, Shape: valuehead.Shape{Atoms: 11}, Epochs: 8, Batch: 64, HeldOut: 0.2, Seed: 1})
+}
+
+func trained(t testing.TB, e *engine.Engine, options valuehead.FeatureOptions, how valuehead.TrainOptions) *valuehead.Head {
+	t.Helper()
 	f, err := valuehead.NewFeatures(schema(t, e), options)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +116,7 @@ func brevityOf(t testing.TB, e *engine.Engine, kind valuehead.Kind, options valu
 			}
 		}
 	}
-	h, _, err := valuehead.Train(context.Background(), data, valuehead.TrainOptions{Kind: kind, Shape: valuehead.Shape{Atoms: 11}, Epochs: 8, Batch: 64, HeldOut: 0.2, Seed: 1})
+	h, _, err := valuehead.Train(context.Background(), data, how)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // additive is a value function that is the sum of what each token adds.
@@ -145,6 +146,50 @@ func TestProposalDistribution(t *testing.T) {
 		}
 		if df := float64(len(q) - 1); chi2 > df+6*math.Sqrt(2*df)+6 {
 			t.Errorf("%s: chi-squared %.1f: %v of %v", c.name, chi2, count, q)
+		}
+	}
+}
+
+// What an additive head's table says a token adds is what the value rises by when the token is taken, under
+// its proposal and by one-pass; a head of another kind that carries a table tilts by the same one.
+func TestProposalOfHeads(t *testing.T) {
+	e := open(t)
+	embeddings, err := e.Model().Embeddings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embeddings.Close()
+	options := valuehead.TrainOptions{Epochs: 2, Batch: 64, HeldOut: 0.2, Seed: 1, Embeddings: embeddings}
+	options.Kind = valuehead.Additive
+	head := trained(t, e, valuehead.FeaturesOf(valuehead.Additive), options)
+	options.Kind = valuehead.Linear
+	other := trained(t, e, valuehead.FeaturesOf(valuehead.Linear), options)
+	for _, s := range append(proposing(1), decode.Strategy{Method: decode.MethodOnePass, Guide: decode.Guide{TopK: 1, Beta: 1, Rest: decode.RestNone}}) {
+		var texts []string
+		for i, h := range []*valuehead.Head{head, other} {
+			req := request(t, e, 3)
+			req.Value, req.EachValue, req.RecordPrompt = value.Head(h, valuehead.Reading{}), true, true
+			var r decode.Response
+			job, err := s.Job(e, req, func(got decode.Response) { r = got })
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, e, job)
+			if r.KLKind == decode.KLExact && !(r.KL > 0) {
+				t.Errorf("%s: KL %v", s.Method, r.KL)
+			}
+			if texts = append(texts, r.Text); i > 0 {
+				continue
+			}
+			table := h.Advantages().Of(r.Prompt)
+			for k := 1; k < len(r.Tokens); k++ {
+				if rise := r.Values[k] - r.Values[k-1]; math.Abs(float64(rise-table[r.Tokens[k]])) > 1e-3 {
+					t.Errorf("%s: the value rises by %v, the table says %v", s.Method, rise, table[r.Tokens[k]])
+				}
+			}
+		}
+		if (s.Method == decode.MethodSample || s.Method == decode.MethodOnePass) && texts[0] != texts[1] {
+			t.Errorf("%s: %q by an additive head, %q by a linear one with the same table", s.Method, texts[0], texts[1])
 		}
 	}
 }

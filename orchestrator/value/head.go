@@ -43,7 +43,7 @@ func (h *headSource) Check(e *engine.Engine) error {
 	switch {
 	case !slices.Equal(schema.Layers, tapped):
 		return fault.New("", "layers", schema.Layers, "open the engine with the head's layers", "the head reads layers %v, the engine taps %v", schema.Layers, tapped)
-	case h.head.NeedsPrompt() && !slices.Equal(schema.PromptLayers, tapped):
+	case h.NeedsPrompt() && !slices.Equal(schema.PromptLayers, tapped):
 		return errPromptLayers(schema)
 	case !slices.Equal(schema.Scalars, Scalars):
 		return errScalars(schema)
@@ -93,7 +93,10 @@ func (h *headSource) Unit() Unit {
 	return u
 }
 
-func (h *headSource) NeedsPrompt() bool { return h.head.NeedsPrompt() }
+func (h *headSource) NeedsPrompt() bool {
+	a := h.head.Advantages()
+	return h.head.NeedsPrompt() || a != nil && a.NeedsPrompt()
+}
 
 func (h *headSource) Open(r Request) (Valuer, error) {
 	return &headValuer{headSource: h, prompt: r.States}, nil

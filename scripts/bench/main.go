@@ -1,7 +1,7 @@
 // Command bench measures speed as ratios, both sides in one run and in turns, so that a
 // machine whose speed drifts does not matter: decoding against a bare C loop of
 // llama_decode, training against OpenBLAS' matrix product, the store of states against
-// plain zstd, a head against the step that it guides, and guided decoding against the bare
+// plain zstd, a head against the step that it guides, a tilted policy against sampling, and guided decoding against the bare
 // loop and against itself. Run it with make bench.
 package main
 
@@ -33,7 +33,7 @@ var parts = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"binding", bindings}, {"sampling", sampling}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
-	{"guided", guided}, {"one-pass", onePass}, {"relative", relative}, {"batched", batched},
+	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched},
 }
 
 func main() {
