@@ -112,11 +112,11 @@ func sentimentClaims(res *result) (out []verdict) {
 	}{{1, .82}, {2, .88}, {4, .93}} {
 		best, ok := res.best(b.decoded, false)
 		if b.decoded > 1 {
-			say(fmt.Sprintf("at %d decodes a token or fewer, reward at least %.2f", b.decoded, b.want), ok, func() (string, string) {
+			say(fmt.Sprintf("at %s or fewer, reward at least %.2f", decodes(b.decoded), b.want), ok, func() (string, string) {
 				return atLeast(interval(best.reward), b.want), fmt.Sprintf("%s: %s at %.1f", best.name, show(best.reward), best.ratio)
 			})
 		}
-		say(fmt.Sprintf("at %d decodes a token or fewer, distinct-2 within .04 of the base policy's", b.decoded), ok, func() (string, string) {
+		say(fmt.Sprintf("at %s or fewer, distinct-2 within .04 of the base policy's", decodes(b.decoded)), ok, func() (string, string) {
 			d := paired(best.others[distinct], base.others[distinct])
 			return atLeast(d, -.04), fmt.Sprintf("%s: %s, by %s", best.name, show(best.others[distinct]), text(d))
 		})
@@ -128,6 +128,13 @@ func sentimentClaims(res *result) (out []verdict) {
 		return atLeast(d, -.03), fmt.Sprintf("%s: %s, best-of-16: %s; paired %s", best.name, show(best.reward), show(of16.reward), text(d))
 	})
 	return out
+}
+
+func decodes(n int) string {
+	if n == 1 {
+		return "one decode a token"
+	}
+	return fmt.Sprintf("%d decodes a token", n)
 }
 
 func checksClaims(res *result) (out []verdict) {
