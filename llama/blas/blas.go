@@ -10,6 +10,8 @@ package blas
 #cgo nocallback ivo_sgemm
 #cgo noescape ivo_exp
 #cgo nocallback ivo_exp
+#cgo noescape ivo_tilt
+#cgo nocallback ivo_tilt
 #include "exp.h"
 #include "gemm.h"
 */
@@ -56,6 +58,20 @@ func Exp(x []float32, shift float32) (sum float32) {
 		return 0
 	}
 	return float32(C.ivo_exp(ptr(x), C.long(len(x)), C.float(shift)))
+}
+
+// Tilt writes e^(p (x[i]-x0) + q (y[i]-y0)) to out[i], with the error and the clamps of [Exp], and
+// returns the sum and that of out[i] (y[i]-y0). The slices are of one length.
+func Tilt(out, x, y []float32, x0, p, y0, q float32) (sum, moment float32) {
+	if len(x) != len(out) || len(y) != len(out) {
+		panic(fmt.Sprintf("blas: %d, %d and %d values to tilt", len(out), len(x), len(y)))
+	}
+	if len(out) == 0 {
+		return 0, 0
+	}
+	var first C.float
+	total := C.ivo_tilt(ptr(out), ptr(x), ptr(y), C.long(len(out)), C.float(x0), C.float(p), C.float(y0), C.float(q), &first)
+	return float32(total), float32(first)
 }
 
 // check panics unless x holds rows x cols elements (cols x rows when transposed)

@@ -184,6 +184,32 @@ func TestExp(t *testing.T) {
 	}
 }
 
+func TestTilt(t *testing.T) {
+	for n := range 40 {
+		x, y, out := make([]float32, n), make([]float32, n), make([]float32, n)
+		const x0, p, y0, q = 1.5, 0.7, -0.25, 3
+		sum, moment := 0.0, 0.0
+		for i := range x {
+			x[i], y[i] = float32(i*i%11)-3, float32(i*i*i%7)*0.3-1
+		}
+		gotSum, gotMoment := Tilt(out, x, y, x0, p, y0, q)
+		for i := range x {
+			want := math.Exp(p*(float64(x[i])-x0) + q*(float64(y[i])-y0))
+			sum, moment = sum+want, moment+want*(float64(y[i])-y0)
+			if math.Abs(float64(out[i])/want-1) > 2e-6 {
+				t.Fatalf("%d of %d: %g, want %g", i, n, out[i], want)
+			}
+		}
+		if math.Abs(float64(gotSum)-sum) > 3e-6*sum || math.Abs(float64(gotMoment)-moment) > 3e-6*sum {
+			t.Fatalf("sum of %d: %g, %g, want %g, %g", n, gotSum, gotMoment, sum, moment)
+		}
+	}
+	out := make([]float32, 2)
+	if Tilt(out, []float32{-1e30, 1e30}, make([]float32, 2), 0, 1, 0, 1); math.Abs(float64(out[0])/math.Exp(-87)-1) > 3e-7 || math.Abs(float64(out[1])/math.Exp(88)-1) > 3e-7 {
+		t.Errorf("clamped to %g", out)
+	}
+}
+
 func BenchmarkExp(b *testing.B) {
 	x := make([]float32, 1024)
 	for b.Loop() {

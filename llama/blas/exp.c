@@ -40,3 +40,35 @@ float ivo_exp(float *x, long n, float shift) {
 	}
 	return total;
 }
+
+float ivo_tilt(float *out, const float *x, const float *y, long n, float x0, float p, float y0, float q, float *moment) {
+	vec sum = {0}, first = {0};
+	for (long i = 0; i < n; i += LANES) {
+		float xs[LANES], ys[LANES], es[LANES] = {0}; // of what is left at the end
+		long left = n - i < LANES ? n - i : LANES;
+		if (left == LANES) {
+			vec d = *(const vec *)(y + i) - y0;
+			vec e = exp1(p * (*(const vec *)(x + i) - x0) + q * d);
+			*(vec *)(out + i) = e;
+			sum += e;
+			first += e * d;
+			continue;
+		}
+		for (long l = 0; l < LANES; l++) {
+			xs[l] = l < left ? x[i + l] : x0;
+			ys[l] = l < left ? y[i + l] : y0;
+		}
+		vec e = exp1(p * (*(vec *)xs - x0) + q * (*(vec *)ys - y0));
+		memcpy(es, &e, left * sizeof *es);
+		memcpy(out + i, es, left * sizeof *out);
+		sum += *(vec *)es;
+		first += *(vec *)es * (*(vec *)ys - y0);
+	}
+	float total = 0;
+	*moment = 0;
+	for (int l = 0; l < LANES; l++) {
+		total += sum[l];
+		*moment += first[l];
+	}
+	return total;
+}

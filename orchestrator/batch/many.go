@@ -74,7 +74,7 @@ func (m *Many) sequences(samples int) (int, error) {
 		}
 	}
 	if each > n {
-		return 0, fault.New("", "parallel", n, "lower {samples}, {beams} or {candidates}, or raise {parallel}",
+		return 0, fault.New("", "parallel", n, "lower {samples}, {beams}, {candidates} or {rollouts}, or raise {parallel}",
 			"%s takes %d sequences for a prompt, there are %d", m.Policy.Strategy.Method, each, n)
 	}
 	return n, nil

@@ -181,9 +181,9 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 	case (needValue || req.Rerank != nil) && (n > 1 || s.Guide.Ahead || s.Proposal != 0) && req.Sampling.Temp == 0:
 		return fault.New("decode", "temp", nil, "raise {temp}", "at temperature 0 the base policy leaves nothing to choose from")
 	case n > p.Sequences:
-		return fault.New("decode", "parallel", p.Sequences, "lower {samples}, {beams} or {candidates}, or raise {parallel}", "%s needs %d sequences, the context has %d", s.Method, n, p.Sequences)
+		return fault.New("decode", "parallel", p.Sequences, "lower {samples}, {beams}, {candidates} or {rollouts}, or raise {parallel}", "%s needs %d sequences, the context has %d", s.Method, n, p.Sequences)
 	case n > p.Batch:
-		return fault.New("decode", "batch", p.Batch, "lower {samples}, {beams} or {candidates}, or raise {batch}", "%s decodes %d tokens at once, a batch holds %d", s.Method, n, p.Batch)
+		return fault.New("decode", "batch", p.Batch, "lower {samples}, {beams}, {candidates} or {rollouts}, or raise {batch}", "%s decodes %d tokens at once, a batch holds %d", s.Method, n, p.Batch)
 	case cells > p.Ctx:
 		return fault.New("decode", "ctx", p.Ctx, "raise {ctx}, lower {max_tokens}, {samples} or {beams}, or shorten the prompt", "the prompt has %d tokens; with all candidates of up to %d tokens it takes %d of context, there are %d", len(req.Prompt), req.MaxTokens, cells, p.Ctx)
 	}

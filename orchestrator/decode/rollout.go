@@ -46,22 +46,21 @@ func (r Rollouts) check(op string) error {
 func (d *decoder) rollout(pool []*candidate, block int, r Rollouts) error {
 	var texts []string
 	var of []*candidate // that each text is a sample of
-	end := func(f, c *candidate) {
-		for range f.places {
-			texts, of = append(texts, string(f.Text[:len(f.Text)-f.Cut])), append(of, c)
+	end := func(f, c *candidate, times int) {
+		text := string(f.Text[:len(f.Text)-f.Cut])
+		for range times {
+			texts, of = append(texts, text), append(of, c)
 		}
 	}
 	type sample struct {
-		*candidate
-		of *candidate
+		*candidate // which stands for those that have drawn the same
+		of         *candidate
 	}
 	var live []sample
 	for i, c := range pool {
 		c.rank = 0
 		if !growing(c) || r.Tokens == 0 {
-			one := *c
-			one.places = r.N
-			end(&one, c)
+			end(c, c, r.N)
 			continue
 		}
 		f, err := d.fork(c)
@@ -88,7 +87,7 @@ func (d *decoder) rollout(pool []*candidate, block int, r Rollouts) error {
 					return err
 				}
 				if !growing(f) || left == 1 {
-					end(f, l.of)
+					end(f, l.of, f.places)
 					d.drop(f)
 					continue
 				}

@@ -13,12 +13,13 @@ type tilt struct {
 	advantages []float32 // [vocabulary]; nil where the policy is the base policy
 	beta       float64
 	base       float64 // log pi_base(y) = logit/Temp - base
-	// Where the base policy does not truncate: exp(logit/Temp + beta a - shift) of the whole
-	// vocabulary, the sums of its stretches, and the likeliest token.
+	// Where the base policy does not truncate: exp(logit/Temp + beta a - norm) of the whole vocabulary, norm
+	// being that of one token, and the sums of its stretches. The mean of a under q is that token's and first.
 	weights []float32
 	sums    []float64
 	total   float64
-	best    int32
+	origin  int32
+	first   float64
 }
 
 // stretch is the number of tokens that are passed by whole where the drawn one is not among them.
@@ -33,7 +34,7 @@ const stretch = 1024
 // there is one token, and at beta 0 nothing to tilt. Draw, LogP, Likeliest, DrawRest and KL are
 // q's from here to the next At; BaseLogP stays the base policy's.
 //
-// It costs a few passes over the vocabulary, and no sorting of it. The advantages are read until then.
+// It costs a pass over the vocabulary, and no sorting of it. The advantages are read until then.
 func (b *Sampler) Tilt(advantages []float32, beta float64) {
 	if b.Temp <= 0 || beta == 0 {
 		return
@@ -54,49 +55,54 @@ func (b *Sampler) Tilt(advantages []float32, beta float64) {
 	b.norm = LogSumExp(b.logits, b.Temp)
 }
 
-// weigh finds the weights of the whole vocabulary, of which none is listed any more.
+// weigh finds the weights of the whole vocabulary, of which none is listed any more. They are relative to
+// the model's likeliest token, or to q's where that is far from it: single precision is fine near its origin.
 func (b *Sampler) weigh() {
-	t, raw := &b.tilt, b.row.Logits
+	t := &b.tilt
 	b.keep(0)
 	b.floor, b.floorID = math.Inf(1), -1
-	t.weights = slices.Grow(t.weights[:0], len(raw))[:len(raw)]
-	t.best = b.row.Top[0]
-	var origin float64
-	// Single precision is coarse far from its origin: where the first one, the model's likeliest
-	// token, is too far from q's, that is the next.
-	for range 3 {
-		origin = b.logit(t.best) / b.Temp
-		if b.weighFrom(origin); !(t.weights[t.best] > 30) {
-			break
+	t.origin = b.row.Top[0]
+	const far = 1e13 // e^30
+	if b.weighFrom(); !(t.total < far) {
+		best := 0
+		for id := range b.row.Logits {
+			if b.logit(int32(id)) > b.logit(int32(best)) {
+				best = id
+			}
 		}
+		t.origin = int32(best)
+		b.weighFrom()
 	}
-	highest := t.weights[t.best]
-	t.sums, t.total = t.sums[:0], 0
-	for part := range slices.Chunk(t.weights, stretch) {
-		sum := float64(blas.Exp(part, highest))
-		t.sums, t.total = append(t.sums, sum), t.total+sum
-	}
-	b.norm = origin + float64(highest) + math.Log(t.total)
+	b.norm = b.logit(t.origin)/b.Temp + math.Log(t.total)
 }
 
-// weighFrom leaves log q, but for a constant, in the weights, as what it is above origin, and finds the
-// likeliest token.
-func (b *Sampler) weighFrom(origin float64) {
+// weighFrom computes the weights relative to t.origin.
+func (b *Sampler) weighFrom() {
 	t, raw := &b.tilt, b.row.Logits
-	inv, advantages, weights := 1/b.Temp, t.advantages[:len(raw)], t.weights[:len(raw)]
-	for id, l := range raw {
-		weights[id] = float32(float64(l)*inv + t.beta*float64(advantages[id]) - origin)
-	}
-	for _, c := range b.changed {
-		weights[c.id] = float32(b.logit(c.id)*inv - origin)
-	}
-	best, highest := 0, weights[0]
-	for id, w := range weights {
-		if w > highest {
-			best, highest = id, w
+	t.weights = slices.Grow(t.weights[:0], len(raw))[:len(raw)]
+	const most = 1e30 // more is the same, and no product of it is infinite
+	inv, beta := float32(min(1/b.Temp, most)), float32(max(-most, min(t.beta, most)))
+	logit, a := float32(b.baseLogit(t.origin)), t.advantages[t.origin]
+	t.sums, t.total, t.first = t.sums[:0], 0, 0
+	next := 0
+	for from := 0; from < len(raw); from += stretch {
+		to := min(from+stretch, len(raw))
+		sum, first := blas.Tilt(t.weights[from:to], raw[from:to], t.advantages[from:to], logit, inv, a, beta)
+		total, moment := float64(sum), float64(first)
+		if next < len(b.changed) && int(b.changed[next].id) < to { // sum anew: the difference of sums would be coarse
+			for ; next < len(b.changed) && int(b.changed[next].id) < to; next++ {
+				c := b.changed[next]
+				t.weights[c.id] = float32(math.Exp(min(88, (c.logit-float64(logit))/b.Temp+t.beta*float64(t.advantages[c.id]-a))))
+			}
+			total, moment = 0, 0
+			for id := from; id < to; id++ {
+				w := float64(t.weights[id])
+				total, moment = total+w, moment+w*float64(t.advantages[id]-a)
+			}
 		}
+		t.sums, t.total, t.first = append(t.sums, total), t.total+total, t.first+moment
 	}
-	t.best = int32(best)
+	t.first /= t.total
 }
 
 // drawWeighed takes the token at which the probabilities of the vocabulary reach u.
@@ -114,7 +120,7 @@ func (t *tilt) drawWeighed(u float64) int32 {
 			}
 		}
 	}
-	return t.best // rounding: the weights summed to a little less than u
+	return int32(slices.Index(t.weights, slices.Max(t.weights))) // rounding: they summed to a little less than u
 }
 
 // BaseLogP is log pi_base(token | s), whatever the policy is tilted by.
@@ -140,28 +146,7 @@ func (b *Sampler) TiltKL() float64 {
 			mean += math.Exp(b.logPAt(i)) * float64(t.advantages[id])
 		}
 	} else {
-		for i := range t.sums {
-			from := i * stretch
-			mean += float64(dot(t.weights[from:min(from+stretch, len(t.weights))], t.advantages[from:]))
-		}
-		mean /= t.total
+		mean = float64(t.advantages[t.origin]) + t.first
 	}
 	return max(0, t.beta*mean-(b.norm-t.base)) // rounding may leave a little less
-}
-
-// dot is the product of two vectors, the second being no shorter; four sums at once, for an addition waits for
-// the one before it.
-func dot(x, y []float32) float32 {
-	var s [4]float32
-	for ; len(x) >= 4; x, y = x[4:], y[4:] {
-		y := y[:4]
-		s[0] += x[0] * y[0]
-		s[1] += x[1] * y[1]
-		s[2] += x[2] * y[2]
-		s[3] += x[3] * y[3]
-	}
-	for i := range x {
-		s[0] += x[i] * y[i]
-	}
-	return s[0] + s[1] + s[2] + s[3]
 }
