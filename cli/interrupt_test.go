@@ -315,7 +315,7 @@ func TestInterruptedChat(t *testing.T) {
 func TestInterruptedTraining(t *testing.T) {
 	f := lab(t)
 	dir := t.TempDir()
-	args := []string{"ivo", "train", f.run, "--out", filepath.Join(dir, "head.gguf"), "--html", filepath.Join(dir, "head.html"), "--epochs", "100", "-v"}
+	args := []string{"ivo", "train", f.run, "--head", "recall", "--out", filepath.Join(dir, "head.gguf"), "--html", filepath.Join(dir, "head.html"), "--epochs", "100", "-v"}
 	code, stdout, log := stopAt(t, args, "msg=train done=2 ", syscall.SIGINT)
 	if code != 130 || stdout != "" || !strings.Contains(log, "nothing was written") || strings.Contains(log, "goroutine ") {
 		t.Errorf("exit code %d, %q: %s", code, stdout, log)

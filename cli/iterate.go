@@ -11,9 +11,11 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 func iterateCommand() *cli.Command {
@@ -125,6 +127,9 @@ func iterate(c *cli.Context) error {
 		fmt.Fprintln(c.App.Writer)
 	}
 	fmt.Fprintf(c.App.Writer, "value function: %s\n", filepath.Join(dir, fmt.Sprintf("iter-%02d", o.Rounds), "head.gguf"))
+	if m, err := run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(o.Rounds))); err == nil && len(m.Tried) > 0 {
+		fmt.Fprintf(c.App.Writer, "chosen: %s of %s\n", m.Head, report.TrialsInWords(m.Tried))
+	}
 	fmt.Fprintf(c.App.Writer, "report: %s\n", filepath.Join(dir, report.File))
 	return nil
 }

@@ -77,7 +77,7 @@ var labFixture = sync.OnceValues(func() (*fixture, error) {
 // iterate is the command line of the fixture's run, into another directory.
 func (f *fixture) iterate(out string, more ...string) []string {
 	return append([]string{
-		"ivo", "iterate", "-m", f.model, "--prompts", f.prompts, "--eval-prompts", f.test, "--out", out,
+		"ivo", "iterate", "--head", "recall", "-m", f.model, "--prompts", f.prompts, "--eval-prompts", f.test, "--out", out,
 		"--samples", "2", "--shard", "2", "-n", "24", "-c", "1024", "--parallel", "8",
 		"--beams", "2", "--block", "3", "--hidden", "8", "--epochs", "1",
 	}, more...)

@@ -36,7 +36,7 @@ func TestHeadsLearnWhatTheyAreServed(t *testing.T) {
 		return stdout.Bytes()
 	}
 	run := filepath.Join(dir, "run")
-	ivo("iterate", "--reward", "distinct", "--rounds", "1", "--samples", "4", "--epochs", "1", "-n", "12", "--out", run)
+	ivo("iterate", "--head", "recall", "--reward", "distinct", "--rounds", "1", "--samples", "4", "--epochs", "1", "-n", "12", "--out", run)
 	served := map[string]int{}
 	for line := range bytes.Lines(ivo("generate", "-n", "2")) {
 		var r struct {

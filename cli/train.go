@@ -13,6 +13,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
@@ -53,7 +54,7 @@ func trainCommand() *cli.Command {
 			overwriteFlag("let the page of --html replace a file", ""),
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 		}, headFlags(d, head, "all stored ones"), []cli.Flag{
-			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE` to fine-tune, the run's own", Category: modelCategory, TakesFile: true},
+			&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE` whose states they are, to fine-tune or for what its tokens are made of; without it the run's own", Category: modelCategory, TakesFile: true},
 		}, remoteFlags()),
 		Action: trainValue,
 	}
@@ -88,11 +89,14 @@ func trainValue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	features, err := learn.Features(data, o.TrainOptions, o.onePass, o.layers)
+	embeddings, err := tokenEmbeddings(c, data)
 	if err != nil {
 		return err
 	}
-
+	if embeddings != nil {
+		defer embeddings.Close()
+		o.Embeddings = embeddings
+	}
 	begin, member, last := time.Now(), 1, 0
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	o.Progress = func(p valuehead.Progress) {
@@ -107,7 +111,8 @@ func trainValue(c *cli.Context) error {
 		slog.Debug(stage, "done", p.Step, "total", p.Steps, "note", note)
 		meter.Show(stage, p.Step, p.Steps, "steps", note)
 	}
-	head, metrics, err := learn.Train(c.Context, data, features, o.TrainOptions)
+	o.Trying = func(done, total int, name string) { meter.Show("try heads", done, total, "kinds", name) }
+	head, metrics, err := learn.Fit(c.Context, data, *o)
 	meter.Close()
 	if c.Context.Err() != nil {
 		return fmt.Errorf("%w (nothing was written; run the same command again)", context.Cause(c.Context))
@@ -116,7 +121,7 @@ func trainValue(c *cli.Context) error {
 		return err
 	}
 	t := report.TrainingOf(head, metrics.Training)
-	t.Head, t.Page, t.Shards, t.Seconds = out, page, data.Shards, time.Since(begin).Seconds()
+	t.Head, t.Page, t.Shards, t.Tried, t.Seconds = out, page, data.Shards, metrics.Tried, time.Since(begin).Seconds()
 	if err := head.Save(out); err != nil {
 		return err
 	}
@@ -131,19 +136,37 @@ func trainValue(c *cli.Context) error {
 	return t.Write(c.App.Writer)
 }
 
-// trainFlags is what the flags of ivo train ask for.
-type trainFlags struct {
-	valuehead.TrainOptions
-	onePass bool
-	layers  []int
+// tokenEmbeddings are those of the model that -m names, or that the run was made with; nil of none.
+func tokenEmbeddings(c *cli.Context, data *learn.Data) (*llama.Embeddings, error) {
+	from, err := readSource(c)
+	if named := c.IsSet("model") || c.IsSet("hf-repo") || c.IsSet("model-url"); named {
+		path := ""
+		if err == nil {
+			path, err = find(c, from)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return data.Embeddings(c.Context, path)
+	}
+	if dir := c.Args().First(); dir != "" {
+		o, err := loop.ReadOptions(dir)
+		if err != nil {
+			return nil, err
+		}
+		if open := loop.Embeddings(c.Context, o, data); open != nil {
+			return open()
+		}
+	}
+	fmt.Fprintln(c.App.ErrWriter, "(without the model, which -m names, the value function does not learn what each token adds: it serves no proposals)")
+	return nil, nil
 }
 
-func trainOptions(c *cli.Context) (*trainFlags, error) {
+// trainOptions reads what the flags of ivo train ask for.
+func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 	switch {
 	case c.String("out") == "":
 		return nil, usagef(c, "--out is missing (it names the file for the value function)")
-	case c.IsSet("model") || c.IsSet("hf-repo") || c.IsSet("model-url"):
-		return nil, usagef(c, "a model without --fine-tune (a value function is trained on stored states alone)")
 	case c.String("out") == c.String("html"):
 		return nil, usagef(c, "--out and --html name the same file")
 	case c.String("target") == string(valuehead.CDQ):
@@ -153,7 +176,7 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 	case !(c.Float64("weight-decay") >= 0) || !within(c.Float64("warm-up"), 1) || !within(c.Float64("lambda"), 1) || !(c.Float64("dropout") < 1) || !within(c.Float64("dropout"), 1):
 		return nil, usagef(c, "--weight-decay is not negative, --warm-up and --lambda lie from 0 to 1, --dropout below 1")
 	}
-	o := &trainFlags{onePass: c.Bool("one-pass")}
+	o := &learn.Fitting{OnePass: c.Bool("one-pass")}
 	h, err := readHead(c)
 	if err != nil {
 		return nil, err
@@ -162,14 +185,17 @@ func trainOptions(c *cli.Context) (*trainFlags, error) {
 	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda}); err != nil {
 		return nil, err
 	}
-	if o.onePass && o.Kind != valuehead.Recall {
+	if o.OnePass && !c.IsSet("head") {
+		o.Kind = valuehead.Recall
+	}
+	if o.OnePass && o.Kind != valuehead.Recall {
 		return nil, usagef(c, "--one-pass with --head %s (only recall heads value tokens before they are fed)", o.Kind)
 	}
-	if o.layers, err = numbers(c); err != nil {
+	if o.Layers, err = numbers(c); err != nil {
 		return nil, err
 	}
 	o.Shape.Members = c.Int("members")
-	if o.onePass {
+	if o.OnePass {
 		o.Shape.Embedding = embedding
 	}
 	o.Lambda, o.Workers = c.Float64("lambda"), max(0, c.Int("threads"))

@@ -33,9 +33,12 @@ type Embeddings struct {
 
 // Embeddings opens the matrix of the model's token embeddings. Rows are as stored, before any
 // scale that an architecture multiplies them by; adapters do not change them.
-func (m *Model) Embeddings() (*Embeddings, error) {
+func (m *Model) Embeddings() (*Embeddings, error) { return EmbeddingsOf(m.head) }
+
+// EmbeddingsOf opens those of a model that is not loaded, by its file's head.
+func EmbeddingsOf(head *gguf.File) (*Embeddings, error) {
 	const op = "read embeddings"
-	for _, part := range m.head.Parts() {
+	for _, part := range head.Parts() {
 		t, ok := part.Tensor(embeddingTensor)
 		if !ok {
 			continue
@@ -52,7 +55,7 @@ func (m *Model) Embeddings() (*Embeddings, error) {
 			rows: int(t.Shape[1]), cols: int(t.Shape[0]), rowBytes: int(t.Size / t.Shape[1]),
 		}, nil
 	}
-	return nil, &Error{Op: op, Path: m.path, Err: fmt.Errorf("the tensor %s is missing", embeddingTensor), Hint: "choose a head that does without embeddings"}
+	return nil, &Error{Op: op, Path: head.Path, Err: fmt.Errorf("the tensor %s is missing", embeddingTensor), Hint: "choose a head that does without embeddings"}
 }
 
 // Len is the number of rows, those of the vocabulary; Width is the length of one.

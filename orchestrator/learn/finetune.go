@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
-	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -76,12 +75,8 @@ func readPolicy(ctx context.Context, path, backbone string) (*gguf.File, *train.
 	if err != nil {
 		return nil, nil, err
 	}
-	own, err := fingerprint.Of(ctx, header, nil)
-	if err != nil {
+	if err := checkBackbone(ctx, header, backbone); err != nil {
 		return nil, nil, err
-	}
-	if !fingerprint.Same(own, backbone) {
-		return nil, nil, fault.New("train", "model", nil, "give {model} the one that the run was made with", "%s is model %s, the states are those of model %s", path, own, backbone)
 	}
 	if len(header.Parts()) > 1 {
 		return nil, nil, fault.New("train", "model", nil, "join them with llama-gguf-split", "%s is split over %d files", path, len(header.Parts()))

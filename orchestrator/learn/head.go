@@ -12,7 +12,7 @@ import (
 
 // Head says how a run's value functions are trained.
 type Head struct {
-	Kind   string  `yaml:"kind" json:"kind"`     // recall, mlp or linear
+	Kind   string  `yaml:"kind" json:"kind"`     // auto, additive, ridge, recall, mlp or linear
 	Hidden int     `yaml:"hidden" json:"hidden"` // units of the hidden layer; 0 for the kind's own
 	Atoms  int     `yaml:"atoms" json:"atoms"`   // returns of a categorical head; 0 for the mean alone
 	Match  string  `yaml:"match" json:"match"`   // what a recall head searches the prompt for: tokens or states
@@ -25,17 +25,24 @@ type Head struct {
 	LastRoundOnly bool `yaml:"last_round_only" json:"last_round_only"`
 }
 
-// Defaults are what measured best in the lab.
+// Defaults are what measured best in the lab, and what is chosen from beside it.
 func Defaults() Head {
-	return Head{Kind: string(valuehead.Recall), Atoms: 41, Match: string(valuehead.MatchTokens), Epochs: 5, Rate: 0.002}
+	return Head{Kind: Auto, Atoms: 41, Match: string(valuehead.MatchTokens), Epochs: 5, Rate: 0.002}
 }
 
 // Options are Head's as training takes them.
 func (h Head) Options(seed uint64) valuehead.TrainOptions {
-	return valuehead.TrainOptions{
+	o := valuehead.TrainOptions{
 		Kind: valuehead.Kind(h.Kind), Shape: valuehead.Shape{Hidden: h.Hidden, Atoms: h.Atoms, Match: valuehead.Match(h.Match)},
 		Epochs: h.Epochs, Rate: h.Rate, Seed: seed,
 	}
+	switch h.Kind { // those in closed form give the mean alone
+	case Ridge:
+		o.Kind, o.Ridge, o.Shape = valuehead.Linear, true, valuehead.Shape{}
+	case string(valuehead.Additive):
+		o.Shape = valuehead.Shape{}
+	}
+	return o
 }
 
 // Metrics tell what a value function was trained on, and how.
@@ -47,6 +54,7 @@ type Metrics struct {
 	Reward       MeanSD            `json:"reward"`       // of these
 	Tokens       float64           `json:"tokens"`       // mean length of their responses
 	Head         string            `json:"head"`
+	Tried        []valuehead.Trial `json:"tried,omitempty"` // what the head was chosen from
 	Parameters   int               `json:"parameters"`
 	Training     *valuehead.Report `json:"training"`
 }
@@ -60,7 +68,7 @@ type MeanSD struct {
 // Train fits a head of these features to the data.
 func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o valuehead.TrainOptions) (*valuehead.Head, *Metrics, error) {
 	if d.returns != nil && d.lo == d.hi {
-		return nil, nil, fault.New("train", "reward", nil, "raise {samples} to draw more, or try another {reward} with ivo score", "every response has the reward %v: there is nothing to learn", d.lo)
+		return nil, nil, d.alike()
 	}
 	schema, err := d.Schema()
 	if err != nil {
@@ -101,12 +109,24 @@ func Features(d *Data, o valuehead.TrainOptions, onePass bool, layers []int) (op
 		options = o.From.Features().Options()
 	case onePass:
 		options = valuehead.CandidateFeatures(schema)
+	case o.Ridge:
+		options = sums(nil)
 	}
 	if layers != nil {
 		options.Layers = layers
 	}
-	if i := slices.IndexFunc(layers, func(l int) bool { return !slices.Contains(schema.Layers, l) }); i >= 0 {
-		return options, fault.New("train", "layers", schema.Layers, fmt.Sprintf("choose {layers} from %v", schema.Layers), "layer %d is not stored", layers[i])
+	return options, checkLayers(schema.Layers, layers)
+}
+
+// checkLayers finds one that is not stored.
+func checkLayers(stored, layers []int) error {
+	if i := slices.IndexFunc(layers, func(l int) bool { return !slices.Contains(stored, l) }); i >= 0 {
+		return fault.New("train", "layers", stored, fmt.Sprintf("choose {layers} from %v", stored), "layer %d is not stored", layers[i])
 	}
-	return options, nil
+	return nil
+}
+
+// alike is the error of data whose returns are all the same.
+func (d *Data) alike() error {
+	return fault.New("train", "reward", nil, "raise {samples} to draw more, or try another {reward} with ivo score", "every response has the reward %v: there is nothing to learn", d.lo)
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -27,8 +29,11 @@ func (l *looping) train(ctx context.Context, round int, heads []head) (head, err
 		return head{}, err
 	}
 	f := fit{
-		d: l.d, o: &l.o, data: data, head: run.Head(round), metrics: run.Metrics(round), from: maps.Clone(data.From),
+		d: l.d, o: &l.o, data: data, embeddings: l.Model.Embeddings, head: run.Head(round), metrics: run.Metrics(round), from: maps.Clone(data.From),
 		notify: func(p valuehead.Progress) { l.Notify(trained(fmt.Sprintf("round %d: train", round), p)) },
+		trying: func(done, total int, name string) {
+			l.Notify(tried(fmt.Sprintf("round %d: try heads", round), done, total, name))
+		},
 	}
 	if l.o.Head.WarmStart && len(heads) > 0 {
 		before := heads[len(heads)-1]
@@ -49,22 +54,29 @@ func trained(stage string, p valuehead.Progress) Event {
 	}
 }
 
+// tried is the event of a kind of head that is tried.
+func tried(stage string, done, total int, name string) Event {
+	return Event{Stage: stage, Done: done, Total: total, Unit: "kinds", Note: name}
+}
+
 // fit is the training of a value function that the run keeps.
 type fit struct {
 	d             *run.Dir
 	o             *Options
 	data          *learn.Data
-	head, metrics string // names of the files
+	embeddings    func() (*llama.Embeddings, error) // of the model's tokens; nil if the model is not there any more
+	head, metrics string                            // names of the files
 	from          map[string]string
 	warm          *valuehead.Head // to train on from
 	notify        func(valuehead.Progress)
+	trying        func(done, total int, name string) // of the kinds of heads
 }
 
 // do trains the head, unless it is finished. describe completes what is known of it.
 func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead.Head, *learn.Metrics, error) {
 	how := f.o.Head
 	how.WarmStart, how.LastRoundOnly = false, false // from says what they came to
-	key := run.Key("head", 1, how, f.o.Seed, f.o.Layers, f.from)
+	key := run.Key("head", 2, how, f.o.Seed, f.o.Layers, f.from)
 	done, err := f.d.Done(f.metrics, key)
 	if err != nil {
 		return nil, nil, err
@@ -79,7 +91,15 @@ func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead
 	}
 	options := f.o.Head.Options(f.o.Seed)
 	options.From, options.Progress = f.warm, f.notify
-	h, m, err := learn.Train(ctx, f.data, valuehead.FeaturesOf(options.Kind), options)
+	if f.embeddings != nil {
+		embeddings, err := f.embeddings()
+		if err != nil {
+			return nil, nil, err
+		}
+		defer embeddings.Close()
+		options.Embeddings = embeddings
+	}
+	h, m, err := learn.Fit(ctx, f.data, learn.Fitting{TrainOptions: options, Trying: f.trying})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -88,6 +108,15 @@ func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead
 	}
 	describe(m)
 	return h, m, run.Put(f.d, f.metrics, key, f.from, []string{f.head}, m)
+}
+
+// Embeddings opens the token embeddings of the model that a run was made with; nil where its file is
+// not where it was.
+func Embeddings(ctx context.Context, o *Options, data *learn.Data) func() (*llama.Embeddings, error) {
+	if _, err := os.Stat(o.Model); err != nil {
+		return nil
+	}
+	return func() (*llama.Embeddings, error) { return data.Embeddings(ctx, o.Model) }
 }
 
 // Rescored is what another reward made of a run.
@@ -165,8 +194,9 @@ func (r Rescoring) Score(ctx context.Context, dir string) (*Rescored, error) {
 		return nil, err
 	}
 	f := fit{
-		d: d, o: o, data: data, head: run.Rescored(s.Folder()), metrics: run.RescoredMetrics(s.Folder()), from: data.From,
+		d: d, o: o, data: data, embeddings: Embeddings(ctx, o, data), head: run.Rescored(s.Folder()), metrics: run.RescoredMetrics(s.Folder()), from: data.From,
 		notify: func(p valuehead.Progress) { notify(trained("train", p)) },
+		trying: func(done, total int, name string) { notify(tried("try heads", done, total, name)) },
 	}
 	_, m, err := f.do(ctx, func(m *learn.Metrics) { m.RewardName = r.Reward.Info().Name })
 	if err != nil {

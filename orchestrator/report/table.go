@@ -44,6 +44,9 @@ func (t *Training) Write(w io.Writer) error {
 		{"kept", fmt.Sprintf("epoch %d of %d", t.Report.Best, len(t.Report.Epochs))},
 		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
 	}
+	if len(t.Tried) > 0 {
+		s = append(s, sheet.Property{"tried", TrialsInWords(t.Tried)})
+	}
 	if t.Page != "" {
 		s = append(s, sheet.Property{"report", t.Page})
 	}

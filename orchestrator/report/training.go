@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -27,6 +28,7 @@ type Training struct {
 	Seconds    float64           `json:"seconds"` // of training
 	Page       string            `json:"-"`       // the page about it, "" for none
 	Report     *valuehead.Report `json:"report"`
+	Tried      []valuehead.Trial `json:"tried,omitempty"` // what the head was chosen from
 }
 
 // TrainingOf tells how a head was trained.
@@ -73,6 +75,17 @@ func (t *Training) Gives() string {
 		gives += " of tokens before they are fed"
 	}
 	return gives
+}
+
+// TrialsInWords are what heads gave in cross-validation.
+func TrialsInWords(trials []valuehead.Trial) string {
+	var out []string
+	for _, t := range trials {
+		if text := fmt.Sprintf("%s %.3f", t.Name, t.R2); t.Err == nil {
+			out = append(out, text)
+		}
+	}
+	return strings.Join(out, ", ") + " (R^2 by cross-validation over prompts)"
 }
 
 func ordinal(n int) string {

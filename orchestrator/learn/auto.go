@@ -1,0 +1,136 @@
+package learn
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// Auto is the kind of head that stands for the best of several, and Ridge that of linear heads
+// fitted in closed form to running sums.
+const (
+	Auto  = "auto"
+	Ridge = "ridge"
+)
+
+// parts is the number of parts of the cross-validation of heads that are trained by steps.
+const parts = 2
+
+// sums are the features of heads fitted in closed form: what was said so far lies in running sums
+// that a single state does not carry, and few responses do not fit more columns.
+func sums(layers []int, more ...valuehead.Block) valuehead.FeatureOptions {
+	return valuehead.FeatureOptions{Layers: layers, Scalars: []string{}, Blocks: append([]valuehead.Block{valuehead.HiddenSum}, more...)}
+}
+
+// choices are what [Auto] chooses from: options as they are for a recall head, and those of heads
+// that few prompts are enough for.
+func choices(o valuehead.TrainOptions, layers []int) []valuehead.Choice {
+	closed := o
+	closed.Kind, closed.Ridge, closed.Shape = valuehead.Linear, true, valuehead.Shape{}
+	additive := closed
+	additive.Kind, additive.Ridge = valuehead.Additive, false
+	recall := o
+	recall.Kind, recall.Progress = valuehead.Recall, nil
+	features := func(f valuehead.FeatureOptions) valuehead.FeatureOptions {
+		f.Layers = layers
+		return f
+	}
+	out := []valuehead.Choice{{Name: "additive", Features: features(valuehead.FeaturesOf(valuehead.Additive)), Options: additive}}
+	for _, l := range layers {
+		out = append(out, valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d", l), Features: sums([]int{l}), Options: closed})
+	}
+	last := layers[len(layers)-1]
+	return append(out,
+		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and the prompt", last), Features: sums([]int{last}, valuehead.PromptMean), Options: closed},
+		valuehead.Choice{Name: "recall", Features: features(valuehead.FeaturesOf(valuehead.Recall)), Options: recall},
+	)
+}
+
+// Fitting says which head is fitted, and how.
+type Fitting struct {
+	valuehead.TrainOptions       // of kind [Auto] too
+	OnePass                bool  // a head that values tokens before they are fed
+	Layers                 []int // of the stored ones; nil for all
+	Trying                 func(done, total int, name string)
+}
+
+// Fit fits a head to the data: of the kind that is asked for, or the best of several.
+func Fit(ctx context.Context, d *Data, f Fitting) (*valuehead.Head, *Metrics, error) {
+	if d.returns != nil && d.lo == d.hi {
+		return nil, nil, d.alike()
+	}
+	var trials []valuehead.Trial
+	var features valuehead.FeatureOptions
+	o, err := f.TrainOptions, error(nil)
+	if o.From != nil && o.Kind == Auto {
+		if o.Kind, o.Shape = o.From.Kind(), o.From.Shape(); o.Kind != valuehead.Recall { // what is fitted in closed form begins from nothing
+			o.Kind, o.From = Auto, nil
+		}
+	}
+	if o.Kind == Auto {
+		var best valuehead.Choice
+		if best, trials, err = choose(ctx, d, o, f.Layers, f.Trying); err == nil {
+			features, o = best.Features, best.Options
+		}
+	} else {
+		features, err = Features(d, o, f.OnePass, f.Layers)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	head, m, err := Train(ctx, d, features, o)
+	if err == nil {
+		m.Tried = trials
+	}
+	return head, m, err
+}
+
+// choose tries heads by cross-validation over the prompts and returns the one whose values
+// explain most of the returns' variance over all states, with what each gave. layers choose from
+// the stored ones; nil takes all.
+func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int, notify func(done, total int, name string)) (best valuehead.Choice, trials []valuehead.Trial, err error) {
+	schema, err := d.Schema()
+	if err != nil {
+		return best, nil, err
+	}
+	if err := checkLayers(schema.Layers, layers); err != nil {
+		return best, nil, err
+	}
+	if layers == nil {
+		layers = schema.Layers
+	}
+	layout, err := valuehead.NewFeatures(schema, valuehead.FeatureOptions{})
+	if err != nil {
+		return best, nil, err
+	}
+	data, err := valuehead.OpenStored(layout, d.Shards, d.Returns)
+	if err != nil {
+		return best, nil, err
+	}
+	all := choices(o, layers)
+	if o.Embeddings == nil {
+		all = slices.DeleteFunc(all, func(c valuehead.Choice) bool { return c.Options.Kind == valuehead.Additive })
+	}
+	at := -1
+	for i, c := range all {
+		if notify != nil {
+			notify(i, len(all), c.Name)
+		}
+		t, err := valuehead.CrossValidate(ctx, data, []valuehead.Choice{c}, parts)
+		if err != nil {
+			return best, nil, err
+		}
+		trials = append(trials, t...)
+		if t[0].Err == nil && (at < 0 || t[0].R2 > trials[at].R2) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return best, trials, fmt.Errorf("train: no kind of head can be fitted: %w", trials[0].Err)
+	}
+	best = all[at]
+	best.Options.Progress = o.Progress
+	return best, trials, nil
+}

@@ -1,0 +1,59 @@
+package learn_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// The kind that explains most is kept: where the return counts what the states said along the
+// way, in one of two layers, that is a linear head on the sums of that layer.
+func TestAutoKeepsTheBest(t *testing.T) {
+	shard := filepath.Join(t.TempDir(), "0000.states")
+	schema := states.Schema{Backbone: "fingerprint", Layers: []int{3, 9}, Width: 4, Scalars: []string{"logp"}}
+	rng := rand.New(rand.NewPCG(1, 0))
+	returns := map[string]float32{}
+	var stored []states.Trajectory
+	for i := range 300 {
+		r := states.Trajectory{Prompt: fmt.Sprint("p", i)}
+		for range 12 {
+			said := float32(rng.IntN(3) - 1)
+			r.Tokens, r.Scalars = append(r.Tokens, int32(rng.IntN(5))), append(r.Scalars, -1)
+			r.Hidden = append(r.Hidden, float32(rng.NormFloat64()), float32(rng.NormFloat64()), said+float32(0.1*rng.NormFloat64()), float32(rng.NormFloat64()))
+			returns[r.Prompt] += said
+		}
+		stored = append(stored, r)
+	}
+	if err := states.Write(shard, schema, nil, stored); err != nil {
+		t.Fatal(err)
+	}
+	data := &learn.Data{Shards: []string{shard}, Returns: func(_, prompt string, _ int) (float32, bool) {
+		r, ok := returns[prompt]
+		return r, ok
+	}}
+	h := learn.Defaults()
+	h.Epochs, h.Hidden = 1, 8
+	var told []string
+	fit := learn.Fitting{TrainOptions: h.Options(1), Trying: func(_, _ int, name string) { told = append(told, name) }}
+	head, m, err := learn.Fit(t.Context(), data, fit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	best := m.Tried[0]
+	for _, trial := range m.Tried {
+		if trial.Err == nil && trial.R2 > best.R2 {
+			best = trial
+		}
+	}
+	if best.Name != "ridge on sums of layer 9" || head.Kind() != "linear" || fmt.Sprint(head.Features().Options().Layers) != "[9]" || best.R2 < 0.4 || m.Training.HeldOut.Last.R2 < 0.9 {
+		t.Errorf("%s head of layers %v, R2 %.2f at the last state, of %+v", head.Kind(), head.Features().Options().Layers, m.Training.HeldOut.Last.R2, m.Tried)
+	}
+	if len(told) != len(m.Tried) || !strings.HasPrefix(told[len(told)-1], "recall") {
+		t.Errorf("told of %q", told)
+	}
+}
