@@ -7,7 +7,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
-const hintAhead = "train one with {one_pass}"
+const hintAhead = "train the head anew, naming {model}, or with {one_pass}"
 
 // checkGuidance finds what the strategy's proposal and its reward lack; rerank says whether there is one.
 func (s Strategy) checkGuidance(op string, source value.Source, rerank bool) error {
@@ -26,7 +26,7 @@ func (s Strategy) checkGuidance(op string, source value.Source, rerank bool) err
 	case s.Tokenwise():
 		return fault.New(op, "proposal", nil, "leave {proposal} out, or choose a {method} that draws whole samples or blocks", "%s weighs the base policy's own tokens and draws from no proposal", s.Method)
 	case source == nil || !source.Advantages():
-		return fault.New(op, "value_head", nil, "train one with {one_pass}, or leave {proposal} out", "a proposal needs a head that knows what each token adds to the value")
+		return fault.New(op, "value_head", nil, "train the head anew, naming {model}, or leave {proposal} out", "a proposal needs a head that knows what each token adds to the value")
 	}
 	return s.Rollouts.check(op)
 }
