@@ -41,9 +41,9 @@ func (g *generation) many(c *cli.Context) error {
 		return err
 	}
 	path := c.String("out")
+	var old *batch.AnswersOptions // of the run that is continued
 	if path != "" {
-		old, err := batch.ReadAnswersOptions(path)
-		if err != nil {
+		if old, err = batch.ReadAnswersOptions(path); err != nil {
 			return err
 		}
 		g.date = time.Now().Format(time.DateOnly)
@@ -70,6 +70,11 @@ func (g *generation) many(c *cli.Context) error {
 	run.Policy, run.Layers = g.policy, g.value.Layers
 	run.Policy.EachValue = true
 	run.Seed = g.seed
+	if target := c.Float64("target-kl"); c.IsSet("target-kl") {
+		if err := aim(c, run, m, tasks, target, old); err != nil {
+			return err
+		}
+	}
 	answers := batch.PrintAnswers(terminal.Harmless(c.App.Writer), tasks, run.Shard)
 	if path != "" {
 		value, err := g.value.Identity()
@@ -83,7 +88,7 @@ func (g *generation) many(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		options.Predict, options.Context = g.predict, c.Int("ctx-size")
+		options.Predict, options.Context, options.TargetKL = g.predict, c.Int("ctx-size"), c.Float64("target-kl")
 		if g.encoder.Dated() {
 			options.Date = g.date
 		}
@@ -108,6 +113,23 @@ func (g *generation) many(c *cli.Context) error {
 		return fmt.Errorf("%w (give --out FILE to be able to go on after a stop)", err)
 	}
 	return fmt.Errorf("%w with %d of %d responses written (run the same command again to continue)", err, answers.Written(), answers.Total())
+}
+
+// aim chooses the beta that --target-kl asks for, or takes that of the run that is continued.
+func aim(c *cli.Context, run *batch.Many, m *llama.Model, tasks []batch.Task, target float64, old *batch.AnswersOptions) error {
+	if old != nil && old.TargetKL == target {
+		run.Policy.Strategy.SetBeta(cmp.Or(old.Proposal, old.Guide.Beta))
+		return nil
+	}
+	meter := terminal.NewMeter(c.App.ErrWriter)
+	beta, kl, err := run.TargetKL(c.Context, m, tasks, target, func(tried int, beta, kl float64) {
+		meter.Show("choose beta", tried, batch.TargetTries, "tries at most", fmt.Sprintf("beta %.3g gives a KL of %.3g", beta, kl))
+	})
+	meter.Close()
+	if err == nil {
+		fmt.Fprintf(c.App.ErrWriter, "(beta %.3g gives a KL of %.3g nats a response)\n", beta, kl)
+	}
+	return err
 }
 
 // tasks are the prompts that fit, with the most tokens of their responses.

@@ -4,18 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
-	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 func iterateCommand() *cli.Command {
@@ -116,22 +113,7 @@ func iterate(c *cli.Context) error {
 	if err := report.Write(dir); err != nil {
 		return err
 	}
-	if len(test) > 0 {
-		evaluation, err := loop.ReadEvaluation(dir)
-		if err != nil {
-			return err
-		}
-		if err := report.EvaluationTable(c.App.Writer, evaluation); err != nil {
-			return err
-		}
-		fmt.Fprintln(c.App.Writer)
-	}
-	fmt.Fprintf(c.App.Writer, "value function: %s\n", filepath.Join(dir, fmt.Sprintf("iter-%02d", o.Rounds), "head.gguf"))
-	if m, err := run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(o.Rounds))); err == nil && len(m.Tried) > 0 {
-		fmt.Fprintf(c.App.Writer, "chosen: %s of %s\n", m.Head, report.TrialsInWords(m.Tried))
-	}
-	fmt.Fprintf(c.App.Writer, "report: %s\n", filepath.Join(dir, report.File))
-	return nil
+	return report.Finished(c.App.Writer, dir, o.Rounds, len(test) > 0)
 }
 
 // notify shows how far a run is.

@@ -26,7 +26,8 @@ type AnswersOptions struct {
 	Proposal float64         `json:"proposal,omitempty"` // its beta; left out where it is 0, as in files of before there were any
 	Rerank   string          `json:"rerank,omitempty"`   // the reward that takes part in the search
 	Rollouts decode.Rollouts `json:"rollouts,omitzero"`
-	Betas    string          `json:"betas,omitempty"` // "head" where there are some in units of the value function, as there were none in the first files
+	TargetKL float64         `json:"target_kl,omitempty"` // that beta was chosen by; it is not chosen again
+	Betas    string          `json:"betas,omitempty"`     // "head" where there are some in units of the value function, as there were none in the first files
 	Sampling policy.Sampling `json:"sampling"`
 	Predict  int             `json:"predict"` // most tokens of a response; -1 for what the context holds
 	Stop     []string        `json:"reverse_prompt"`

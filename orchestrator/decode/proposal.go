@@ -36,6 +36,15 @@ func (s Strategy) UsesBeta() bool {
 	return s.Proposal != 0 || s.Tokenwise() && s.Method != MethodGreedy
 }
 
+// SetBeta sets the beta of the proposal, where the strategy has one, or that of its guidance.
+func (s *Strategy) SetBeta(beta float64) {
+	if s.Proposal != 0 {
+		s.Proposal = beta
+	} else {
+		s.Guide.Beta = beta
+	}
+}
+
 // inReward is the strategy with betas in units of the reward.
 func (s Strategy) inReward(source value.Source) Strategy {
 	if s.RawBeta || source == nil {

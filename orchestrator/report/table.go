@@ -3,11 +3,13 @@ package report
 import (
 	"fmt"
 	"io"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // EvaluationTable prints how the methods of a run compare.
@@ -18,6 +20,30 @@ func EvaluationTable(w io.Writer, e *loop.Evaluation) error {
 		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f to %.2f\t%.0f %%\t%.1f\t\n", m.Method, m.N, m.Reward.Mean, m.Reward.Lo, m.Reward.Hi, 100*m.WinRate, m.DecodedPerEmitted)
 	}
 	return t.Flush()
+}
+
+// Finished prints what a run came to.
+func Finished(w io.Writer, dir string, rounds int, evaluated bool) error {
+	if evaluated {
+		e, err := loop.ReadEvaluation(dir)
+		if err != nil {
+			return err
+		}
+		if err := EvaluationTable(w, e); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	m, err := run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(rounds)))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "value function: %s\n", filepath.Join(dir, run.Head(rounds)))
+	if len(m.Tried) > 0 {
+		fmt.Fprintf(w, "chosen: %s of %s\n", m.Head, TrialsInWords(m.Tried))
+	}
+	_, err = fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, File))
+	return err
 }
 
 // PartsTable prints the scores on the held-out states.
