@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
@@ -25,55 +28,56 @@ func (w *work) options(seed int) loop.Options {
 	return o
 }
 
-// collect draws and scores rollouts by the loop that ivo iterate is.
-func (w *work) collect(ctx context.Context, dir string, prompts []prompt.Record, o loop.Options) (*learn.Data, error) {
+// learn draws and scores rollouts and trains a value function on them, by the loop that ivo
+// iterate is.
+func (w *work) learn(ctx context.Context, dir string, prompts []prompt.Record, o loop.Options) (*head, *learn.Metrics, error) {
 	encoded, _, err := prompt.Fit(w.encoder, prompts, func(tokens int) error { return o.Fits(tokens, w.m.Info().ContextTrain) }, true)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	err = loop.Run(ctx, dir, o, loop.Work{
 		Model: w.m, Encoder: w.encoder, Reward: w.rewards[0], Prompts: encoded,
 		Notify: func(e loop.Event) { w.show(w.name+", "+e.Stage, e.Done, e.Total, e.Unit, e.Note) },
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return loop.Data(dir, 0, "")
+	file := filepath.Join(dir, run.Head(o.Rounds))
+	content, err := run.Identify(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := valuehead.Load(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := run.Value[learn.Metrics](filepath.Join(dir, run.Metrics(o.Rounds)))
+	return &head{h, content.XXHash}, m, err
 }
 
-// train fits a value function that is a sum over tokens, and keeps it beside the cells.
-func (w *work) train(ctx context.Context, data *learn.Data, name string, o loop.Options) (*head, *learn.Metrics, error) {
-	file, metrics := name+".gguf", name+".json"
-	key := run.Key("additive", 1, data.From, o.Seed)
-	if done, err := w.cells.Done(metrics, key); err != nil {
-		return nil, nil, err
-	} else if !done {
-		embeddings, err := w.m.Embeddings()
-		if err != nil {
-			return nil, nil, err
-		}
-		defer embeddings.Close()
-		h, m, err := learn.Train(ctx, data, valuehead.FeaturesOf(valuehead.Additive), valuehead.TrainOptions{Kind: valuehead.Additive, Embeddings: embeddings, Seed: o.Seed})
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := h.Save(w.cells.Path(file)); err != nil {
-			return nil, nil, err
-		}
-		if err := run.Put(w.cells, metrics, key, data.From, []string{file}, m); err != nil {
-			return nil, nil, err
-		}
+// fit tells what a value function comes to that learns from some data, in a file beside the cells.
+func (w *work) fit(ctx context.Context, data *learn.Data, name string, o loop.Options) (*learn.Metrics, error) {
+	file := name + ".json"
+	key := run.Key("fit", 1, data.From, o.Head, o.Seed)
+	if done, err := w.cells.Done(file, key); err != nil {
+		return nil, err
+	} else if done {
+		return run.Value[learn.Metrics](w.cells.Path(file))
 	}
-	content, err := run.Identify(w.cells.Path(file))
+	embeddings, err := w.m.Embeddings()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	h, err := valuehead.Load(w.cells.Path(file))
+	defer embeddings.Close()
+	options := o.Head.Options(o.Seed)
+	options.Embeddings = embeddings
+	_, m, err := learn.Fit(ctx, data, learn.Fitting{TrainOptions: options, Trying: func(done, total int, kind string) {
+		w.show(w.name+", "+name, done, total, "kinds", kind)
+	}})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	m, err := run.Value[learn.Metrics](w.cells.Path(metrics))
-	return &head{h, content.XXHash}, m, err
+	return m, run.Put(w.cells, file, key, data.From, nil, m)
 }
 
 // point is what a value function comes to that has learned from so many prompts.
@@ -87,7 +91,7 @@ type point struct {
 func (w *work) curve(ctx context.Context, dir string, most int) (out []point, err error) {
 	prompts := w.prompts.learn[:min(most, len(w.prompts.learn))]
 	o := w.options(1)
-	if _, err := w.collect(ctx, dir, prompts, o); err != nil {
+	if _, _, err := w.learn(ctx, dir, prompts, o); err != nil {
 		return nil, err
 	}
 	stored, err := loop.ReadOptions(dir)
@@ -103,7 +107,7 @@ func (w *work) curve(ctx context.Context, dir string, most int) (out []point, er
 		if err != nil {
 			return nil, err
 		}
-		_, m, err := w.train(ctx, data, fmt.Sprintf("curve-%d", shards), o)
+		m, err := w.fit(ctx, data, fmt.Sprintf("curve-%d", shards), o)
 		if err != nil {
 			return nil, err
 		}
@@ -121,11 +125,7 @@ func (w *work) rounds(ctx context.Context, dir string, prompts []prompt.Record) 
 		name string
 		loop.Options
 	}{{twoRounds, guided}, {eightSamples, more}} {
-		data, err := w.collect(ctx, filepath.Join(dir, r.name), prompts, r.Options)
-		if err != nil {
-			return err
-		}
-		h, _, err := w.train(ctx, data, r.name, r.Options)
+		h, _, err := w.learn(ctx, filepath.Join(dir, r.name), prompts, r.Options)
 		if err != nil {
 			return err
 		}
@@ -135,10 +135,20 @@ func (w *work) rounds(ctx context.Context, dir string, prompts []prompt.Record) 
 }
 
 // fits is the share of the rewards' variance that a value function explains over all states and at
-// the last ones, by cross-validation over prompts where training did one, and how it is known.
+// the last ones, by cross-validation over prompts where it was chosen by one, and how that is known.
 func fits(m *learn.Metrics) (all, last float64, how string) {
-	if a := m.Training.Additive; a != nil {
-		return a.Kept.R2, a.Kept.R2Last, "by cross-validation over prompts"
+	if len(m.Tried) == 0 {
+		return m.Training.HeldOut.All.R2, m.Training.HeldOut.Last.R2, "on prompts that were held out"
 	}
-	return m.Training.HeldOut.All.R2, m.Training.HeldOut.Last.R2, "on prompts that were held out"
+	best := slices.MaxFunc(m.Tried, func(a, b valuehead.Trial) int { return cmp.Compare(a.R2, b.R2) })
+	return best.R2, best.R2Last, "by cross-validation over prompts"
+}
+
+// trials tells what a value function was chosen from.
+func trials(m *learn.Metrics) string {
+	var out []string
+	for _, t := range m.Tried {
+		out = append(out, fmt.Sprintf("%s %.2f and %.2f", t.Name, t.R2, t.R2Last))
+	}
+	return strings.Join(out, "; ")
 }

@@ -29,9 +29,15 @@ type draw struct {
 	Learned string `json:",omitempty"`
 }
 
-// cost is the number of tokens that are decoded at most for each one of a sample: without those of
-// rollouts, which searches here have none of.
-func (d draw) cost() int { return d.Strategy.Sequences() }
+// cost is the number of tokens that are decoded at most for each one of a sample.
+func (d draw) cost() int {
+	s := d.Strategy
+	if n := s.Rollouts.N * s.Rollouts.Tokens; n > 0 { // after each block of each candidate
+		s.Rollouts = decode.Rollouts{}
+		return s.Sequences() * (s.Beam.Block + n) / s.Beam.Block
+	}
+	return s.Sequences()
+}
 
 func (d draw) guided() bool { return d.Valued || d.Strategy.NeedsValue() }
 
@@ -127,7 +133,7 @@ func onePass(samples int, head bool, betas ...float64) []family {
 }
 
 // blocks search block by block, the blocks drawn with each of some betas: the best of k, or so
-// many beams, by the head or by the reward of the text so far.
+// many beams, by the head or by what the reward says of rollouts.
 func blocks(s decode.Strategy, betas ...float64) family {
 	f := family{name: fmt.Sprintf("block-best-of-%d b=%d", s.N, s.Beam.Block)}
 	if s.Method == decode.MethodBlockBeam {
@@ -135,7 +141,7 @@ func blocks(s decode.Strategy, betas ...float64) family {
 	}
 	by := byHead
 	if s.Rollouts.N > 0 {
-		by, f.name = rewardToo, f.name+" by the reward so far"
+		by, f.name = rewardToo, f.name+fmt.Sprintf(" by the reward after %d tokens", s.Rollouts.Tokens)
 	}
 	for _, beta := range betas {
 		d := draw{Name: f.name, Strategy: s, Temp: sampling.Temp, Samples: 1, Rerank: by == rewardToo}
@@ -147,9 +153,10 @@ func blocks(s decode.Strategy, betas ...float64) family {
 	return f
 }
 
-// inside is a search whose blocks the reward chooses, by the text so far: rollouts of no token.
-func inside(s decode.Strategy) decode.Strategy {
-	s.Rollouts = decode.Rollouts{N: 1}
+// inside is a search whose blocks the reward chooses by one rollout of so many tokens; of none, by
+// the text so far.
+func inside(s decode.Strategy, tokens int) decode.Strategy {
+	s.Rollouts = decode.Rollouts{N: 1, Tokens: tokens}
 	return s
 }
 
@@ -165,15 +172,15 @@ func beam(beams, block int) decode.Strategy {
 // base policy is the first. Every family that has settings has as many.
 func few(task) []family {
 	return families{
-		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
-		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(4, 8))},
+		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 3.5}, blocks: []float64{1, 2},
+		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)},
 	}.list()
 }
 
 func most(t task) []family {
-	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3.5, 5}, blocks: []float64{0.5, 1, 2}}
+	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.5}, blocks: []float64{0.5, 1, 2}}
 	if f.searches = []decode.Strategy{bestBlock(2, 8), bestBlock(4, 8)}; t.inside {
-		f.samples, f.tilted, f.searches = 8, 8, []decode.Strategy{bestBlock(4, 8), inside(bestBlock(4, 8))}
+		f.samples, f.tilted, f.searches = 8, 8, []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)}
 	}
 	return f.list()
 }
@@ -184,7 +191,7 @@ func all(t task) []family {
 		betas: []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, blocks: []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
 		searches: []decode.Strategy{
 			bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
-			inside(bestBlock(2, 8)), inside(bestBlock(4, 8)), inside(bestBlock(8, 8)),
+			inside(bestBlock(2, 8), 0), inside(bestBlock(4, 8), 0), inside(bestBlock(8, 8), 0), inside(bestBlock(2, 16), 16), inside(bestBlock(4, 16), 16),
 		},
 	}
 	out := f.list()

@@ -103,11 +103,7 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	out := &result{task: t}
 	for seed := 1; seed <= r.effort.seeds; seed++ {
 		o := w.options(seed)
-		data, err := w.collect(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), prompts, o)
-		if err != nil {
-			return nil, err
-		}
-		h, m, err := w.train(ctx, data, fmt.Sprintf("head-%d", seed), o)
+		h, m, err := w.learn(ctx, filepath.Join(dir, fmt.Sprintf("run-%d", seed)), prompts, o)
 		if err != nil {
 			return nil, err
 		}

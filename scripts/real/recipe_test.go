@@ -26,7 +26,7 @@ func tiny(t *testing.T) recipe {
 	dir := t.TempDir()
 	return recipe{
 		model: lab + "summarize-s.gguf", out: filepath.Join(dir, "runs"), doc: filepath.Join(dir, "real.md"),
-		effort: effort{"tiny", 20, 4, 6, 2, 100, true, func(t task) []family {
+		effort: effort{"tiny", 20, 4, 6, 1, 40, true, func(t task) []family {
 			out := few(t)
 			return append(out, learned(twoRounds, out[3])...)
 		}},
@@ -55,7 +55,7 @@ func TestRecipeGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := read(t, whole.doc)
-	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the reward, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples", "\n50 | ", "\n100 | "} {
+	for _, part := range []string{"## Summarize", "greedy", "best-of-4 by the reward", "best-of-2 by the reward, one-pass beta=", "block-best-of-4 b=8 beta=", "### Samples", "\n40 | "} {
 		if !bytes.Contains(want, []byte(part)) {
 			t.Errorf("the report lacks %q:\n%s", part, want)
 		}

@@ -51,14 +51,16 @@ func (r *recipe) section(say func(string, ...any), res result) {
 	for seed, m := range res.trained {
 		all, last, how := fits(&m)
 		say("Value function of seed %d: %s, from %d responses (reward %.2f, standard deviation %.2f). R² %s: %.2f over all states, %.2f at the last.", seed+1, m.Head, m.Trajectories, m.Reward.Mean, m.Reward.SD, how, all, last)
+		if m.Tried != nil {
+			say("It was chosen from (R² over all states and at the last): %s.", trials(&m))
+		}
 	}
 	if res.curve != nil {
 		say("")
-		say("prompts to learn from | R² over all states | at the last")
-		say("---|---|---")
+		say("prompts to learn from | R² over all states and at the last")
+		say("---|---")
 		for _, p := range res.curve {
-			all, last, _ := fits(p.Metrics)
-			say("%d | %.2f | %.2f", p.prompts, all, last)
+			say("%d | %s", p.prompts, trials(p.Metrics))
 		}
 	}
 	say("")
