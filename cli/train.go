@@ -89,13 +89,15 @@ func trainValue(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	embeddings, err := tokenEmbeddings(c, data)
-	if err != nil {
-		return err
-	}
-	if embeddings != nil {
-		defer embeddings.Close()
-		o.Embeddings = embeddings
+	if !o.OnePass { // which values tokens before they are fed in its own way
+		embeddings, err := tokenEmbeddings(c, data)
+		if err != nil {
+			return err
+		}
+		if embeddings != nil {
+			defer embeddings.Close()
+			o.Embeddings = embeddings
+		}
 	}
 	begin, member, last := time.Now(), 1, 0
 	meter := terminal.NewMeter(c.App.ErrWriter)
