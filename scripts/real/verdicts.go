@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -56,26 +55,25 @@ func (res *result) family(name string) (row, bool) {
 	return row{}, false
 }
 
-// best is the row of the method that decodes at most so many tokens for each one and had the
-// largest reward on the prompts that settings are chosen on: of methods with the head, and of
-// those that ask the reward too if it says so.
-func (res *result) best(decoded int, reward bool) (row, bool) {
-	var most *row
+// best is the row of the method of a kind that decodes at least and at most so many tokens for each
+// one and had the largest reward on the prompts that settings are chosen on.
+func (res *result) best(k kind, least, most int) (row, bool) {
+	var best *row
 	for _, c := range res.choices {
 		for _, m := range c.taken {
-			if m.decoded() > decoded || !(m.kind == byHead || reward && m.kind == rewardToo) {
+			i := slices.IndexFunc(c.tried, func(r row) bool { return r.name == m.name })
+			if i < 0 || m.kind != k || m.decoded() < least || m.decoded() > most {
 				continue
 			}
-			i := slices.IndexFunc(c.tried, func(r row) bool { return r.name == m.name })
-			if r := &c.tried[i]; most == nil || cmp.Compare(mean(r.reward), mean(most.reward)) > 0 {
-				most = r
+			if r := &c.tried[i]; best == nil || mean(r.reward) > mean(best.reward) {
+				best = r
 			}
 		}
 	}
-	if most == nil {
+	if best == nil {
 		return row{}, false
 	}
-	return res.row(most.name)
+	return res.row(best.name)
 }
 
 func sentimentClaims(res *result) (out []verdict) {
@@ -110,7 +108,7 @@ func sentimentClaims(res *result) (out []verdict) {
 		decoded int
 		want    float64
 	}{{1, .82}, {2, .88}, {4, .93}} {
-		best, ok := res.best(b.decoded, false)
+		best, ok := res.best(byHead, 1, b.decoded)
 		if b.decoded > 1 {
 			say(fmt.Sprintf("at %s or fewer, reward at least %.2f", decodes(b.decoded), b.want), ok, func() (string, string) {
 				return atLeast(interval(best.reward), b.want), fmt.Sprintf("%s: %s at %.1f", best.name, show(best.reward), best.ratio)
@@ -121,7 +119,7 @@ func sentimentClaims(res *result) (out []verdict) {
 			return atLeast(d, -.04), fmt.Sprintf("%s: %s, by %s", best.name, show(best.others[distinct]), text(d))
 		})
 	}
-	best, ok := res.best(9, false)
+	best, ok := res.best(byHead, 1, 9)
 	of16, both := res.row("best-of-16 by the reward")
 	say("the best within 9 decodes not below best-of-16 by the reward by more than .03", ok && both, func() (string, string) {
 		d := paired(best.reward, of16.reward)
@@ -147,15 +145,15 @@ func checksClaims(res *result) (out []verdict) {
 		out = append(out, v)
 	}
 	for _, n := range []int{2, 4, 8} {
-		a, okA := res.best(n, true)
+		a, okA := res.best(rewardToo, 1, n)
 		b, okB := res.row(fmt.Sprintf("best-of-%d by the reward", n))
-		against(fmt.Sprintf("with the reward inside, above best-of-%d by the reward at equal decodes", n), a, okA && a.kind == rewardToo, b, okB)
+		against(fmt.Sprintf("with the reward inside, above best-of-%d by the reward at equal decodes", n), a, okA, b, okB)
 	}
 	onePass, ok := res.family("one-pass")
 	greedy, okGreedy := res.row("greedy")
 	against("without the reward, one-pass above greedy", onePass, ok, greedy, okGreedy)
-	best, okBest := res.best(9, false)
-	against("without the reward, better with search", best, ok && okBest && best.name != onePass.name, onePass, ok)
+	best, okBest := res.best(byHead, 2, 9)
+	against("without the reward, better with search", best, okBest, onePass, ok)
 	return out
 }
 
