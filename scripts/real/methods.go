@@ -60,6 +60,7 @@ type family struct {
 	name string
 	grid []method
 	show bool
+	also func(draw) []method // other uses of what the taken one draws, which cost nothing more
 }
 
 func byValue(a answer) float64 { return float64(a.Value) }
@@ -107,29 +108,16 @@ func tilted(samples int, betas ...float64) (out []draw) {
 	return out
 }
 
-// onePass are the families of such draws: a sample as it is, and the best of n of them by the reward
-// and, where it says so, by the head: searches by blocks do better with that.
-func onePass(samples int, head bool, betas ...float64) []family {
-	draws := tilted(samples, betas...)
-	single := family{name: "one-pass"}
-	for _, d := range draws {
-		single.grid = append(single.grid, one(d, byHead))
+// onePass is the family of such draws: a sample as it is, and with it the best of 2, 4, ... of them by
+// the reward and by the head.
+func onePass(samples int, betas ...float64) family {
+	f := family{name: "one-pass", also: func(d draw) []method {
+		return append(ranked(d, "by the reward, "+d.Name, rewardToo, byTask).grid, ranked(d, "by the head, "+d.Name, byHead, byValue).grid...)
+	}}
+	for _, d := range tilted(samples, betas...) {
+		f.grid = append(f.grid, one(d, byHead))
 	}
-	best := func(n int, by string, k kind, choose func(answer) float64) family {
-		f := family{name: fmt.Sprintf("one-pass, best of %d by %s", n, by)}
-		for _, d := range draws {
-			f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d by %s, %s", n, by, d.Name), draw: d, n: n, choose: choose, kind: k})
-		}
-		return f
-	}
-	out := []family{single}
-	for n := 2; n <= samples; n *= 2 {
-		out = append(out, best(n, "the reward", rewardToo, byTask))
-		if head {
-			out = append(out, best(n, "the head", byHead, byValue))
-		}
-	}
-	return out
+	return f
 }
 
 // blocks search block by block, the blocks drawn with each of some betas: the best of k, or so
@@ -178,7 +166,7 @@ func few(task) []family {
 }
 
 func most(t task) []family {
-	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.5}, blocks: []float64{0.5, 1, 2}}
+	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.7}, blocks: []float64{1, 2, 3}}
 	if f.searches = []decode.Strategy{bestBlock(2, 8), bestBlock(4, 8)}; t.inside {
 		f.samples, f.tilted, f.searches = 8, 8, []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)}
 	}
@@ -187,8 +175,8 @@ func most(t task) []family {
 
 func all(t task) []family {
 	f := families{
-		samples: 16, tilted: 8, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2}, head: true,
-		betas: []float64{1, 2, 3, 3.5, 4, 4.5, 5, 6}, blocks: []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
+		samples: 16, tilted: 8, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2},
+		betas: []float64{1, 2, 2.5, 3, 3.5, 3.7, 4, 5}, blocks: []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
 		searches: []decode.Strategy{
 			bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
 			inside(bestBlock(2, 8), 0), inside(bestBlock(4, 8), 0), inside(bestBlock(8, 8), 0), inside(bestBlock(2, 16), 16), inside(bestBlock(4, 16), 16),
@@ -196,7 +184,7 @@ func all(t task) []family {
 	}
 	out := f.list()
 	for _, name := range []string{twoRounds, eightSamples} {
-		out = append(out, learned(name, onePass(1, false, f.betas...)[0], blocks(bestBlock(4, 8), f.blocks...))...)
+		out = append(out, learned(name, onePass(1, f.betas...), blocks(bestBlock(4, 8), f.blocks...))...)
 	}
 	return out
 }
@@ -207,13 +195,12 @@ type families struct {
 	temps           []float64         // of the model alone, beside the base policy's
 	betas, blocks   []float64         // of one-pass, and of the blocks of searches
 	searches        []decode.Strategy // block by block
-	head            bool              // whole answers of one-pass are ranked by the head too
 }
 
 func (f families) list() []family {
 	base := sample("base", sampling.Temp, f.samples, true)
 	out := []family{controls(base, f.temps...), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue)}
-	out = append(out, onePass(f.tilted, f.head, f.betas...)...)
+	out = append(out, onePass(f.tilted, f.betas...))
 	for _, s := range f.searches {
 		out = append(out, blocks(s, f.blocks...))
 	}

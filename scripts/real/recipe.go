@@ -151,7 +151,10 @@ const fewSamples = 4
 func toTry(families []family) (out []method) {
 	for _, f := range families {
 		for _, m := range f.grid {
-			if !f.show || m.Name == families[0].grid[0].Name {
+			if f.show && m.Name != families[0].grid[0].Name {
+				continue
+			}
+			for _, m := range f.uses(m) {
 				m.Samples, m.n = min(m.Samples, fewSamples), min(m.n, fewSamples)
 				out = append(out, m)
 			}
@@ -160,11 +163,20 @@ func toTry(families []family) (out []method) {
 	return out
 }
 
-// choice is what of a family was taken, and what it was chosen from.
+// uses are a method of the family and what else its answers are good for.
+func (f family) uses(m method) []method {
+	if f.also == nil {
+		return []method{m}
+	}
+	return append([]method{m}, f.also(m.draw)...)
+}
+
+// choice is what of a family was taken, with its other uses, and what it was chosen from.
 type choice struct {
 	family
-	tried []row
+	tried []row // of the grid
 	taken []method
+	uses  []row // what was taken gave on the prompts to choose on
 }
 
 // room is by how much the share of different word pairs may fall below the base policy's on the
@@ -182,7 +194,7 @@ func (f family) pick(t task, rows []row) choice {
 		}
 	}
 	if f.show {
-		c.taken = f.grid
+		c.taken, c.uses = f.grid, c.tried
 		return c
 	}
 	near := slices.DeleteFunc(slices.Clone(c.tried), func(r row) bool { return !r.near(t, rows[0]) })
@@ -190,8 +202,12 @@ func (f family) pick(t task, rows []row) choice {
 	if len(near) == 0 {
 		near, best = c.tried, func(a, b row) int { return cmp.Compare(mean(b.kl), mean(a.kl)) }
 	}
-	taken := slices.MaxFunc(near, best).name
-	c.taken = slices.DeleteFunc(slices.Clone(f.grid), func(m method) bool { return m.name != taken })
+	name := slices.MaxFunc(near, best).name
+	at := slices.IndexFunc(f.grid, func(m method) bool { return m.name == name })
+	c.taken = f.uses(f.grid[at])
+	for _, m := range c.taken {
+		c.uses = append(c.uses, rows[slices.IndexFunc(rows, func(r row) bool { return r.name == m.name })])
+	}
 	return c
 }
 

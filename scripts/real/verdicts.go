@@ -48,7 +48,7 @@ func (res *result) row(name string) (row, bool) {
 // family is the row of what was taken of a family.
 func (res *result) family(name string) (row, bool) {
 	for _, c := range res.choices {
-		if c.name == name && len(c.taken) == 1 {
+		if c.name == name {
 			return res.row(c.taken[0].name)
 		}
 	}
@@ -61,11 +61,11 @@ func (res *result) best(k kind, least, most int) (row, bool) {
 	var best *row
 	for _, c := range res.choices {
 		for _, m := range c.taken {
-			i := slices.IndexFunc(c.tried, func(r row) bool { return r.name == m.name })
+			i := slices.IndexFunc(c.uses, func(r row) bool { return r.name == m.name })
 			if i < 0 || m.kind != k || m.decoded() < least || m.decoded() > most {
 				continue
 			}
-			if r := &c.tried[i]; best == nil || mean(r.reward) > mean(best.reward) {
+			if r := &c.uses[i]; best == nil || mean(r.reward) > mean(best.reward) {
 				best = r
 			}
 		}
