@@ -1,10 +1,9 @@
 package cli
 
 import (
-	crand "crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -229,9 +228,7 @@ func seed(c *cli.Context) uint64 {
 	if s := c.Int64("seed"); s >= 0 {
 		return uint64(s)
 	}
-	var b [4]byte
-	crand.Read(b[:])
-	return uint64(binary.LittleEndian.Uint32(b[:]))
+	return uint64(rand.Uint32())
 }
 
 func readPrompt(c *cli.Context, unescape func(string) string) (string, error) {

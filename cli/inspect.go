@@ -12,7 +12,7 @@ import (
 
 func inspectCommand() *cli.Command {
 	return &cli.Command{
-		Name: "inspect", Usage: "describe a GGUF model, a value function, a run or a shard of states",
+		Name: "inspect", Usage: "describe a GGUF model, a value function, a reward head, a run or a shard of states",
 		ArgsUsage: "FILE|DIRECTORY",
 		Description: "Examples:\n\n" +
 			"  ivo inspect model.gguf\n" +

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
 func iterateCommand() *cli.Command {
@@ -28,7 +29,7 @@ func iterateCommand() *cli.Command {
 			"  ivo iterate -m model.gguf --chat --prompts questions.jsonl --reward sentiment --out runs/kind\n" +
 			"  ivo iterate -m model.gguf --prompts train.jsonl --eval-prompts test.jsonl --out runs/first\n" +
 			"  ivo iterate -m model.gguf --prompts train.csv --reward 'cmd:python3 score.py' --rounds 1 --samples 8 -n 64 --out runs/quick\n\n" +
-			"Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + rewardHelp(),
+			"Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + reward.Usage(),
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts to learn from; - for standard input", Category: run, TakesFile: true},
 			&cli.StringFlag{Name: "eval-prompts", Usage: "`FILE` of prompts to evaluate on", Category: run, TakesFile: true},

@@ -188,7 +188,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LF", "\n")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says, "tutorial": tutorial},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says, "tutorial": tutorial, "checkpoint": checkpoint},
 	})
 }
 

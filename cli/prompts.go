@@ -24,16 +24,9 @@ func readRecords(c *cli.Context, path string) ([]prompt.Record, error) {
 // fit encodes prompts and names those that are left out.
 func fit(c *cli.Context, e *prompt.Encoder, records []prompt.Record, fits func(tokens int) error) ([]prompt.Encoded, error) {
 	kept, left, err := prompt.Fit(e, records, fits, c.Bool("strict"))
-	if err != nil || len(left) == 0 {
+	if err != nil {
 		return kept, err
 	}
-	const shown = 5
-	for _, l := range left[:min(len(left), shown)] {
-		fmt.Fprintf(c.App.ErrWriter, "(prompt %s is left out: %v)\n", l.ID, l.Err)
-	}
-	if more := len(left) - shown; more > 0 {
-		fmt.Fprintf(c.App.ErrWriter, "(and %d more are)\n", more)
-	}
-	fmt.Fprintf(c.App.ErrWriter, "(%d of %d prompts are left out; --strict refuses them)\n", len(left), len(records))
-	return kept, nil
+	_, err = fmt.Fprint(c.App.ErrWriter, prompt.Note(left, len(records)))
+	return kept, err
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 
@@ -10,10 +9,12 @@ import (
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/junk"
 )
 
@@ -21,8 +22,8 @@ func rewardCommand() *cli.Command {
 	const category = "Answers"
 	d := loop.Defaults(0)
 	return &cli.Command{
-		Name: "reward", Usage: "try a reward before anything is learned from it",
-		Description: "Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + rewardHelp(),
+		Name: "reward", Usage: "try a reward before anything is learned from it, or import a reward model's head",
+		Description: "Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + reward.Usage(),
 		Subcommands: []*cli.Command{{
 			Name: "test", Usage: "see how a reward scores junk beside the model's own answers",
 			ArgsUsage: "SPEC",
@@ -41,6 +42,16 @@ func rewardCommand() *cli.Command {
 				&cli.BoolFlag{Name: "json", Usage: "print JSON"},
 			}, scoringFlags(category), escapeFlags("-r and -sys", samplingCategory), samplingFlags(d.Sampling), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), contextFlags()),
 			Action: testReward,
+		}, {
+			Name: "import", Usage: "make a reward head of a reward model's checkpoint",
+			ArgsUsage: "CHECKPOINT",
+			Description: "CHECKPOINT is a folder of Hugging Face, a .safetensors file or its index, with config.json and\n" +
+				"tokenizer_config.json beside it. llama.cpp serves no such head: ivo does, on the model that it was\n" +
+				"trained with, which llama.cpp's converter turns into GGUF. Example:\n\n" +
+				"  ivo reward import Skywork-Reward-V2-Qwen3-0.6B --out reward.gguf\n" +
+				"  ivo reward test head:reward.gguf@trunk.gguf --prompts prompts.jsonl -m model.gguf",
+			Flags:  []cli.Flag{&cli.StringFlag{Name: "out", Usage: "write the head to `FILE`", TakesFile: true}},
+			Action: importReward,
 		}},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -99,6 +110,23 @@ func testReward(c *cli.Context) error {
 	return got.Write(c.App.Writer)
 }
 
+func importReward(c *cli.Context) error {
+	from, out := c.Args().First(), c.String("out")
+	if from == "" || out == "" {
+		return usagef(c, "no checkpoint or no --out (name a folder, a .safetensors file or its index, and the file to write)")
+	}
+	next, err := head.ImportFile(from, out)
+	if err != nil {
+		return err
+	}
+	found, err := inspect.Path(c.Context, out, inspect.Options{})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(c.App.ErrWriter, next)
+	return found.Write(c.App.Writer)
+}
+
 // sampleAnswers draws answers of the base policy.
 func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, error) {
 	g := &generation{predict: c.Int("predict"), seed: c.Uint64("seed")}
@@ -130,14 +158,7 @@ func sampleAnswers(c *cli.Context, records []prompt.Record) ([]junk.Answered, er
 	if err != nil {
 		return nil, err
 	}
-	var lines bytes.Buffer
-	answers := batch.PrintAnswers(&lines, tasks, run.Shard)
 	meter := terminal.NewMeter(c.App.ErrWriter)
-	err = run.Run(c.Context, m, tasks, answers, func(written int) { meter.Show("answer", written, answers.Total(), "responses", "") })
-	meter.Close()
-	if err != nil {
-		return nil, err
-	}
-	answered, _, err := junk.Read(&lines, "the model", batch.RecordsOf(tasks))
-	return answered, err
+	defer meter.Close()
+	return run.Answered(c.Context, m, tasks, func(done, of int) { meter.Show("answer", done, of, "responses", "") })
 }

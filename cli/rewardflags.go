@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -46,13 +44,4 @@ func openReward(c *cli.Context, spec string) (reward.Model, error) {
 		return nil, usagef(c, "%v", err)
 	}
 	return m, nil
-}
-
-// rewardHelp lists the kinds of rewards, a line each.
-func rewardHelp() string {
-	var b strings.Builder
-	for _, line := range reward.Usage() {
-		fmt.Fprintf(&b, "  %-22s %s\n", line[0], line[1])
-	}
-	return b.String()
 }

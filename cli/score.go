@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
 func scoreCommand() *cli.Command {
@@ -23,7 +24,7 @@ func scoreCommand() *cli.Command {
 			"  ivo score runs/first --reward sentiment\n" +
 			"  ivo score runs/first --reward '0.7*sentiment + 0.3*length:60'\n" +
 			"  ivo score runs/first --reward 'cmd:python3 score.py' --json\n\n" +
-			"Rewards:\n\n" + rewardHelp(),
+			"Rewards:\n\n" + reward.Usage(),
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "reward", Usage: "`SPEC` of what scores the responses", Category: category},
 			&cli.BoolFlag{Name: "all-rounds", Usage: "learn from the responses of later rounds too, which followed the run's own reward", Category: category},

@@ -5,12 +5,12 @@ package testcheckpoint
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"testing"
 )
 
 // Tensor is one of a checkpoint. Values are to be such that its type holds them.
@@ -36,8 +36,7 @@ func Random(rng *rand.Rand, kind, name string, shape ...int) Tensor {
 
 // Write writes a checkpoint into a folder, in one file or spread over several with an index, and
 // returns the path of the file or the index. config, if it is not nil, becomes config.json.
-func Write(t testing.TB, folder string, shards int, config map[string]any, tensors ...Tensor) string {
-	t.Helper()
+func Write(folder string, shards int, config map[string]any, tensors ...Tensor) (path string, err error) {
 	index, parts := map[string]string{}, make([][]Tensor, shards)
 	name := func(i int) string { return fmt.Sprintf("model-%05d-of-%05d.safetensors", i+1, shards) }
 	if shards == 1 {
@@ -47,36 +46,27 @@ func Write(t testing.TB, folder string, shards int, config map[string]any, tenso
 		parts[i%shards] = append(parts[i%shards], tensor)
 		index[tensor.Name] = name(i % shards)
 	}
-	path := filepath.Join(folder, name(0))
-	for i, part := range parts {
-		if err := os.WriteFile(filepath.Join(folder, name(i)), file(t, part), 0o644); err != nil {
-			t.Fatal(err)
-		}
+	if path = filepath.Join(folder, name(0)); shards > 1 {
+		path = filepath.Join(folder, "model.safetensors.index.json")
+		err = writeJSON(path, map[string]any{"weight_map": index})
 	}
 	if config != nil {
-		writeJSON(t, filepath.Join(folder, "config.json"), config)
+		err = errors.Join(err, writeJSON(filepath.Join(folder, "config.json"), config))
 	}
-	if shards > 1 {
-		path = filepath.Join(folder, "model.safetensors.index.json")
-		writeJSON(t, path, map[string]any{"weight_map": index})
+	for i, part := range parts {
+		data, bad := file(part)
+		err = errors.Join(err, bad, os.WriteFile(filepath.Join(folder, name(i)), data, 0o644))
 	}
-	return path
+	return path, err
 }
 
-func writeJSON(t testing.TB, path string, v any) {
-	t.Helper()
+func writeJSON(path string, v any) error {
 	text, err := json.Marshal(v)
-	if err == nil {
-		err = os.WriteFile(path, text, 0o644)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	return errors.Join(err, os.WriteFile(path, text, 0o644))
 }
 
 // file is the bytes of a file of some tensors.
-func file(t testing.TB, tensors []Tensor) []byte {
-	t.Helper()
+func file(tensors []Tensor) ([]byte, error) {
 	header, data := map[string]any{"__metadata__": map[string]string{"format": "pt"}}, []byte{}
 	for _, tensor := range tensors {
 		begin := len(data)
@@ -89,17 +79,14 @@ func file(t testing.TB, tensors []Tensor) []byte {
 			case "F16":
 				data = binary.LittleEndian.AppendUint16(data, half(x))
 			default:
-				t.Fatalf("a tensor of type %q", tensor.Type)
+				return nil, fmt.Errorf("a tensor of type %q", tensor.Type)
 			}
 		}
 		header[tensor.Name] = map[string]any{"dtype": tensor.Type, "shape": tensor.Shape, "data_offsets": []int{begin, len(data)}}
 	}
 	text, err := json.Marshal(header)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := binary.LittleEndian.AppendUint64(nil, uint64(len(text)))
-	return append(append(out, text...), data...)
+	return append(append(out, text...), data...), err
 }
 
 // half is the binary16 of a number that it holds exactly.

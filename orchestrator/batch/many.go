@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/reward/junk"
 )
 
 // Context is how a model is decoded with. The zero value takes the defaults of
@@ -150,4 +151,15 @@ func (m *Many) Run(ctx context.Context, model *llama.Model, tasks []Task, out *A
 			return out.put((at+task)*samples+sample-t.First, line.Bytes())
 		})
 	})
+}
+
+// Answered answers all tasks in memory, for a reward to be tried on; told is called as it goes on.
+func (m *Many) Answered(ctx context.Context, model *llama.Model, tasks []Task, told func(done, of int)) ([]junk.Answered, error) {
+	var lines bytes.Buffer
+	answers := PrintAnswers(&lines, tasks, m.Shard)
+	if err := m.Run(ctx, model, tasks, answers, func(written int) { told(written, answers.Total()) }); err != nil {
+		return nil, err
+	}
+	answered, _, err := junk.Read(&lines, "the model", RecordsOf(tasks))
+	return answered, err
 }

@@ -1,5 +1,5 @@
-// Package inspect finds out what a path holds: a model, a value function, a run directory or a shard of
-// states; and what the machine offers. It reads headers and small files, and loads and changes nothing.
+// Package inspect finds out what a path holds: a model, a value function, a reward head, a run directory or a
+// shard of states; and what the machine offers. It reads headers and small files, and loads and changes nothing.
 package inspect
 
 import (
@@ -11,6 +11,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -50,8 +51,11 @@ func Path(ctx context.Context, path string, o Options) (Finding, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inspect: %w", err)
 	}
-	if file.Str("general.type") == valuehead.FileType {
+	switch file.Str("general.type") {
+	case valuehead.FileType:
 		return findHead(path)
+	case head.FileType:
+		return findReward(path)
 	}
 	return findModel(ctx, file, o)
 }

@@ -49,6 +49,22 @@ func Fit(e *Encoder, records []Record, fits func(tokens int) error, strict bool)
 	return nil, left, fmt.Errorf("none of %d prompts fits, not even the shortest, prompt %s: %w", len(left), shortest.ID, shortest.Err)
 }
 
+// Note says which of so many prompts are left out, a line each; nothing where none is.
+func Note(left []Left, of int) string {
+	const shown = 5
+	var b strings.Builder
+	for _, l := range left[:min(len(left), shown)] {
+		fmt.Fprintf(&b, "(prompt %s is left out: %v)\n", l.ID, l.Err)
+	}
+	if more := len(left) - shown; more > 0 {
+		fmt.Fprintf(&b, "(and %d more are)\n", more)
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(&b, "(%d of %d prompts are left out; %s)\n", len(left), of, fault.Spell("{strict} refuses them"))
+	}
+	return b.String()
+}
+
 // HoldOut splits prompts into those to train on and n to evaluate on, which the ids decide:
 // the same file is split the same way, whatever its order. Both keep the order of the file.
 // Prompts of the same content stay together, so that n may be missed by a few; some are

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -93,6 +94,10 @@ var kinds = map[string]kind{
 		form: "gold", about: "the rule that each prompt states in its field \"gold\"",
 		open: func(argument string, _ Options) (Model, error) { return Gold{}, noArgument(argument) },
 	},
+	"head": {
+		form: "head:HEAD.gguf@MODEL", about: "what a reward model says: its head, of ivo reward import, on the states of MODEL.gguf",
+		open: openHead,
+	},
 	"http": {
 		form: "http://HOST/PATH", about: "what a server says; its key is taken from IVO_REWARD_KEY",
 		open: func(address string, o Options) (Model, error) { return openServer("http", address, o) },
@@ -158,12 +163,13 @@ func Open(spec string, o Options) (Model, error) {
 	return newSum(parts), nil
 }
 
-// Usage lists the kinds of rewards: how each is written, and what it scores.
-func Usage() (lines [][2]string) {
+// Usage lists the kinds of rewards, a line each: how it is written, and what it scores.
+func Usage() string {
+	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(kinds)) {
-		lines = append(lines, [2]string{kinds[name].form, kinds[name].about})
+		fmt.Fprintf(&b, "  %-22s %s\n", kinds[name].form, kinds[name].about)
 	}
-	return lines
+	return b.String()
 }
 
 // Values are the scores of items that all have one; else the error names the first that has

@@ -1,0 +1,149 @@
+package head
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/gguf"
+)
+
+// FileType is the value of general.type in a reward head's GGUF file.
+const FileType = "ivo.rewardhead"
+
+const (
+	fileVersion = 1
+	keyType     = "general.type"
+	prefix      = "ivo.rewardhead."
+	keyChecksum = prefix + "checksum"
+	keyGate     = prefix + "gate.temperature" // absent without a gate
+	// What heads read: there is one of each so far.
+	stateNorm   = "final norm"
+	poolingLast = "last token"
+
+	normTensor = "trunk.norm"
+	hintImport = "import the head again, or copy the file anew"
+)
+
+// Save writes the head as a GGUF file of its own, whole or not at all.
+func (h *Head) Save(path string) error {
+	if err := h.check(); err != nil {
+		return fmt.Errorf("reward head: %w (import it again)", err)
+	}
+	kvs := []gguf.KV{
+		{Key: keyType, Value: FileType},
+		{Key: "general.architecture", Value: "ivo-rewardhead"},
+		{Key: prefix + "version", Value: uint32(fileVersion)},
+		{Key: prefix + "source", Value: h.Source},
+		{Key: prefix + "state", Value: stateNorm},
+		{Key: prefix + "pooling", Value: poolingLast},
+		{Key: prefix + "trunk.architecture", Value: h.Trunk.Architecture},
+		{Key: prefix + "trunk.width", Value: uint32(h.Trunk.Width)},
+		{Key: prefix + "trunk.vocabulary", Value: uint32(h.Trunk.Vocabulary)},
+		{Key: prefix + "trunk.template", Value: h.Trunk.Template},
+		{Key: prefix + "layers", Value: uint32(len(h.Layers))},
+	}
+	tensors := layerTensors("head", h.Layers)
+	if g := h.Gate; g != nil {
+		kvs = append(kvs, gguf.KV{Key: keyGate, Value: g.Temperature}, gguf.KV{Key: prefix + "gate.scale", Value: g.Scale},
+			gguf.KV{Key: prefix + "gate.layers", Value: uint32(len(g.Layers))})
+		tensors = append(tensors, layerTensors("gate", g.Layers)...)
+	}
+	if h.Trunk.Norm != nil {
+		tensors = append(tensors, gguf.Tensor{Name: normTensor, Shape: []uint64{uint64(h.Trunk.Width)}, Data: h.Trunk.Norm})
+	}
+	sum := gguf.Checksum(kvs, tensors, keyChecksum)
+	return gguf.Write(path, append(kvs, gguf.KV{Key: keyChecksum, Value: sum}), tensors)
+}
+
+func layerTensors(name string, layers []Layer) (out []gguf.Tensor) {
+	for i, l := range layers {
+		out = append(out, gguf.Tensor{Name: fmt.Sprintf("%s.%d.weight", name, i), Shape: []uint64{uint64(l.In), uint64(l.Out)}, Data: l.Weight})
+		if l.Bias != nil {
+			out = append(out, gguf.Tensor{Name: fmt.Sprintf("%s.%d.bias", name, i), Shape: []uint64{uint64(l.Out)}, Data: l.Bias})
+		}
+	}
+	return out
+}
+
+// Load reads a head that Save wrote. Any damage is an error that names the file and ends in what
+// to do.
+func Load(path string) (*Head, error) {
+	f, err := gguf.Read(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fault.New("", "reward", nil, "check the path of the head", "%w", err)
+		}
+		return nil, fmt.Errorf("reward head: %w", err)
+	}
+	fail := func(hint, format string, args ...any) (*Head, error) {
+		return nil, fmt.Errorf("reward head: %w", &gguf.Error{Path: path, Msg: fmt.Sprintf(format, args...), Hint: hint})
+	}
+	if f.Str(keyType) != FileType {
+		return fail("name a head that ivo reward import wrote, and behind @ the model whose states it reads", "is a GGUF file, but not a reward head")
+	}
+	if v, _ := f.Int(prefix + "version"); v != fileVersion {
+		return fail("import the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)
+	}
+	h, err := decode(f)
+	if err != nil {
+		return fail(hintImport, "damaged reward head: %v", err)
+	}
+	return h, nil
+}
+
+// decode builds the head from a file of the right type and version.
+func decode(f *gguf.File) (*Head, error) {
+	var tensors []gguf.Tensor
+	for _, t := range f.Tensors {
+		x, err := f.ReadF32(t.Name)
+		if err != nil {
+			return nil, err
+		}
+		tensors = append(tensors, gguf.Tensor{Name: t.Name, Shape: t.Shape, Data: x})
+	}
+	if sum, ok := f.Value(keyChecksum).(uint64); !ok || sum != gguf.Checksum(f.KVs, tensors, keyChecksum) {
+		return nil, errors.New("its checksum does not fit")
+	}
+	// What follows was written by Save, or by somebody who knows how to sum.
+	if state, pooling := f.Str(prefix+"state"), f.Str(prefix+"pooling"); state != stateNorm || pooling != poolingLast {
+		return nil, fmt.Errorf("it reads the state %q of %q", state, pooling)
+	}
+	number := func(key string) int {
+		v, _ := f.Value(prefix + key).(uint32)
+		return int(v)
+	}
+	h := &Head{Source: f.Str(prefix + "source"), Trunk: Trunk{
+		Architecture: f.Str(prefix + "trunk.architecture"), Width: number("trunk.width"), Vocabulary: number("trunk.vocabulary"), Template: f.Str(prefix + "trunk.template"),
+	}}
+	h.Layers = layersOf(tensors, "head", number("layers"))
+	if temperature, ok := f.Value(keyGate).(float64); ok {
+		scale, _ := f.Value(prefix + "gate.scale").(float64)
+		h.Gate = &Gate{layersOf(tensors, "gate", number("gate.layers")), temperature, scale}
+	}
+	for _, t := range tensors {
+		if t.Name == normTensor {
+			h.Trunk.Norm = t.Data
+		}
+	}
+	return h, h.check()
+}
+
+// layersOf finds n layers among tensors; what is missing leaves a layer that check refuses.
+func layersOf(tensors []gguf.Tensor, name string, n int) []Layer {
+	layers := make([]Layer, min(n, len(tensors)))
+	for i := range layers {
+		for _, t := range tensors {
+			switch t.Name {
+			case fmt.Sprintf("%s.%d.weight", name, i):
+				if len(t.Shape) == 2 {
+					layers[i].In, layers[i].Out, layers[i].Weight = int(t.Shape[0]), int(t.Shape[1]), t.Data
+				}
+			case fmt.Sprintf("%s.%d.bias", name, i):
+				layers[i].Bias = t.Data
+			}
+		}
+	}
+	return layers
+}

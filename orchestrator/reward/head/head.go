@@ -1,0 +1,130 @@
+// Package head scores conversations with a reward head: a small network that reads one state of a
+// language model, its trunk, and says how good the last answer is. Heads come from checkpoints
+// that were trained elsewhere ([Import]) and are files of their own beside the trunk's GGUF, for
+// llama.cpp serves no such head. The package knows nothing of how answers come about, nor of other rewards.
+package head
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Head is a reward head. It reads the state after the trunk's final norm at the last token of a
+// conversation in the trunk's chat template.
+type Head struct {
+	Trunk Trunk
+	// Layers follow each other with max(0, x) between them; the last one gives the outputs.
+	Layers []Layer
+	Gate   *Gate  // how several outputs become one; nil of one output
+	Source string // what it was made from, for people
+}
+
+// Trunk is the model whose states a head reads, as far as that is known.
+type Trunk struct {
+	Architecture string // llama.cpp's name for it; "" where it is not known
+	Width        int    // of a state
+	Vocabulary   int    // tokens; 0 where it is not known
+	Template     string // the chat template that the head was trained with; "" for that of the trunk's file
+	// Norm are the gains of the final norm, [Width], which tell the trunk from the model that it was
+	// fine-tuned from: quantization leaves them as they are. nil where they are not known.
+	Norm []float32
+}
+
+// Layer is W x + b.
+type Layer struct {
+	In, Out int
+	Weight  []float32 // [Out][In]
+	Bias    []float32 // [Out]; nil without
+}
+
+// Gate weights the outputs by a network of its own, which reads the state at the prompt's last
+// token (arXiv 2406.12845): the reward is the sum over the outputs of
+//
+//	Scale * softmax(Layers(state of the prompt) / Temperature) * output
+type Gate struct {
+	Layers             []Layer
+	Temperature, Scale float64
+}
+
+// Reward is the reward by the states of the conversation's last token and, with a gate, of its
+// prompt's, [Trunk.Width] each. It is computed in double precision.
+func (h *Head) Reward(last, prompt []float32) float64 {
+	out := run(h.Layers, last)
+	if h.Gate == nil {
+		return out[0]
+	}
+	weights := run(h.Gate.Layers, prompt)
+	most := slices.Max(weights)
+	sum, r := 0.0, 0.0
+	for i, w := range weights {
+		w = math.Exp((w - most) / h.Gate.Temperature)
+		sum += w
+		r += w * out[i]
+	}
+	return h.Gate.Scale * r / sum
+}
+
+// run is the output of layers.
+func run(layers []Layer, state []float32) []float64 {
+	x := make([]float64, len(state))
+	for i, v := range state {
+		x[i] = float64(v)
+	}
+	for k, l := range layers {
+		y := make([]float64, l.Out)
+		for i := range y {
+			row := l.Weight[i*l.In : (i+1)*l.In]
+			for j, w := range row {
+				y[i] += float64(w) * x[j]
+			}
+			if l.Bias != nil {
+				y[i] += float64(l.Bias[i])
+			}
+			if k < len(layers)-1 {
+				y[i] = max(0, y[i])
+			}
+		}
+		x = y
+	}
+	return x
+}
+
+// check finds what does not fit in a head.
+func (h *Head) check() error {
+	if h.Trunk.Width < 1 || h.Trunk.Norm != nil && len(h.Trunk.Norm) != h.Trunk.Width {
+		return fmt.Errorf("its trunk's width is %d, and its norm's %d", h.Trunk.Width, len(h.Trunk.Norm))
+	}
+	outputs, err := chain(h.Layers, h.Trunk.Width)
+	if err != nil {
+		return err
+	}
+	if h.Gate == nil {
+		if outputs != 1 {
+			return fmt.Errorf("it has %d outputs and no gate", outputs)
+		}
+		return nil
+	}
+	weights, err := chain(h.Gate.Layers, h.Trunk.Width)
+	if err == nil && weights != outputs {
+		err = fmt.Errorf("its gate has %d weights for %d outputs", weights, outputs)
+	}
+	if t, s := h.Gate.Temperature, h.Gate.Scale; err == nil && (!(t > 0) || math.IsInf(t, 1) || s-s != 0) {
+		err = fmt.Errorf("its gate has temperature %v and scale %v", t, s)
+	}
+	return err
+}
+
+// chain is the number of outputs of layers that read a state of some width.
+func chain(layers []Layer, width int) (int, error) {
+	if len(layers) == 0 {
+		return 0, fmt.Errorf("it has no layers")
+	}
+	for i, l := range layers {
+		if l.In != width || l.Out < 1 || len(l.Weight) != l.In*l.Out || l.Bias != nil && len(l.Bias) != l.Out {
+			return 0, fmt.Errorf("layer %d is of shape [%d %d] with %d weights and %d biases, and reads %d numbers", i, l.Out, l.In, len(l.Weight), len(l.Bias), width)
+		}
+		width = l.Out
+	}
+	return width, nil
+}
