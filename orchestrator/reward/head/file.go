@@ -42,6 +42,7 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "trunk.width", Value: uint32(h.Trunk.Width)},
 		{Key: prefix + "trunk.vocabulary", Value: uint32(h.Trunk.Vocabulary)},
 		{Key: prefix + "trunk.template", Value: h.Trunk.Template},
+		{Key: prefix + "padding", Value: h.Padding},
 		{Key: prefix + "layers", Value: uint32(len(h.Layers))},
 	}
 	tensors := layerTensors("head", h.Layers)
@@ -117,6 +118,9 @@ func decode(f *gguf.File) (*Head, error) {
 	h := &Head{Source: f.Str(prefix + "source"), Trunk: Trunk{
 		Architecture: f.Str(prefix + "trunk.architecture"), Width: number("trunk.width"), Vocabulary: number("trunk.vocabulary"), Template: f.Str(prefix + "trunk.template"),
 	}}
+	if padding, _ := f.Value(prefix + "padding").([]int32); len(padding) > 0 {
+		h.Padding = padding
+	}
 	h.Layers = layersOf(tensors, "head", number("layers"))
 	if temperature, ok := f.Value(keyGate).(float64); ok {
 		scale, _ := f.Value(prefix + "gate.scale").(float64)

@@ -16,8 +16,11 @@ type Head struct {
 	Trunk Trunk
 	// Layers follow each other with max(0, x) between them; the last one gives the outputs.
 	Layers []Layer
-	Gate   *Gate  // how several outputs become one; nil of one output
-	Source string // what it was made from, for people
+	Gate   *Gate // how several outputs become one; nil of one output
+	// Padding are tokens that do not count at the end of a conversation: the head reads the state at
+	// the last other one.
+	Padding []int32
+	Source  string // what it was made from, for people
 }
 
 // Trunk is the model whose states a head reads, as far as that is known.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,7 +26,7 @@ func random() *head.Head {
 	rng := rand.New(rand.NewPCG(3, 3))
 	numbers := func(n int) []float32 { return testcheckpoint.Random(rng, "F32", "", n).Values }
 	return &head.Head{
-		Source: "a test", Trunk: head.Trunk{Architecture: "llama", Width: 4, Vocabulary: 300, Template: "{{ messages[0].content }}", Norm: numbers(4)},
+		Source: "a test", Padding: []int32{2}, Trunk: head.Trunk{Architecture: "llama", Width: 4, Vocabulary: 300, Template: "{{ messages[0].content }}", Norm: numbers(4)},
 		Layers: []head.Layer{{In: 4, Out: 3, Weight: numbers(12), Bias: numbers(3)}, {In: 3, Out: 2, Weight: numbers(6)}},
 		Gate:   &head.Gate{Layers: []head.Layer{{In: 4, Out: 2, Weight: numbers(8)}}, Temperature: 10, Scale: 1.25},
 	}
@@ -199,6 +201,52 @@ func TestStrangers(t *testing.T) {
 		}
 		if err == nil {
 			s.Close()
+		}
+	}
+}
+
+// A conversation ends before tokens of padding, for classifiers: where a turn's last token is one, the
+// state is that before it.
+func TestPadding(t *testing.T) {
+	m := load(t, lab)
+	record := prompt.Record{ID: "a", Text: "So?"}
+	encoder, err := prompt.NewEncoder(m, prompt.Options{Chat: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := encoder.Conversation([]llama.Message{{Role: "user", Content: "So?"}, {Role: "assistant", Content: "bought a bell"}}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := int(tokens[len(tokens)-1])
+	for _, tc := range []struct {
+		tensor string
+		pad    any
+		want   []int32
+	}{{"score.weight", last, []int32{int32(last)}}, {"score.weight", nil, nil}, {"score.weight", -1, nil}, {"score.weight", []int{last}, nil}, {"v_head.summary.weight", last, nil}} {
+		dir, w := t.TempDir(), testcheckpoint.Random(rand.New(rand.NewPCG(1, 1)), "F32", tc.tensor, 1, m.Info().Width)
+		if _, err := testcheckpoint.Write(dir, 1, map[string]any{"hidden_size": m.Info().Width, "vocab_size": m.Info().Vocab, "pad_token_id": tc.pad}, w); err != nil {
+			t.Fatal(err)
+		}
+		h, err := head.Import(dir)
+		if err != nil || !slices.Equal(h.Padding, tc.want) {
+			t.Fatalf("%+v: got %+v, %v", tc, h, err)
+		}
+		s, err := head.NewScorer(h, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		got, err := s.Score(context.Background(), []head.Answer{{Prompt: record, Response: "bought a bell"}})
+		if err != nil || got[0].Err != nil {
+			t.Fatal(got, err)
+		}
+		end := len(tokens) - 1
+		if tc.want != nil {
+			end--
+		}
+		if want := linear(w, nil, wide(stateAt(t, m, tokens, end)))[0]; math.Abs(got[0].Value-want) > 1e-3 {
+			t.Errorf("%+v: got %v, want %v", tc, got[0].Value, want)
 		}
 	}
 }

@@ -72,6 +72,7 @@ type config struct {
 	Vocabulary    int      `json:"vocab_size"`
 	Text          *config  `json:"text_config"` // of models that see, too
 	Temperature   *float64 `json:"gating_temperature"`
+	Pad           any      `json:"pad_token_id"` // a number, if it is one token
 }
 
 // architectures are llama.cpp's names for the trunks of model types. A head of another one is not
@@ -106,6 +107,11 @@ func (p *importer) head() (*Head, error) {
 	h.Source = name
 	if len(p.config.Architectures) > 0 {
 		h.Source += " of " + p.config.Architectures[0]
+	}
+	// transformers' classifiers read the last token that is none of padding, and many take the token for
+	// padding that ends a turn. Value heads read the last one by its place.
+	if pad, ok := p.config.Pad.(float64); ok && !strings.HasPrefix(name, "v_head") && pad >= 0 && pad < float64(p.config.Vocabulary) {
+		h.Padding = []int32{int32(pad)}
 	}
 	var err error
 	if h.Gate, err = p.gate(h.Layers); err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sync"
@@ -62,6 +63,9 @@ func NewScorer(h *Head, m *llama.Model) (*Scorer, error) {
 	encoder, err := prompt.NewEncoder(m, prompt.Options{Chat: true, Template: h.Trunk.Template, Now: day})
 	if err != nil {
 		return nil, err
+	}
+	if encoder.Plain() {
+		slog.Warn("neither the reward head nor its model has a chat template: conversations are shown as plain text, which it was hardly trained with", "model", m.Path())
 	}
 	return &Scorer{head: h, model: m, encoder: encoder}, nil
 }
@@ -146,6 +150,9 @@ func (s *Scorer) encode(a Answer, to *Score) (*conversation, error) {
 	var err error
 	if c.tokens, err = s.encoder.Conversation(append(asked, llama.Message{Role: "assistant", Content: a.Response}), false); err != nil {
 		return nil, err
+	}
+	for n := len(c.tokens); n > 0 && slices.Contains(s.head.Padding, c.tokens[n-1]); n-- {
+		c.tokens = c.tokens[:n-1]
 	}
 	if n := len(c.tokens); n == 0 {
 		return nil, errors.New("the conversation has no tokens (give it a text)")
