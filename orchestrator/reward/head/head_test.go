@@ -118,6 +118,7 @@ func TestImportRefuses(t *testing.T) {
 		"transform":           {tensors: []testcheckpoint.Tensor{tensor("regression_layer.weight", 3, 8), tensor("gating.layers.0.weight", 3, 8), tensor("reward_transform_matrix", 2, 2)}, want: "for 3 outputs"},
 		"scale":               {tensors: []testcheckpoint.Tensor{tensor("regression_layer.weight", 3, 8), tensor("gating.layers.0.weight", 3, 8), tensor("gating.logit_scale", 2)}, want: "logit_scale"},
 		"no width":            {config: map[string]any{"model_type": "llama"}, tensors: []testcheckpoint.Tensor{tensor("score.weight", 1, 8)}, want: "hidden_size of 0"},
+		"reward token":        {config: map[string]any{"hidden_size": 8, "reward_token_id": 3}, tensors: []testcheckpoint.Tensor{tensor("v_head.weight", 1, 8)}, want: "reward_token_id"},
 		"config of lists":     {more: map[string]string{"config.json": "[]"}, tensors: []testcheckpoint.Tensor{tensor("score.weight", 1, 8)}, want: "config.json"},
 		"damaged tokenizer":   {more: map[string]string{"tokenizer_config.json": "{"}, tensors: []testcheckpoint.Tensor{tensor("score.weight", 1, 8)}, want: "tokenizer_config.json"},
 		"gate without hidden": {config: map[string]any{"hidden_size": 8, "gating_temperature": -1}, tensors: []testcheckpoint.Tensor{tensor("regression_layer.weight", 3, 8), tensor("gating.layers.0.weight", 3, 8)}, want: "temperature -1"},

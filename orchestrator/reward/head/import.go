@@ -72,14 +72,15 @@ type config struct {
 	Vocabulary    int      `json:"vocab_size"`
 	Text          *config  `json:"text_config"` // of models that see, too
 	Temperature   *float64 `json:"gating_temperature"`
-	Pad           any      `json:"pad_token_id"` // a number, if it is one token
+	Pad           any      `json:"pad_token_id"`    // a number, if it is one token
+	RewardToken   any      `json:"reward_token_id"` // at which the head reads, put behind the conversation (InternLM2)
 }
 
 // architectures are llama.cpp's names for the trunks of model types. A head of another one is not
 // held to an architecture.
 var architectures = map[string]string{
 	"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3", "gemma": "gemma", "gemma2": "gemma2",
-	"gemma3": "gemma3", "gemma3_text": "gemma3", "phi3": "phi3", "internlm2": "internlm2",
+	"gemma3": "gemma3", "gemma3_text": "gemma3", "phi3": "phi3",
 }
 
 func (p *importer) bad(hint, format string, args ...any) error {
@@ -110,7 +111,7 @@ func (p *importer) head() (*Head, error) {
 	}
 	// transformers' classifiers read the last token that is none of padding, and many take the token for
 	// padding that ends a turn. Value heads read the last one by its place.
-	if pad, ok := p.config.Pad.(float64); ok && !strings.HasPrefix(name, "v_head") && pad >= 0 && pad < float64(p.config.Vocabulary) {
+	if pad, ok := p.config.Pad.(float64); ok && !strings.HasPrefix(name, "v_head") && pad >= 0 && (p.config.Vocabulary == 0 || pad < float64(p.config.Vocabulary)) {
 		h.Padding = []int32{int32(pad)}
 	}
 	var err error
@@ -143,6 +144,9 @@ func (p *importer) readConfig() error {
 	}
 	if p.config.Width < 1 || p.config.Vocabulary < 0 {
 		return &fault.Error{Op: opImport, Err: fmt.Errorf("%s says a hidden_size of %d and a vocab_size of %d", path, p.config.Width, p.config.Vocabulary), Hint: "copy or download the file anew"}
+	}
+	if p.config.RewardToken != nil {
+		return &fault.Error{Op: opImport, Err: fmt.Errorf("%s says a reward_token_id: its head reads a token that follows the conversation", path), Hint: "take a model whose head reads the conversation's last token"}
 	}
 	return nil
 }
@@ -271,7 +275,8 @@ func (p *importer) trunk() (t Trunk, err error) {
 	if e, err := p.c.Tensor(embeddings); err == nil && (len(e.Shape) != 2 || t.Vocabulary > 0 && e.Shape[0] != t.Vocabulary || e.Shape[1] != t.Width) {
 		return t, p.bad("take the checkpoint's own config.json", "tensor %q has the shape %v, and config.json says a vocab_size of %d and a hidden_size of %d", embeddings, e.Shape, t.Vocabulary, t.Width)
 	}
-	if n, err := p.c.Tensor(norm); err == nil {
+	// Some converters change the gains: those of the architectures above, as follows.
+	if n, err := p.c.Tensor(norm); err == nil && t.Architecture != "" {
 		if t.Norm, err = n.Floats(); err != nil {
 			return t, err
 		}
