@@ -60,7 +60,7 @@ func NewScorer(h *Head, m *llama.Model) (*Scorer, error) {
 	if err := h.fits(m); err != nil {
 		return nil, err
 	}
-	encoder, err := prompt.NewEncoder(m, prompt.Options{Chat: true, Template: h.Trunk.Template, Now: day})
+	encoder, err := prompt.NewEncoder(m, prompt.Options{Template: h.Trunk.Template, Now: day})
 	if err != nil {
 		return nil, err
 	}
@@ -207,22 +207,26 @@ func (s *Scorer) Score(ctx context.Context, answers []Answer) ([]Score, error) {
 			cells += len(all[n].tokens)
 			n++
 		}
-		if err := s.decode(ctx, all[:n], cells); err != nil {
+		some := all[:n]
+		all = all[n:]
+		if err := s.room(cells); err != nil { // there is too little memory for long ones, others may fit
+			for _, c := range some {
+				c.score.Err = err
+			}
+			continue
+		}
+		if err := s.decode(ctx, some); err != nil {
 			return nil, err
 		}
-		for _, c := range all[:n] {
+		for _, c := range some {
 			c.score.Value = s.head.Reward(c.states.last, c.states.gate)
 		}
-		all = all[n:]
 	}
 	return scores, nil
 }
 
-// decode computes the states of some conversations, which take so many cells.
-func (s *Scorer) decode(ctx context.Context, some []*conversation, cells int) error {
-	if err := s.room(cells); err != nil {
-		return err
-	}
+// decode computes the states of some conversations, for which there is room.
+func (s *Scorer) decode(ctx context.Context, some []*conversation) error {
 	aborted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		s.c.Abort(true)
@@ -254,6 +258,7 @@ func (s *Scorer) room(cells int) (err error) {
 	for ctx < cells {
 		ctx *= 2
 	}
+	ctx = min(ctx, max(leastCells, s.Limit()))
 	s.c, err = s.model.NewContext(llama.ContextParams{
 		Ctx: ctx, Batch: together, Sequences: sequences, Threads: engine.Threads(s.model), Embeddings: true, FullWindow: true,
 	})
