@@ -252,6 +252,54 @@ func TestPadding(t *testing.T) {
 	}
 }
 
+// The gate reads the token that ends the prompt's last turn, whatever the template puts behind it.
+func TestGateReadsTheEndOfTheTurn(t *testing.T) {
+	m := load(t, lab)
+	width := m.Info().Width
+	rng := rand.New(rand.NewPCG(9, 9))
+	numbers := func(n int) []float32 { return testcheckpoint.Random(rng, "F32", "", n).Values }
+	asked := []llama.Message{{Role: "user", Content: "i lost a bell"}, {Role: "assistant", Content: "lost a bell"}, {Role: "user", Content: "i bought a drum"}}
+	for _, template := range []string{
+		"{% for m in messages %}{{ m.content }}{{ eos_token }}a{% endfor %}",
+		"{% for m in messages %}{{ m.content }}{{ eos_token }}{% endfor %}",
+	} {
+		h := &head.Head{
+			Trunk:  head.Trunk{Width: width, Template: template},
+			Layers: []head.Layer{{In: width, Out: 2, Weight: numbers(2 * width)}},
+			Gate:   &head.Gate{Layers: []head.Layer{{In: width, Out: 2, Weight: numbers(2 * width)}}, Temperature: 1, Scale: 1},
+		}
+		encoder, err := prompt.NewEncoder(m, prompt.Options{Template: template})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens, err := encoder.Conversation(append(slices.Clip(asked), llama.Message{Role: "assistant", Content: "bought a drum"}), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ends []int
+		for i, token := range tokens {
+			if token == m.EOS() {
+				ends = append(ends, i)
+			}
+		}
+		if len(ends) != 4 {
+			t.Fatalf("%d turns end in %v", len(ends), tokens)
+		}
+		s, err := head.NewScorer(h, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		got, err := s.Score(context.Background(), []head.Answer{{Prompt: prompt.Record{ID: "a", Messages: asked}, Response: "bought a drum"}})
+		if err != nil || got[0].Err != nil {
+			t.Fatal(got, err)
+		}
+		if want := h.Reward(stateAt(t, m, tokens, len(tokens)-1), stateAt(t, m, tokens, ends[2])); math.Abs(got[0].Value-want) > 1e-3 {
+			t.Errorf("got %v, want %v", got[0].Value, want)
+		}
+	}
+}
+
 // What is longer than the trunk has learned to read costs its own score, and a prompt that leaves no
 // room for an answer is found before there is one.
 func TestTooLong(t *testing.T) {

@@ -170,6 +170,10 @@ func (s *Scorer) encode(a Answer, to *Score) (*conversation, error) {
 	if c.gate = common(closed, c.tokens) - 1; c.gate < 0 {
 		return nil, errors.New("the chat template writes another conversation once it is answered, so that nothing tells the prompt's end (import the head with the checkpoint's own template)")
 	}
+	// Some templates put a line break behind the token that ends a turn.
+	if c.gate > 0 && !s.model.IsEOG(c.tokens[c.gate]) && s.model.IsEOG(c.tokens[c.gate-1]) {
+		c.gate--
+	}
 	return c, nil
 }
 
