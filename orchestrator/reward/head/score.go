@@ -34,6 +34,8 @@ const (
 	// together is the number of tokens up to which conversations are computed in one decode: as many as
 	// llama.cpp computes at once, for more of them only lengthen the cache that each looks through.
 	together = 512
+	// togetherShared is the same where they have most in common: that is computed once.
+	togetherShared = 2048
 	// sequences is the most conversations of one decode.
 	sequences = 32
 	// leastCells of the KV cache are there from the beginning; it grows with what comes.
@@ -92,6 +94,9 @@ func (h *Head) fits(m *llama.Model) error {
 		gains, err := part.ReadF32(own.Name)
 		if err != nil {
 			return err
+		}
+		if len(gains) != len(t.Norm) {
+			return stranger("its final norm has %d gains, its trunk's %d", len(gains), len(t.Norm))
 		}
 		for i, g := range gains {
 			if math.Abs(float64(g-t.Norm[i])) > 1e-3*max(1, math.Abs(float64(g))) {
@@ -206,11 +211,7 @@ func (s *Scorer) Score(ctx context.Context, answers []Answer) ([]Score, error) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		n, cells := 1, len(all[0].tokens)
-		for n < len(all) && n < sequences && cells+len(all[n].tokens) <= together {
-			cells += len(all[n].tokens)
-			n++
-		}
+		n, cells := pack(all)
 		some := all[:n]
 		all = all[n:]
 		if err := s.room(cells); err != nil { // there is too little memory for long ones, others may fit
@@ -227,6 +228,32 @@ func (s *Scorer) Score(ctx context.Context, answers []Answer) ([]Score, error) {
 		}
 	}
 	return scores, nil
+}
+
+// pack is how many of the first conversations are computed together, and the cells that they take.
+func pack(all []*conversation) (n, cells int) {
+	n, cells = 1, len(all[0].tokens)
+	// Of those with the last one's prompt: the first, what all have in common, their tokens; and the
+	// cells of those before.
+	first, prefix, tokens, before := 0, cells-1, cells, 0
+	for ; n < min(len(all), sequences); n++ {
+		next, most := all[n], together
+		if next.prompt == all[first].prompt {
+			prefix = min(prefix, common(all[first].tokens, next.tokens), len(next.tokens)-1)
+			tokens += len(next.tokens)
+			if 2*prefix > len(next.tokens) {
+				most = togetherShared
+			}
+		} else {
+			first, prefix, tokens, before = n, len(next.tokens)-1, len(next.tokens), cells
+		}
+		with := before + tokens - (n-first)*prefix
+		if with > most {
+			break
+		}
+		cells = with
+	}
+	return n, cells
 }
 
 // decode computes the states of some conversations, for which there is room.

@@ -258,6 +258,45 @@ func TestScoresAreThoseOfTheCheckpoint(t *testing.T) {
 	}
 }
 
+// Samples of one prompt share it, more of them than one batch holds: each has the score that it has alone.
+func TestSamplesShareTheirPrompt(t *testing.T) {
+	m := load(t, lab)
+	width := m.Info().Width
+	rng := rand.New(rand.NewPCG(2, 2))
+	h := &head.Head{
+		Trunk:  head.Trunk{Width: width},
+		Layers: []head.Layer{{In: width, Out: 2, Weight: testcheckpoint.Random(rng, "F32", "", 2, width).Values}},
+		Gate:   &head.Gate{Layers: []head.Layer{{In: width, Out: 2, Weight: testcheckpoint.Random(rng, "F32", "", 2, width).Values}}, Temperature: 1, Scale: 1},
+	}
+	s, err := head.NewScorer(h, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var all []head.Answer
+	for i := range 100 {
+		words := make([]string, 1+rng.IntN(40))
+		for k := range words {
+			words[k] = []string{"bought", "red", "bell", "lost", "drum", "and"}[rng.IntN(6)]
+		}
+		text := fmt.Sprint("i lost a bell. ", strings.Repeat("i bought a red bell at work. ", i/40*5))
+		all = append(all, head.Answer{Prompt: prompt.Record{ID: fmt.Sprint(i / 40), Text: text}, Response: strings.Join(words, " ")})
+	}
+	together, err := s.Score(context.Background(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range all {
+		alone, err := s.Score(context.Background(), []head.Answer{a})
+		if err != nil || alone[0].Err != nil || together[i].Err != nil {
+			t.Fatal(alone, together[i], err)
+		}
+		if !(math.Abs(together[i].Value-alone[0].Value) < 1e-3) {
+			t.Errorf("answer %d: %v among others, %v alone", i, together[i].Value, alone[0].Value)
+		}
+	}
+}
+
 func TestScoresOnARealModel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("decodes with a real model")
