@@ -57,7 +57,7 @@ func (s Strategy) NeedsValue() bool { return s.Method != MethodSample || s.Propo
 
 // needsValue says whether it needs a value function, where there is a reward or not.
 func (s Strategy) needsValue(rerank bool) bool {
-	if rerank && s.Proposal == 0 && (s.Method == MethodBestOfN || s.Rollouts.N > 0) {
+	if rerank && s.Proposal == 0 && (s.Method == MethodBestOfN || s.searches() && s.Rollouts.N > 0) {
 		return false
 	}
 	return s.NeedsValue()

@@ -32,9 +32,7 @@ func (s Strategy) checkGuidance(op string, source value.Source, rerank bool) err
 }
 
 // UsesBeta says whether an answer by the strategy depends on a beta.
-func (s Strategy) UsesBeta() bool {
-	return s.Proposal != 0 || s.Tokenwise() && s.Method != MethodGreedy
-}
+func (s Strategy) UsesBeta() bool { return s.Proposal != 0 || s.Tokenwise() }
 
 // SetBeta sets the beta of the proposal, where the strategy has one, or that of its guidance.
 func (s *Strategy) SetBeta(beta float64) {

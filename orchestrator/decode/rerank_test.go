@@ -220,6 +220,7 @@ func TestRerankErrors(t *testing.T) {
 		{"no choice", decode.Strategy{Method: decode.MethodSample}, words, "rerank"},
 		{"no choice", decode.Strategy{Method: decode.MethodTokenwise, Guide: decode.Guide{TopK: 2, Rest: decode.RestNone}}, words, "rerank"},
 		{"no value function", beam, words, "value_head"},
+		{"no blocks and no value function", with(decode.Strategy{Method: decode.MethodOnePass}, 2, 2), words, "rerank"},
 		{"no reward", with(beam, 2, 2), nil, "rerank"},
 		{"no blocks", with(best, 2, 2), words, "rollouts"},
 		{"negative", with(beam, -1, 2), words, "rollouts"},
