@@ -65,8 +65,10 @@ func Fit(ctx context.Context, d *Data, f Fitting) (*valuehead.Head, *Metrics, er
 	var features valuehead.FeatureOptions
 	o, err := f.TrainOptions, error(nil)
 	if o.From != nil && o.Kind == Auto {
-		if o.Kind, o.Shape = o.From.Kind(), o.From.Shape(); o.Kind != valuehead.Recall { // what is fitted in closed form begins from nothing
-			o.Kind, o.From = Auto, nil
+		if o.From.Kind() == valuehead.Recall {
+			o.Kind, o.Shape = valuehead.Recall, o.From.Shape()
+		} else { // what is fitted in closed form begins from nothing
+			o.From = nil
 		}
 	}
 	if o.Kind == Auto {
@@ -82,7 +84,7 @@ func Fit(ctx context.Context, d *Data, f Fitting) (*valuehead.Head, *Metrics, er
 	}
 	head, m, err := Train(ctx, d, features, o)
 	if err == nil {
-		m.Tried = trials
+		m.Tried = slices.DeleteFunc(trials, func(t valuehead.Trial) bool { return t.Err != nil })
 	}
 	return head, m, err
 }

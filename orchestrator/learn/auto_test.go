@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -15,12 +17,18 @@ import (
 // way, in one of two layers, that is a linear head on the sums of that layer.
 func TestAutoKeepsTheBest(t *testing.T) {
 	shard := filepath.Join(t.TempDir(), "0000.states")
-	schema := states.Schema{Backbone: "fingerprint", Layers: []int{3, 9}, Width: 4, Scalars: []string{"logp"}}
+	schema := states.Schema{Backbone: "fingerprint", Layers: []int{3, 9}, Width: 4, Scalars: []string{"logp"}, Prompts: true, PromptLayers: []int{3, 9}}
 	rng := rand.New(rand.NewPCG(1, 0))
 	returns := map[string]float32{}
 	var stored []states.Trajectory
+	var prompts []states.Prompt
 	for i := range 300 {
 		r := states.Trajectory{Prompt: fmt.Sprint("p", i)}
+		p := states.Prompt{ID: r.Prompt, Tokens: []int32{1}}
+		for range schema.Width {
+			p.Hidden = append(p.Hidden, float32(rng.NormFloat64()))
+		}
+		prompts = append(prompts, p)
 		for range 12 {
 			said := float32(rng.IntN(3) - 1)
 			r.Tokens, r.Scalars = append(r.Tokens, int32(rng.IntN(5))), append(r.Scalars, -1)
@@ -29,7 +37,7 @@ func TestAutoKeepsTheBest(t *testing.T) {
 		}
 		stored = append(stored, r)
 	}
-	if err := states.Write(shard, schema, nil, stored); err != nil {
+	if err := states.Write(shard, schema, prompts, stored); err != nil {
 		t.Fatal(err)
 	}
 	data := &learn.Data{Shards: []string{shard}, Returns: func(_, prompt string, _ int) (float32, bool) {
@@ -55,5 +63,22 @@ func TestAutoKeepsTheBest(t *testing.T) {
 	}
 	if len(told) != len(m.Tried) || !strings.HasPrefix(told[len(told)-1], "recall") {
 		t.Errorf("told of %q", told)
+	}
+	// A later round tries the same again: what is fitted in closed form begins from nothing.
+	fit.From = head
+	_, again, err := learn.Fit(t.Context(), data, fit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(again.Tried, m.Tried) {
+		t.Errorf("from a head that was chosen %+v were tried, not %+v", again.Tried, m.Tried)
+	}
+	// What cannot be fitted to a target is not told of as if it had explained nothing.
+	fit.From, fit.Target = nil, valuehead.TDLambda
+	if _, m, err = learn.Fit(t.Context(), data, fit); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Tried) != 1 || m.Tried[0].Name != "recall" || m.Head != "recall" {
+		t.Errorf("%s head of %+v", m.Head, m.Tried)
 	}
 }

@@ -54,7 +54,7 @@ type Metrics struct {
 	Reward       MeanSD            `json:"reward"`       // of these
 	Tokens       float64           `json:"tokens"`       // mean length of their responses
 	Head         string            `json:"head"`
-	Tried        []valuehead.Trial `json:"tried,omitempty"` // what the head was chosen from
+	Tried        []valuehead.Trial `json:"tried,omitempty"` // what the head was chosen from, the kinds that could be fitted
 	Parameters   int               `json:"parameters"`
 	Training     *valuehead.Report `json:"training"`
 }
