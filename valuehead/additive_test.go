@@ -352,6 +352,7 @@ func TestAdditiveRefuses(t *testing.T) {
 		"too few embeddings": {Kind: Additive, Embeddings: randomTable(3, 4)},
 		"another target":     {Kind: Additive, Embeddings: e, Target: TDLambda},
 		"a distribution":     {Kind: Additive, Embeddings: e, Shape: Shape{Atoms: 11}},
+		"an ensemble":        {Kind: Additive, Embeddings: e, Shape: Shape{Members: 3}},
 	} {
 		if _, _, err := Train(t.Context(), d, o); err == nil {
 			t.Errorf("%s: no error", name)

@@ -44,8 +44,8 @@ func (a *Advantages) valuesPrompt() bool { return a.rank > 0 || len(a.slope) > 0
 func (a *Advantages) Unit() float64 { return a.unit }
 
 // Of is what each token of the vocabulary adds to the value of a response to p, in units of
-// reward: [Len]. Over the responses of training, the mean of what their tokens add is 0. p
-// may be nil unless NeedsPrompt; without it the directions are at their mean. The result
+// reward: [Len]. Over the responses of training, the mean of what their tokens add is 0, of a table
+// that depends on the prompt for a prompt at the mean. p may be nil unless NeedsPrompt; without it the directions are at their mean. The result
 // must not be written to.
 func (a *Advantages) Of(p *states.Prompt) []float32 {
 	if a.rank == 0 || p == nil {

@@ -66,7 +66,7 @@ func try(ctx context.Context, src Source, c Choice, all []entry, vocabulary, fol
 		return 0, 0, err
 	}
 	view := seen{src, features}
-	if o.closed() {
+	if o.bare = o.Ridge; o.closed() { // what stands beside the head is not what is tried
 		_, r, err := trainOn(ctx, view, train, held, o)
 		switch {
 		case err != nil:
@@ -76,7 +76,7 @@ func try(ctx context.Context, src Source, c Choice, all []entry, vocabulary, fol
 		}
 		return r.Additive.Kept.R2, r.Additive.Kept.R2Last, nil
 	}
-	o.Embeddings = nil // what stands beside the head is not what is tried
+	o.Embeddings = nil
 	scored := 0.0
 	for k := range folds {
 		var others, own []entry

@@ -17,7 +17,7 @@ func TestCrossValidate(t *testing.T) {
 	sums := FeatureOptions{Blocks: []Block{HiddenSum, Scalar}}
 	trained := TrainOptions{Kind: MLP, Hidden: 4, Epochs: 2, Seed: 5, Workers: 1}
 	choices := []Choice{
-		{"ridge", sums, TrainOptions{Kind: Linear, Ridge: true}},
+		{"ridge", sums, TrainOptions{Kind: Linear, Ridge: true, Embeddings: e}},
 		{"additive", FeatureOptions{}, TrainOptions{Kind: Additive, Embeddings: e}},
 		{"mlp", sums, trained},
 		{"nonsense", FeatureOptions{Layers: []int{77}}, trained},

@@ -123,7 +123,7 @@ func (h *Head) twin() *Head {
 	t := &Head{
 		kind: h.kind, shape: h.shape, features: h.features, input: h.input, prompt: h.prompt,
 		rewardMean: h.rewardMean, rewardScale: h.rewardScale, atoms: h.atoms, spread: h.spread,
-		target: h.target, model: h.model, params: append([]float32(nil), h.params...), summary: h.summary,
+		target: h.target, model: h.model, params: append([]float32(nil), h.params...), tokens: h.tokens, summary: h.summary,
 	}
 	t.shape.Members = 1
 	t.scratch.New = h.scratch.New

@@ -44,11 +44,13 @@ type ridge struct {
 }
 
 // fitRidge sets the parameters of a linear head whose scales are known; with tokens, also what
-// each token of the vocabulary adds.
+// each token of the vocabulary adds, as long as the columns are not too many.
 func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *additive, o *TrainOptions) (*RidgeReport, error) {
 	columns := h.features.width
-	if tokens != nil {
+	if tokens != nil && columns+tokens.width <= mostColumns {
 		columns += tokens.width
+	} else {
+		tokens = nil // there is no room for them
 	}
 	if columns > mostColumns {
 		return nil, fault.New(op, "layers", nil, "choose fewer {layers}, or another kind of head", "a linear head of %d columns; the normal equations are for at most %d", columns, mostColumns)

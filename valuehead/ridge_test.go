@@ -227,6 +227,28 @@ func TestRidgeReadsTokens(t *testing.T) {
 	}
 }
 
+// What goes on from a fit that reads tokens goes on with them.
+func TestStepsFromRidge(t *testing.T) {
+	e := randomTable(30, 4)
+	world, _ := additiveWorld(t, 60, e, false, 0.5)
+	view := seen{world, mustFeatures(t, promptSchema, FeatureOptions{Blocks: []Block{HiddenSum}})}
+	first, before, err := Train(t.Context(), view, TrainOptions{Kind: Linear, Ridge: true, Embeddings: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, after, err := Train(t.Context(), view, TrainOptions{Kind: Linear, From: first, Epochs: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, scale := first.Reward()
+	if want := before.HeldOut.All.MSE / 2 / float64(scale*scale); math.Abs(after.Start/want-1) > 1e-4 {
+		t.Errorf("held-out loss %v at the start, the head before ended with %v", after.Start, want)
+	}
+	if !slices.Equal(second.tokens, first.tokens) {
+		t.Error("what tokens add is lost")
+	}
+}
+
 // The same data give the same head, whatever the number of workers.
 func TestRidgeIsDeterministic(t *testing.T) {
 	d := synthetic(t, 120, 3)

@@ -41,9 +41,10 @@ type TrainOptions struct {
 	// Embeddings of the model's tokens make Train fit [Advantages] beside the head; those of
 	// kind Additive must have them.
 	Embeddings Embeddings
+	bare       bool // without advantages all the same
 
 	// From is a head to begin from, of the same kind, size and features; its scales of
-	// inputs and rewards are kept. Nil trains a fresh one. What is fitted in closed form, as
+	// inputs and rewards are kept, and what tokens add to a linear one. Nil trains a fresh one. What is fitted in closed form, as
 	// advantages are, does not begin from anything.
 	From *Head
 	// Progress, when set, is called after every minibatch and after every epoch.
@@ -157,11 +158,11 @@ func (o *TrainOptions) validate() error {
 	if o.Kind == Additive {
 		switch {
 		case o.Embeddings == nil:
-			return fault.New(op, "", nil, "name the {model}, or choose another kind of head", "an additive head is fitted to the embeddings of the model's tokens, which are missing")
+			return fault.New(op, "", nil, "give {model}, or choose another kind of head", "an additive head is fitted to the embeddings of the model's tokens, which are missing")
 		case o.Target != MonteCarloReturn && o.Target != FUDGE:
 			return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", MonteCarloReturn, FUDGE), "an additive head is fitted to returns, not to the target %s", o.Target)
-		case o.Shape.Atoms > 0:
-			return fault.New(op, "atoms", 0, "choose 0 as {atoms}, or another kind of head", "an additive head gives the mean of the return alone")
+		case o.Shape.Atoms > 0 || o.Shape.Members > 1:
+			return fault.New(op, "atoms", 0, "choose 0 as {atoms} and one member, or another kind of head", "an additive head gives the mean of the return alone, and always the same")
 		}
 	}
 	if o.Ridge {
@@ -216,6 +217,8 @@ func trainOn(ctx context.Context, src Source, train, held []entry, o TrainOption
 		if sums, err = collectAdditive(ctx, src, train, o.Embeddings, o.Workers); err != nil {
 			return nil, nil, err
 		}
+	}
+	if sums != nil && !o.bare {
 		if h.advantages, report.Additive, err = sums.advantages(ctx, src.Features(), &o); err != nil {
 			return nil, nil, err
 		}
@@ -329,7 +332,7 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	}
 	h.features = from.features
 	h.input, h.prompt, h.atoms, h.probe = from.input, from.prompt, from.atoms, from.probe
-	h.rewardMean, h.rewardScale = from.rewardMean, from.rewardScale
+	h.rewardMean, h.rewardScale, h.tokens = from.rewardMean, from.rewardScale, from.tokens
 	for k, params := range from.members() {
 		copy(h.members()[k], params)
 	}
