@@ -33,13 +33,20 @@ func (m mean) Ahead() bool { return m.all(Source.Ahead) }
 func (m mean) Advantages() bool { return m.all(Source.Advantages) }
 
 // Unit is the mean of the members' units: more than that of their mean, for they do not move alike.
-func (m mean) Unit() (u Unit) {
+// It is not known where one of them is not.
+func (m mean) Unit() Unit {
+	return Unit{m.unit(func(u Unit) float64 { return u.Value }), m.unit(func(u Unit) float64 { return u.Advantage })}
+}
+
+func (m mean) unit(of func(Unit) float64) (sum float64) {
 	for _, s := range m {
-		of := s.Unit()
-		u.Value += of.Value / float64(len(m))
-		u.Advantage += of.Advantage / float64(len(m))
+		u := of(s.Unit())
+		if u == 0 {
+			return 0
+		}
+		sum += u
 	}
-	return u
+	return sum / float64(len(m))
 }
 
 func (m mean) all(can func(Source) bool) bool {
