@@ -12,7 +12,7 @@ import (
 // Head describes a value function.
 type Head struct {
 	Kind        string    `json:"kind"`
-	Head        string    `json:"head"` // recall, mlp or linear
+	Head        string    `json:"head"` // additive, recall, mlp or linear
 	Parameters  int       `json:"parameters"`
 	Backbone    string    `json:"backbone"` // fingerprint of its model
 	Probe       int       `json:"probe"`    // states by which it knows other quantizations of that
@@ -26,9 +26,18 @@ type Head struct {
 	Atoms       int       `json:"atoms"` // returns of a categorical head, 0 for one that gives the mean alone
 	Members     int       `json:"members"`
 	OnePass     bool      `json:"one_pass"` // it values tokens before they are fed
+	Unit        float64   `json:"unit"`     // how far its values move in a response
+	Tokens      *Tokens   `json:"tokens"`   // what each adds; null of a head that does not know
 	RewardMean  float32   `json:"reward_mean"`
 	RewardScale float32   `json:"reward_scale"`
 	Training    TrainedOn `json:"training"`
+}
+
+// Tokens describes what a head knows each token of the vocabulary to add to the value.
+type Tokens struct {
+	Vocabulary int     `json:"vocabulary"`
+	Rank       int     `json:"rank"` // directions of the prompt that it depends on; 0 where it is the same for all
+	Unit       float64 `json:"unit"` // how far their sums move in a response
 }
 
 // TrainedOn is [valuehead.Summary] with names for JSON.
@@ -56,7 +65,10 @@ func findHead(path string) (Finding, error) {
 		Kind: "value-head", Head: string(h.Kind()), Parameters: h.Parameters(), Backbone: h.Backbone(),
 		Layers: options.Layers, Scalars: options.Scalars, Width: h.Features().Width(),
 		Prompt: h.NeedsPrompt(), Match: string(h.Shape().Match), Target: string(h.Target()), Atoms: len(h.Atoms()),
-		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), RewardMean: mean, RewardScale: scale, Training: TrainedOn(h.Summary()),
+		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), Unit: h.Unit(), RewardMean: mean, RewardScale: scale, Training: TrainedOn(h.Summary()),
+	}
+	if a := h.Advantages(); a != nil {
+		f.Tokens = &Tokens{a.Len(), a.Rank(), a.Unit()}
 	}
 	if p := h.Probe(); p != nil {
 		f.Probe = len(p.Tokens) - p.From
@@ -73,7 +85,7 @@ func (f *Head) Write(w io.Writer) error {
 	if t.WarmStart {
 		start = "on from an earlier one"
 	}
-	gives, from := "the mean return", ""
+	gives := "the mean return"
 	if f.Atoms > 0 {
 		gives = fmt.Sprintf("a distribution over %d returns", f.Atoms)
 	}
@@ -83,8 +95,9 @@ func (f *Head) Write(w io.Writer) error {
 	if f.Members > 1 {
 		gives += fmt.Sprintf(" as %d members have it", f.Members)
 	}
-	if f.Prompt {
-		from = fmt.Sprintf("; looks back at the prompt (match %s)", f.Match)
+	trained := fmt.Sprintf("%d states of %d trajectories of %d prompts, %s", t.States, t.Trajectories, t.Prompts, start)
+	if t.Epochs > 0 {
+		trained += fmt.Sprintf(", %d epochs", t.Epochs)
 	}
 	model := f.Backbone + " (its fingerprint)"
 	if f.Probe > 0 {
@@ -95,10 +108,42 @@ func (f *Head) Write(w io.Writer) error {
 		{"gives", fmt.Sprintf("%s, fitted to %s", gives, f.Target)},
 		{"parameters", f.Parameters},
 		{"of model", model},
-		{"reads", fmt.Sprintf("layers %v; %s; as %s", f.Layers, strings.Join(f.Scalars, ", "), strings.Join(f.Blocks, ", ")+from)},
+		{"reads", f.reads()},
 		{"input width", f.Width},
+		{"tokens", f.Tokens.words()},
+		{"unit", fmt.Sprintf("%.3g: how far values move in a response", f.Unit)},
 		{"rewards", fmt.Sprintf("mean %.3f, sd %.3f", f.RewardMean, f.RewardScale)},
-		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts, %s, %d epochs, seed %d", t.States, t.Trajectories, t.Prompts, start, t.Epochs, t.Seed)},
+		{"trained on", fmt.Sprintf("%s, seed %d", trained, t.Seed)},
 		{"held out", fmt.Sprintf("%d prompts: R2 %.3f, at the last state %.3f, Spearman %.3f", t.HeldOut, t.R2, t.R2Last, t.Spearman)},
 	}.Write(w)
+}
+
+// reads says what the values depend on.
+func (f *Head) reads() string {
+	out := "the tokens alone"
+	if f.Head != string(valuehead.Additive) {
+		out = fmt.Sprintf("layers %v; ", f.Layers)
+		if len(f.Scalars) > 0 {
+			out += strings.Join(f.Scalars, ", ") + "; "
+		}
+		out += "as " + strings.Join(f.Blocks, ", ")
+	}
+	if f.Prompt {
+		out += "; looks back at the prompt"
+	}
+	if f.Match != "" {
+		out += fmt.Sprintf(" (match %s)", f.Match)
+	}
+	return out
+}
+
+func (t *Tokens) words() string {
+	if t == nil {
+		return "does not know what each adds: serves no proposals"
+	}
+	by := "the same after every prompt"
+	if t.Rank > 0 {
+		by = fmt.Sprintf("by %d directions of the prompt", t.Rank)
+	}
+	return fmt.Sprintf("knows what each of %d adds, %s; unit %.3g", t.Vocabulary, by, t.Unit)
 }

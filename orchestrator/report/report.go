@@ -32,7 +32,7 @@ const File = run.ReportFile
 var sources embed.FS
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"num": num, "count": count, "percent": percent, "interval": interval,
+	"choice": choice, "kept": kept, "num": num, "count": count, "percent": percent, "interval": interval,
 	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
 	"divergence": divergence, "price": price,
 }).ParseFS(sources, "*.html"))

@@ -40,7 +40,7 @@ func Finished(w io.Writer, dir string, rounds int, evaluated bool) error {
 	}
 	fmt.Fprintf(w, "value function: %s\n", filepath.Join(dir, run.Head(rounds)))
 	if len(m.Tried) > 0 {
-		fmt.Fprintf(w, "chosen: %s of %s\n", m.Head, TrialsInWords(m.Tried))
+		fmt.Fprintf(w, "chosen: %s\n", choice(m.Tried))
 	}
 	_, err = fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, File))
 	return err
@@ -67,11 +67,11 @@ func (t *Training) Write(w io.Writer) error {
 		{"gives", fmt.Sprintf("%s, fitted to %s", t.Gives(), t.Target)},
 		{"kind", fmt.Sprintf("%s, %d parameters, layers %v", t.Kind, t.Parameters, t.Layers)},
 		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
-		{"kept", fmt.Sprintf("epoch %d of %d", t.Report.Best, len(t.Report.Epochs))},
+		{"kept", kept(t.Report)},
 		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
 	}
 	if len(t.Tried) > 0 {
-		s = append(s, sheet.Property{"tried", TrialsInWords(t.Tried)})
+		s = append(s, sheet.Property{"chosen", choice(t.Tried)})
 	}
 	if t.Page != "" {
 		s = append(s, sheet.Property{"report", t.Page})

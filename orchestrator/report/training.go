@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -77,15 +79,22 @@ func (t *Training) Gives() string {
 	return gives
 }
 
-// TrialsInWords are what heads gave in cross-validation.
-func TrialsInWords(trials []valuehead.Trial) string {
-	var out []string
+// choice says which of some heads was kept, and what each gave in cross-validation.
+func choice(trials []valuehead.Trial) string {
+	var all []string
 	for _, t := range trials {
-		if text := fmt.Sprintf("%s %.3f", t.Name, t.R2); t.Err == nil {
-			out = append(out, text)
-		}
+		all = append(all, fmt.Sprintf("%s %.3f", t.Name, t.R2))
 	}
-	return strings.Join(out, ", ") + " (R^2 by cross-validation over prompts)"
+	best := slices.MaxFunc(trials, func(a, b valuehead.Trial) int { return cmp.Compare(a.R2, b.R2) })
+	return fmt.Sprintf("%s, of %s (R^2 by cross-validation over prompts)", best.Name, strings.Join(all, ", "))
+}
+
+// kept says how the parameters of a head came about.
+func kept(r *valuehead.Report) string {
+	if len(r.Epochs) == 0 {
+		return "fitted in closed form"
+	}
+	return fmt.Sprintf("epoch %d of %d", r.Best, len(r.Epochs))
 }
 
 func ordinal(n int) string {

@@ -40,6 +40,17 @@ func TestTrainingPage(t *testing.T) {
 	if d.elements["svg"] != 3 {
 		t.Errorf("%d plots", d.elements["svg"])
 	}
+
+	training.Report.Epochs, training.Report.Best = nil, 0
+	training.Tried = []valuehead.Trial{{Name: "additive", R2: 0.25}, {Name: "ridge", R2: 0.375}}
+	if err := WriteTraining(path, training); err != nil {
+		t.Fatal(err)
+	}
+	d = parsePage(t, path)
+	d.wants(t, "fitted in closed form", "Chosen: ridge, of additive 0.250, ridge 0.375 (R^2")
+	if d.elements["svg"] != 2 {
+		t.Errorf("%d plots of a fit in closed form", d.elements["svg"])
+	}
 }
 
 // Calibrated bins lie on the diagonal that is drawn, bins of too high values below it.
