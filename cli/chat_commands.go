@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -93,16 +94,18 @@ func (t *conversation) setMethod(name string) error {
 
 func (t *conversation) setBeta(text string) error {
 	s := t.Strategy()
+	beta := cmp.Or(s.Proposal, s.Guide.Beta)
 	if text != "" {
 		var err error
-		if s.Guide.Beta, err = strconv.ParseFloat(text, 64); err != nil {
+		if beta, err = strconv.ParseFloat(text, 64); err != nil {
 			return fmt.Errorf("beta %q is no number (give 0 or more)", text)
 		}
+		s.SetBeta(beta)
 		if err := t.change(s, t.Sampling()); err != nil {
 			return err
 		}
 	}
-	t.note(fmt.Sprintf("beta %g, which tokenwise, greedy, block-sampling and one-pass heed", s.Guide.Beta))
+	t.note(fmt.Sprintf("beta %g, which tokenwise, greedy, block-sampling, one-pass and proposals heed", beta))
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -28,6 +29,8 @@ func (g *generation) many(c *cli.Context) error {
 	}
 	run := &batch.Many{Policy: g.policy, Context: g.context, Parallel: n, Shard: c.Int("shard")}
 	switch {
+	case c.IsSet("target-kl") && (c.IsSet("beta") || c.IsSet("beta-raw") || c.IsSet("proposal-beta")):
+		return usagef(c, "--target-kl and a beta (give one of them)")
 	case run.Shard < 1:
 		return usagef(c, "--shard %d: give a positive number of prompts", run.Shard)
 	case n < 0 || n > llama.MaxSequences:
@@ -126,8 +129,11 @@ func aim(c *cli.Context, run *batch.Many, m *llama.Model, tasks []batch.Task, ta
 		meter.Show("choose beta", tried, batch.TargetTries, "tries at most", fmt.Sprintf("beta %.3g gives a KL of %.3g", beta, kl))
 	})
 	meter.Close()
-	if err == nil {
-		fmt.Fprintf(c.App.ErrWriter, "(beta %.3g gives a KL of %.3g nats a response)\n", beta, kl)
+	if note := ""; err == nil {
+		if math.Abs(kl-target) > target/4 {
+			note = fmt.Sprintf("; none of those tried came nearer to %g", target)
+		}
+		fmt.Fprintf(c.App.ErrWriter, "(beta %.3g gives a KL of %.3g nats a response%s)\n", beta, kl, note)
 	}
 	return err
 }

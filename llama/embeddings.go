@@ -55,7 +55,7 @@ func EmbeddingsOf(head *gguf.File) (*Embeddings, error) {
 			rows: int(t.Shape[1]), cols: int(t.Shape[0]), rowBytes: int(t.Size / t.Shape[1]),
 		}, nil
 	}
-	return nil, &Error{Op: op, Path: head.Path, Err: fmt.Errorf("the tensor %s is missing", embeddingTensor), Hint: "choose a head that does without embeddings"}
+	return nil, &Error{Op: op, Path: head.Path, Err: fmt.Errorf("the tensor %s is missing", embeddingTensor), Hint: "give the file of a whole language model"}
 }
 
 // Len is the number of rows, those of the vocabulary; Width is the length of one.
