@@ -66,6 +66,7 @@ func score(c *cli.Context) error {
 	}
 	return sheet.Sheet{
 		{"reward", fmt.Sprintf("%s: %.3f on average, sd %.3f, of %d responses", m.RewardName, m.Reward.Mean, m.Reward.SD, got.Responses)},
+		{"tokens", report.TokensInWords(m.Training)},
 		{"value function", got.Head},
 	}.Write(c.App.Writer)
 }

@@ -68,6 +68,7 @@ func (t *Training) Write(w io.Writer) error {
 		{"kind", fmt.Sprintf("%s, %d parameters, layers %v", t.Kind, t.Parameters, t.Layers)},
 		{"trained on", fmt.Sprintf("%d states of %d trajectories of %d prompts; %d prompts held out", t.States, t.Trained, t.Prompts, t.HeldOut)},
 		{"kept", kept(t.Report)},
+		{"tokens", TokensInWords(t.Report)},
 		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
 	}
 	if len(t.Tried) > 0 {
