@@ -18,39 +18,12 @@ type Embeddings interface {
 	Rows(from int, dst []float32) error
 }
 
-// AdditiveFit is a choice of how additive values are regularised, and what it gave in
-// cross-validation over the prompts of training.
-type AdditiveFit struct {
-	Rank    int     `json:"rank"`    // directions of the prompt that tokens are multiplied with; 0 for a table that is the same for all
-	Product float64 `json:"product"` // weight of those products against the tokens alone
-	Prompt  float64 `json:"prompt"`  // weight of V(x) against the tokens
-	Lambda  float64 `json:"lambda"`  // of the ridge, where the mean response has the length 1
-	R2      float64 `json:"r2"`      // of all states
-	R2Last  float64 `json:"r2_last"` // of the last state of each response
-}
-
-// AdditiveReport tells how an additive value was fitted.
-type AdditiveReport struct {
-	Static   AdditiveFit `json:"static"`   // the best table that is the same for every prompt
-	Bilinear AdditiveFit `json:"bilinear"` // the best of those that depend on it; Rank 0 where prompts have no states
-	Kept     AdditiveFit `json:"kept"`
-	Tried    int         `json:"tried"`
-}
-
 const (
 	folds       = 5
 	mostRank    = 32
 	leastGain   = 0.01 // in R2 at the last state, for which a table is made to depend on the prompt
 	tightly     = 1e-4 // residual of a solution, as a share of the right side, in cross-validation
 	veryTightly = 1e-6 // and of the one that is kept
-)
-
-// Grids of the search. A rank is no more than the number of directions.
-var (
-	gridLambda  = []float64{0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30}
-	gridPrompt  = []float64{0, 0.1, 0.3, 1, 3}
-	gridProduct = []float64{0.3, 1, 3}
-	gridRank    = []int{8, 32}
 )
 
 // additive holds the responses that an additive value is fitted to. The value at the end of
@@ -396,86 +369,6 @@ func (a *additive) values(s *solution, i int) []float32 {
 	return out
 }
 
-// search looks for the fit with the best R2 at the last state: first among the tables that
-// are the same for every prompt, then among those that depend on it.
-func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, error) {
-	report := &AdditiveReport{}
-	try := func(best *AdditiveFit, fit AdditiveFit) (better bool, err error) {
-		report.Tried++
-		if err := a.validate(ctx, &fit, false, workers); err != nil {
-			return false, err
-		}
-		if better = fit.R2Last > best.R2Last; better {
-			*best = fit
-		}
-		return better, nil
-	}
-	lambdas := func(best *AdditiveFit) error {
-		from := best.Lambda
-		return climb(gridLambda, from, func(v float64) (bool, error) {
-			next := *best
-			if next.Lambda = v; v == from && best.R2Last > math.Inf(-1) {
-				return false, nil // it was tried
-			}
-			return try(best, next)
-		})
-	}
-	prompts := func(best *AdditiveFit) error {
-		if a.dirs == 0 {
-			return nil
-		}
-		for _, v := range gridPrompt {
-			next := *best
-			if next.Prompt = v; v != best.Prompt {
-				if _, err := try(best, next); err != nil {
-					return err
-				}
-			}
-		}
-		return lambdas(best)
-	}
-	static := AdditiveFit{Lambda: 1, R2Last: math.Inf(-1)}
-	bilinear := static
-	if err := lambdas(&static); err != nil {
-		return nil, err
-	}
-	if err := prompts(&static); err != nil {
-		return nil, err
-	}
-	for i, rank := range gridRank {
-		if rank = min(rank, a.dirs); rank == 0 || i > 0 && a.dirs <= gridRank[i-1] {
-			break
-		}
-		for _, product := range gridProduct {
-			next := static
-			next.Rank, next.Product = rank, product
-			if _, err := try(&bilinear, next); err != nil {
-				return nil, err
-			}
-		}
-	}
-	report.Static, report.Kept = static, static
-	if bilinear.Rank > 0 {
-		if err := lambdas(&bilinear); err != nil {
-			return nil, err
-		}
-		if err := prompts(&bilinear); err != nil {
-			return nil, err
-		}
-		if report.Bilinear = bilinear; bilinear.R2Last > static.R2Last+leastGain {
-			report.Kept = bilinear
-		}
-	}
-	for _, fit := range []*AdditiveFit{&report.Static, &report.Bilinear, &report.Kept} {
-		if fit.Lambda > 0 {
-			if err := a.validate(ctx, fit, true, workers); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return report, nil
-}
-
 // table turns a solution into advantages of the whole vocabulary.
 func (a *additive) table(ctx context.Context, s *solution, features *Features, embeddings Embeddings) (*Advantages, error) {
 	rank, w, n := s.fit.Rank, a.width, embeddings.Len()
@@ -519,14 +412,4 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 		}
 	}
 	return out, nil
-}
-
-// advantages fits an additive value.
-func (a *additive) advantages(ctx context.Context, features *Features, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
-	report, err := a.search(ctx, o.Workers)
-	if err != nil {
-		return nil, nil, err
-	}
-	table, err := a.table(ctx, a.solve(report.Kept, -1, veryTightly), features, o.Embeddings)
-	return table, report, err
 }
