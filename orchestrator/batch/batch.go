@@ -145,7 +145,11 @@ func scorer(m reward.Model, r prompt.Record) func(context.Context, []string) ([]
 		if err != nil {
 			return nil, err
 		}
-		return reward.Values(items, scores)
+		values, err := reward.Values(items, scores)
+		if err != nil {
+			return nil, &fault.Error{Op: "search by the reward", Field: "rerank", Err: err, Hint: "mend the reward, or choose another one as {rerank}"}
+		}
+		return values, nil
 	}
 }
 

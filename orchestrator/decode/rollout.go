@@ -29,9 +29,9 @@ func (r Rollouts) sequences(candidates int) int {
 }
 
 // cells is the number of those beyond the candidates' own. The last token of a sample is not fed, and a
-// candidate has one of its response's tokens at least.
+// candidate has one of its response's tokens at least; but no sequence is without a cell.
 func (r Rollouts) cells(candidates, maxTokens int) int {
-	return r.sequences(candidates) * max(0, min(r.Tokens, maxTokens-1)-1)
+	return r.sequences(candidates) * max(1, min(r.Tokens, maxTokens-1)-1)
 }
 
 func (r Rollouts) check(op string) error {
