@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -94,7 +93,7 @@ func (t *conversation) setMethod(name string) error {
 
 func (t *conversation) setBeta(text string) error {
 	s := t.Strategy()
-	beta := cmp.Or(s.Proposal, s.Guide.Beta)
+	beta := s.Beta()
 	if text != "" {
 		var err error
 		if beta, err = strconv.ParseFloat(text, 64); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,8 +28,6 @@ func (g *generation) many(c *cli.Context) error {
 	}
 	run := &batch.Many{Policy: g.policy, Context: g.context, Parallel: n, Shard: c.Int("shard")}
 	switch {
-	case c.IsSet("target-kl") && (c.IsSet("beta") || c.IsSet("beta-raw") || c.IsSet("proposal-beta")):
-		return usagef(c, "--target-kl and a beta (give one of them)")
 	case run.Shard < 1:
 		return usagef(c, "--shard %d: give a positive number of prompts", run.Shard)
 	case n < 0 || n > llama.MaxSequences:
@@ -129,11 +126,8 @@ func aim(c *cli.Context, run *batch.Many, m *llama.Model, tasks []batch.Task, ta
 		meter.Show("choose beta", tried, batch.TargetTries, "tries at most", fmt.Sprintf("beta %.3g gives a KL of %.3g", beta, kl))
 	})
 	meter.Close()
-	if note := ""; err == nil {
-		if math.Abs(kl-target) > target/4 {
-			note = fmt.Sprintf("; none of those tried came nearer to %g", target)
-		}
-		fmt.Fprintf(c.App.ErrWriter, "(beta %.3g gives a KL of %.3g nats a response%s)\n", beta, kl, note)
+	if err == nil {
+		fmt.Fprintf(c.App.ErrWriter, "(%s)\n", batch.TargetInWords(target, beta, kl))
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -54,11 +55,12 @@ const streaming = "Text is printed as soon as nothing can take it back: by sampl
 
 // readStrategy reads methodFlags.
 func readStrategy(c *cli.Context) (decode.Strategy, error) {
+	betas := slices.DeleteFunc([]string{"beta", "beta-raw", "proposal-beta", "target-kl"}, func(name string) bool { return !c.IsSet(name) })
+	if len(betas) > 1 {
+		return decode.Strategy{}, usagef(c, "--%s (give one of them)", strings.Join(betas, " and --"))
+	}
 	beta, proposal, raw := c.Float64("beta"), c.Float64("proposal-beta"), c.IsSet("beta-raw")
 	if raw {
-		if c.IsSet("beta") || c.IsSet("proposal-beta") {
-			return decode.Strategy{}, usagef(c, "--beta-raw with --beta or --proposal-beta (give one of them)")
-		}
 		beta, proposal = c.Float64("beta-raw"), c.Float64("beta-raw")
 	}
 	s := decode.Strategy{

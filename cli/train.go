@@ -152,12 +152,8 @@ func tokenEmbeddings(c *cli.Context, data *learn.Data) (*llama.Embeddings, error
 		return data.Embeddings(c.Context, path)
 	}
 	if dir := c.Args().First(); dir != "" {
-		o, err := loop.ReadOptions(dir)
-		if err != nil {
-			return nil, err
-		}
-		if open := loop.Embeddings(c.Context, o, data); open != nil {
-			return open()
+		if e, err := loop.TokenEmbeddings(c.Context, dir, data); e != nil || err != nil {
+			return e, err
 		}
 	}
 	fmt.Fprintln(c.App.ErrWriter, "(without the model, which -m names, the value function does not learn what each token adds: it serves no proposals)")

@@ -67,6 +67,15 @@ func (m *Many) TargetKL(ctx context.Context, model *llama.Model, tasks []Task, t
 	return bestBeta, bestKL, nil
 }
 
+// TargetInWords says what a beta gave where a KL was asked for.
+func TargetInWords(target, beta, kl float64) string {
+	words := fmt.Sprintf("beta %.3g gives a KL of %.3g nats a response", beta, kl)
+	if math.Abs(kl-target) > target/4 {
+		words += fmt.Sprintf("; none of those tried came nearer to %g", target)
+	}
+	return words
+}
+
 // meanKL is the mean over tasks of the KL of one response to each.
 func (m *Many) meanKL(ctx context.Context, pool *engine.Pool, tasks []Task) (float64, error) {
 	one := make([]Task, len(tasks))

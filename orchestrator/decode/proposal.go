@@ -1,6 +1,7 @@
 package decode
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -33,6 +34,9 @@ func (s Strategy) checkGuidance(op string, source value.Source, rerank bool) err
 
 // UsesBeta says whether an answer by the strategy depends on a beta.
 func (s Strategy) UsesBeta() bool { return s.Proposal != 0 || s.Tokenwise() }
+
+// Beta is the one that SetBeta sets.
+func (s Strategy) Beta() float64 { return cmp.Or(s.Proposal, s.Guide.Beta) }
 
 // SetBeta sets the beta of the proposal, where the strategy has one, or that of its guidance.
 func (s *Strategy) SetBeta(beta float64) {

@@ -114,13 +114,26 @@ func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead
 	return h, m, run.Put(f.d, f.metrics, key, f.from, []string{f.head}, m)
 }
 
-// Embeddings opens the token embeddings of the model that a run was made with; nil where its file is
+// embeddings opens the token embeddings of the model that a run was made with; nil where its file is
 // not where it was.
-func Embeddings(ctx context.Context, o *Options, data *learn.Data) func() (*llama.Embeddings, error) {
+func embeddings(ctx context.Context, o *Options, data *learn.Data) func() (*llama.Embeddings, error) {
 	if _, err := os.Stat(o.Model); err != nil {
 		return nil
 	}
 	return func() (*llama.Embeddings, error) { return data.Embeddings(ctx, o.Model) }
+}
+
+// TokenEmbeddings opens those of the model that the run in dir was made with; they are nil where its
+// file is not where it was.
+func TokenEmbeddings(ctx context.Context, dir string, data *learn.Data) (*llama.Embeddings, error) {
+	o, err := ReadOptions(dir)
+	if err != nil {
+		return nil, err
+	}
+	if open := embeddings(ctx, o, data); open != nil {
+		return open()
+	}
+	return nil, nil
 }
 
 // Rescored is what another reward made of a run.
@@ -198,7 +211,7 @@ func (r Rescoring) Score(ctx context.Context, dir string) (*Rescored, error) {
 		return nil, err
 	}
 	f := fit{
-		d: d, o: o, data: data, embeddings: Embeddings(ctx, o, data), head: run.Rescored(s.Folder()), metrics: run.RescoredMetrics(s.Folder()), from: data.From,
+		d: d, o: o, data: data, embeddings: embeddings(ctx, o, data), head: run.Rescored(s.Folder()), metrics: run.RescoredMetrics(s.Folder()), from: data.From,
 		notify: func(p valuehead.Progress) { notify(trained("train", p)) },
 		trying: func(done, total int, name string) { notify(tried("try heads", done, total, name)) },
 	}
