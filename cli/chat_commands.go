@@ -92,8 +92,7 @@ func (t *conversation) setMethod(name string) error {
 }
 
 func (t *conversation) setBeta(text string) error {
-	s := t.Strategy()
-	beta := s.Beta()
+	s, beta := t.Strategy(), t.Strategy().Beta()
 	if text != "" {
 		var err error
 		if beta, err = strconv.ParseFloat(text, 64); err != nil {

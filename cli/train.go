@@ -151,10 +151,8 @@ func tokenEmbeddings(c *cli.Context, data *learn.Data) (*llama.Embeddings, error
 		}
 		return data.Embeddings(c.Context, path)
 	}
-	if dir := c.Args().First(); dir != "" {
-		if e, err := loop.TokenEmbeddings(c.Context, dir, data); e != nil || err != nil {
-			return e, err
-		}
+	if e, err := loop.TokenEmbeddings(c.Context, c.Args().First(), data); e != nil || err != nil {
+		return e, err
 	}
 	fmt.Fprintln(c.App.ErrWriter, "(without the model, which -m names, the value function does not learn what each token adds: it serves no proposals)")
 	return nil, nil

@@ -124,8 +124,11 @@ func embeddings(ctx context.Context, o *Options, data *learn.Data) func() (*llam
 }
 
 // TokenEmbeddings opens those of the model that the run in dir was made with; they are nil where its
-// file is not where it was.
+// file is not where it was, and where dir is "".
 func TokenEmbeddings(ctx context.Context, dir string, data *learn.Data) (*llama.Embeddings, error) {
+	if dir == "" {
+		return nil, nil
+	}
 	o, err := ReadOptions(dir)
 	if err != nil {
 		return nil, err
