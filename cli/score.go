@@ -65,8 +65,8 @@ func score(c *cli.Context) error {
 		return err
 	}
 	return sheet.Sheet{
-		{"reward", fmt.Sprintf("%s: %.3f on average, sd %.3f, of %d responses", m.RewardName, m.Reward.Mean, m.Reward.SD, got.Responses)},
 		{"tokens", report.TokensInWords(m.Training)},
+		{"reward", fmt.Sprintf("%s: %.3f on average, sd %.3f, of %d responses", m.RewardName, m.Reward.Mean, m.Reward.SD, got.Responses)},
 		{"value function", got.Head},
 	}.Write(c.App.Writer)
 }
