@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -15,8 +17,13 @@ const (
 	Ridge = "ridge"
 )
 
-// parts is the number of parts of the cross-validation of heads that are trained by steps.
-const parts = 2
+const (
+	// parts is the number of parts of the cross-validation of heads that are trained by steps.
+	parts = 2
+	// enough is the number of responses, about, that kinds of heads are compared on: more would
+	// make the choice cost more than what is chosen.
+	enough = 4000
+)
 
 // sums are the features of heads fitted in closed form: what was said so far lies in running sums
 // that a single state does not carry, and few responses do not fit more columns.
@@ -89,6 +96,17 @@ func Fit(ctx context.Context, d *Data, f Fitting) (*valuehead.Head, *Metrics, er
 	return head, m, err
 }
 
+// share are the returns of about a share of the prompts, which a hash of their names decides.
+func (d *Data) share(of float64) valuehead.Returns {
+	limit := uint64(of * (1 << 63) * 2)
+	return func(shard, prompt string, sample int) (float32, bool) {
+		if xxhash.Sum64String("compare "+prompt) >= limit {
+			return 0, false
+		}
+		return d.Returns(shard, prompt, sample)
+	}
+}
+
 // choose tries heads by cross-validation over the prompts and returns the one whose values
 // explain most of the returns' variance over all states, with what each gave. layers choose from
 // the stored ones; nil takes all.
@@ -110,6 +128,11 @@ func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int
 	data, err := valuehead.OpenStored(layout, d.Shards, d.Returns)
 	if err != nil {
 		return best, nil, err
+	}
+	if n := data.Len(); n > enough && d.Returns != nil {
+		if data, err = valuehead.OpenStored(layout, d.Shards, d.share(float64(enough)/float64(n))); err != nil {
+			return best, nil, err
+		}
 	}
 	all := choices(o, layers)
 	if o.Embeddings == nil {
