@@ -24,7 +24,7 @@ func (sum) Ahead() bool                                { return false }
 func (sum) Advantages() bool                           { return true }
 func (sum) Unit() value.Unit                           { return value.Unit{} }
 func (sum) NeedsPrompt() bool                          { return false }
-func (s sum) Open(value.Request) (value.Valuer, error) { return sumValuer{s.a}, nil }
+func (s sum) Open(value.Request) (value.Valuer, error) { return sumValuer(s), nil }
 
 type sumValuer struct{ a []float32 }
 

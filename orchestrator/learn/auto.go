@@ -22,7 +22,7 @@ const (
 	parts = 2
 	// enough is the number of responses, about, that kinds of heads are compared on: more would
 	// make the choice cost more than what is chosen.
-	enough = 4000
+	enough = 8000
 )
 
 // sums are the features of heads fitted in closed form: what was said so far lies in running sums
