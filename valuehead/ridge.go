@@ -168,6 +168,28 @@ func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 		})
 		*x = (*x)[:0]
 	}
+	err := r.each(ctx, src, train, func(e entry, buf []float32) {
+		weight := float32(math.Sqrt(1 / float64(e.tokens)))
+		k := foldOf(e.prompt)
+		lasts[k] = append(lasts[k], buf[len(buf)-r.d:]...)
+		flush(r.ends, &lasts[k], k, block)
+		for at := 0; at < len(buf); at += r.d {
+			rows[k] = appendScaled(rows[k], buf[at:at+r.d], weight)
+			flush(r.states, &rows[k], k, block)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for k := range folds {
+		flush(r.ends, &lasts[k], k, 1)
+		flush(r.states, &rows[k], k, 1)
+	}
+	return nil
+}
+
+// each calls f with the rows of each response's states, which hold until it returns.
+func (r *ridge) each(ctx context.Context, src Source, train []entry, f func(e entry, rows []float32)) error {
 	memory := r.head.features.NewAccumulator()
 	var buf []float32
 	for _, e := range train {
@@ -181,18 +203,7 @@ func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 		if buf, err = r.rows(buf[:0], memory, ex); err != nil {
 			return err
 		}
-		weight := float32(math.Sqrt(1 / float64(e.tokens)))
-		k := foldOf(e.prompt)
-		lasts[k] = append(lasts[k], buf[len(buf)-r.d:]...)
-		flush(r.ends, &lasts[k], k, block)
-		for at := 0; at < len(buf); at += r.d {
-			rows[k] = appendScaled(rows[k], buf[at:at+r.d], weight)
-			flush(r.states, &rows[k], k, block)
-		}
-	}
-	for k := range folds {
-		flush(r.ends, &lasts[k], k, 1)
-		flush(r.states, &rows[k], k, 1)
+		f(e, buf)
 	}
 	return nil
 }
@@ -278,19 +289,7 @@ func (r *ridge) loss(w []float64, k int) float64 {
 // validate fills in the R2 of each fold's states by the weights of the others.
 func (r *ridge) validate(ctx context.Context, src Source, train []entry, weights [folds][]float64, report *RidgeReport) error {
 	var all, last pairs
-	memory := r.head.features.NewAccumulator()
-	var buf []float32
-	for _, e := range train {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		ex, err := src.At(e.index)
-		if err != nil {
-			return err
-		}
-		if buf, err = r.rows(buf[:0], memory, ex); err != nil {
-			return err
-		}
+	err := r.each(ctx, src, train, func(e entry, buf []float32) {
 		w := weights[foldOf(e.prompt)]
 		for at := 0; at < len(buf); at += r.d {
 			v := 0.0
@@ -302,7 +301,7 @@ func (r *ridge) validate(ctx context.Context, src Source, train []entry, weights
 				last.add(float32(v), buf[at+r.d-1])
 			}
 		}
-	}
+	})
 	report.R2, report.R2Last = all.r2(), last.r2()
-	return nil
+	return err
 }
