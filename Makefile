@@ -56,10 +56,10 @@ lint: ## check formatting and run the linters
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-# EFFORT=quick takes under 12 minutes on two cores, EFFORT=full hours.
+# EFFORT=quick takes 13 minutes of processor time, EFFORT=full hours.
 EFFORT ?= default
 
-real: ## take a real model through it with two rewards; EFFORT=quick or full (resumable, under 45 minutes on two cores)
+real: ## take a real model through it with two rewards; EFFORT=quick or full (resumable, less than an hour on two cores)
 	$(GO) run ./scripts/real -effort $(EFFORT)
 
 frontier: ## compare all strategies and value sources on the demo's run (resumable, about an hour)
