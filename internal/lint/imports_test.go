@@ -54,7 +54,7 @@ var rooms = [][]string{
 	{"orchestrator/eval", "orchestrator/rollout", "orchestrator/learn"},
 	{"orchestrator/batch", "orchestrator/run", "orchestrator/chat"},
 	{"orchestrator/decode", "orchestrator/reward"},
-	{"orchestrator/value", "orchestrator/prompt", "orchestrator/policy"},
+	{"orchestrator/value", "orchestrator/preference", "orchestrator/prompt", "orchestrator/policy"},
 	{"orchestrator/engine"},
 	{"llama", "valuehead"},
 	{"llama/hub"}, // files only: it may not know what is in them

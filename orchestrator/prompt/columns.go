@@ -155,19 +155,19 @@ func readTurns(r *Record, raw json.RawMessage) error {
 // readPair takes what two responses, of which one was preferred, have in common.
 func readPair(r *Record, chosen json.RawMessage) error {
 	rejected, both := r.Fields["rejected"]
-	a, err := dialogueOf(chosen)
+	a, err := Dialogue(chosen)
 	if err != nil {
 		return err
 	}
 	b, err := a, error(nil)
 	if both {
-		if b, err = dialogueOf(rejected); err != nil {
+		if b, err = Dialogue(rejected); err != nil {
 			return fmt.Errorf("rejected: %w", err)
 		}
 	}
 	if a != nil && b != nil {
 		n := 0
-		for n < min(len(a), len(b)) && sameMessage(a[n], b[n]) {
+		for n < min(len(a), len(b)) && SameMessage(a[n], b[n]) {
 			n++
 		}
 		if r.Messages = unanswered(a[:n]); len(r.Messages) == 0 {
@@ -192,8 +192,8 @@ func readPair(r *Record, chosen json.RawMessage) error {
 	return nil
 }
 
-// sameMessage compares messages by what JSON says of them.
-func sameMessage(a, b llama.Message) bool {
+// SameMessage compares messages by what JSON says of them.
+func SameMessage(a, b llama.Message) bool {
 	x, err1 := json.Marshal(a)
 	y, err2 := json.Marshal(b)
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
@@ -226,9 +226,9 @@ func unanswered(messages []llama.Message) []llama.Message {
 	return messages
 }
 
-// dialogueOf is a conversation as a list of messages or as a text with Human: and Assistant:,
+// Dialogue is a conversation as a list of messages or as a text with Human: and Assistant:,
 // nil of another text.
-func dialogueOf(raw json.RawMessage) ([]llama.Message, error) {
+func Dialogue(raw json.RawMessage) ([]llama.Message, error) {
 	if list, err := listOf(raw); err == nil && list != nil {
 		return messagesOf(raw)
 	}

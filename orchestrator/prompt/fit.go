@@ -80,12 +80,12 @@ func HoldOut(records []Record, n int) (train, held []Record) {
 		x := h.Sum64()
 		x = (x ^ x>>33) * 0xff51afd7ed558ccd
 		order[i], hashes[i] = i, x^x>>33
-		same[r.content()] = append(same[r.content()], i)
+		same[r.Content()] = append(same[r.Content()], i)
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Or(cmp.Compare(hashes[a], hashes[b]), a-b) })
 	out := map[int]bool{}
 	for _, i := range order {
-		copies := same[records[i].content()]
+		copies := same[records[i].Content()]
 		if out[i] || len(out)+len(copies) >= len(records) {
 			continue
 		}
@@ -106,9 +106,9 @@ func HoldOut(records []Record, n int) (train, held []Record) {
 	return train, held
 }
 
-// content is what a model sees of the record, but for the space around it, which many templates
+// Content is what a model sees of the record, but for the space around it, which many templates
 // take off.
-func (r Record) content() string {
+func (r Record) Content() string {
 	seen := Record{Text: strings.TrimSpace(r.Text), Messages: slices.Clone(r.Messages)}
 	for i, m := range seen.Messages {
 		seen.Messages[i].Content = strings.TrimSpace(m.Content)

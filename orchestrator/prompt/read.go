@@ -30,9 +30,15 @@ const (
 // fields of people's files have, see columns.go; its other fields are kept. A record without
 // an id is called by the number of its line, element or row.
 func Read(path string, o ReadOptions) ([]Record, error) {
+	records, _, err := ReadLines(path, o)
+	return records, err
+}
+
+// ReadLines is Read, and says on which line each record begins.
+func ReadLines(path string, o ReadOptions) (records []Record, lines []int, err error) {
 	s, err := open("read prompts", "prompts", path, o)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var rows []row
 	switch text := bytes.TrimLeft(s.text, " \t\r\n"); {
@@ -45,12 +51,16 @@ func Read(path string, o ReadOptions) ([]Record, error) {
 		rows, err = s.table()
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(rows) == 0 {
-		return nil, s.fail(0, lineHint, "it holds no prompts")
+		return nil, nil, s.fail(0, lineHint, "it holds no prompts")
 	}
-	return s.records(rows)
+	for _, row := range rows {
+		lines = append(lines, row.line)
+	}
+	records, err = s.records(rows)
+	return records, lines, err
 }
 
 // lines are JSON objects, one a line.
