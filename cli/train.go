@@ -37,7 +37,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "scores", Usage: "`NAME` of the reward whose scores are learned from, as a folder of RUN/rewards is called; the run's own without it", Category: data},
 			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
 			textsFlag("states", "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", data),
-			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model in F32 or F16. An interrupted training goes on with the same command", Category: head},
+			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model of any quantization. An interrupted training goes on with the same command", Category: head},
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
 			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
 			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},

@@ -71,7 +71,7 @@ func (e *Embeddings) Row(token int, dst []float32) error {
 }
 
 // Rows writes the embeddings of the tokens from one on to dst, as many as it has room for,
-// [n][Width], dequantized by ggml (ggml_type_traits.to_float).
+// [n][Width], dequantized by ggml.
 func (e *Embeddings) Rows(from int, dst []float32) error {
 	const op = "read embeddings"
 	n := len(dst) / e.cols
@@ -85,18 +85,54 @@ func (e *Embeddings) Rows(from int, dst []float32) error {
 	if _, err := e.file.ReadAt(raw, e.from+int64(from)*int64(e.rowBytes)); err != nil {
 		return &Error{Op: op, Path: e.file.Name(), Err: err, Hint: "the model's file must not change while it is in use"}
 	}
-	dst = dst[:n*e.cols]
-	if e.info.Type == gguf.F32 { // for which ggml has no function
+	if err := dequantize(e.info.Type, raw, dst[:n*e.cols]); err != nil {
+		return &Error{Op: op, Path: e.file.Name(), Err: err, Hint: "take another quantization of the model"}
+	}
+	return nil
+}
+
+// dequantize turns what is stored of a tensor into numbers, by ggml (ggml_type_traits.to_float).
+func dequantize(t gguf.TensorType, raw []byte, dst []float32) error {
+	if t == gguf.F32 { // for which ggml has no function
 		for i := range dst {
 			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*i:]))
 		}
 		return nil
 	}
 	start()
-	if !C.ivo_dequantize(C.int32_t(e.info.Type), unsafe.Pointer(&raw[0]), (*C.float)(unsafe.Pointer(&dst[0])), C.int64_t(len(dst))) {
-		return &Error{Op: op, Path: e.file.Name(), Err: fmt.Errorf("ggml does not turn %v into floats", e.info.Type), Hint: "take another quantization of the model"}
+	if !C.ivo_dequantize(C.int32_t(t), unsafe.Pointer(&raw[0]), (*C.float)(unsafe.Pointer(&dst[0])), C.int64_t(len(dst))) {
+		return fmt.Errorf("ggml does not turn %v into floats", t)
 	}
 	return nil
+}
+
+// Weights reads a tensor of a model that need not be loaded, by its file's head: as numbers,
+// whatever type it is stored as, in the order in which they are stored.
+func Weights(head *gguf.File, tensor string) ([]float32, error) {
+	const op = "read weights"
+	for _, part := range head.Parts() {
+		t, ok := part.Tensor(tensor)
+		if !ok {
+			continue
+		}
+		fail := func(err error, hint string) error {
+			return &Error{Op: op, Path: part.Path, Err: fmt.Errorf("%s: %w", tensor, err), Hint: hint}
+		}
+		file, err := os.Open(part.Path)
+		if err != nil {
+			return nil, fail(err, "the model's file must stay where it is")
+		}
+		defer file.Close()
+		raw, out := make([]byte, t.Size), make([]float32, t.Elements())
+		if _, err := file.ReadAt(raw, part.DataOffset+int64(t.Offset)); err != nil {
+			return nil, fail(err, "the model's file must not change while it is in use")
+		}
+		if err := dequantize(t.Type, raw, out); err != nil {
+			return nil, fail(err, "take another quantization of the model")
+		}
+		return out, nil
+	}
+	return nil, &Error{Op: op, Path: head.Path, Err: fmt.Errorf("the tensor %s is missing", tensor), Hint: "give the file of a whole language model"}
 }
 
 // Close closes the file. A second Close does nothing.

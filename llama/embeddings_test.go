@@ -119,6 +119,14 @@ func checkEmbeddings(t *testing.T, path string) {
 			t.Fatalf("rows from %d on differ", from)
 		}
 	}
+	for _, name := range []string{"token_embd.weight", "output_norm.weight"} {
+		if all, err := llama.Weights(m.Metadata(), name); err != nil || !slices.Equal(all, dequantized(t, path, name)) {
+			t.Errorf("the weights of %s differ: %v", name, err)
+		}
+	}
+	if _, err := llama.Weights(m.Metadata(), "blk.0.nothing"); err == nil {
+		t.Error("a tensor that is not there was read")
+	}
 	for _, token := range []int{0, n / 3, n - 1} {
 		if err := e.Row(token, block); err != nil {
 			t.Fatal(err)

@@ -121,3 +121,47 @@ func TestDamage(t *testing.T) {
 		try(bad)
 	}
 }
+
+// Half-precision numbers are written as they are, and numbers between two of them as the nearer
+// one, or the even one.
+func TestWritesF16(t *testing.T) {
+	half := func(h int) float32 { // 5 bits of exponent, 10 of mantissa
+		if e := h >> 10; e > 0 {
+			return float32(math.Ldexp(float64(h&0x3ff|0x400), e-25))
+		}
+		return float32(math.Ldexp(float64(h), -24))
+	}
+	inf := float32(math.Inf(1))
+	x, want := []float32{gguf.MaxF16 + 15, gguf.MaxF16 + 16, inf, -inf}, []float32{gguf.MaxF16, inf, inf, -inf}
+	for h := range 0x7bff {
+		low, high := half(h), half(h+1)
+		middle, even := (low+high)/2, half(h+h&1)
+		x = append(x, low, -low, math.Nextafter32(middle, low), middle, -middle, math.Nextafter32(middle, high))
+		want = append(want, low, -low, low, even, -even, high)
+	}
+	path := filepath.Join(t.TempDir(), "half.gguf")
+	tensors := []gguf.Tensor{{Name: "h", Shape: []uint64{uint64(len(x))}, Type: gguf.F16, Data: x}, {Name: "f", Shape: []uint64{1}, Data: []float32{math.Pi}}}
+	if err := gguf.Write(path, nil, tensors); err != nil {
+		t.Fatal(err)
+	}
+	f, err := gguf.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.ReadF32("h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		if got[i] != want[i] || math.Signbit(float64(got[i])) != math.Signbit(float64(want[i])) {
+			t.Fatalf("%v became %v, not %v", x[i], got[i], want[i])
+		}
+	}
+	if got, err := f.ReadF32("f"); err != nil || got[0] != math.Pi {
+		t.Errorf("the tensor behind it is %v: %v", got, err)
+	}
+	tensors[0].Type = 8
+	if err := gguf.Write(path, nil, tensors); err == nil {
+		t.Error("floats were written as Q8_0")
+	}
+}

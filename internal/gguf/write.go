@@ -4,14 +4,17 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 )
 
-// Tensor is a named F32 array to write; Shape is in ggml's order (first dimension contiguous).
+// Tensor is a named array to write; Shape is in ggml's order (first dimension contiguous).
 type Tensor struct {
 	Name  string
 	Shape []uint64
+	Type  TensorType // F32 or F16; what exceeds [MaxF16] becomes infinite there
 	Data  []float32
 }
 
@@ -25,6 +28,9 @@ func Write(path string, kvs []KV, tensors []Tensor) error {
 		}
 		if n != uint64(len(t.Data)) || len(t.Shape) == 0 || len(t.Shape) > maxDims {
 			return fmt.Errorf("gguf: tensor %q: shape %v does not hold %d values", t.Name, t.Shape, len(t.Data))
+		}
+		if t.Type != F32 && t.Type != F16 {
+			return fmt.Errorf("gguf: tensor %q: %v cannot be written, only F32 and F16", t.Name, t.Type)
 		}
 	}
 	return atomicfile.Write(path, func(out io.Writer) error {
@@ -42,13 +48,19 @@ func Write(path string, kvs []KV, tensors []Tensor) error {
 			w.str(t.Name)
 			w.put(uint32(len(t.Shape)))
 			w.put(t.Shape)
-			w.put(uint32(F32))
+			w.put(uint32(t.Type))
 			w.put(uint64(offset))
-			offset = align(offset+4*int64(len(t.Data)), defaultAlignment)
+			offset = align(offset+int64(blocks[t.Type].bytes)*int64(len(t.Data)), defaultAlignment)
 		}
 		for _, t := range tensors {
 			w.pad()
-			w.put(t.Data)
+			for some := range slices.Chunk(t.Data, 1<<14) { // no copy of the whole
+				if t.Type == F16 {
+					w.put(float32sto16(some))
+				} else {
+					w.put(some)
+				}
+			}
 		}
 		w.pad()
 		return w.err
@@ -157,4 +169,31 @@ func typeOf(v any) (t Type, array bool, n int) {
 		return Float64, true, len(v)
 	}
 	return 0, false, -1
+}
+
+// MaxF16 is the largest number that F16 holds.
+const MaxF16 = 65504
+
+func float32sto16(x []float32) []uint16 {
+	out := make([]uint16, len(x))
+	for i, v := range x {
+		out[i] = float32to16(v)
+	}
+	return out
+}
+
+// float32to16 rounds to the nearest IEEE half-precision number, to the even one of two.
+func float32to16(x float32) uint16 {
+	b := math.Float32bits(x)
+	sign := uint16(b >> 16 & 0x8000)
+	switch b &= 0x7fffffff; {
+	case b > 0x7f800000:
+		return sign | 0x7e00 // not a number
+	case b >= 0x477ff000: // from halfway past the largest on
+		return sign | 0x7c00
+	case b < 0x38800000: // subnormal: multiples of 2^-24, which the sum's last bit is
+		return sign | uint16(math.Float32bits(math.Float32frombits(b)+.5)-0x3f000000)
+	}
+	b += 0xfff + b>>13&1 // 13 bits of the mantissa are rounded away
+	return sign | uint16((b-0x38000000)>>13)
 }

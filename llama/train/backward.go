@@ -8,61 +8,73 @@ import (
 
 // gradients is the scratch of a backward pass.
 type gradients struct {
+	last, lastNormed []float32 // [m][Width]
 	x, normed, heads []float32 // [n][Width]
-	qkv              []float32 // [n][3*Width]
+	qkv              []float32 // [n][Width+2*kv]
 	prob             []float32 // [queryBlock][longest document]
 	gateUp           []float32 // [n][2*FF]
 	ff               []float32 // [n][FF]
 }
 
-func newGradients(c Config, rows int) *gradients {
+func newGradients(c Config, rows, longest int) *gradients {
 	alloc := func(cols int) []float32 { return make([]float32, rows*cols) }
 	return &gradients{
-		x: alloc(c.Width), normed: alloc(c.Width), heads: alloc(c.Width), qkv: alloc(3 * c.Width),
-		prob: make([]float32, queryBlock*min(c.Context, rows)), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
+		last: alloc(c.Width), lastNormed: alloc(c.Width),
+		x: alloc(c.Width), normed: alloc(c.Width), heads: alloc(c.Width), qkv: alloc(c.qkv()),
+		prob: make([]float32, queryBlock*longest), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
 	}
 }
 
-// backward writes the gradient of the loss to g, from p.logits as forward left it.
-func (p *pass) backward(w, g weights) {
-	c, n, d := p.cfg, p.n, p.grad
-	hd := c.Width / c.Heads
-	if !c.Tied {
-		clear(g.embd)
+// backward writes the gradient of the loss to g, or adds it, from p.dsaid.
+func (p *pass) backward(w, g weights, add bool) {
+	c, n, m, d := p.cfg, p.n, p.reads(), p.grad
+	if !add {
+		clear(g.norm)
+		if !c.Tied {
+			clear(g.embd)
+		}
 	}
-	clear(g.norm)
-	linearBack(n, c.Width, c.Outputs, p.normed, w.out, p.logits, d.normed, g.out)
+	if c.Outputs == 1 {
+		copy(p.logits[:m], p.dsaid)
+	} else {
+		logLikelihoodBack(m, c.Outputs, p.logits, p.target, p.other, p.share, p.dsaid)
+	}
+	linearBack(m, c.Width, c.Outputs, p.normed, w.out, p.logits, d.lastNormed, g.out, add)
+	clear(d.last[:m*c.Width])
+	rmsNormBack(m, c.Width, p.last, w.norm, p.inv, d.lastNormed, d.last, g.norm)
 	clear(d.x[:n*c.Width])
-	rmsNormBack(n, c.Width, p.x, w.norm, p.inv, d.normed, d.x, g.norm)
+	gatherBack(m, c.Width, p.row, d.last, d.x)
 	for l := len(p.layers) - 1; l >= 0; l-- {
 		a, lw, lg := &p.layers[l], &w.layers[l], &g.layers[l]
-		linearBack(n, c.FF, c.Width, a.ff, lw.down, d.x, d.ff, lg.down)
+		if !add {
+			clear(lg.attnNorm)
+			clear(lg.ffnNorm)
+		}
+		linearBack(n, c.FF, c.Width, a.ff, lw.down, d.x, d.ff, lg.down, add)
 		swigluBack(n, c.FF, a.gateUp, d.ff, d.gateUp)
-		linearBack(n, c.Width, 2*c.FF, a.norm2, lw.gateUp, d.gateUp, d.normed, lg.gateUp)
-		clear(lg.ffnNorm)
+		linearBack(n, c.Width, 2*c.FF, a.norm2, lw.gateUp, d.gateUp, d.normed, lg.gateUp, add)
 		rmsNormBack(n, c.Width, a.mid, lw.ffnNorm, a.inv2, d.normed, d.x, lg.ffnNorm)
 
-		linearBack(n, c.Width, c.Width, a.heads, lw.attnOut, d.x, d.heads, lg.attnOut)
+		linearBack(n, c.Width, c.Width, a.heads, lw.attnOut, d.x, d.heads, lg.attnOut, add)
 		p.attendBack(a)
-		rope(n, 2*c.Heads, hd, p.pos, p.table, -1, d.qkv, 3*c.Width)
-		linearBack(n, c.Width, 3*c.Width, a.norm1, lw.qkv, d.qkv, d.normed, lg.qkv)
-		clear(lg.attnNorm)
+		rope(n, c.Heads+c.KV, c.head(), p.pos, p.table, -1, d.qkv, c.qkv())
+		linearBack(n, c.Width, c.qkv(), a.norm1, lw.qkv, d.qkv, d.normed, lg.qkv, add)
 		rmsNormBack(n, c.Width, a.x, lw.attnNorm, a.inv1, d.normed, d.x, lg.attnNorm)
 	}
 	gatherBack(n, c.Width, p.token, d.x, g.embd)
 }
 
-// attendBack is the derivative of attend: from the gradient of a.heads to that of a.qkv.
+// attendBack is the derivative of attend: from the gradient of a.heads to that of a.qkv. Heads
+// that share keys and values add to the same ones.
 func (p *pass) attendBack(a *activations) {
-	width, hd := p.cfg.Width, p.cfg.Width/p.cfg.Heads
-	ld := 3 * width
+	width, hd, ld := p.cfg.Width, p.cfg.head(), p.cfg.qkv()
 	scale := float32(1 / math.Sqrt(float64(hd)))
 	clear(p.grad.qkv[:p.n*ld])
-	p.eachHead(a, func(d span, col int, prob []float32) {
-		at := d.start*ld + col
-		q, dq := a.qkv[at:], p.grad.qkv[at:]
-		k, dk, v, dv := q[width:], dq[width:], q[2*width:], dq[2*width:]
-		dout := p.grad.heads[d.start*width+col:]
+	p.eachHead(a, func(d span, qcol, kcol, vcol int, prob []float32) {
+		x, dx := a.qkv[d.start*ld:], p.grad.qkv[d.start*ld:]
+		q, k, v := x[qcol:], x[kcol:], x[vcol:]
+		dq, dk, dv := dx[qcol:], dx[kcol:], dx[vcol:]
+		dout := p.grad.heads[d.start*width+qcol:]
 		dprob := p.grad.prob
 		for i := 0; i < d.n; i += queryBlock {
 			rows, seen := min(queryBlock, d.n-i), min(i+queryBlock, d.n)

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -15,7 +17,7 @@ import (
 // A checkpoint is a GGUF file of three flat tensors, the parameters and AdamW's two
 // moments, with the place in the run as metadata.
 const (
-	checkpointVersion = uint32(2)
+	checkpointVersion = uint32(3)
 
 	keyVersion     = "train.checkpoint.version"
 	keyFingerprint = "train.checkpoint.fingerprint"
@@ -26,17 +28,20 @@ const (
 )
 
 // fingerprint names the run: everything that decides its course.
-func fingerprint(cfg Config, o Options, docs []Doc) string {
+func fingerprint(cfg Config, o Options, objective string, examples []example) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%+v %d %d %v %d %v %v %d %d\n", cfg, o.Steps, o.BatchTokens, o.LR, o.WarmUp, o.WeightDecay, o.Clip, o.Seed, o.Shards)
+	fmt.Fprintf(h, "%s %+v %d %d %v %d %v %v %d %d\n", objective, cfg, o.Steps, o.BatchTokens, o.LR, o.WarmUp, o.WeightDecay, o.Clip, o.Seed, o.Shards)
 	if o.From != nil {
-		binary.Write(h, binary.LittleEndian, o.From.params)
+		writeFloats(h, o.From.params)
 	}
-	for _, d := range docs {
-		binary.Write(h, binary.LittleEndian, []int64{int64(len(d.Tokens)), int64(len(d.Weights)), int64(len(d.Classes))})
-		binary.Write(h, binary.LittleEndian, d.Tokens)
-		binary.Write(h, binary.LittleEndian, d.Weights)
-		binary.Write(h, binary.LittleEndian, d.Classes)
+	for _, e := range examples {
+		binary.Write(h, binary.LittleEndian, []float64{float64(len(e.docs)), e.offset})
+		for _, d := range e.docs {
+			binary.Write(h, binary.LittleEndian, []int64{int64(len(d.Tokens)), int64(len(d.Weights)), int64(len(d.Classes))})
+			binary.Write(h, binary.LittleEndian, d.Tokens)
+			binary.Write(h, binary.LittleEndian, d.Weights)
+			binary.Write(h, binary.LittleEndian, d.Classes)
+		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
@@ -54,9 +59,16 @@ func checksum(kvs []gguf.KV, tensors []gguf.Tensor) uint64 {
 		fmt.Fprintf(h, "%s=%v\n", kv.Key, kv.Value)
 	}
 	for _, t := range tensors {
-		binary.Write(h, binary.LittleEndian, t.Data)
+		writeFloats(h, t.Data)
 	}
 	return h.Sum64()
+}
+
+// writeFloats writes many numbers without a copy of them all.
+func writeFloats(w io.Writer, x []float32) {
+	for some := range slices.Chunk(x, 1<<14) {
+		binary.Write(w, binary.LittleEndian, some)
+	}
 }
 
 // save writes the checkpoint, if the run keeps one.

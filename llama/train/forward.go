@@ -8,59 +8,69 @@ import (
 
 // pass is one worker's scratch: the activations of the documents it works on, laid
 // one after another as n rows. Rows of different documents meet in matrix products
-// only; attention and positions keep to the document.
+// only; attention and positions keep to the document. The rows that have a weight are
+// read: the output matrix is multiplied with these alone, and each gives one number.
 type pass struct {
-	cfg Config
+	cfg      Config
+	examples []example // loaded
 
-	n      int // rows in use
-	docs   []span
-	token  []int32 // input of each row
-	target []int32 // class to predict: a token, or with share > 0 a mixture with other
-	other  []int32
-	share  []float32
-	pos    []int32 // position in the document
-	weight []float32
+	n     int // rows in use
+	docs  []span
+	token []int32 // input of each row
+	pos   []int32 // position in the document
 
 	layers []activations
 	x      []float32 // [n][Width], the residual stream after the last layer
-	inv    []float32 // [n], of the last norm
-	normed []float32 // [n][Width]
-	logits []float32 // [n][Outputs], turned into their gradient by the loss
-	table  []float32 // [Context][head size], cosine and sine of each rotary pair
-	grad   *gradients
+	table  []float32 // [longest document][head size], cosine and sine of each rotary pair
+
+	read   []span  // of each document, in what follows
+	row    []int32 // the m rows that are read
+	target []int32 // class to predict: a token, or with share > 0 a mixture with other
+	other  []int32
+	share  []float32
+	weight []float32
+	last   []float32 // [m][Width], the rows of x
+	inv    []float32 // [m], of the last norm
+	normed []float32 // [m][Width]
+	logits []float32 // [m][Outputs], their softmax after forward, their gradient in backward
+	said   []float32 // [m], log p(target), or of a single output the output itself
+	dsaid  []float32 // [m], the loss's derivative by it
+
+	grad *gradients
 }
 
-// span is a document's rows.
+// span is a run of rows.
 type span struct{ start, n int }
 
 // activations are what a layer's derivative needs of its forward pass.
 type activations struct {
 	x, norm1, mid, norm2 []float32 // [n][Width]: input, normed, after attention, normed
 	inv1, inv2           []float32 // [n]
-	qkv                  []float32 // [n][3*Width], rotated
+	qkv                  []float32 // [n][Width+2*kv], rotated
 	prob                 []float32 // a [length][length] square for each document and head
 	heads                []float32 // [n][Width], attention before its output matrix
 	gateUp               []float32 // [n][2*FF]
 	ff                   []float32 // [n][FF]
 }
 
-// newPass allocates for at most rows rows; with a gradient, for backward too.
-func newPass(cfg Config, rows int, gradient bool) *pass {
+// newPass allocates for at most rows rows of documents of at most longest each; with a
+// gradient, for backward too. What is not used of it costs no memory.
+func newPass(cfg Config, rows, longest int, gradient bool) *pass {
 	c := cfg
-	hd := c.Width / c.Heads
-	p := &pass{cfg: c, table: rotaryTable(c.Context, hd, float64(c.Theta)),
-		token: make([]int32, rows), target: make([]int32, rows), other: make([]int32, rows), share: make([]float32, rows), pos: make([]int32, rows), weight: make([]float32, rows)}
+	p := &pass{cfg: c, table: rotaryTable(longest, c.head(), float64(c.Theta)),
+		token: make([]int32, rows), pos: make([]int32, rows), row: make([]int32, rows), target: make([]int32, rows), other: make([]int32, rows)}
 	alloc := func(cols int) []float32 { return make([]float32, rows*cols) }
 	for range c.Layers {
 		p.layers = append(p.layers, activations{
 			x: alloc(c.Width), norm1: alloc(c.Width), mid: alloc(c.Width), norm2: alloc(c.Width),
-			inv1: alloc(1), inv2: alloc(1), qkv: alloc(3 * c.Width), prob: alloc(c.Heads * min(c.Context, rows)),
+			inv1: alloc(1), inv2: alloc(1), qkv: alloc(c.qkv()), prob: alloc(c.Heads * longest),
 			heads: alloc(c.Width), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
 		})
 	}
-	p.x, p.inv, p.normed, p.logits = alloc(c.Width), alloc(1), alloc(c.Width), alloc(c.Outputs)
+	p.x, p.last, p.inv, p.normed, p.logits = alloc(c.Width), alloc(c.Width), alloc(1), alloc(c.Width), alloc(c.Outputs)
+	p.share, p.weight, p.said, p.dsaid = alloc(1), alloc(1), alloc(1), alloc(1)
 	if gradient {
-		p.grad = newGradients(c, rows)
+		p.grad = newGradients(c, rows, longest)
 	}
 	return p
 }
@@ -77,32 +87,47 @@ func rotaryTable(positions, hd int, theta float64) []float32 {
 	return t
 }
 
-// load lays out the documents.
-func (p *pass) load(docs []Doc) {
-	p.n, p.docs = 0, p.docs[:0]
-	for _, d := range docs {
-		p.docs = append(p.docs, span{p.n, d.rows()})
-		for i := range d.rows() {
-			c := d.class(i)
-			p.token[p.n], p.target[p.n], p.other[p.n], p.share[p.n] = d.Tokens[i], c.A, c.B, c.ShareB
-			p.pos[p.n], p.weight[p.n] = int32(i), d.weight(i)
-			p.n++
+// load lays out the examples' documents.
+func (p *pass) load(examples []example) {
+	n, m := 0, 0
+	p.examples, p.docs, p.read = examples, p.docs[:0], p.read[:0]
+	for _, e := range examples {
+		for _, d := range e.docs {
+			first := m
+			p.docs = append(p.docs, span{n, d.rows()})
+			for i := range d.rows() {
+				p.token[n], p.pos[n] = d.Tokens[i], int32(i)
+				if w := d.weight(i); w != 0 {
+					c := d.class(i)
+					p.row[m], p.weight[m], p.target[m], p.other[m], p.share[m] = int32(n), w, c.A, c.B, c.ShareB
+					m++
+				}
+				n++
+			}
+			p.read = append(p.read, span{first, m - first})
 		}
 	}
+	p.n = n
 }
 
-// forward runs the loaded documents through the model and returns the sum over rows
-// of weight * -log p(target), in nats. With a scale, p.logits holds the gradient of
-// scale times that sum afterwards.
-func (p *pass) forward(w weights, scale float32) float64 {
-	c, n := p.cfg, p.n
-	hd := c.Width / c.Heads
+// reads is the number of rows that are read.
+func (p *pass) reads() int {
+	if len(p.read) == 0 {
+		return 0
+	}
+	last := p.read[len(p.read)-1]
+	return last.start + last.n
+}
+
+// forward runs the loaded documents through the model and fills in said.
+func (p *pass) forward(w weights) {
+	c, n, m := p.cfg, p.n, p.reads()
 	gather(n, c.Width, w.embd, p.token, p.layers[0].x)
 	for l := range p.layers {
 		a, lw := &p.layers[l], &w.layers[l]
 		rmsNorm(n, c.Width, a.x, lw.attnNorm, c.Eps, a.norm1, a.inv1)
-		linear(n, c.Width, 3*c.Width, a.norm1, lw.qkv, a.qkv, false)
-		rope(n, 2*c.Heads, hd, p.pos, p.table, 1, a.qkv, 3*c.Width) // queries and keys
+		linear(n, c.Width, c.qkv(), a.norm1, lw.qkv, a.qkv, false)
+		rope(n, c.Heads+c.KV, c.head(), p.pos, p.table, 1, a.qkv, c.qkv()) // queries and keys
 		p.attend(a)
 		copy(a.mid[:n*c.Width], a.x)
 		linear(n, c.Width, c.Width, a.heads, lw.attnOut, a.mid, true)
@@ -117,22 +142,56 @@ func (p *pass) forward(w weights, scale float32) float64 {
 		copy(next[:n*c.Width], a.mid)
 		linear(n, c.FF, c.Width, a.ff, lw.down, next, true)
 	}
-	rmsNorm(n, c.Width, p.x, w.norm, c.Eps, p.normed, p.inv)
-	linear(n, c.Width, c.Outputs, p.normed, w.out, p.logits, false)
-	return crossEntropy(n, c.Outputs, p.logits, p.target, p.other, p.share, p.weight, scale)
+	gather(m, c.Width, p.x, p.row, p.last)
+	rmsNorm(m, c.Width, p.last, w.norm, c.Eps, p.normed, p.inv)
+	linear(m, c.Width, c.Outputs, p.normed, w.out, p.logits, false)
+	if c.Outputs == 1 {
+		copy(p.said[:m], p.logits)
+	} else {
+		logLikelihood(m, c.Outputs, p.logits, p.target, p.other, p.share, p.said)
+	}
 }
+
+// loss is the sum over the loaded examples of what forward has found; dsaid becomes the
+// derivative of scale times that sum.
+func (p *pass) loss(f loss, scale float64) (sum float64) {
+	read := p.read
+	for _, e := range p.examples {
+		score := -e.offset
+		for k, r := range read[:len(e.docs)] {
+			for i := r.start; i < r.start+r.n; i++ {
+				score += sign(k) * float64(p.weight[i]) * float64(p.said[i])
+			}
+		}
+		l, dl := f(score)
+		sum += l
+		for k, r := range read[:len(e.docs)] {
+			for i := r.start; i < r.start+r.n; i++ {
+				p.dsaid[i] = float32(sign(k)*dl*scale) * p.weight[i]
+			}
+		}
+		read = read[len(e.docs):]
+	}
+	return sum
+}
+
+// sign is that of an example's document in its score.
+func sign(k int) float64 { return float64(1 - 2*k) }
 
 // queryBlock rows of queries are attended to at once: no product reaches past the
 // last of them, which saves up to half the work.
 const queryBlock = 64
 
-// eachHead calls f for every document and head with the document's rows, the head's
-// first column, and its square of a.prob.
-func (p *pass) eachHead(a *activations, f func(rows span, col int, prob []float32)) {
-	rest := a.prob
+// eachHead calls f for every document and head with the document's rows, where the head's
+// queries begin in a row of a.heads or a.qkv, and its keys and values in one of a.qkv, and its
+// square of a.prob.
+func (p *pass) eachHead(a *activations, f func(rows span, q, k, v int, prob []float32)) {
+	c, rest := p.cfg, a.prob
+	hd, group := c.head(), c.Heads/c.KV
 	for _, d := range p.docs {
-		for h := range p.cfg.Heads {
-			f(d, h*p.cfg.Width/p.cfg.Heads, rest[:d.n*d.n])
+		for h := range c.Heads {
+			k := c.Width + h/group*hd
+			f(d, h*hd, k, k+c.kv(), rest[:d.n*d.n])
 			rest = rest[d.n*d.n:]
 		}
 	}
@@ -140,12 +199,11 @@ func (p *pass) eachHead(a *activations, f func(rows span, col int, prob []float3
 
 // attend computes softmax(q k^T / sqrt(head size)) v within each document.
 func (p *pass) attend(a *activations) {
-	width, hd := p.cfg.Width, p.cfg.Width/p.cfg.Heads
-	ld := 3 * width // of q, k and v
+	width, hd, ld := p.cfg.Width, p.cfg.head(), p.cfg.qkv()
 	scale := float32(1 / math.Sqrt(float64(hd)))
-	p.eachHead(a, func(d span, col int, prob []float32) {
-		q := a.qkv[d.start*ld+col:]
-		k, v, out := q[width:], q[2*width:], a.heads[d.start*width+col:]
+	p.eachHead(a, func(d span, qcol, kcol, vcol int, prob []float32) {
+		x := a.qkv[d.start*ld:]
+		q, k, v, out := x[qcol:], x[kcol:], x[vcol:], a.heads[d.start*width+qcol:]
 		for i := 0; i < d.n; i += queryBlock {
 			rows, seen := min(queryBlock, d.n-i), min(i+queryBlock, d.n)
 			prob := prob[i*d.n:]

@@ -163,18 +163,20 @@ void swiglu_back(long n, long d, const float *restrict x, const float *restrict 
 		}
 }
 
-double cross_entropy(long n, long d, float *x, const int *target, const int *other, const float *share, const float *weight, float scale) {
-	double loss = 0;
+void log_likelihood(long n, long d, float *x, const int *target, const int *other, const float *share, float *out) {
 	for (long t = 0; t < n; t++, x += d) {
 		float chosen = (1 - share[t]) * x[target[t]] + share[t] * x[other[t]];
-		loss += (double)weight[t] * (softmax(x, d) - chosen);
-		if (scale == 0) continue;
-		float w = weight[t] * scale;
-		for (long i = 0; i < d; i++) x[i] *= w;
-		x[target[t]] -= w * (1 - share[t]);
-		x[other[t]] -= w * share[t];
+		out[t] = chosen - softmax(x, d);
 	}
-	return loss;
+}
+
+void log_likelihood_back(long n, long d, float *p, const int *target, const int *other, const float *share, const float *dout) {
+	for (long t = 0; t < n; t++, p += d) {
+		float w = dout[t];
+		for (long i = 0; i < d; i++) p[i] *= -w;
+		p[target[t]] += w * (1 - share[t]);
+		p[other[t]] += w * share[t];
+	}
 }
 
 void gather(long n, long d, const float *table, const int *row, float *out) {

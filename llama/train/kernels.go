@@ -17,8 +17,10 @@ package train
 #cgo nocallback swiglu
 #cgo noescape swiglu_back
 #cgo nocallback swiglu_back
-#cgo noescape cross_entropy
-#cgo nocallback cross_entropy
+#cgo noescape log_likelihood
+#cgo nocallback log_likelihood
+#cgo noescape log_likelihood_back
+#cgo nocallback log_likelihood_back
 #cgo noescape gather
 #cgo nocallback gather
 #cgo noescape gather_back
@@ -72,8 +74,12 @@ func swigluBack(n, d int, x, dy, dx []float32) {
 	C.swiglu_back(C.long(n), C.long(d), floats(x), floats(dy), floats(dx))
 }
 
-func crossEntropy(n, d int, x []float32, target, other []int32, share, weight []float32, scale float32) float64 {
-	return float64(C.cross_entropy(C.long(n), C.long(d), floats(x), ints(target), ints(other), floats(share), floats(weight), C.float(scale)))
+func logLikelihood(n, d int, x []float32, target, other []int32, share, out []float32) {
+	C.log_likelihood(C.long(n), C.long(d), floats(x), ints(target), ints(other), floats(share), floats(out))
+}
+
+func logLikelihoodBack(n, d int, p []float32, target, other []int32, share, dout []float32) {
+	C.log_likelihood_back(C.long(n), C.long(d), floats(p), ints(target), ints(other), floats(share), floats(dout))
 }
 
 func gather(n, d int, table []float32, row []int32, out []float32) {
@@ -88,19 +94,23 @@ func reduce(n, shards int, g []float32, stride int) float64 {
 	return float64(C.reduce(C.long(n), C.long(shards), floats(g), C.long(stride)))
 }
 
-// linear computes y += x w^T, or y = x w^T unless add: x [n][in], w [out][in], y [n][out].
+// linear computes y = x w^T, or adds it to y: x [n][in], w [out][in], y [n][out].
 func linear(n, in, out int, x, w, y []float32, add bool) {
-	beta := float32(0)
-	if add {
-		beta = 1
-	}
-	blas.Gemm(false, true, n, out, in, 1, x, in, w, in, beta, y, out)
+	blas.Gemm(false, true, n, out, in, 1, x, in, w, in, keep(add), y, out)
 }
 
-// linearBack computes dw = dy^T x and dx = dy w.
-func linearBack(n, in, out int, x, w, dy, dx, dw []float32) {
-	blas.Gemm(true, false, out, in, n, 1, dy, out, x, in, 0, dw, in)
+// linearBack computes dw = dy^T x, or adds it to dw, and dx = dy w.
+func linearBack(n, in, out int, x, w, dy, dx, dw []float32, add bool) {
+	blas.Gemm(true, false, out, in, n, 1, dy, out, x, in, keep(add), dw, in)
 	blas.Gemm(false, false, n, in, out, 1, dy, out, w, in, 0, dx, in)
+}
+
+// keep is what a product multiplies its result's old content by.
+func keep(add bool) float32 {
+	if add {
+		return 1
+	}
+	return 0
 }
 
 // adamw does step number t (from 1) on p.

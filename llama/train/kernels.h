@@ -25,9 +25,10 @@ void causal_softmax_back(long n, long first, long cols, const float *p, float *d
 void swiglu(long n, long d, const float *x, float *y);
 void swiglu_back(long n, long d, const float *x, const float *dy, float *dx);
 
-// Sum over rows of weight * -((1 - share) log p[target] + share log p[other]) for
-// p = softmax(x), natural logarithm; x becomes p. When scale is not zero, x becomes the gradient of scale times that sum.
-double cross_entropy(long n, long d, float *x, const int *target, const int *other, const float *share, const float *weight, float scale);
+// out = (1 - share) log p[target] + share log p[other] for p = softmax(x), natural
+// logarithm; x becomes p. The derivative takes p and leaves dx.
+void log_likelihood(long n, long d, float *x, const int *target, const int *other, const float *share, float *out);
+void log_likelihood_back(long n, long d, float *p, const int *target, const int *other, const float *share, const float *dout);
 
 // out[i][:] = table[row[i]][:], and its derivative, which adds to dtable.
 void gather(long n, long d, const float *table, const int *row, float *out);

@@ -1,12 +1,13 @@
-// Package train trains small Llama-architecture models from scratch on the CPU:
-// next-token loss, forward and backward written by hand over [blas.Gemm],
+// Package train trains small Llama-architecture models on the CPU, from scratch or from
+// the weights of a GGUF file: forward and backward written by hand over [blas.Gemm],
 // data-parallel over goroutines, and a GGUF file that llama.cpp loads. A run is a
 // function of its options, data and seed alone: the number of workers and
 // interruptions do not change a bit of it. The package does not link llama.cpp.
 //
 // The architecture is llama.cpp's "llama": RMS norm before attention and feed-forward
 // (Zhang and Sennrich 2019), rotary positions over interleaved pairs (Su et al. 2021),
-// multi-head attention, SwiGLU (Shazeer 2020), no biases.
+// attention whose queries share keys and values in groups (Ainslie et al. 2023), SwiGLU
+// (Shazeer 2020), no biases.
 package train
 
 import (
@@ -21,7 +22,8 @@ type Config struct {
 	Vocab   int     // tokens
 	Width   int     // of the residual stream
 	Layers  int     // transformer blocks
-	Heads   int     // attention heads, each with its own keys and values
+	Heads   int     // attention heads
+	KV      int     `json:",omitempty"` // heads of keys and values, each shared by Heads/KV others; 0 means Heads
 	FF      int     // width of the feed-forward layer
 	Context int     // most positions a document may take
 	Tied    bool    // the output matrix is the token embedding
@@ -40,8 +42,16 @@ func (c Config) withDefaults() Config {
 	if c.Outputs == 0 {
 		c.Outputs = c.Vocab
 	}
+	if c.KV == 0 {
+		c.KV = c.Heads
+	}
 	return c
 }
+
+// head is the size of a head, kv the width of all keys, qkv that of queries, keys and values.
+func (c Config) head() int { return c.Width / c.Heads }
+func (c Config) kv() int   { return c.KV * c.head() }
+func (c Config) qkv() int  { return c.Width + 2*c.kv() }
 
 func (c Config) check() error {
 	switch {
@@ -49,6 +59,8 @@ func (c Config) check() error {
 		return fmt.Errorf("train: %+v: set vocab, width, layers, heads, ff and context to at least 1", c)
 	case c.Width%(2*c.Heads) != 0:
 		return fmt.Errorf("train: width %d does not split into %d heads of even size: choose a multiple of %d", c.Width, c.Heads, 2*c.Heads)
+	case c.KV < 0 || c.KV > c.Heads || c.Heads%c.KV != 0:
+		return fmt.Errorf("train: %d heads do not share the keys and values of %d: choose a divisor", c.Heads, c.KV)
 	case c.Outputs < 0 || c.Outputs > c.Vocab || (c.Tied && c.Outputs != c.Vocab):
 		return fmt.Errorf("train: %d outputs for %d tokens: choose at most as many, and an output matrix of its own for fewer", c.Outputs, c.Vocab)
 	case !(c.Theta > 0 && c.Eps > 0):
@@ -59,7 +71,7 @@ func (c Config) check() error {
 
 // Params is the number of parameters.
 func (c Config) Params() int {
-	n := 0
+	n, c := 0, c.withDefaults()
 	for _, t := range c.tensors() {
 		n += t.rows * t.cols
 	}
@@ -96,8 +108,8 @@ func (c Config) tensors() []tensor {
 		out = append(out,
 			tensor{name("attn_norm"), 1, c.Width, 0},
 			tensor{name("attn_q"), c.Width, c.Width, in / 4},
-			tensor{name("attn_k"), c.Width, c.Width, in / 4},
-			tensor{name("attn_v"), c.Width, c.Width, in},
+			tensor{name("attn_k"), c.kv(), c.Width, in / 4},
+			tensor{name("attn_v"), c.kv(), c.Width, in},
 			tensor{name("attn_output"), c.Width, c.Width, add(c.Width)},
 			tensor{name("ffn_norm"), 1, c.Width, 0},
 			tensor{name("ffn_gate"), c.FF, c.Width, in},
@@ -120,7 +132,7 @@ type weights struct {
 
 type layer struct {
 	attnNorm []float32 // [Width]
-	qkv      []float32 // [3*Width][Width]
+	qkv      []float32 // [Width+2*kv][Width]
 	attnOut  []float32 // [Width][Width]
 	ffnNorm  []float32 // [Width]
 	gateUp   []float32 // [2*FF][Width]
@@ -136,7 +148,7 @@ func (c Config) view(flat []float32) weights {
 	for range c.Layers {
 		w.layers = append(w.layers, layer{
 			attnNorm: cut(c.Width),
-			qkv:      cut(3 * c.Width * c.Width),
+			qkv:      cut(c.qkv() * c.Width),
 			attnOut:  cut(c.Width * c.Width),
 			ffnNorm:  cut(c.Width),
 			gateUp:   cut(2 * c.FF * c.Width),

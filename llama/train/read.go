@@ -3,61 +3,57 @@ package train
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 )
 
-// Read takes the weights of a GGUF model to train on with: Llama's architecture as
-// [Model.WriteGGUF] writes it, in F32 or F16, with keys and values for every head, no
-// biases and no scaling of positions.
-func Read(f *gguf.File) (*Model, error) {
+// arch is the architecture that is trained.
+const arch = "llama"
+
+// Read takes the weights of a GGUF model to train on with. weights gives a tensor of the file
+// as numbers, whatever type it is stored as; nil reads F32 and F16 alone. What the package does
+// not compute is refused: other architectures, biases, mixtures of experts, scaled positions.
+func Read(f *gguf.File, weights func(tensor string) ([]float32, error)) (*Model, error) {
 	refuse := func(format string, args ...any) error {
-		return &gguf.Error{Path: f.Path, Msg: fmt.Sprintf(format, args...), Hint: "only F32 and F16 models of the plain llama architecture can be trained on"}
+		return &gguf.Error{Path: f.Path, Msg: fmt.Sprintf(format, args...),
+			Hint: "what can be trained are models of the plain llama architecture: no biases, no experts, no scaled positions"}
 	}
-	if arch := f.Str("general.architecture"); arch != "llama" {
-		return nil, refuse("the architecture is %q", arch)
+	if a := f.Str("general.architecture"); a != arch {
+		return nil, refuse("the architecture is %q", a)
 	}
-	number := func(key string) int {
-		n, _ := f.Int("llama." + key)
-		return int(n)
-	}
-	real := func(key string, otherwise float32) float32 {
-		if x, ok := f.Value("llama." + key).(float32); ok {
-			return x
-		}
-		return otherwise
-	}
-	has := func(name string) bool {
-		return slices.ContainsFunc(f.Tensors, func(t gguf.TensorInfo) bool { return t.Name == name })
-	}
-	c := Config{
-		Width: number("embedding_length"), Layers: number("block_count"), Heads: number("attention.head_count"), FF: number("feed_forward_length"),
-		Context: number("context_length"), Tied: !has(outputName), Theta: real("rope.freq_base", 10000), Eps: real("attention.layer_norm_rms_epsilon", 1e-5),
-	}
-	for _, t := range f.Tensors {
-		if t.Name == "token_embd.weight" && len(t.Shape) == 2 {
-			c.Vocab = int(t.Shape[1])
+	stored := map[string]gguf.TensorInfo{}
+	for _, part := range f.Parts() {
+		for _, t := range part.Tensors {
+			stored[t.Name] = t
 		}
 	}
-	c = c.withDefaults()
-	if err := c.check(); err != nil {
+	c, err := shape(f, stored)
+	if err != nil {
 		return nil, refuse("%v", err)
 	}
-	switch kv := number("attention.head_count_kv"); {
-	case kv != 0 && kv != c.Heads:
-		return nil, refuse("%d heads share the keys and values of %d", c.Heads, kv)
-	case f.Str("llama.rope.scaling.type") != "" && f.Str("llama.rope.scaling.type") != "none":
-		return nil, refuse("positions are scaled (%s)", f.Str("llama.rope.scaling.type"))
-	case number("rope.dimension_count") != 0 && number("rope.dimension_count") != c.Width/c.Heads:
-		return nil, refuse("%d of %d dimensions of a head are rotated", number("rope.dimension_count"), c.Width/c.Heads)
+	if weights == nil {
+		weights = f.ReadF32
 	}
-	m := &Model{c, make([]float32, 0, c.Params())}
 	tensors := c.tensors()
 	for _, t := range tensors {
-		if stored, ok := f.Tensor(t.name); ok && stored.Type != gguf.F32 && stored.Type != gguf.F16 {
-			return nil, refuse("%s is stored as %v", t.name, stored.Type)
+		if err := t.check(stored); err != nil {
+			return nil, refuse("%v", err)
 		}
-		data, err := f.ReadF32(t.name)
+		delete(stored, t.name)
+	}
+	for name := range stored {
+		switch {
+		case strings.HasSuffix(name, ".bias"):
+			return nil, refuse("it has biases (%s)", name)
+		case strings.Contains(name, "rope_"):
+			return nil, refuse("positions are scaled (%s)", name)
+		}
+		return nil, refuse("it has a tensor %s", name)
+	}
+	m := &Model{c, make([]float32, 0, c.Params())}
+	for _, t := range tensors {
+		data, err := weights(t.name)
 		if err != nil {
 			return nil, err
 		}
@@ -66,17 +62,76 @@ func Read(f *gguf.File) (*Model, error) {
 		}
 		m.params = append(m.params, data...)
 	}
-	if len(f.Tensors) != len(tensors) {
-		return nil, refuse("it has %d tensors, not %d", len(f.Tensors), len(tensors))
-	}
 	return m, nil
+}
+
+// shape reads a model's shape from its metadata.
+func shape(f *gguf.File, stored map[string]gguf.TensorInfo) (Config, error) {
+	number := func(key string) int {
+		n, _ := f.Int(arch + "." + key)
+		return int(n)
+	}
+	real := func(key string) float32 {
+		x, _ := f.Float(arch + "." + key)
+		return float32(x)
+	}
+	_, untied := stored[outputName]
+	c := Config{
+		Width: number("embedding_length"), Layers: number("block_count"), FF: number("feed_forward_length"), Context: number("context_length"),
+		Heads: number("attention.head_count"), KV: number("attention.head_count_kv"),
+		Tied: !untied, Theta: real("rope.freq_base"), Eps: real("attention.layer_norm_rms_epsilon"),
+	}
+	if t := stored["token_embd.weight"]; len(t.Shape) == 2 {
+		c.Vocab = int(t.Shape[1])
+	}
+	c = c.withDefaults()
+	if err := c.check(); err != nil {
+		return c, err
+	}
+	if c.Layers > len(stored) {
+		return c, fmt.Errorf("it has %d layers and %d tensors", c.Layers, len(stored))
+	}
+	if n := number("expert_count"); n > 0 {
+		return c, fmt.Errorf("it is a mixture of %d experts", n)
+	}
+	if s := f.Str(arch + ".rope.scaling.type"); s != "" && s != "none" {
+		return c, fmt.Errorf("positions are scaled (%s)", s)
+	}
+	if s := real("rope.scale_linear"); s != 0 && s != 1 {
+		return c, fmt.Errorf("positions are scaled (by %v)", s)
+	}
+	for _, key := range []string{"attention.key_length", "attention.value_length", "rope.dimension_count"} {
+		if n := number(key); n != 0 && n != c.head() {
+			return c, fmt.Errorf("%s is %d, not the %d of %d heads in a width of %d", key, n, c.head(), c.Heads, c.Width)
+		}
+	}
+	return c, nil
+}
+
+// check holds a tensor against the one of its name in a file.
+func (t tensor) check(stored map[string]gguf.TensorInfo) error {
+	want := []uint64{uint64(t.cols), uint64(t.rows)}
+	if t.gain() {
+		want = want[:1]
+	}
+	switch info, ok := stored[t.name]; {
+	case !ok:
+		return fmt.Errorf("it has no tensor %s", t.name)
+	case !slices.Equal(info.Shape, want):
+		return fmt.Errorf("%s is of shape %d, not %d", t.name, info.Shape, want)
+	}
+	return nil
 }
 
 // copyFrom takes over the weights of a model whose layers have the same shapes. An
 // output matrix of another number of classes stays as it is.
 func (m *Model) copyFrom(from *Model) error {
+	trunk := func(c Config) Config {
+		c.Context, c.Tied, c.Outputs = 0, false, 0
+		return c
+	}
 	a, b := m.Config, from.Config
-	if a.Vocab != b.Vocab || a.Width != b.Width || a.Layers != b.Layers || a.Heads != b.Heads || a.FF != b.FF || a.Theta != b.Theta || a.Eps != b.Eps {
+	if trunk(a) != trunk(b) {
 		return fmt.Errorf("train: the model to start from is %+v, the one to train %+v: choose the same shape", b, a)
 	}
 	n := len(m.params)

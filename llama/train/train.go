@@ -13,7 +13,7 @@ import (
 // Options of a run. Zero values take the defaults given; only Steps must be set.
 type Options struct {
 	Steps       int     // minibatches in all
-	BatchTokens int     // most tokens in a minibatch, 1024; raised to one document's length where that is more
+	BatchTokens int     // most tokens in a minibatch, 1024; raised to one example's where that is more
 	LR          float64 // peak learning rate, 0.002; it falls to a tenth
 	WarmUp      int     // steps of linear warm-up, a 20th of Steps
 	WeightDecay float64 // of matrices, 0.01; negative for none
@@ -23,6 +23,7 @@ type Options struct {
 
 	// Shards is into how many parts each minibatch is split, 8. It bounds the
 	// useful number of workers and, through rounding, is part of what makes a run.
+	// Each takes memory for a gradient; models of more than 16 million parameters have 4.
 	Shards  int
 	Workers int // goroutines, GOMAXPROCS; never changes the result
 
@@ -44,7 +45,7 @@ type Progress struct {
 	TokensPerSecond float64 // of this step
 }
 
-func (o Options) withDefaults(docs []Doc) Options {
+func (o Options) withDefaults(c Config, examples []example) Options {
 	set := func(v *int, d int) {
 		if *v <= 0 {
 			*v = d
@@ -56,14 +57,16 @@ func (o Options) withDefaults(docs []Doc) Options {
 		}
 	}
 	set(&o.BatchTokens, 1024)
-	for _, d := range docs {
-		o.BatchTokens = max(o.BatchTokens, d.rows())
-	}
+	rows, _ := largest(examples)
+	o.BatchTokens = max(o.BatchTokens, rows)
 	setf(&o.LR, 2e-3)
 	set(&o.WarmUp, max(o.Steps/20, 1))
 	setf(&o.WeightDecay, .01)
 	o.WeightDecay = max(o.WeightDecay, 0)
 	setf(&o.Clip, 1)
+	if c.Params() > 16e6 {
+		set(&o.Shards, 4)
+	}
 	set(&o.Shards, 8)
 	set(&o.Workers, runtime.GOMAXPROCS(0))
 	set(&o.CheckpointEvery, 200)
@@ -74,6 +77,16 @@ func (o Options) withDefaults(docs []Doc) Options {
 // Run trains a fresh model on docs and returns it. heldOut may be empty. When ctx
 // ends it saves a checkpoint, if one is asked for, and returns ctx's error.
 func Run(ctx context.Context, cfg Config, opts Options, docs, heldOut []Doc) (*Model, error) {
+	return run(ctx, cfg, opts, objective{"next token", likelihood}, examplesOf(docs), examplesOf(heldOut))
+}
+
+// objective is what is minimised: a loss, and its name with what else makes it.
+type objective struct {
+	name string
+	loss loss
+}
+
+func run(ctx context.Context, cfg Config, opts Options, of objective, examples, heldOut []example) (*Model, error) {
 	model, err := New(cfg, opts.Seed)
 	if err != nil {
 		return nil, err
@@ -87,24 +100,24 @@ func Run(ctx context.Context, cfg Config, opts Options, docs, heldOut []Doc) (*M
 	if opts.Steps <= 0 {
 		return nil, fmt.Errorf("train: %d steps: ask for at least 1", opts.Steps)
 	}
-	if err := checkDocs("training", docs, cfg); err != nil {
+	if err := checkExamples("training", examples, cfg); err != nil {
 		return nil, err
 	}
 	if len(heldOut) > 0 {
-		if err := checkDocs("held-out", heldOut, cfg); err != nil {
+		if err := checkExamples("held-out", heldOut, cfg); err != nil {
 			return nil, err
 		}
 	}
-	opts = opts.withDefaults(docs)
-	t := &trainer{opts: opts, model: model, optimizer: newOptimizer(model, opts), heldOut: heldOut}
+	opts = opts.withDefaults(cfg, examples)
+	t := &trainer{opts: opts, model: model, loss: of.loss, optimizer: newOptimizer(model, opts), heldOut: heldOut}
 	var at cursor
 	if opts.Checkpoint != "" {
-		t.fingerprint = fingerprint(cfg, opts, docs)
+		t.fingerprint = fingerprint(cfg, opts, of.name, examples)
 		if at, err = t.resume(); err != nil {
 			return nil, err
 		}
 	}
-	t.sampler = newSampler(docs, opts.Seed, at)
+	t.sampler = newSampler(examples, opts.Seed, at)
 	// When all of Go's processors are inside C calls, the scheduler wakes threads to
 	// look for work, and the workers lose a tenth of their time to them. Idle ones stop that.
 	procs := runtime.GOMAXPROCS(0)
@@ -123,7 +136,8 @@ type trainer struct {
 	model       *Model
 	optimizer   *optimizer
 	sampler     *sampler
-	heldOut     []Doc
+	loss        loss
+	heldOut     []example
 	fingerprint string
 
 	passes []*pass   // one a worker
@@ -132,13 +146,10 @@ type trainer struct {
 
 func (t *trainer) run(ctx context.Context) error {
 	opts := t.opts
-	longest := 0
-	for _, d := range t.sampler.docs {
-		longest = max(longest, d.rows())
-	}
-	rows := min(opts.BatchTokens/opts.Shards+longest, opts.BatchTokens)
+	most, longest := largest(t.sampler.examples)
+	rows := min(opts.BatchTokens/opts.Shards+most, opts.BatchTokens, max(passRows, most))
 	for range min(opts.Workers, opts.Shards) {
-		t.passes = append(t.passes, newPass(t.model.Config, rows, true))
+		t.passes = append(t.passes, newPass(t.model.Config, rows, longest, true))
 	}
 	t.grads = make([]float32, opts.Shards*len(t.model.params))
 
@@ -157,7 +168,7 @@ func (t *trainer) run(ctx context.Context) error {
 		tokens, _ := size(batch)
 		p.TokensPerSecond = float64(tokens) / time.Since(start).Seconds()
 		if (p.Step%opts.EvalEvery == 0 || p.Step == opts.Steps) && len(t.heldOut) > 0 {
-			if p.HeldOut, err = t.model.Loss(ctx, t.heldOut, opts.Workers); err != nil {
+			if p.HeldOut, err = t.model.loss(ctx, t.heldOut, t.loss, opts.Workers); err != nil {
 				return t.stop(err)
 			}
 		}
@@ -182,7 +193,7 @@ func (t *trainer) stop(cause error) error {
 }
 
 // step does one minibatch and returns its mean loss.
-func (t *trainer) step(batch []Doc) (float64, error) {
+func (t *trainer) step(batch []example) (float64, error) {
 	shards := split(batch, t.opts.Shards)
 	_, total := size(batch)
 	scale := 1 / math.Max(total, 1e-6)
@@ -190,14 +201,18 @@ func (t *trainer) step(batch []Doc) (float64, error) {
 	losses := make([]float64, len(shards))
 	parallel(len(t.passes), len(shards), func(worker, i int) {
 		n := len(t.model.params)
-		p, g := t.passes[worker], t.grads[i*n:(i+1)*n]
+		p, flat := t.passes[worker], t.grads[i*n:(i+1)*n]
 		if len(shards[i]) == 0 {
-			clear(g)
+			clear(flat)
 			return
 		}
-		p.load(shards[i])
-		losses[i] = p.forward(w, float32(scale))
-		p.backward(w, t.model.Config.view(g))
+		g := t.model.Config.view(flat)
+		for k, some := range chunks(shards[i]) {
+			p.load(some)
+			p.forward(w)
+			losses[i] += p.loss(t.loss, scale)
+			p.backward(w, g, k > 0)
+		}
 	})
 	sum := 0.0
 	for _, l := range losses {
@@ -209,32 +224,54 @@ func (t *trainer) step(batch []Doc) (float64, error) {
 // Loss is the mean of -log p(token) over the documents' tokens after the first,
 // weighted, in nats. The number of workers (0 for GOMAXPROCS) does not change it.
 func (m *Model) Loss(ctx context.Context, docs []Doc, workers int) (float64, error) {
-	if err := checkDocs("given", docs, m.Config); err != nil {
+	examples := examplesOf(docs)
+	if err := checkExamples("given", examples, m.Config); err != nil {
 		return 0, err
 	}
-	rows, total := size(docs)
-	groups := split(docs, (rows+m.Config.Context-1)/m.Config.Context)
+	return m.loss(ctx, examples, likelihood, workers)
+}
+
+// loss is the mean of a loss over examples.
+func (m *Model) loss(ctx context.Context, examples []example, f loss, workers int) (float64, error) {
+	sums := make([]float64, len(examples))
+	err := m.each(ctx, examples, workers, func(first int, p *pass) { sums[first] = p.loss(f, 0) })
+	sum := 0.0
+	for _, s := range sums {
+		sum += s
+	}
+	_, total := size(examples)
+	return sum / math.Max(total, 1e-6), err
+}
+
+// each runs the examples through the model, a few at a time, and calls f after each few with
+// the place of the first of them and what forward has made of them. Calls may overlap.
+func (m *Model) each(ctx context.Context, examples []example, workers int, f func(first int, p *pass)) error {
+	groups := chunks(examples)
+	first := make([]int, len(groups)+1)
+	for i, g := range groups {
+		first[i+1] = first[i] + len(g)
+	}
+	all, _ := size(examples)
+	most, longest := largest(examples)
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	passes := make([]*pass, min(workers, len(groups)))
 	w := m.Config.view(m.params)
-	sums := make([]float64, len(groups))
 	parallel(len(passes), len(groups), func(worker, i int) {
-		if ctx.Err() != nil || len(groups[i]) == 0 {
+		if ctx.Err() != nil {
 			return
 		}
-		if passes[worker] == nil {
-			passes[worker] = newPass(m.Config, 2*m.Config.Context, false)
+		p := passes[worker]
+		if p == nil {
+			p = newPass(m.Config, min(all, max(passRows, most)), longest, false)
+			passes[worker] = p
 		}
-		passes[worker].load(groups[i])
-		sums[i] = passes[worker].forward(w, 0)
+		p.load(groups[i])
+		p.forward(w)
+		f(first[i], p)
 	})
-	sum := 0.0
-	for _, s := range sums {
-		sum += s
-	}
-	return sum / math.Max(total, 1e-6), ctx.Err()
+	return ctx.Err()
 }
 
 // parallel calls f(worker, i) for each i below n, on as many goroutines as workers.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"runtime"
 	"sort"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
@@ -62,14 +61,7 @@ func TrainValue(ctx context.Context, base *Model, atoms []float32, opts Options,
 			if d.From < 1 || d.From >= len(d.Tokens) || d.Return-d.Return != 0 {
 				return nil, fmt.Errorf("train: value document %d: a response from token %d of %d with return %v", i, d.From, len(d.Tokens), d.Return)
 			}
-			doc := Doc{Tokens: d.Tokens, Weights: make([]float32, len(d.Tokens)), Classes: make([]Class, len(d.Tokens))}
-			c := twoHot(atoms, d.Return)
-			for t := range doc.Classes {
-				if doc.Classes[t] = c; t >= d.From {
-					doc.Weights[t] = 1
-				}
-			}
-			out = append(out, doc)
+			out = append(out, d.rowsOf(twoHot(atoms, d.Return)))
 		}
 		return out, nil
 	}
@@ -81,11 +73,22 @@ func TrainValue(ctx context.Context, base *Model, atoms []float32, opts Options,
 	if err != nil {
 		return nil, err
 	}
-	m, err := Run(ctx, cfg, opts, train, held)
+	m, err := run(ctx, cfg, opts, objective{"value", likelihood}, examplesOf(train), examplesOf(held))
 	if err != nil {
 		return nil, err
 	}
 	return &ValueModel{m, atoms}, nil
+}
+
+// rowsOf asks for a class at each of the response's states.
+func (d ValueDoc) rowsOf(c Class) Doc {
+	doc := Doc{Tokens: d.Tokens, Weights: make([]float32, len(d.Tokens)), Classes: make([]Class, len(d.Tokens))}
+	for t := range doc.Classes {
+		if doc.Classes[t] = c; t >= d.From {
+			doc.Weights[t] = 1
+		}
+	}
+	return doc
 }
 
 // twoHot splits a return between the two atoms around it, so that its mean is kept.
@@ -103,39 +106,25 @@ func twoHot(atoms []float32, r float32) Class {
 // Values are the mean returns of the documents' response states, by document. The number of
 // workers (0 for GOMAXPROCS) does not change them.
 func (m *ValueModel) Values(ctx context.Context, docs []ValueDoc, workers int) ([][]float32, error) {
-	out := make([][]float32, len(docs))
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	passes := make([]*pass, workers)
-	w := m.Config.view(m.params)
-	longest := 0
-	for _, d := range docs {
-		longest = max(longest, len(d.Tokens))
+	out, examples := make([][]float32, len(docs)), make([]example, len(docs))
+	for i, d := range docs {
 		if len(d.Tokens) > m.Config.Context || d.From < 0 || d.From > len(d.Tokens) {
 			return nil, fmt.Errorf("train: a document of %d tokens, the response from %d on: %d fit the context", len(d.Tokens), d.From, m.Config.Context)
 		}
+		examples[i].docs = []Doc{d.rowsOf(Class{})}
 	}
-	parallel(len(passes), len(docs), func(worker, i int) {
-		d := docs[i]
-		if ctx.Err() != nil || len(d.Tokens) == 0 {
-			return
-		}
-		if passes[worker] == nil {
-			passes[worker] = newPass(m.Config, longest, false)
-		}
-		p := passes[worker]
-		p.load([]Doc{{Tokens: d.Tokens, Classes: make([]Class, len(d.Tokens))}})
-		p.forward(w, 0) // leaves the probabilities
-		for t := d.From; t < len(d.Tokens); t++ {
-			v := float32(0)
-			for a, prob := range p.logits[t*m.Config.Outputs : (t+1)*m.Config.Outputs] {
-				v += prob * m.Atoms[a]
+	err := m.each(ctx, examples, workers, func(first int, p *pass) {
+		for i, r := range p.read {
+			values := make([]float32, r.n)
+			for t := range values {
+				for a, prob := range p.logits[(r.start+t)*m.Config.Outputs:][:m.Config.Outputs] {
+					values[t] += prob * m.Atoms[a]
+				}
 			}
-			out[i] = append(out[i], v)
+			out[first+i] = values
 		}
 	})
-	return out, ctx.Err()
+	return out, err
 }
 
 // WriteGGUF saves the value model with the tokenizer's metadata of the model it was made

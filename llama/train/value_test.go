@@ -111,7 +111,7 @@ func TestValueModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := train.Read(f)
+	again, err := train.Read(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,22 +136,41 @@ func TestValueModel(t *testing.T) {
 	}
 }
 
+// What cannot be trained is named, and refused before any weight is read.
 func TestReadRefuses(t *testing.T) {
-	without := func(key string) func(*gguf.File) {
+	set := func(key string, value any) func(*gguf.File) {
 		return func(f *gguf.File) {
-			f.KVs = slices.DeleteFunc(f.KVs, func(kv gguf.KV) bool { return kv.Key == key })
+			f.KVs = append(slices.DeleteFunc(f.KVs, func(kv gguf.KV) bool { return kv.Key == key }), gguf.KV{Key: key, Value: value})
 		}
+	}
+	tensor := func(name string) func(*gguf.File) {
+		return func(f *gguf.File) { f.Tensors = append(f.Tensors, gguf.TensorInfo{Name: name, Shape: []uint64{8}}) }
 	}
 	const q8 = 8
 	for _, test := range []struct {
 		name string
 		edit func(*gguf.File)
+		want string
 	}{
-		{"another architecture", without("general.architecture")},
-		{"no width", without("llama.embedding_length")},
-		{"quantized", func(f *gguf.File) { f.Tensors[0].Type = q8 }},
+		{"another architecture", set("general.architecture", "qwen3"), `the architecture is "qwen3"`},
+		{"no width", set("llama.embedding_length", "wide"), "set vocab, width"},
+		{"too many layers", set("llama.block_count", uint32(1<<31)), "2147483648 layers"},
+		{"a negative number of layers", set("llama.block_count", int32(-4)), "at least 1"},
+		{"an odd number of key heads", set("llama.attention.head_count_kv", uint32(3)), "do not share the keys and values of 3"},
+		{"fewer key heads than stored", set("llama.attention.head_count_kv", uint32(1)), "blk.0.attn_k.weight is of shape [8 8], not [8 4]"},
+		{"another head size", set("llama.attention.key_length", uint32(8)), "attention.key_length is 8, not the 4"},
+		{"rotated in part", set("llama.rope.dimension_count", uint32(2)), "rope.dimension_count is 2, not the 4"},
+		{"experts", set("llama.expert_count", uint32(4)), "a mixture of 4 experts"},
+		{"scaled", set("llama.rope.scaling.type", "yarn"), "positions are scaled (yarn)"},
+		{"scaled by factors", tensor("rope_freqs.weight"), "positions are scaled (rope_freqs.weight)"},
+		{"linearly scaled", set("llama.rope.scale_linear", float32(2)), "positions are scaled (by 2)"},
+		{"biases", tensor("blk.0.attn_q.bias"), "it has biases (blk.0.attn_q.bias)"},
+		{"another tensor", tensor("cls.weight"), "it has a tensor cls.weight"},
+		{"a tensor is missing", func(f *gguf.File) { f.Tensors = f.Tensors[1:] }, "at least 1"},
+		{"a layer is missing", func(f *gguf.File) { f.Tensors = slices.Delete(f.Tensors, 3, 4) }, "it has no tensor blk.0.attn_k.weight"},
+		{"quantized, and nobody to read it", func(f *gguf.File) { f.Tensors[0].Type = q8 }, "token_embd.weight"},
 	} {
-		cfg := train.Config{Vocab: 8, Width: 8, Layers: 1, Heads: 1, FF: 8, Context: 8}
+		cfg := train.Config{Vocab: 8, Width: 8, Layers: 1, Heads: 2, FF: 8, Context: 8}
 		m, err := train.New(cfg, 1)
 		if err != nil {
 			t.Fatal(err)
@@ -165,8 +184,8 @@ func TestReadRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		test.edit(f)
-		if _, err := train.Read(f); err == nil || !strings.Contains(err.Error(), "only F32 and F16 models of the plain llama architecture") {
-			t.Errorf("%s: %v", test.name, err)
+		if _, err := train.Read(f, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v, want an error about %q", test.name, err, test.want)
 		}
 	}
 }

@@ -285,7 +285,7 @@ func TestValueModelFineTuned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := train.Read(f)
+	base, err := train.Read(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

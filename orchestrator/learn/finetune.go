@@ -7,11 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -78,10 +78,7 @@ func readPolicy(ctx context.Context, path, backbone string) (*gguf.File, *train.
 	if err := checkBackbone(ctx, header, backbone); err != nil {
 		return nil, nil, err
 	}
-	if len(header.Parts()) > 1 {
-		return nil, nil, fault.New("train", "model", nil, "join them with llama-gguf-split", "%s is split over %d files", path, len(header.Parts()))
-	}
-	base, err := train.Read(header)
+	base, err := train.Read(header, func(tensor string) ([]float32, error) { return llama.Weights(header, tensor) })
 	if err != nil {
 		return nil, nil, &fault.Error{Op: "train", Field: "fine_tune", Err: err, Hint: "without {fine_tune} a value function is trained on the states of any model"}
 	}
@@ -187,13 +184,5 @@ func (t *FineTuning) train(ctx context.Context, header *gguf.File, base *train.M
 // metadata is what the value model takes over from the policy: above all the tokenizer, by which
 // decoding knows that they speak the same tokens.
 func (t *FineTuning) metadata(policy *gguf.File, unit float64) []gguf.KV {
-	out := []gguf.KV{{Key: PolicyKey, Value: t.Backbone}, {Key: train.UnitKey, Value: float32(unit)}}
-	for _, kv := range policy.KVs {
-		about := strings.HasPrefix(kv.Key, "general.") &&
-			!slices.Contains([]string{"general.architecture", "general.file_type", "general.quantization_version", "general.alignment"}, kv.Key)
-		if about || strings.HasPrefix(kv.Key, "tokenizer.") {
-			out = append(out, kv)
-		}
-	}
-	return out
+	return append(train.Metadata(policy), gguf.KV{Key: PolicyKey, Value: t.Backbone}, gguf.KV{Key: train.UnitKey, Value: float32(unit)})
 }

@@ -152,7 +152,7 @@ func TestRecognize(t *testing.T) {
 	}
 
 	// A few steps of training.
-	base, err := train.Read(own.Metadata())
+	base, err := train.Read(own.Metadata(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
