@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -15,6 +16,8 @@ type RewardHead struct {
 	Architecture string `json:"architecture"` // of its trunk; empty where it is not known
 	Width        int    `json:"width"`        // of the trunk's states
 	Vocabulary   int    `json:"vocabulary"`   // 0 where it is not known
+	Reads        []int  `json:"reads"`        // the trunk's layers whose states it reads; null for the state after the final norm
+	Pooling      string `json:"pooling"`      // how those of an answer become one
 	Layers       int    `json:"layers"`
 	Outputs      int    `json:"outputs"`
 	Gate         bool   `json:"gate"`     // the outputs are weighted by the prompt
@@ -29,6 +32,7 @@ func findReward(path string) (Finding, error) {
 	}
 	return &RewardHead{
 		Kind: "reward-head", Source: h.Source, Architecture: h.Trunk.Architecture, Width: h.Trunk.Width, Vocabulary: h.Trunk.Vocabulary,
+		Reads: h.Reading.Layers, Pooling: string(cmp.Or(h.Reading.Pooling, head.Last)),
 		Layers: len(h.Layers), Outputs: h.Layers[len(h.Layers)-1].Out, Gate: h.Gate != nil, Template: h.Trunk.Template, Norm: h.Trunk.Norm != nil,
 	}, nil
 }
@@ -48,6 +52,10 @@ func (f *RewardHead) Write(w io.Writer) error {
 	if f.Template != "" {
 		template = fmt.Sprintf("its own, of %d characters", len(f.Template))
 	}
+	reads := "the state after the final norm, " + f.Pooling
+	if f.Reads != nil {
+		reads = fmt.Sprintf("the states of layers %v, %s", f.Reads, f.Pooling)
+	}
 	outputs := fmt.Sprint(f.Outputs)
 	if f.Gate {
 		outputs += ", weighted by the prompt"
@@ -56,6 +64,7 @@ func (f *RewardHead) Write(w io.Writer) error {
 		{"reward head", f.Source},
 		{"trunk", trunk},
 		{"template", template},
+		{"reads", reads},
 		{"layers", f.Layers},
 		{"outputs", outputs},
 	}.Write(w)

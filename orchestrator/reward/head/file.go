@@ -1,9 +1,11 @@
 package head
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/gguf"
@@ -18,12 +20,15 @@ const (
 	prefix      = "ivo.rewardhead."
 	keyChecksum = prefix + "checksum"
 	keyGate     = prefix + "gate.temperature" // absent without a gate
-	// What heads read: there is one of each so far.
+	// What heads read: the state after the final norm, or those of the layers that are named.
 	stateNorm   = "final norm"
-	poolingLast = "last token"
+	stateLayers = "layers"
+	keyReads    = prefix + "state.layers"
 
-	normTensor = "trunk.norm"
-	hintImport = "import the head again, or copy the file anew"
+	normTensor  = "trunk.norm"
+	queryTensor = "pooling.query"
+	eachName    = "each"
+	hintImport  = "make the head again, or copy the file anew"
 )
 
 // Save writes the head as a GGUF file of its own, whole or not at all.
@@ -37,7 +42,7 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "version", Value: uint32(fileVersion)},
 		{Key: prefix + "source", Value: h.Source},
 		{Key: prefix + "state", Value: stateNorm},
-		{Key: prefix + "pooling", Value: poolingLast},
+		{Key: prefix + "pooling", Value: string(cmp.Or(h.Reading.Pooling, Last))},
 		{Key: prefix + "trunk.architecture", Value: h.Trunk.Architecture},
 		{Key: prefix + "trunk.width", Value: uint32(h.Trunk.Width)},
 		{Key: prefix + "trunk.vocabulary", Value: uint32(h.Trunk.Vocabulary)},
@@ -46,6 +51,21 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "layers", Value: uint32(len(h.Layers))},
 	}
 	tensors := layerTensors("head", h.Layers)
+	if r := h.Reading; r.Layers != nil {
+		reads := make([]int32, len(r.Layers))
+		for i, l := range r.Layers {
+			reads[i] = int32(l)
+		}
+		at := slices.IndexFunc(kvs, func(kv gguf.KV) bool { return kv.Key == prefix+"state" })
+		kvs[at].Value = stateLayers
+		kvs = append(kvs, gguf.KV{Key: keyReads, Value: reads}, gguf.KV{Key: prefix + "pooling.longest", Value: uint32(r.Longest)})
+	}
+	if q := h.Reading.Query; q != nil {
+		tensors = append(tensors, gguf.Tensor{Name: queryTensor, Shape: []uint64{uint64(len(q))}, Data: q})
+	}
+	if e := h.Reading.Each; e != nil {
+		tensors = append(tensors, layerTensors(eachName, []Layer{*e})...)
+	}
 	if g := h.Gate; g != nil {
 		kvs = append(kvs, gguf.KV{Key: keyGate, Value: g.Temperature}, gguf.KV{Key: prefix + "gate.scale", Value: g.Scale},
 			gguf.KV{Key: prefix + "gate.layers", Value: uint32(len(g.Layers))})
@@ -82,10 +102,10 @@ func Load(path string) (*Head, error) {
 		return nil, fmt.Errorf("reward head: %w", &gguf.Error{Path: path, Msg: fmt.Sprintf(format, args...), Hint: hint})
 	}
 	if f.Str(keyType) != FileType {
-		return fail("name a head that ivo reward import wrote, and behind @ the model whose states it reads", "is a GGUF file, but not a reward head")
+		return fail("name a head that ivo reward import or ivo reward train wrote, and behind @ the model whose states it reads", "is a GGUF file, but not a reward head")
 	}
 	if v, _ := f.Int(prefix + "version"); v != fileVersion {
-		return fail("import the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)
+		return fail("make the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)
 	}
 	h, err := decode(f)
 	if err != nil {
@@ -108,9 +128,6 @@ func decode(f *gguf.File) (*Head, error) {
 		return nil, errors.New("its checksum does not fit")
 	}
 	// What follows was written by Save, or by somebody who knows how to sum.
-	if state, pooling := f.Str(prefix+"state"), f.Str(prefix+"pooling"); state != stateNorm || pooling != poolingLast {
-		return nil, fmt.Errorf("it reads the state %q of %q", state, pooling)
-	}
 	number := func(key string) int {
 		v, _ := f.Value(prefix + key).(uint32)
 		return int(v)
@@ -122,13 +139,34 @@ func decode(f *gguf.File) (*Head, error) {
 		h.Padding = padding
 	}
 	h.Layers = layersOf(tensors, "head", number("layers"))
+	if pooling := Pooling(f.Str(prefix + "pooling")); pooling != Last {
+		h.Reading.Pooling = pooling
+	}
+	switch state := f.Str(prefix + "state"); state {
+	case stateNorm:
+	case stateLayers:
+		reads, _ := f.Value(keyReads).([]int32)
+		h.Reading.Layers = make([]int, len(reads))
+		for i, l := range reads {
+			h.Reading.Layers[i] = int(l)
+		}
+		h.Reading.Longest = number("pooling.longest")
+	default:
+		return nil, fmt.Errorf("it reads the state %q", state)
+	}
+	if each := layersOf(tensors, eachName, 1); len(each) > 0 && each[0].Weight != nil {
+		h.Reading.Each = &each[0]
+	}
 	if temperature, ok := f.Value(keyGate).(float64); ok {
 		scale, _ := f.Value(prefix + "gate.scale").(float64)
 		h.Gate = &Gate{layersOf(tensors, "gate", number("gate.layers")), temperature, scale}
 	}
 	for _, t := range tensors {
-		if t.Name == normTensor {
+		switch t.Name {
+		case normTensor:
 			h.Trunk.Norm = t.Data
+		case queryTensor:
+			h.Reading.Query = t.Data
 		}
 	}
 	return h, h.check()

@@ -1,7 +1,8 @@
-// Package head scores conversations with a reward head: a small network that reads one state of a
+// Package head scores conversations with a reward head: a small network that reads states of a
 // language model, its trunk, and says how good the last answer is. Heads come from checkpoints
-// that were trained elsewhere ([Import]) and are files of their own beside the trunk's GGUF, for
-// llama.cpp serves no such head. The package knows nothing of how answers come about, nor of other rewards.
+// that were trained elsewhere ([Import]) or are learned from preferences, and are files of their own
+// beside the trunk's GGUF, for llama.cpp serves no such head. The package knows nothing of how
+// answers come about, nor of other rewards.
 package head
 
 import (
@@ -10,10 +11,10 @@ import (
 	"slices"
 )
 
-// Head is a reward head. It reads the state after the trunk's final norm at the last token of a
-// conversation in the trunk's chat template.
+// Head is a reward head. It reads states of a conversation in the trunk's chat template.
 type Head struct {
-	Trunk Trunk
+	Trunk   Trunk
+	Reading Reading // the state after the final norm at the last token, unless it says otherwise
 	// Layers follow each other with max(0, x) between them; the last one gives the outputs.
 	Layers []Layer
 	Gate   *Gate // how several outputs become one; nil of one output
@@ -50,14 +51,15 @@ type Gate struct {
 	Temperature, Scale float64
 }
 
-// Reward is the reward by the states of the conversation's last token and, with a gate, of its
-// prompt's, [Trunk.Width] each. It is computed in double precision.
-func (h *Head) Reward(last, prompt []float32) float64 {
-	out := run(h.Layers, last)
+// Reward is the reward of an answer by the states that the head reads of it, [n][Reading's width],
+// n = 1 of heads that read the last token's alone, and, with a gate, by that of its prompt's last
+// token. It is computed in double precision.
+func (h *Head) Reward(states, prompt []float32) float64 {
+	out := run(h.Layers, h.Reading.pool(states, h.Reading.width(h.Trunk)))
 	if h.Gate == nil {
 		return out[0]
 	}
-	weights := run(h.Gate.Layers, prompt)
+	weights := run(h.Gate.Layers, wide(prompt))
 	most := slices.Max(weights)
 	sum, r := 0.0, 0.0
 	for i, w := range weights {
@@ -69,11 +71,7 @@ func (h *Head) Reward(last, prompt []float32) float64 {
 }
 
 // run is the output of layers.
-func run(layers []Layer, state []float32) []float64 {
-	x := make([]float64, len(state))
-	for i, v := range state {
-		x[i] = float64(v)
-	}
+func run(layers []Layer, x []float64) []float64 {
 	for k, l := range layers {
 		y := make([]float64, l.Out)
 		for i := range y {
@@ -93,14 +91,29 @@ func run(layers []Layer, state []float32) []float64 {
 	return x
 }
 
+func wide(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
+}
+
 // check finds what does not fit in a head.
 func (h *Head) check() error {
 	if h.Trunk.Width < 1 || h.Trunk.Norm != nil && len(h.Trunk.Norm) != h.Trunk.Width {
 		return fmt.Errorf("its trunk's width is %d, and its norm's %d", h.Trunk.Width, len(h.Trunk.Norm))
 	}
-	outputs, err := chain(h.Layers, h.Trunk.Width)
+	pooled, err := h.Reading.check(h.Trunk)
 	if err != nil {
 		return err
+	}
+	outputs, err := chain(h.Layers, pooled)
+	if err != nil {
+		return err
+	}
+	if h.Gate != nil && (h.Reading.Layers != nil || !h.Reading.one()) {
+		return fmt.Errorf("it has a gate, which goes with the last token's state after the final norm alone")
 	}
 	if h.Gate == nil {
 		if outputs != 1 {

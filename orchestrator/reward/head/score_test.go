@@ -85,24 +85,33 @@ func states(t *testing.T, m *llama.Model, a head.Answer, gate bool) (last, asked
 // stateAt is the state after the final norm at a position of a text.
 func stateAt(t *testing.T, m *llama.Model, tokens []int32, at int) []float32 {
 	t.Helper()
-	c, err := m.NewContext(llama.ContextParams{Ctx: at + 1, Layers: []int{m.Info().Layers}, Threads: 1})
+	return statesFrom(t, m, tokens[:at+1], at, m.Info().Layers)[0]
+}
+
+// statesFrom are the states of some layers from a position of a text on.
+func statesFrom(t *testing.T, m *llama.Model, tokens []int32, from int, layers ...int) (rows [][]float32) {
+	t.Helper()
+	c, err := m.NewContext(llama.ContextParams{Ctx: len(tokens), Layers: layers, Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for pos, token := range tokens[:at+1] {
-		if _, err := c.Add(token, int32(pos), 0, pos == at, 0); err != nil {
+	for pos, token := range tokens {
+		if _, err := c.Add(token, int32(pos), 0, pos >= from, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := c.Decode(); err != nil {
 		t.Fatal(err)
 	}
-	row, err := c.Row(0)
-	if err != nil {
-		t.Fatal(err)
+	for i := range len(tokens) - from {
+		row, err := c.Row(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows = append(rows, slices.Clone(row.States))
 	}
-	return slices.Clone(row.States)
+	return rows
 }
 
 // linear is W x + b in double precision, of tensors as they stand in a checkpoint.

@@ -1,0 +1,416 @@
+package head
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+)
+
+const (
+	// together is the number of tokens up to which conversations are computed in one decode: as many as
+	// llama.cpp computes at once, for more of them only lengthen the cache that each looks through.
+	together = 512
+	// togetherShared is the same where they have most in common: that is computed once.
+	togetherShared = 2048
+	// sequences is the most conversations of one decode.
+	sequences = 32
+	// leastCells of the KV cache are there from the beginning; it grows with what comes.
+	leastCells = 1024
+)
+
+// Reader computes the states of answers that heads read. It may be used from several goroutines,
+// which take turns.
+type Reader struct {
+	model   *llama.Model
+	encoder *prompt.Encoder
+	reads   Reading
+	padding []int32
+	gate    bool
+	inner   bool // all layers lie below the last: their states come without logits
+
+	mu sync.Mutex
+	c  *llama.Context // nil before the first answer
+}
+
+// day is the date that templates which tell it are given: scores are to be the same tomorrow. It is the
+// one that Llama 3's templates fall back on.
+var day = time.Date(2024, time.July, 26, 0, 0, 0, 0, time.UTC)
+
+// NewReader makes a reader of the states that a reading names, in conversations by a chat template;
+// "" for the model's own. Close it before the model.
+func NewReader(m *llama.Model, r Reading, template string) (*Reader, error) {
+	encoder, err := prompt.NewEncoder(m, prompt.Options{Template: template, Now: day})
+	if err != nil {
+		return nil, err
+	}
+	most := m.Info().Layers
+	for _, l := range r.Layers {
+		if l > most {
+			return nil, fault.New("", "layers", most, fmt.Sprintf("choose {layers} from 0 to %d, the last meaning the state after the final norm", most), "layer %d of a model with %d", l, most)
+		}
+	}
+	return &Reader{model: m, encoder: encoder, reads: r, inner: r.Layers != nil && slices.Max(r.Layers) < most-1}, nil
+}
+
+// Plain says whether neither the model nor whoever made the reader has a chat template, so that
+// conversations are shown as plain text.
+func (r *Reader) Plain() bool { return r.encoder.Plain() }
+
+// Limit is the most tokens of a conversation.
+func (r *Reader) Limit() int { return cmp.Or(r.model.Info().ContextTrain, 4096) }
+
+// Check finds prompts that leave no room for an answer.
+func (r *Reader) Check(ctx context.Context, records []prompt.Record) error {
+	for _, record := range records {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		tokens, err := r.encoder.Conversation(messages(record), false)
+		if err == nil && len(tokens) >= r.Limit() {
+			err = r.tooLong(len(tokens), "and the answer has none")
+		}
+		if err != nil {
+			return fmt.Errorf("prompt %q: %w", record.ID, err)
+		}
+	}
+	return nil
+}
+
+func (r *Reader) tooLong(tokens int, more string) error {
+	return fault.New("", "reward", r.Limit(), "shorten the prompt, lower {max_tokens}, or choose another {reward}", "%d tokens of the reward model's %d%s", tokens, r.Limit(), " "+more)
+}
+
+// messages are the conversation that a prompt is.
+func messages(r prompt.Record) []llama.Message {
+	if r.Messages != nil {
+		return slices.Clip(r.Messages)
+	}
+	return []llama.Message{{Role: "user", Content: r.Text}}
+}
+
+// conversation is an answer with its prompt, in tokens.
+type conversation struct {
+	answer int    // its number
+	prompt string // the prompt's id
+	tokens []int32
+	from   int // the position of the first token whose state is wanted; all that follow are
+	gate   int // the position whose state the gate reads; -1 without
+	states States
+}
+
+// States are what a head reads of an answer.
+type States struct {
+	Tokens []int32   // [n] after which the states are: those of the answer with what ends its turn, or the last one alone
+	Hidden []float32 // [n][layers * width], row-major
+	gate   []float32
+}
+
+// encode makes tokens of an answer. opened is those of its prompt up to the answer, where all of the
+// answer's states are read.
+func (r *Reader) encode(a Answer, opened []int32) (*conversation, error) {
+	asked := messages(a.Prompt)
+	c := &conversation{prompt: a.Prompt.ID, gate: -1}
+	var err error
+	if c.tokens, err = r.encoder.Conversation(append(asked, llama.Message{Role: "assistant", Content: a.Response}), false); err != nil {
+		return nil, err
+	}
+	for n := len(c.tokens); n > 0 && slices.Contains(r.padding, c.tokens[n-1]); n-- {
+		c.tokens = c.tokens[:n-1]
+	}
+	if n := len(c.tokens); n == 0 {
+		return nil, errors.New("the conversation has no tokens (give it a text)")
+	} else if n > r.Limit() {
+		return nil, r.tooLong(n, "are taken by prompt and answer")
+	}
+	c.from = len(c.tokens) - 1
+	if !r.reads.one() {
+		c.from = min(c.from, common(opened, c.tokens))
+	}
+	c.states.Tokens = c.tokens[c.from:]
+	if !r.gate {
+		return c, nil
+	}
+	// The gate reads the token that ends the prompt, before the assistant's turn begins.
+	closed, err := r.encoder.Conversation(asked, false)
+	if err != nil {
+		return nil, err
+	}
+	if c.gate = common(closed, c.tokens) - 1; c.gate < 0 {
+		return nil, errors.New("the chat template writes another conversation once it is answered, so that nothing tells the prompt's end (import the head with the checkpoint's own template)")
+	}
+	// Some templates put a line break behind the token that ends a turn.
+	if c.gate > 0 && !r.model.IsEOG(c.tokens[c.gate]) && r.model.IsEOG(c.tokens[c.gate-1]) {
+		c.gate--
+	}
+	return c, nil
+}
+
+// common is the number of tokens with which both begin.
+func common(a, b []int32) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
+// Read computes what is read of each answer and calls take with it, or with why there is nothing,
+// not always in order. It fails as a whole only when ctx ends, the model cannot be decoded, or take
+// fails.
+func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer int, s States, err error) error) error {
+	var all []*conversation
+	var opened []int32
+	var of []llama.Message // whose turn it opens
+	for i, a := range answers {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		err := error(nil)
+		if asked := messages(a.Prompt); !r.reads.one() && (of == nil || !slices.EqualFunc(asked, of, prompt.SameMessage)) {
+			opened, err = r.encoder.Conversation(asked, true)
+			of = asked
+		}
+		var c *conversation
+		if err == nil {
+			c, err = r.encode(a, opened)
+		}
+		if err != nil {
+			if err := take(i, States{}, err); err != nil {
+				return err
+			}
+			continue
+		}
+		c.answer = i
+		all = append(all, c)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(all) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		n, cells := pack(all)
+		some := all[:n]
+		all = all[n:]
+		none := r.room(cells) // there may be too little memory for long ones, others may fit
+		if none == nil {
+			if err := r.decode(ctx, some); err != nil {
+				return err
+			}
+		}
+		for _, c := range some {
+			if err := take(c.answer, c.states, none); err != nil {
+				return err
+			}
+			c.states = States{}
+		}
+	}
+	return nil
+}
+
+// pack is how many of the first conversations are computed together, and the cells that they take.
+func pack(all []*conversation) (n, cells int) {
+	n, cells = 1, len(all[0].tokens)
+	// Of those with the last one's prompt: the first, what all have in common, their tokens; and the
+	// cells of those before.
+	first, prefix, tokens, before := 0, cells-1, cells, 0
+	for ; n < min(len(all), sequences); n++ {
+		next, most := all[n], together
+		if next.prompt == all[first].prompt {
+			prefix = min(prefix, common(all[first].tokens, next.tokens), len(next.tokens)-1)
+			tokens += len(next.tokens)
+			if 2*prefix > len(next.tokens) {
+				most = togetherShared
+			}
+		} else {
+			first, prefix, tokens, before = n, len(next.tokens)-1, len(next.tokens), cells
+		}
+		with := before + tokens - (n-first)*prefix
+		if with > most {
+			break
+		}
+		cells = with
+	}
+	return n, cells
+}
+
+// decode computes the states of some conversations, for which there is room.
+func (r *Reader) decode(ctx context.Context, some []*conversation) error {
+	aborted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		r.c.Abort(true)
+		close(aborted)
+	})
+	err := r.pass(some)
+	if !stop() {
+		<-aborted
+		r.c.Abort(false)
+	}
+	if errors.Is(err, llama.ErrAborted) && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return err
+}
+
+// room makes a context of so many cells, if there is none yet.
+func (r *Reader) room(cells int) (err error) {
+	if r.c != nil && r.c.Params().Ctx >= cells {
+		return nil
+	}
+	if r.c != nil {
+		if err := r.c.Close(); err != nil {
+			return err
+		}
+		r.c = nil
+	}
+	ctx := leastCells
+	for ctx < cells {
+		ctx *= 2
+	}
+	ctx = min(ctx, max(leastCells, r.Limit()))
+	r.c, err = r.model.NewContext(llama.ContextParams{
+		Ctx: ctx, Batch: together, Sequences: sequences, Threads: engine.Threads(r.model), Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, FullWindow: true,
+	})
+	if err != nil {
+		return fmt.Errorf("reward model: %w", err)
+	}
+	return nil
+}
+
+// pass decodes conversations, each a sequence. What those of one prompt begin with is decoded
+// once and forked.
+func (r *Reader) pass(some []*conversation) error {
+	if err := r.c.Clear(); err != nil {
+		return err
+	}
+	f := feed{c: r.c, inner: r.inner, layers: r.reads.Layers != nil}
+	shared := make([]int, len(some)) // tokens that are there already
+	for i := 0; i < len(some); {
+		j, n := i+1, len(some[i].tokens)-1
+		for j < len(some) && some[j].prompt == some[i].prompt {
+			n = min(n, common(some[i].tokens, some[j].tokens), len(some[j].tokens)-1)
+			j++
+		}
+		if j-i > 1 {
+			if err := f.add(some[i], int32(i), 0, n, some[i:j]); err != nil {
+				return err
+			}
+			for k := i; k < j; k++ {
+				shared[k] = n
+			}
+		}
+		i = j
+	}
+	if err := f.flush(); err != nil {
+		return err
+	}
+	owner := 0
+	for i, c := range some {
+		if i == 0 || c.prompt != some[i-1].prompt {
+			owner = i
+		}
+		if shared[i] > 0 && i != owner {
+			if err := r.c.Fork(int32(owner), int32(i)); err != nil {
+				return err
+			}
+		}
+	}
+	for i, c := range some {
+		if err := f.add(c, int32(i), shared[i], len(c.tokens), some[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return f.flush()
+}
+
+// feed gives tokens to a context, a batch at a time, and takes the states that are wanted.
+type feed struct {
+	c             *llama.Context
+	layers, inner bool // the states are those of layers, all of which lie below the last
+	wanted        []wanted
+}
+
+type wanted struct {
+	row int
+	to  *[]float32
+}
+
+// add feeds a sequence the tokens of a conversation at the positions from from to below to, for some
+// conversations that have them in common.
+func (f *feed) add(c *conversation, seq int32, from, to int, some []*conversation) error {
+	for pos := from; pos < to; pos++ {
+		if f.c.Pending() == f.c.Params().Batch {
+			if err := f.flush(); err != nil {
+				return err
+			}
+		}
+		output := slices.ContainsFunc(some, func(c *conversation) bool { return pos == c.gate || pos >= c.from })
+		var row int
+		var err error
+		if f.inner && output {
+			row, err = f.c.AddKept(c.tokens[pos], int32(pos), seq)
+		} else {
+			row, err = f.c.Add(c.tokens[pos], int32(pos), seq, output, 0)
+		}
+		if err != nil {
+			return err
+		}
+		for _, c := range some {
+			if pos == c.gate {
+				f.wanted = append(f.wanted, wanted{row, &c.states.gate})
+			}
+			if pos >= c.from {
+				f.wanted = append(f.wanted, wanted{row, &c.states.Hidden})
+			}
+		}
+	}
+	return nil
+}
+
+func (f *feed) flush() error {
+	if f.c.Pending() == 0 {
+		return nil
+	}
+	if err := f.c.Decode(); err != nil {
+		return fmt.Errorf("reward model: %w", err)
+	}
+	for _, w := range f.wanted {
+		state, err := f.state(w.row)
+		if err != nil {
+			return err
+		}
+		*w.to = append(*w.to, state...)
+	}
+	f.wanted = f.wanted[:0]
+	return nil
+}
+
+func (f *feed) state(row int) ([]float32, error) {
+	if f.inner {
+		return f.c.Kept(row)
+	}
+	r, err := f.c.Row(row)
+	if f.layers {
+		return r.States, err
+	}
+	return r.Hidden, err
+}
+
+// Close frees the context; the model is left.
+func (r *Reader) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.c == nil {
+		return nil
+	}
+	return r.c.Close()
+}

@@ -1,0 +1,129 @@
+package head
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// Pooling says how the states of an answer's tokens become one.
+type Pooling string
+
+const (
+	Last      Pooling = "last token" // the state at the conversation's last token; also the empty Pooling
+	Mean      Pooling = "mean"       // of the states after each token of the answer
+	Sum       Pooling = "sum"        // of these and of a 1 behind each, over Reading.Longest
+	Attention Pooling = "attention"  // their mean, weighted by softmax(Reading.Query . state)
+)
+
+// Reading says which states of the trunk a head reads and how those after the tokens of an answer,
+// with what ends its turn, become one. The zero value is the state after the final norm at the last
+// token.
+type Reading struct {
+	// Layers are the trunk's layers whose states lie side by side: 0 is the output of the first, the
+	// trunk's number of layers the state after the final norm. nil stands for that alone.
+	Layers  []int
+	Pooling Pooling
+	Longest int       // tokens of an answer by which sums are divided, so that they stay in range
+	Query   []float32 // of Attention, [width]
+	// Each is a layer that every state goes through before they are pooled, with max(0, x) behind it;
+	// nil for none. What attends are the states themselves.
+	Each *Layer
+}
+
+// one says whether a single state is read.
+func (r Reading) one() bool { return r.Pooling == "" || r.Pooling == Last }
+
+// width is that of a state.
+func (r Reading) width(t Trunk) int { return max(1, len(r.Layers)) * t.Width }
+
+// pool makes one state of n, [n][width].
+func (r Reading) pool(states []float32, width int) []float64 {
+	n := len(states) / width
+	row := func(i int) []float64 {
+		x := wide(states[i*width : (i+1)*width])
+		if r.Each != nil {
+			x = run([]Layer{*r.Each}, x)
+			for j, v := range x {
+				x[j] = max(0, v)
+			}
+		}
+		return x
+	}
+	if r.one() {
+		return row(n - 1)
+	}
+	weights := make([]float64, n)
+	switch r.Pooling {
+	case Sum:
+		for i := range weights {
+			weights[i] = 1 / float64(r.Longest)
+		}
+	case Mean:
+		for i := range weights {
+			weights[i] = 1 / float64(n)
+		}
+	case Attention:
+		for i := range weights {
+			for j, q := range r.Query {
+				weights[i] += float64(q) * float64(states[i*width+j])
+			}
+		}
+		most, sum := slices.Max(weights), 0.0
+		for i, w := range weights {
+			weights[i] = math.Exp(w - most)
+			sum += weights[i]
+		}
+		for i := range weights {
+			weights[i] /= sum
+		}
+	}
+	var pooled []float64
+	for i, w := range weights {
+		x := row(i)
+		if pooled == nil {
+			pooled = make([]float64, len(x))
+		}
+		for j, v := range x {
+			pooled[j] += w * v
+		}
+	}
+	if r.Pooling == Sum {
+		pooled = append(pooled, float64(n)/float64(r.Longest))
+	}
+	return pooled
+}
+
+// check finds what does not fit, and says how wide the pooled state is.
+func (r Reading) check(t Trunk) (pooled int, err error) {
+	width := r.width(t)
+	if r.Layers != nil && len(r.Layers) == 0 {
+		return 0, fmt.Errorf("it reads no layers")
+	}
+	for i, l := range r.Layers {
+		if l < 0 || slices.Contains(r.Layers[:i], l) {
+			return 0, fmt.Errorf("it reads the layers %v", r.Layers)
+		}
+	}
+	if (r.Query != nil) != (r.Pooling == Attention) || r.Query != nil && len(r.Query) != width {
+		return 0, fmt.Errorf("its query has %d numbers for %q of states of %d", len(r.Query), r.Pooling, width)
+	}
+	if (r.Longest > 0) != (r.Pooling == Sum) || r.Longest < 0 {
+		return 0, fmt.Errorf("its longest answer has %d tokens for %q", r.Longest, r.Pooling)
+	}
+	if r.Layers == nil && !r.one() {
+		return 0, fmt.Errorf("it pools by %q and names no layers", r.Pooling)
+	}
+	if r.Each != nil {
+		if width, err = chain([]Layer{*r.Each}, width); err != nil {
+			return 0, err
+		}
+	}
+	switch r.Pooling {
+	case "", Last, Mean, Attention:
+		return width, nil
+	case Sum:
+		return width + 1, nil
+	}
+	return 0, fmt.Errorf("it pools by %q", r.Pooling)
+}
