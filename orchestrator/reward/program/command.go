@@ -137,7 +137,7 @@ func (c *Command) Score(ctx context.Context, items []json.RawMessage) ([]Answer,
 		})
 	}
 	wg.Wait()
-	return finish(ctx, answers, failures.err())
+	return finish(ctx, answers, Answer.err, failures.err())
 }
 
 // worker scores items of one call by one program at a time.

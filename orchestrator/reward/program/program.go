@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -250,18 +251,15 @@ func skipped(why error) error {
 	return fault.New("", "reward", nil, "run it again when the reward works: what has a score keeps it", "not scored, because of failures before it: %w", why)
 }
 
-// finish is what a call returns: its answers, or why none of them is a score.
-func finish(ctx context.Context, answers []Answer, over error) ([]Answer, error) {
+// finish is what a call returns: its answers, or why none of them is one. err is why an answer is none.
+func finish[T any](ctx context.Context, answers []T, err func(T) error, over error) ([]T, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if over != nil {
-		for _, a := range answers {
-			if a.Err == nil {
-				return answers, nil
-			}
-		}
+	if over != nil && !slices.ContainsFunc(answers, func(a T) bool { return err(a) == nil }) {
 		return nil, over
 	}
 	return answers, nil
 }
+
+func (a Answer) err() error { return a.Err }
