@@ -110,6 +110,10 @@ var kinds = map[string]kind{
 		form: "json[:SCHEMA.json]", about: "1 where the response is JSON and fits the schema, 1/2 where it is JSON alone; json:fenced[:SCHEMA.json] in a Markdown fence too",
 		open: openJSON,
 	},
+	"judge": {
+		form: "judge:MODEL", about: "what a language model thinks, MODEL.gguf or one at http://HOST/v1: the odds of yes; its key is taken from IVO_JUDGE_KEY",
+		open: openJudge,
+	},
 	"length": {
 		form: "length:N[c]", about: "how close it comes to N words, or N characters",
 		open: openLength,

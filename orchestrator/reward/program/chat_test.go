@@ -40,7 +40,9 @@ func newModel(t *testing.T, name string, o Options) *model {
 		m.pauses = append(m.pauses, d)
 		return 0
 	}
-	o.timeout = func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) { return context.WithCancel(ctx) }
+	o.timeout = func(ctx context.Context, _ time.Duration) (context.Context, context.CancelFunc) {
+		return context.WithCancel(ctx)
+	}
 	var err error
 	if m.client, err = NewChat(m.URL, name, o); err != nil {
 		t.Fatal(err)
