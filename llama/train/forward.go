@@ -159,9 +159,7 @@ func (p *pass) loss(f loss, scale float64) (sum float64) {
 	for _, e := range p.examples {
 		score := -e.offset
 		for k, r := range read[:len(e.docs)] {
-			for i := r.start; i < r.start+r.n; i++ {
-				score += sign(k) * float64(p.weight[i]) * float64(p.said[i])
-			}
+			score += sign(k) * p.score(r)
 		}
 		l, dl := f(score)
 		sum += l
@@ -171,6 +169,14 @@ func (p *pass) loss(f loss, scale float64) (sum float64) {
 			}
 		}
 		read = read[len(e.docs):]
+	}
+	return sum
+}
+
+// score is what a document scores: the sum of what its rows say by their weights.
+func (p *pass) score(r span) (sum float64) {
+	for i := r.start; i < r.start+r.n; i++ {
+		sum += float64(p.weight[i]) * float64(p.said[i])
 	}
 	return sum
 }

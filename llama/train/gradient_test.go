@@ -158,7 +158,7 @@ func gradientCases() map[string]gradientCase {
 		change(&c)
 		return c
 	}
-	grouped := func(c *Config) { c.Width, c.Heads, c.KV, c.Tied, c.Eps = 16, 4, 2, true, .01 }
+	grouped := func(c *Config) { c.Heads, c.KV, c.Tied, c.Eps = 4, 2, true, .01 }
 	classes := func(c Config) []example {
 		r := rand.New(rand.NewPCG(4, 4))
 		docs := randomDocs(3, 9, c, 1)
@@ -183,6 +183,17 @@ func gradientCases() map[string]gradientCase {
 		}
 		cases[name] = c
 	}
+	pairs := func(c Config) (out []Pair) {
+		docs := randomDocs(4, 6, c, 3)
+		for i := 0; i < len(docs); i += 2 {
+			out = append(out, Pair{docs[i], docs[i+1], .3 * float64(i)})
+		}
+		return out
+	}
+	policy, score := with(grouped), with(func(c *Config) { c.KV, c.Outputs = 1, 1 })
+	cases["Bradley-Terry"] = gradientCase{score, logistic(1), examplesOfPairs(scored(pairs(score)))}
+	cases["DPO"] = gradientCase{policy, DPO(.2).of, examplesOfPairs(pairs(policy))}
+	cases["IPO"] = gradientCase{policy, IPO(.4).of, examplesOfPairs(pairs(policy))}
 	// One document of more than one block of queries.
 	long := with(func(c *Config) { c.Layers = 1 })
 	cases["long"] = gradientCase{long, likelihood, examplesOf(randomDocs(1, queryBlock+6, long, 2))}

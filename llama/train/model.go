@@ -1,6 +1,8 @@
 // Package train trains small Llama-architecture models on the CPU, from scratch or from
 // the weights of a GGUF file: forward and backward written by hand over [blas.Gemm],
-// data-parallel over goroutines, and a GGUF file that llama.cpp loads. A run is a
+// data-parallel over goroutines, and a GGUF file that llama.cpp loads. One trainer serves
+// all that is learned: a loss is a function of what a document scores, or of by how much the
+// better of two documents scores more ([Run], [TrainValue], [TrainReward], [TrainPolicy]). A run is a
 // function of its options, data and seed alone: the number of workers and
 // interruptions do not change a bit of it. The package does not link llama.cpp.
 //
@@ -100,6 +102,10 @@ func (c Config) tensors() []tensor {
 	// GPT-2's 0.02 (docs/log.md). What is added to the residual stream starts smaller
 	// with depth, as in GPT-2.
 	const std = .1
+	output := std
+	if c.Outputs == 1 {
+		output = 1e-3 // a score starts near 0 on any states
+	}
 	in := 1 / math.Sqrt(float64(c.Width))
 	add := func(cols int) float64 { return 1 / math.Sqrt(float64(2*c.Layers*cols)) }
 	out := []tensor{{"token_embd.weight", c.Vocab, c.Width, std}}
@@ -118,7 +124,7 @@ func (c Config) tensors() []tensor {
 	}
 	out = append(out, tensor{"output_norm.weight", 1, c.Width, 0})
 	if !c.Tied {
-		out = append(out, tensor{outputName, c.Outputs, c.Width, std})
+		out = append(out, tensor{outputName, c.Outputs, c.Width, output})
 	}
 	return out
 }
