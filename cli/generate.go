@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
@@ -28,7 +29,8 @@ func generateCommand() *cli.Command {
 			"  ivo generate -m model.gguf -f prompt.txt --method block-beam --value-head runs/first/iter-02/head.gguf\n" +
 			"  ivo generate -m model.gguf --prompts test.jsonl --out answers.jsonl -n 128 --method tokenwise --value-head head.gguf\n" +
 			"  ivo generate -m model.gguf -p 'The film was' -n 64 --method best-of-n --rerank sentiment --value-head head.gguf --proposal one-pass\n" +
-			"  ivo generate -m model.gguf -p 'The film was' -n 64 --method block-best-of-k --block 8 --rerank sentiment --rollouts 2\n\n" +
+			"  ivo generate -m model.gguf -p 'The film was' -n 64 --method block-best-of-k --block 8 --rerank sentiment --rollouts 2\n" +
+			"  ivo generate -m model.gguf -p 'The film was' -n 64 --method greedy --value-reward head:reward.gguf@trunk.gguf --beta-raw 1\n\n" +
 			streaming + "\n\n" +
 			"--prompts takes records such as {\"id\": \"1\", \"prompt\": \"...\"}, or with \"messages\" instead; what\n" +
 			"--json prints comes for each in the same order. With --method sample, --samples is how many.\n" +
@@ -115,6 +117,9 @@ func readGeneration(c *cli.Context) (*generation, error) {
 // open opens the value function and the reward, before the model, which takes longer: a wrong path
 // should not have to wait for it.
 func (g *generation) open(c *cli.Context) (err error) {
+	if c.IsSet("value-reward") && (len(textsOf(c, "value-head")) > 0 || c.IsSet("hf-repo-v") || c.IsSet("value-model")) {
+		return usagef(c, "--value-reward and a value function (give one of them)")
+	}
 	if g.value, err = openValue(c); err != nil {
 		return err
 	}
@@ -123,10 +128,15 @@ func (g *generation) open(c *cli.Context) (err error) {
 			return err
 		}
 	}
-	if err := g.policy.Strategy.CheckGuidance(g.policy.Sampling, g.value.Source, g.policy.Rerank != nil); err != nil {
-		return usagef(c, "%v", err)
+	if spec := c.String("value-reward"); spec != "" {
+		if g.policy.ValueBy, err = openReward(c, spec); err != nil {
+			return err
+		}
 	}
 	g.policy.Value = g.value.Source
+	if err := g.policy.CheckGuidance(); err != nil {
+		return usagef(c, "%v", err)
+	}
 	g.policy.Key = func(id string, sample int) uint64 { return policy.Key(g.seed, 0, id, sample) }
 	return nil
 }
@@ -136,8 +146,10 @@ func (g *generation) close() {
 	if g.value != nil {
 		g.value.Close()
 	}
-	if g.policy.Rerank != nil {
-		g.policy.Rerank.Close()
+	for _, m := range []reward.Model{g.policy.Rerank, g.policy.ValueBy} {
+		if m != nil {
+			m.Close()
+		}
 	}
 }
 
@@ -186,7 +198,7 @@ func (g *generation) one(c *cli.Context, text string) error {
 			}
 			out.Emit(b)
 		}
-		if g.value.Source != nil && !g.policy.Strategy.NeedsValue() && !c.IsSet("method") {
+		if (g.value.Source != nil || g.policy.ValueBy != nil) && !g.policy.Strategy.NeedsValue() && !c.IsSet("method") {
 			fmt.Fprintln(c.App.ErrWriter, "(without --method the value function guides nothing: choose one, such as block-beam)")
 		}
 	}

@@ -50,7 +50,10 @@ func rewardCommand() *cli.Command {
 				"trained with, which llama.cpp's converter turns into GGUF. Example:\n\n" +
 				"  ivo reward import Skywork-Reward-V2-Qwen3-0.6B --out reward.gguf\n" +
 				"  ivo reward test head:reward.gguf@trunk.gguf --prompts prompts.jsonl -m model.gguf",
-			Flags:  []cli.Flag{&cli.StringFlag{Name: "out", Usage: "write the head to `FILE`", TakesFile: true}},
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "out", Usage: "write the head to `FILE`", TakesFile: true},
+				&cli.BoolFlag{Name: "prefixes", Usage: "the model was trained on unfinished answers, too: with --value-reward it may guide every method"},
+			},
 			Action: importReward,
 		}},
 		Action: func(c *cli.Context) error {
@@ -115,7 +118,7 @@ func importReward(c *cli.Context) error {
 	if from == "" || out == "" {
 		return usagef(c, "no checkpoint or no --out (name a folder, a .safetensors file or its index, and the file to write)")
 	}
-	next, err := head.ImportFile(from, out)
+	next, err := head.ImportFile(from, out, c.Bool("prefixes"))
 	if err != nil {
 		return err
 	}

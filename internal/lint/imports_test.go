@@ -55,7 +55,7 @@ var rooms = [][]string{
 	{"orchestrator/batch", "orchestrator/run", "orchestrator/chat"},
 	{"orchestrator/decode", "orchestrator/reward"},
 	{"orchestrator/value", "orchestrator/preference", "orchestrator/prompt", "orchestrator/policy"},
-	{"orchestrator/engine"},
+	{"orchestrator/engine", "orchestrator/cache"},
 	{"llama", "valuehead"},
 	{"llama/hub"}, // files only: it may not know what is in them
 	{"internal/"},

@@ -27,7 +27,7 @@ import (
 type Policy struct {
 	Strategy  decode.Strategy
 	Value     value.Source                       // nil without one
-	ValueOf   func(prompt.Record) value.Source   // a value function for each prompt, instead
+	ValueBy   reward.Model                       // whose scores of unfinished responses are the values instead, nil without one
 	Rerank    reward.Model                       // that takes part in the search, nil without one; see [decode.Request]
 	Sampling  policy.Sampling                    // the base policy
 	Reference *policy.Sampling                   // see [decode.Request]
@@ -107,16 +107,15 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	if len(t.Stop) > 0 {
 		req.Stop = slices.Concat(p.Stop, t.Stop)
 	}
-	if p.ValueOf != nil {
-		req.Value = p.ValueOf(t.Record)
-	}
 	if p.Rerank != nil {
-		req.Rerank = scorer(p.Rerank, t.Record)
+		req.Rerank = scorer("rerank", t.Record, p.Rerank.Score)
 	}
 	if p.Strategy.Method == decode.MethodSample {
+		calls := p.valueBy(&req, t.Record)
 		// Samples of one prompt share its prefill.
 		job, err := p.Strategy.Sample(e, req, t.samples(), func(rs []decode.Response) {
 			for k, r := range rs {
+				r.RewardCalls += calls() / len(rs)
 				put(t.First+k, r)
 			}
 		})
@@ -125,37 +124,17 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	var jobs []engine.Job
 	for sample := t.First; sample < t.First+t.samples(); sample++ {
 		req.Key = p.key(t.ID, sample)
-		job, err := p.Strategy.Job(e, req, func(r decode.Response) { put(sample, r) })
+		calls := p.valueBy(&req, t.Record)
+		job, err := p.Strategy.Job(e, req, func(r decode.Response) {
+			r.RewardCalls += calls()
+			put(sample, r)
+		})
 		if err != nil {
 			return nil, err
 		}
 		jobs = append(jobs, job)
 	}
 	return jobs, nil
-}
-
-// scorer is a reward as a function of responses to a prompt.
-func scorer(m reward.Model, r prompt.Record) func(context.Context, []string) ([]float64, error) {
-	return func(ctx context.Context, texts []string) ([]float64, error) {
-		items := make([]reward.Item, len(texts))
-		for i, text := range texts {
-			items[i] = reward.Item{Prompt: r, Response: text}
-		}
-		scores, err := m.Score(ctx, items)
-		if err != nil {
-			return nil, err
-		}
-		values, err := reward.Values(items, scores)
-		if err != nil {
-			return nil, &fault.Error{Op: "search by the reward", Field: "rerank", Err: err, Hint: "mend the reward, or choose another one as {rerank}"}
-		}
-		return values, nil
-	}
-}
-
-// checkRerank finds prompts that the policy's reward will not be able to score responses to.
-func (p *Policy) checkRerank(ctx context.Context, tasks []Task) error {
-	return reward.Check(ctx, p.Rerank, RecordsOf(tasks))
 }
 
 // Cells is the number of KV cells that a job for a prompt of so many tokens fills at most, and

@@ -38,7 +38,7 @@ type Stats = engine.Stats
 
 // One answers one task.
 func One(ctx context.Context, m *llama.Model, c Context, layers []int, p Policy, t Task, emit func([]byte)) (r decode.Response, stats Stats, err error) {
-	if err := p.checkRerank(ctx, []Task{t}); err != nil {
+	if err := p.checkRewards(ctx, []Task{t}); err != nil {
 		return r, stats, err
 	}
 	c.Cells = p.Cells(len(t.Tokens), 1)
@@ -115,7 +115,7 @@ func (m *Many) pool(model *llama.Model, tasks []Task) (*engine.Pool, error) {
 // Run decodes what of the tasks is not answered yet; all have the same number of samples. notify,
 // if set, is told of every answer that has been written.
 func (m *Many) Run(ctx context.Context, model *llama.Model, tasks []Task, out *Answers, notify func(written int)) error {
-	if err := m.Policy.checkRerank(ctx, tasks); err != nil {
+	if err := m.Policy.checkRewards(ctx, tasks); err != nil {
 		return err
 	}
 	pool, err := m.pool(model, tasks)

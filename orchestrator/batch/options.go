@@ -51,6 +51,9 @@ func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string)
 		Stop: m.Policy.Stop, Seed: m.Seed, Shard: m.Shard, Parallel: m.Parallel,
 		Batch: c.Batch, UBatch: c.UBatch, Flash: c.Flash.String(), CacheK: c.CacheK.String(), CacheV: c.CacheV.String(),
 	}
+	if m.Policy.ValueBy != nil {
+		o.Value = "reward " + m.Policy.ValueBy.Info().Fingerprint
+	}
 	if m.Policy.Rerank != nil {
 		o.Rerank = m.Policy.Rerank.Info().Fingerprint
 	}

@@ -60,7 +60,7 @@ func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, er
 		GuidedLogProbs: r.GuidedLogProbs, KL: number.Float(r.KL), KLKind: r.KLKind, Finish: r.Finish, Stop: r.Stop, Method: p.Strategy.Method,
 		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), RewardCalls: r.RewardCalls, Ratio: number.Float(float64(r.Decoded) / float64(len(r.Tokens))),
 	}
-	if p.Value != nil {
+	if p.Value != nil || p.ValueBy != nil {
 		out.Values, out.Value = r.Values, (*number.Float32)(&r.Value)
 	}
 	for _, token := range r.Tokens {

@@ -23,6 +23,7 @@ type RewardHead struct {
 	Gate         bool   `json:"gate"`     // the outputs are weighted by the prompt
 	Template     string `json:"template"` // empty for that of the trunk's file
 	Norm         bool   `json:"norm"`     // it knows its trunk by the gains of the final norm
+	Prefixes     bool   `json:"prefixes"` // it judges answers that are not finished, too
 }
 
 func findReward(path string) (Finding, error) {
@@ -32,7 +33,7 @@ func findReward(path string) (Finding, error) {
 	}
 	return &RewardHead{
 		Kind: "reward-head", Source: h.Source, Architecture: h.Trunk.Architecture, Width: h.Trunk.Width, Vocabulary: h.Trunk.Vocabulary,
-		Reads: h.Reading.Layers, Pooling: string(cmp.Or(h.Reading.Pooling, head.Last)),
+		Reads: h.Reading.Layers, Pooling: string(cmp.Or(h.Reading.Pooling, head.Last)), Prefixes: h.Prefixes,
 		Layers: len(h.Layers), Outputs: h.Layers[len(h.Layers)-1].Out, Gate: h.Gate != nil, Template: h.Trunk.Template, Norm: h.Trunk.Norm != nil,
 	}, nil
 }
@@ -56,6 +57,10 @@ func (f *RewardHead) Write(w io.Writer) error {
 	if f.Reads != nil {
 		reads = fmt.Sprintf("the states of layers %v, %s", f.Reads, f.Pooling)
 	}
+	judges := "finished answers"
+	if f.Prefixes {
+		judges += ", and those that are not"
+	}
 	outputs := fmt.Sprint(f.Outputs)
 	if f.Gate {
 		outputs += ", weighted by the prompt"
@@ -67,5 +72,6 @@ func (f *RewardHead) Write(w io.Writer) error {
 		{"reads", reads},
 		{"layers", f.Layers},
 		{"outputs", outputs},
+		{"judges", judges},
 	}.Write(w)
 }

@@ -24,7 +24,7 @@ func openDistinct(argument string, _ Options) (Model, error) {
 		return nil, badArgument("distinct", argument, "distinct:2 for pairs of words, or another number of words from 1 to 100")
 	}
 	return rule{
-		info:  Info{Name: name("distinct", argument), Fingerprint: fmt.Sprintf("distinct 1 %d", n), Hi: 1},
+		info:  Info{Name: name("distinct", argument), Fingerprint: fmt.Sprintf("distinct 1 %d", n), Hi: 1, Prefixes: true},
 		score: func(it Item) (float64, error) { return distinct(words(it.Response), n), nil },
 	}, nil
 }

@@ -40,7 +40,7 @@ func openCommand(line string, o Options) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return external{c, Info{"cmd:" + line, c.Fingerprint(), math.Inf(-1), math.Inf(1)}}, nil
+	return external{c, Info{Name: "cmd:" + line, Fingerprint: c.Fingerprint(), Lo: math.Inf(-1), Hi: math.Inf(1)}}, nil
 }
 
 // openServer takes what follows the scheme, or an address of its own as in "http:https://...".
@@ -52,7 +52,7 @@ func openServer(scheme, address string, o Options) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return external{s, Info{s.Name(), s.Fingerprint(), math.Inf(-1), math.Inf(1)}}, nil
+	return external{s, Info{Name: s.Name(), Fingerprint: s.Fingerprint(), Lo: math.Inf(-1), Hi: math.Inf(1)}}, nil
 }
 
 func (e external) Info() Info { return e.info }

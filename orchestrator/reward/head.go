@@ -47,7 +47,7 @@ func openHead(argument string, _ Options) (Model, error) {
 		return nil, errors.Join(err, m.Close())
 	}
 	return headed{s, m, Info{
-		Name: name("head", argument), Fingerprint: fmt.Sprintf("head 1 %s model %s", digest(content), fingerprint), Lo: math.Inf(-1), Hi: math.Inf(1),
+		Name: name("head", argument), Fingerprint: fmt.Sprintf("head 1 %s model %s", digest(content), fingerprint), Lo: math.Inf(-1), Hi: math.Inf(1), Prefixes: h.Prefixes,
 	}}, nil
 }
 
@@ -69,11 +69,20 @@ func splitHead(argument string) (path, of string) {
 func (h headed) Info() Info { return h.info }
 
 func (h headed) Score(ctx context.Context, items []Item) ([]Score, error) {
+	return h.ask(ctx, items, h.Scorer.Score)
+}
+
+// Follow keeps what the model has read of responses that grow.
+func (h headed) Follow(ctx context.Context, items []Item) ([]Score, error) {
+	return h.ask(ctx, items, h.Scorer.Follow)
+}
+
+func (headed) ask(ctx context.Context, items []Item, score func(context.Context, []head.Answer) ([]head.Score, error)) ([]Score, error) {
 	answers := make([]head.Answer, len(items))
 	for i, it := range items {
 		answers[i] = head.Answer{Prompt: it.Prompt, Response: it.Response}
 	}
-	said, err := h.Scorer.Score(ctx, answers)
+	said, err := score(ctx, answers)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,9 @@ type Info struct {
 	// may stand in for each other.
 	Fingerprint string
 	Lo, Hi      float64 // the range of the scores, infinite where it is not known
+	// Prefixes says that the scores mean something of responses that are not finished, so that they may
+	// value the states of a search.
+	Prefixes bool
 }
 
 // Model scores responses. Its methods may be called from several goroutines, Close once and
@@ -46,6 +49,20 @@ type Model interface {
 	// or when nothing can be scored any more.
 	Score(ctx context.Context, items []Item) ([]Score, error)
 	Close() error
+}
+
+// Follower is a Model that scores responses which grow faster than its Score does, by what it has kept
+// of their beginnings. Items of one call are best those of one prompt.
+type Follower interface {
+	Follow(ctx context.Context, items []Item) ([]Score, error)
+}
+
+// Follow scores responses that are not finished, each as if it ended there.
+func Follow(ctx context.Context, m Model, items []Item) ([]Score, error) {
+	if f, ok := m.(Follower); ok {
+		return f.Follow(ctx, items)
+	}
+	return m.Score(ctx, items)
 }
 
 // Checker is a Model that can tell in advance whether it will be able to score responses to

@@ -19,7 +19,7 @@ func openSentiment(argument string, _ Options) (Model, error) {
 	if of == nil {
 		return nil, badArgument("sentiment", argument, "sentiment, sentiment:pos or sentiment:neg")
 	}
-	info := Info{Name: name("sentiment", argument), Fingerprint: "sentiment 1 " + argument, Hi: 1}
+	info := Info{Name: name("sentiment", argument), Fingerprint: "sentiment 1 " + argument, Hi: 1, Prefixes: true}
 	if argument == "" || argument == "compound" {
 		info.Fingerprint, info.Lo = "sentiment 1 compound", -1
 	}

@@ -28,7 +28,7 @@ type part struct {
 }
 
 func newSum(parts []part) *sum {
-	s := &sum{parts: parts}
+	s := &sum{parts: parts, info: Info{Prefixes: true}}
 	var names []string
 	hash := sha256.New()
 	for _, p := range parts {
@@ -42,6 +42,7 @@ func newSum(parts []part) *sum {
 		lo, hi := p.weight*info.Lo, p.weight*info.Hi
 		s.info.Lo += min(lo, hi)
 		s.info.Hi += max(lo, hi)
+		s.info.Prefixes = s.info.Prefixes && info.Prefixes
 	}
 	s.info.Name = strings.Join(names, " + ")
 	s.info.Fingerprint = "sum 1 " + hex.EncodeToString(hash.Sum(nil))
@@ -55,6 +56,15 @@ func (s *sum) Info() Info { return s.info }
 
 // Score asks all parts at once: some of them wait for programs and servers.
 func (s *sum) Score(ctx context.Context, items []Item) ([]Score, error) {
+	return s.ask(ctx, items, func(ctx context.Context, m Model) ([]Score, error) { return m.Score(ctx, items) })
+}
+
+// Follow is Score of responses that grow.
+func (s *sum) Follow(ctx context.Context, items []Item) ([]Score, error) {
+	return s.ask(ctx, items, func(ctx context.Context, m Model) ([]Score, error) { return Follow(ctx, m, items) })
+}
+
+func (s *sum) ask(ctx context.Context, items []Item, score func(context.Context, Model) ([]Score, error)) ([]Score, error) {
 	if len(items) == 0 {
 		return nil, ctx.Err()
 	}
@@ -62,7 +72,7 @@ func (s *sum) Score(ctx context.Context, items []Item) ([]Score, error) {
 	g, gctx := errgroup.WithContext(ctx)
 	for i, p := range s.parts {
 		g.Go(func() (err error) {
-			if scores[i], err = p.Score(gctx, items); err != nil {
+			if scores[i], err = score(gctx, p.Model); err != nil {
 				return s.of(p, err)
 			}
 			if len(scores[i]) != len(items) {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/cache"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -45,7 +46,8 @@ type snapshot struct {
 // there are more, the response is read again.
 const snapshots = 8
 
-func (f *followed) gone() bool { return f.dead.Load() || f.of.closed.Load() }
+// Gone says that nobody asks for it any more.
+func (f *followed) Gone() bool { return f.dead.Load() || f.of.closed.Load() }
 
 func (v *modelValuer) ReadsStates() bool { return false }
 
@@ -131,7 +133,7 @@ func (v *modelValuer) follow(c *Candidate) (*followed, []int32, error) {
 
 // values decodes what the model has not read of the tokens yet.
 func (v *modelValuer) values(fs []*followed, tokens [][]int32, out []float32) error {
-	if err := v.seqs.sweep(); err != nil {
+	if err := v.seqs.Sweep(); err != nil {
 		return err
 	}
 	if v.head != nil && v.root.seen == nil {
@@ -139,17 +141,17 @@ func (v *modelValuer) values(fs []*followed, tokens [][]int32, out []float32) er
 			return err
 		}
 	}
-	var wants []*want
+	var wants []*cache.Want
 	var asked []*followed
 	for i, f := range fs {
 		if !slices.Equal(tokens[i], f.tokens) || math.IsNaN(float64(f.value)) {
 			wants, asked = append(wants, v.want(f, tokens[i])), append(asked, f)
 		}
 	}
-	if err := v.share(wants); err != nil {
+	if err := v.seqs.Share(wants, v.root); err != nil {
 		return err
 	}
-	if err := v.seqs.bring(wants); err != nil {
+	if err := v.seqs.Bring(wants); err != nil {
 		return err
 	}
 	if v.head != nil && len(asked) > 0 {
@@ -198,15 +200,15 @@ func (v *modelValuer) tokens(c *Candidate, more ...int32) ([]int32, error) {
 // readPrompt decodes the prompt and begins the head's memory.
 func (v *modelValuer) readPrompt() error {
 	n := len(v.prompt)
-	w := &want{owner: v.root, tokens: v.prompt, from: n - 1, out: n - 1, rows: func(rows []llama.Row) error {
+	w := &cache.Want{Owner: v.root, Tokens: v.prompt, From: n - 1, Out: n - 1, Rows: func(rows []llama.Row) error {
 		v.root.row = copyRow(rows[len(rows)-1])
 		return nil
 	}}
 	var hidden []float32
 	if v.head.NeedsPrompt() {
-		w.from, w.states = 0, &hidden
+		w.From, w.States = 0, &hidden
 	}
-	if err := v.seqs.bring([]*want{w}); err != nil {
+	if err := v.seqs.Bring([]*cache.Want{w}); err != nil {
 		return err
 	}
 	var p *states.Prompt
@@ -222,10 +224,10 @@ func (v *modelValuer) readPrompt() error {
 }
 
 // want says what must be decoded for the value of a candidate, and what becomes of it.
-func (v *modelValuer) want(f *followed, tokens []int32) *want {
+func (v *modelValuer) want(f *followed, tokens []int32) *cache.Want {
 	last := len(tokens) - 1
 	if v.head == nil {
-		return &want{owner: f, tokens: tokens, from: last, out: last, rows: func(rows []llama.Row) error {
+		return &cache.Want{Owner: f, Tokens: tokens, From: last, Out: last, Rows: func(rows []llama.Row) error {
 			f.tokens, f.value = tokens, v.read(rows[0])
 			return nil
 		}}
@@ -233,7 +235,7 @@ func (v *modelValuer) want(f *followed, tokens []int32) *want {
 	// From the latest snapshot of what is still so.
 	start, row, seen := v.root.seen[0], v.root.row, v.root.seen
 	for i := len(f.seen) - 1; i >= 0; i-- {
-		if s := f.seen[i]; s.n <= common(f.tokens, tokens) && s.n > start.n {
+		if s := f.seen[i]; s.n <= cache.Common(f.tokens, tokens) && s.n > start.n {
 			start, row, seen = s, nil, f.seen[:i+1]
 			if s.n == len(f.tokens) {
 				row = f.row
@@ -241,20 +243,20 @@ func (v *modelValuer) want(f *followed, tokens []int32) *want {
 			break
 		}
 	}
-	w := &want{owner: f, tokens: tokens, from: start.n}
+	w := &cache.Want{Owner: f, Tokens: tokens, From: start.n}
 	if row == nil || start.n > last {
 		row = nil
-		w.from-- // for its row alone, which the next token's features are of
+		w.From-- // for its row alone, which the next token's features are of
 	}
-	w.out = w.from
+	w.Out = w.From
 	keep := snapshots
 	if v.same {
 		keep = 1
 	}
 	m := start.memory.Clone()
-	n := w.from
+	n := w.From
 	f.seen, f.tokens, f.row, f.value = slices.Clip(seen[max(0, len(seen)-keep):]), tokens, nil, nan
-	w.rows = func(rows []llama.Row) error {
+	w.Rows = func(rows []llama.Row) error {
 		for i := range rows {
 			if n >= start.n {
 				_, scalars := Observe(row, tokens[n])
@@ -279,24 +281,6 @@ func (v *modelValuer) want(f *followed, tokens []int32) *want {
 		return nil
 	}
 	return w
-}
-
-// share decodes what several candidates have in common and nobody has read, such as the
-// prompt, once for all.
-func (v *modelValuer) share(wants []*want) error {
-	if len(wants) < 2 {
-		return nil
-	}
-	n := len(wants[0].tokens)
-	for _, w := range wants {
-		n = min(n, common(wants[0].tokens, w.tokens), w.from)
-	}
-	prefix := wants[0].tokens[:n]
-	const worthwhile = 32 // tokens, for one more decode
-	if (n-v.seqs.known(prefix))*(len(wants)-1) < worthwhile {
-		return nil
-	}
-	return v.seqs.bring([]*want{{owner: v.root, tokens: prefix, from: n, out: n}})
 }
 
 // copyRow keeps of a row what observe looks at.

@@ -11,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
+	"github.com/ivo-decoding/ivo/orchestrator/cache"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -31,7 +32,7 @@ type Model struct {
 
 	mu     sync.Mutex // held for a call, in which nobody waits for another request
 	c      *llama.Context
-	seqs   *sequences
+	seqs   *cache.Cache
 	closed bool
 
 	vocabulary sync.Mutex
@@ -74,7 +75,7 @@ func OpenModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Model, e
 	if v.c, err = m.NewContext(params); err != nil {
 		return nil, fmt.Errorf("value model: %w", err)
 	}
-	v.seqs = newSequences(v.c)
+	v.seqs = cache.New(v.c)
 	return v, nil
 }
 
@@ -226,5 +227,5 @@ func (v *Model) use(ctx context.Context, f func() error) error {
 	if errors.Is(err, llama.ErrAborted) && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return errors.Join(err, v.seqs.reset())
+	return errors.Join(err, v.seqs.Reset())
 }

@@ -10,7 +10,7 @@ import (
 
 // Prefix values a response that is not finished by what score says of its text so
 // far: the reward model itself on prefixes, which needs no training and was not made for
-// them (ARGS, arXiv 2402.01694). score returns one number for each text; it may be called from
+// them (ARGS, arXiv 2402.01694). A character at its end that lacks bytes is left out. score returns one number for each text; it may be called from
 // several goroutines at once.
 func Prefix(score func(ctx context.Context, texts []string) ([]float64, error)) Source {
 	return prefixSource{score}
@@ -50,7 +50,7 @@ func (prefixValuer) Push([]*Candidate) error { return nil }
 func (p prefixValuer) Value(ctx context.Context, cs []*Candidate, out []float32) error {
 	texts := make([]string, len(cs))
 	for i, c := range cs {
-		texts[i] = string(c.Text[:len(c.Text)-c.Cut])
+		texts[i] = string(complete(c.Text[:len(c.Text)-c.Cut]))
 	}
 	return p.values(ctx, texts, out)
 }
@@ -67,7 +67,7 @@ func (p prefixValuer) Score(ctx context.Context, c *Candidate, tokens []int32, o
 			}
 			text = slices.Concat(text, piece)
 		}
-		texts[i] = string(text[:len(text)-p.Stopped(text, len(c.Text))])
+		texts[i] = string(complete(text[:len(text)-p.Stopped(text, len(c.Text))]))
 	}
 	return p.values(ctx, texts, out)
 }

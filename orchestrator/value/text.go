@@ -8,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/cache"
 )
 
 // sameVocabulary says whether a policy's tokens are the value model's own.
@@ -127,7 +128,7 @@ func (t *translation) response(text []byte, last int32) ([]int32, error) {
 	if err != nil {
 		return nil, err
 	}
-	if common(ids, t.ofTail) == len(t.ofTail) {
+	if cache.Common(ids, t.ofTail) == len(t.ofTail) {
 		ids = ids[len(t.ofTail):]
 	} else {
 		// The prompt's end and the response's beginning make up one token, which the policy

@@ -13,7 +13,6 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
-	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -88,28 +87,14 @@ func trainHeads(ctx context.Context, dir, out string, o *loop.Options) (h heads,
 
 // methods are the rows of the table, the base policy first.
 func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
-	add := func(name string, s decode.Strategy, value func(prompt.Record) value.Source) {
-		out = append(out, eval.Method{Name: name, Policy: batch.Policy{Strategy: s, ValueOf: value, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}})
+	add := func(name string, s decode.Strategy, source value.Source) {
+		out = append(out, eval.Method{Name: name, Policy: batch.Policy{Strategy: s, Value: source, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}})
 	}
-	// The value function is a head, read in some way.
-	head := func(h *valuehead.Head, r valuehead.Reading) func(prompt.Record) value.Source {
-		source := value.Head(h, r)
-		return func(prompt.Record) value.Source { return source }
-	}
-	// Or the reward itself, on a response that is not finished: ARGS, and the best that
+	// The reward itself, on a response that is not finished: ARGS, and the best that
 	// ranking whole samples can do.
-	gold := func(p prompt.Record) value.Source {
-		return value.Prefix(func(ctx context.Context, texts []string) ([]float64, error) {
-			items := make([]reward.Item, len(texts))
-			for i, text := range texts {
-				items[i] = reward.Item{Prompt: p, Response: text}
-			}
-			scores, err := rm.Score(ctx, items)
-			if err != nil {
-				return nil, err
-			}
-			return reward.Values(items, scores)
-		})
+	byReward := func(name string, s decode.Strategy) {
+		add(name, s, nil)
+		out[len(out)-1].ValueBy = rm
 	}
 	var mean valuehead.Reading
 	sample := decode.Strategy{Method: decode.MethodSample}
@@ -125,34 +110,34 @@ func methods(o *loop.Options, rm reward.Model, h heads) (out []eval.Method) {
 	}
 	for _, n := range []int{4, 16} {
 		best := decode.Strategy{Method: decode.MethodBestOfN, N: n}
-		add(fmt.Sprintf("best-of-%d, IVO", n), best, head(h.ivo2, mean))
-		add(fmt.Sprintf("best-of-%d, the reward", n), best, gold)
+		add(fmt.Sprintf("best-of-%d, IVO", n), best, value.Head(h.ivo2, mean))
+		byReward(fmt.Sprintf("best-of-%d, the reward", n), best)
 	}
 	for _, b := range [][2]int{{2, 4}, {3, 4}, {4, 4}, {4, 2}} {
 		beam := decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: b[0], Block: b[1]}}
-		add(fmt.Sprintf("block-beam B=%d b=%d, IVO*", b[0], b[1]), beam, head(h.ivo1, mean))
-		add(fmt.Sprintf("block-beam B=%d b=%d, IVO", b[0], b[1]), beam, head(h.ivo2, mean))
+		add(fmt.Sprintf("block-beam B=%d b=%d, IVO*", b[0], b[1]), beam, value.Head(h.ivo1, mean))
+		add(fmt.Sprintf("block-beam B=%d b=%d, IVO", b[0], b[1]), beam, value.Head(h.ivo2, mean))
 	}
 	for _, k := range []int{4, 16} {
 		best := decode.Strategy{Method: decode.MethodBlockBestOfK, N: k, Beam: decode.Beam{Block: 4}}
-		add(fmt.Sprintf("block-best-of-%d b=4, IVO", k), best, head(h.ivo2, mean))
+		add(fmt.Sprintf("block-best-of-%d b=4, IVO", k), best, value.Head(h.ivo2, mean))
 	}
 	guide := func(m decode.Method, beta float64, rest decode.Rest, block int) decode.Strategy {
 		return decode.Strategy{Method: m, RawBeta: true, Guide: decode.Guide{TopK: 20, Beta: beta, Rest: rest}, Beam: decode.Beam{Block: block}}
 	}
 	for _, beta := range []float64{0.5, 1, 2, 4, 8} {
-		add(fmt.Sprintf("tokenwise beta=%g, IVO", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), head(h.ivo2, mean))
-		add(fmt.Sprintf("one-pass beta=%g, IVO", beta), guide(decode.MethodOnePass, beta, decode.RestParent, 0), head(h.onePass, mean))
-		add(fmt.Sprintf("tokenwise beta=%g, IVO soft", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), head(h.ivo2, valuehead.Reading{Beta: beta}))
-		add(fmt.Sprintf("one-pass beta=%g, IVO soft", beta), guide(decode.MethodOnePass, beta, decode.RestParent, 0), head(h.onePass, valuehead.Reading{Beta: beta}))
-		add(fmt.Sprintf("tokenwise beta=%g, IVO*", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), head(h.ivo1, mean))
-		add(fmt.Sprintf("tokenwise beta=%g, FUDGE", beta), guide(decode.MethodTokenwise, beta, decode.RestNone, 0), head(h.fudge, mean))
-		add(fmt.Sprintf("tokenwise beta=%g, VAS", beta), guide(decode.MethodTokenwise, beta, decode.RestMean, 0), head(h.vas, mean))
+		add(fmt.Sprintf("tokenwise beta=%g, IVO", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), value.Head(h.ivo2, mean))
+		add(fmt.Sprintf("one-pass beta=%g, IVO", beta), guide(decode.MethodOnePass, beta, decode.RestParent, 0), value.Head(h.onePass, mean))
+		add(fmt.Sprintf("tokenwise beta=%g, IVO soft", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), value.Head(h.ivo2, valuehead.Reading{Beta: beta}))
+		add(fmt.Sprintf("one-pass beta=%g, IVO soft", beta), guide(decode.MethodOnePass, beta, decode.RestParent, 0), value.Head(h.onePass, valuehead.Reading{Beta: beta}))
+		add(fmt.Sprintf("tokenwise beta=%g, IVO*", beta), guide(decode.MethodTokenwise, beta, decode.RestParent, 0), value.Head(h.ivo1, mean))
+		add(fmt.Sprintf("tokenwise beta=%g, FUDGE", beta), guide(decode.MethodTokenwise, beta, decode.RestNone, 0), value.Head(h.fudge, mean))
+		add(fmt.Sprintf("tokenwise beta=%g, VAS", beta), guide(decode.MethodTokenwise, beta, decode.RestMean, 0), value.Head(h.vas, mean))
 		for _, b := range []int{2, 4} {
-			add(fmt.Sprintf("block-sampling b=%d beta=%g, IVO", b, beta), guide(decode.MethodBlockSampling, beta, decode.RestParent, b), head(h.ivo2, mean))
+			add(fmt.Sprintf("block-sampling b=%d beta=%g, IVO", b, beta), guide(decode.MethodBlockSampling, beta, decode.RestParent, b), value.Head(h.ivo2, mean))
 		}
-		add(fmt.Sprintf("greedy guided beta=%g, ARGS (the reward)", beta), guide(decode.MethodGreedy, beta, decode.RestNone, 0), gold)
-		add(fmt.Sprintf("greedy guided beta=%g, IVO", beta), guide(decode.MethodGreedy, beta, decode.RestNone, 0), head(h.ivo2, mean))
+		byReward(fmt.Sprintf("greedy guided beta=%g, ARGS (the reward)", beta), guide(decode.MethodGreedy, beta, decode.RestNone, 0))
+		add(fmt.Sprintf("greedy guided beta=%g, IVO", beta), guide(decode.MethodGreedy, beta, decode.RestNone, 0), value.Head(h.ivo2, mean))
 	}
 	return out
 }

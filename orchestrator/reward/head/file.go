@@ -48,6 +48,7 @@ func (h *Head) Save(path string) error {
 		{Key: prefix + "trunk.vocabulary", Value: uint32(h.Trunk.Vocabulary)},
 		{Key: prefix + "trunk.template", Value: h.Trunk.Template},
 		{Key: prefix + "padding", Value: h.Padding},
+		{Key: prefix + "prefixes", Value: h.Prefixes},
 		{Key: prefix + "layers", Value: uint32(len(h.Layers))},
 	}
 	tensors := layerTensors("head", h.Layers)
@@ -138,6 +139,7 @@ func decode(f *gguf.File) (*Head, error) {
 	if padding, _ := f.Value(prefix + "padding").([]int32); len(padding) > 0 {
 		h.Padding = padding
 	}
+	h.Prefixes, _ = f.Value(prefix + "prefixes").(bool)
 	h.Layers = layersOf(tensors, "head", number("layers"))
 	if pooling := Pooling(f.Str(prefix + "pooling")); pooling != Last {
 		h.Reading.Pooling = pooling

@@ -21,7 +21,9 @@ type Head struct {
 	// Padding are tokens that do not count at the end of a conversation: the head reads the state at
 	// the last other one.
 	Padding []int32
-	Source  string // what it was made from, for people
+	// Prefixes says that it was trained to judge answers that are not finished, too.
+	Prefixes bool
+	Source   string // what it was made from, for people
 }
 
 // Trunk is the model whose states a head reads, as far as that is known.

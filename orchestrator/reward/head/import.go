@@ -35,12 +35,14 @@ func Import(path string) (*Head, error) {
 }
 
 // ImportFile imports the head of a checkpoint into a file of its own, and says how to come by its
-// trunk and to use both.
-func ImportFile(path, out string) (next string, err error) {
+// trunk and to use both. prefixes says that the model was trained on unfinished answers, too, of which
+// checkpoints say nothing.
+func ImportFile(path, out string, prefixes bool) (next string, err error) {
 	h, err := Import(path)
 	if err != nil {
 		return "", err
 	}
+	h.Prefixes = prefixes
 	if err := h.Save(out); err != nil {
 		return "", err
 	}

@@ -37,8 +37,9 @@ type Reader struct {
 	gate    bool
 	inner   bool // all layers lie below the last: their states come without logits
 
-	mu sync.Mutex
-	c  *llama.Context // nil before the first answer
+	mu       sync.Mutex
+	c        *llama.Context // nil before the first answer
+	follower follower       // empty before the first answer is followed
 }
 
 // day is the date that templates which tell it are given: scores are to be the same tomorrow. It is the
@@ -167,30 +168,9 @@ func common(a, b []int32) int {
 // not always in order. It fails as a whole only when ctx ends, the model cannot be decoded, or take
 // fails.
 func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer int, s States, err error) error) error {
-	var all []*conversation
-	var opened []int32
-	var of []llama.Message // whose turn it opens
-	for i, a := range answers {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		err := error(nil)
-		if asked := messages(a.Prompt); !r.reads.one() && (of == nil || !slices.EqualFunc(asked, of, prompt.SameMessage)) {
-			opened, err = r.encoder.Conversation(asked, true)
-			of = asked
-		}
-		var c *conversation
-		if err == nil {
-			c, err = r.encode(a, opened)
-		}
-		if err != nil {
-			if err := take(i, States{}, err); err != nil {
-				return err
-			}
-			continue
-		}
-		c.answer = i
-		all = append(all, c)
+	all, err := r.encodeAll(ctx, answers, take)
+	if err != nil {
+		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,7 +183,7 @@ func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer in
 		all = all[n:]
 		none := r.room(cells) // there may be too little memory for long ones, others may fit
 		if none == nil {
-			if err := r.decode(ctx, some); err != nil {
+			if err := abortable(ctx, r.c, func() error { return r.pass(some) }); err != nil {
 				return err
 			}
 		}
@@ -215,6 +195,35 @@ func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer in
 		}
 	}
 	return nil
+}
+
+// encodeAll makes tokens of answers, and calls take with why one has none.
+func (r *Reader) encodeAll(ctx context.Context, answers []Answer, take func(answer int, s States, err error) error) (all []*conversation, err error) {
+	var opened []int32
+	var of []llama.Message // whose turn it opens
+	for i, a := range answers {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		err := error(nil)
+		if asked := messages(a.Prompt); !r.reads.one() && (of == nil || !slices.EqualFunc(asked, of, prompt.SameMessage)) {
+			opened, err = r.encoder.Conversation(asked, true)
+			of = asked
+		}
+		var c *conversation
+		if err == nil {
+			c, err = r.encode(a, opened)
+		}
+		if err != nil {
+			if err := take(i, States{}, err); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		c.answer = i
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // pack is how many of the first conversations are computed together, and the cells that they take.
@@ -243,17 +252,17 @@ func pack(all []*conversation) (n, cells int) {
 	return n, cells
 }
 
-// decode computes the states of some conversations, for which there is room.
-func (r *Reader) decode(ctx context.Context, some []*conversation) error {
+// abortable decodes with a context; it ends early with ctx.
+func abortable(ctx context.Context, c *llama.Context, decode func() error) error {
 	aborted := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		r.c.Abort(true)
+		c.Abort(true)
 		close(aborted)
 	})
-	err := r.pass(some)
+	err := decode()
 	if !stop() {
 		<-aborted
-		r.c.Abort(false)
+		c.Abort(false)
 	}
 	if errors.Is(err, llama.ErrAborted) && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -276,14 +285,19 @@ func (r *Reader) room(cells int) (err error) {
 	for ctx < cells {
 		ctx *= 2
 	}
-	ctx = min(ctx, max(leastCells, r.Limit()))
-	r.c, err = r.model.NewContext(llama.ContextParams{
-		Ctx: ctx, Batch: together, Sequences: sequences, Threads: engine.Threads(r.model), Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, FullWindow: true,
+	r.c, err = r.context(min(ctx, max(leastCells, r.Limit())), sequences)
+	return err
+}
+
+// context makes a context of the trunk that gives the states that are read.
+func (r *Reader) context(cells, sequences int) (*llama.Context, error) {
+	c, err := r.model.NewContext(llama.ContextParams{
+		Ctx: cells, Batch: together, Sequences: sequences, Threads: engine.Threads(r.model), Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, FullWindow: true,
 	})
 	if err != nil {
-		return fmt.Errorf("reward model: %w", err)
+		return nil, fmt.Errorf("reward model: %w", err)
 	}
-	return nil
+	return c, nil
 }
 
 // pass decodes conversations, each a sequence. What those of one prompt begin with is decoded
@@ -405,12 +419,15 @@ func (f *feed) state(row int) ([]float32, error) {
 	return r.Hidden, err
 }
 
-// Close frees the context; the model is left.
+// Close frees the contexts; the model is left.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.c == nil {
-		return nil
+	var err error
+	for _, c := range []*llama.Context{r.c, r.follower.c} {
+		if c != nil {
+			err = errors.Join(err, c.Close())
+		}
 	}
-	return r.c.Close()
+	return err
 }

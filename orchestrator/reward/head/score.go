@@ -84,8 +84,17 @@ func (h *Head) fits(m *llama.Model) error {
 // Score returns one score for each answer, in order. It fails as a whole only when ctx ends or
 // the model cannot be decoded.
 func (s *Scorer) Score(ctx context.Context, answers []Answer) ([]Score, error) {
+	return s.score(ctx, answers, s.Read)
+}
+
+// Follow scores answers as Score does, to the rounding of another order of computing; see [Reader.Follow].
+func (s *Scorer) Follow(ctx context.Context, answers []Answer) ([]Score, error) {
+	return s.score(ctx, answers, s.Reader.Follow)
+}
+
+func (s *Scorer) score(ctx context.Context, answers []Answer, read func(context.Context, []Answer, func(int, States, error) error) error) ([]Score, error) {
 	scores := make([]Score, len(answers))
-	err := s.Read(ctx, answers, func(i int, states States, err error) error {
+	err := read(ctx, answers, func(i int, states States, err error) error {
 		if scores[i].Err = err; err == nil {
 			scores[i].Value = s.head.Reward(states.Hidden, states.gate)
 		}

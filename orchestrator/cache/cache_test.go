@@ -1,4 +1,4 @@
-package value
+package cache
 
 import (
 	"math"
@@ -9,9 +9,17 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 )
 
+// text is an owner.
+type text struct {
+	tokens []int32
+	dead   bool
+}
+
+func (t *text) Gone() bool { return t.dead }
+
 // Whatever is asked for, in whatever order and with little room, the rows are those of a
 // context that has read the tokens alone, and the cells are counted right.
-func TestSequences(t *testing.T) {
+func TestCache(t *testing.T) {
 	m, err := llama.Load("../../testdata/lab/summarize-s.gguf", llama.ModelParams{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,16 +68,15 @@ func TestSequences(t *testing.T) {
 	}
 	for _, room := range []struct{ sequences, batch int }{{1, 64}, {4, 16}, {24, 256}} {
 		rng := rand.New(rand.NewPCG(5, uint64(room.sequences)))
-		s := newSequences(open(room.sequences, room.batch))
-		of := &modelValuer{}
-		known := []*followed{{of: of}}
+		s := New(open(room.sequences, room.batch))
+		known := []*text{{}}
 		for range 25 {
-			var wants []*want
-			type got struct{ logits, states []float32 }
+			var wants []*Want
+			type got struct{ logits, states, hidden []float32 }
 			var results []*got
 			for range 1 + rng.IntN(6) {
 				f := known[rng.IntN(len(known))]
-				if slices.ContainsFunc(wants, func(w *want) bool { return w.owner == f }) {
+				if slices.ContainsFunc(wants, func(w *Want) bool { return w.Owner == f }) {
 					continue
 				}
 				tokens := slices.Clone(f.tokens[:len(f.tokens)-rng.IntN(1+len(f.tokens)/4)])
@@ -79,17 +86,20 @@ func TestSequences(t *testing.T) {
 					}
 				}
 				if rng.IntN(3) > 0 { // a fork
-					f = &followed{of: of}
+					f = &text{}
 					known = append(known, f)
 				}
 				f.tokens = tokens
 				g := &got{}
-				w := &want{owner: f, tokens: tokens, from: rng.IntN(len(tokens) + 1)}
-				w.out = w.from + rng.IntN(len(tokens)-w.from+1)
+				w := &Want{Owner: f, Tokens: tokens, From: rng.IntN(len(tokens) + 1)}
+				w.Out = w.From + rng.IntN(len(tokens)-w.From+1)
 				if rng.IntN(4) == 0 {
-					w.from, w.states = 0, &g.states
+					w.From, w.States = 0, &g.states
 				}
-				w.rows = func(rows []llama.Row) error {
+				if rng.IntN(3) == 0 {
+					w.Hidden, w.Since = &g.hidden, rng.IntN(len(tokens)+1)
+				}
+				w.Rows = func(rows []llama.Row) error {
 					for _, r := range rows {
 						g.logits = append(g.logits, r.Logits[:8]...)
 					}
@@ -97,23 +107,26 @@ func TestSequences(t *testing.T) {
 				}
 				wants, results = append(wants, w), append(results, g)
 			}
-			if err := s.bring(wants); err != nil {
+			if err := s.Bring(wants); err != nil {
 				t.Fatal(err)
 			}
 			for i, w := range wants {
-				logits, states := oracle(w.tokens)
-				near("logits", results[i].logits, logits[8*w.out:])
-				if w.states != nil {
+				logits, states := oracle(w.Tokens)
+				near("logits", results[i].logits, logits[8*w.Out:])
+				if w.Hidden != nil {
+					near("kept states", results[i].hidden, states[len(states)/len(w.Tokens)*w.Since:])
+				}
+				if w.States != nil {
 					near("states", results[i].states, states)
 				}
 			}
 			// Some end.
 			if rng.IntN(2) == 0 && len(known) > 1 {
 				i := 1 + rng.IntN(len(known)-1)
-				known[i].dead.Store(true)
+				known[i].dead = true
 				known = slices.Delete(known, i, i+1)
 			}
-			if err := s.sweep(); err != nil {
+			if err := s.Sweep(); err != nil {
 				t.Fatal(err)
 			}
 			cells := map[*cell]int{}

@@ -1,0 +1,99 @@
+package head
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/cache"
+)
+
+// follower reads answers that grow. It keeps what the trunk has read of them in a context of its
+// own, with the states that were wanted.
+type follower struct {
+	c     *llama.Context
+	cache *cache.Cache
+}
+
+const (
+	followedCells     = 4096 // of the KV cache, unless conversations are longer
+	followedSequences = 64
+)
+
+// followed is the owner of a conversation. Nobody tells when an answer is given up: what was asked
+// about longest ago makes room.
+type followed struct{ _ byte } // of a size, so that no two are the same
+
+func (*followed) Gone() bool { return false }
+
+// Follow is Read for answers that are not finished, those of a search: each is read as if it ended
+// there, and one with one more token costs that token and the end of the conversation. Answers of one
+// call are best those to one prompt.
+func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer int, s States, err error) error) error {
+	all, err := r.encodeAll(ctx, answers, take)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f, err := r.followed(all)
+	if err != nil {
+		return err
+	}
+	if err := abortable(ctx, f.c, func() error { return f.read(all) }); err != nil {
+		return errors.Join(err, f.cache.Reset())
+	}
+	for _, c := range all {
+		if err := take(c.answer, c.states, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// followed is the follower, with room for the longest of some conversations and another one.
+func (r *Reader) followed(all []*conversation) (*follower, error) {
+	longest := 0
+	for _, c := range all {
+		longest = max(longest, len(c.tokens))
+	}
+	f := &r.follower
+	if f.c != nil && f.c.Params().Ctx >= 2*longest {
+		return f, nil
+	}
+	if f.c != nil {
+		if err := f.c.Close(); err != nil {
+			return nil, err
+		}
+		f.c = nil
+	}
+	c, err := r.context(max(followedCells, 2*longest), followedSequences)
+	if err != nil {
+		return nil, err
+	}
+	f.c, f.cache = c, cache.New(c)
+	return f, nil
+}
+
+// read computes the states of conversations.
+func (f *follower) read(all []*conversation) error {
+	var wants []*cache.Want
+	for _, c := range all {
+		if c.gate >= 0 {
+			if err := f.cache.Bring([]*cache.Want{statesOf(c.tokens[:c.gate+1], c.gate, &c.states.gate)}); err != nil {
+				return err
+			}
+		}
+		wants = append(wants, statesOf(c.tokens, c.from, &c.states.Hidden))
+	}
+	if err := f.cache.Share(wants, &followed{}); err != nil {
+		return err
+	}
+	return f.cache.Bring(wants)
+}
+
+// statesOf wants the states after tokens, from number since on.
+func statesOf(tokens []int32, since int, to *[]float32) *cache.Want {
+	n := len(tokens)
+	return &cache.Want{Owner: &followed{}, Tokens: tokens, From: n, Out: n, Hidden: to, Since: since}
+}
