@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -31,7 +32,7 @@ const (
 //
 //	v0 + <U f_i, S_i> + <q, g_i>,  f = [1 sqrt(product/rank) z], g = sqrt(prompt/dirs) z,
 //
-// S being the sum of its tokens' embeddings: all made of length 1, less their mean over all
+// S being the sum of its tokens' embeddings, of each token as often as it is said or once: all made of length 1, less their mean over all
 // responses, so that the response's length does not matter, and half-way whitened, by the
 // fourth root of their covariance, for the directions of commas and of articles are large. The
 // penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
@@ -43,7 +44,9 @@ type additive struct {
 	z              []float32 // [n][dirs]
 	returns        []float32
 	fold           []int
-	texts          [][]int32 // tokens, as rows of embedded
+	texts          [][]int32 // tokens, as rows of embedded; again where one does not count again
+	once           bool      // each token of a response counts once
+	plain          []float32 // [distinct tokens][width], embeddings of length 1
 	embedded       []float32 // [distinct tokens][width], (embedding - mean) metric
 	mean           []float32 // [width] of the tokens' embeddings
 	metric         []float32 // [width][width], symmetric
@@ -57,7 +60,6 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 	prompt := make(map[string]int)
 	var of []int
 	var states []float32
-	var counts []float64
 	row := make([]float32, a.width)
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
@@ -78,10 +80,9 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 					return nil, err
 				}
 				unitRows(row, a.width)
-				i = len(counts)
-				a.rows[y], counts, a.embedded = i, append(counts, 0), append(a.embedded, row...)
+				i = len(a.rows)
+				a.rows[y], a.plain = i, append(a.plain, row...)
 			}
-			counts[i]++
 			text = append(text, int32(i))
 		}
 		a.texts, a.returns = append(a.texts, text), append(a.returns, ex.Return)
@@ -96,8 +97,7 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 		}
 		of = append(of, p)
 	}
-	a.shape(counts, workers)
-	a.sum()
+	a.shape(workers)
 	if len(of) < a.n { // some prompts have no states
 		return a, nil
 	}
@@ -118,9 +118,39 @@ func foldOfN(prompt string, n int) int { return int(xxhash.Sum64String(prompt) %
 // leastVariance is added to all variances before they are levelled, as a share of their mean.
 const leastVariance = 1e-2
 
-// shape takes the mean off the embeddings and levels their variances half-way.
-func (a *additive) shape(counts []float64, workers int) {
+// again stands for a token that was said before, where each counts once.
+const again = -1
+
+// different is the same data, of which each token of a response counts once: a value in which
+// saying a good word again gains nothing.
+func (a *additive) different(workers int) *additive {
+	b := *a
+	b.once, b.texts = true, nil
+	for _, text := range a.texts {
+		text = slices.Clone(text)
+		for i, t := range text {
+			if slices.Contains(text[:i], t) {
+				text[i] = again
+			}
+		}
+		b.texts = append(b.texts, text)
+	}
+	b.shape(workers)
+	return &b
+}
+
+// shape takes the mean off the embeddings, levels their variances half-way, and adds them up.
+func (a *additive) shape(workers int) {
 	w, n := a.width, 0.0
+	counts := make([]float64, len(a.rows))
+	for _, text := range a.texts {
+		for _, t := range text {
+			if t != again {
+				counts[t]++
+			}
+		}
+	}
+	a.mean, a.embedded = nil, slices.Clone(a.plain)
 	mean := make([]float64, w)
 	for i, c := range counts {
 		n += c
@@ -154,6 +184,7 @@ func (a *additive) shape(counts []float64, workers int) {
 	_, a.metric = roots(root, w, workers)
 	gemm(false, false, len(counts), w, w, 1, a.embedded, w, a.metric, w, 0, weighted, w)
 	a.embedded = weighted
+	a.sum()
 }
 
 // sum adds up the responses, and scales all to sums of a mean square length of 1.
@@ -163,6 +194,9 @@ func (a *additive) sum() {
 	for i, text := range a.texts {
 		sum := a.sums[i*w : (i+1)*w]
 		for _, t := range text {
+			if t == again {
+				continue
+			}
 			for j, v := range a.embedded[int(t)*w:][:w] {
 				sum[j] += v
 			}
@@ -361,8 +395,10 @@ func (a *additive) values(s *solution, i int) []float32 {
 	}
 	var out []float32
 	for _, t := range a.texts[i] {
-		for l, e := range a.embedded[int(t)*w:][:w] {
-			v += direction[l] * float64(e)
+		if t != again {
+			for l, e := range a.embedded[int(t)*w:][:w] {
+				v += direction[l] * float64(e)
+			}
 		}
 		out = append(out, float32(v))
 	}
@@ -372,7 +408,7 @@ func (a *additive) values(s *solution, i int) []float32 {
 // table turns a solution into advantages of the whole vocabulary.
 func (a *additive) table(ctx context.Context, s *solution, features *Features, embeddings Embeddings) (*Advantages, error) {
 	rank, w, n := s.fit.Rank, a.width, embeddings.Len()
-	out := &Advantages{features: features, rank: rank, vocabulary: n, table: make([]float32, (rank+1)*n), base: float32(s.v0)}
+	out := &Advantages{features: features, once: a.once, rank: rank, vocabulary: n, table: make([]float32, (rank+1)*n), base: float32(s.v0)}
 	by := math.Sqrt(s.fit.Product / float64(max(rank, 1)))
 	u := make([]float32, len(s.u))
 	gemm(false, false, rank+1, w, w, 1, s.u, w, a.metric, w, 0, u, w)

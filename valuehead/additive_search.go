@@ -8,6 +8,7 @@ import (
 // AdditiveFit is a choice of how additive values are regularised, and what it gave in
 // cross-validation over the prompts of training.
 type AdditiveFit struct {
+	Once    bool    `json:"once"`    // each token of a response counts once
 	Rank    int     `json:"rank"`    // directions of the prompt that tokens are multiplied with; 0 for a table that is the same for all
 	Product float64 `json:"product"` // weight of those products against the tokens alone
 	Prompt  float64 `json:"prompt"`  // weight of V(x) against the tokens
@@ -21,6 +22,7 @@ type AdditiveReport struct {
 	Static   AdditiveFit `json:"static"`   // the best table that is the same for every prompt
 	Bilinear AdditiveFit `json:"bilinear"` // the best of those that depend on it; Rank 0 where prompts have no states
 	Kept     AdditiveFit `json:"kept"`
+	Other    AdditiveFit `json:"other"` // the best of the sums that were not kept: of all tokens, or of different ones
 	Tried    int         `json:"tried"`
 }
 
@@ -32,12 +34,23 @@ var (
 	gridRank    = []int{8, 32}
 )
 
-// advantages fits an additive value.
+// advantages fits an additive value: of different tokens, unless that of all of them, which may say a
+// good word again and again, is better by leastGain.
 func (a *additive) advantages(ctx context.Context, features *Features, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
+	other, err := a.search(ctx, o.Workers)
+	if err != nil {
+		return nil, nil, err
+	}
+	bag := a
+	a = a.different(o.Workers)
 	report, err := a.search(ctx, o.Workers)
 	if err != nil {
 		return nil, nil, err
 	}
+	if other.Kept.R2Last > report.Kept.R2Last+leastGain {
+		a, report, other = bag, other, report
+	}
+	report.Other, report.Tried = other.Kept, report.Tried+other.Tried
 	table, err := a.table(ctx, a.solve(report.Kept, -1, veryTightly), features, o.Embeddings)
 	return table, report, err
 }
@@ -80,7 +93,7 @@ func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, er
 		}
 		return lambdas(best)
 	}
-	static := AdditiveFit{Lambda: 1, R2Last: math.Inf(-1)}
+	static := AdditiveFit{Once: a.once, Lambda: 1, R2Last: math.Inf(-1)}
 	bilinear := static
 	if err := lambdas(&static); err != nil {
 		return nil, err

@@ -39,6 +39,11 @@ func randomTable(n, width int) table {
 // return is 1 + sum (w . e(y)) less its mean over the vocabulary, plus noise; byPrompt turns the
 // sign for half of the prompts, which the first float of their states tells.
 func additiveWorld(t testing.TB, n int, e table, byPrompt bool, noise float64) (*Dataset, func(p *states.Prompt, y int32) float64) {
+	return repeatingWorld(t, n, e, byPrompt, false, noise)
+}
+
+// repeatingWorld is the same, but once says that a token adds nothing when it is said again.
+func repeatingWorld(t testing.TB, n int, e table, byPrompt, once bool, noise float64) (*Dataset, func(p *states.Prompt, y int32) float64) {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(7, 7))
 	w, mean := make([]float64, e.width), 0.0
@@ -74,7 +79,9 @@ func additiveWorld(t testing.TB, n int, e table, byPrompt bool, noise float64) (
 			ret := 1 + noise*rng.NormFloat64()
 			for j := range tr.Tokens {
 				tr.Tokens[j] = int32(rng.IntN(e.Len()))
-				ret += truth(p, tr.Tokens[j])
+				if !once || !slices.Contains(tr.Tokens[:j], tr.Tokens[j]) {
+					ret += truth(p, tr.Tokens[j])
+				}
 			}
 			if err := d.AddExample(Example{Trajectory: tr, Return: float32(ret), Prompt: p}); err != nil {
 				t.Fatal(err)
@@ -96,7 +103,14 @@ func TestAdditiveIsRidge(t *testing.T) {
 	if a.dirs != 3 {
 		t.Fatalf("%d directions of prompts with 3 floats", a.dirs)
 	}
-	for _, fit := range []AdditiveFit{{Lambda: 0.3}, {Lambda: 1, Prompt: 0.5}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2}, {Rank: 3, Product: 3, Lambda: 3}} {
+	b := a.different(1)
+	if i := slices.IndexFunc(b.texts, func(text []int32) bool { return slices.Contains(text, again) }); i < 0 {
+		t.Fatal("no response says a token again")
+	}
+	for i, fit := range []AdditiveFit{{Lambda: 0.3}, {Lambda: 1, Prompt: 0.5}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2}, {Rank: 3, Product: 3, Lambda: 3}, {Lambda: 0.3}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2}} {
+		if i == 4 {
+			a = b
+		}
 		for _, without := range []int{-1, 2} {
 			s := a.solve(fit, without, 1e-7)
 			var phi [][]float64 // the features, written out
@@ -196,13 +210,14 @@ func eliminate(a, b []float64) []float64 {
 // and its table says it before the token is fed.
 func TestAdditiveLearns(t *testing.T) {
 	e := randomTable(30, 4)
-	for name, byPrompt := range map[string]bool{"static": false, "bilinear": true} {
+	for name, is := range map[string]struct{ byPrompt, once bool }{"static": {false, false}, "bilinear": {true, false}, "once": {false, true}, "bilinear, once": {true, true}} {
+		byPrompt := is.byPrompt
 		t.Run(name, func(t *testing.T) {
-			d, truth := additiveWorld(t, 150, e, byPrompt, 0.5)
+			d, truth := repeatingWorld(t, 150, e, byPrompt, is.once, 0.5)
 			h, r := mustTrain(t, d, TrainOptions{Kind: Additive, Embeddings: e, HeldOut: 0.2})
 			a := h.Advantages()
-			if a.NeedsPrompt() != byPrompt || h.Kind() != Additive || !h.CanScoreCandidates() {
-				t.Errorf("a table of rank %d", a.Rank())
+			if a.NeedsPrompt() != byPrompt || a.Once() != is.once || r.Additive.Kept.Once != is.once || r.Additive.Other.Once == is.once || h.Kind() != Additive || !h.CanScoreCandidates() {
+				t.Errorf("a table of rank %d, once: %v, kept %+v instead of %+v", a.Rank(), a.Once(), r.Additive.Kept, r.Additive.Other)
 			}
 			if r.HeldOut.Last.R2 < 0.95 || r.Additive.Kept.R2Last < 0.95 || h.Summary().R2Last != r.HeldOut.Last.R2 {
 				t.Errorf("R2 %+v, by cross-validation %+v", r.HeldOut.Last, r.Additive.Kept)
@@ -229,8 +244,9 @@ func TestAdditiveLearns(t *testing.T) {
 // units are what the definition gives; a file keeps all of it.
 func TestAdditiveHead(t *testing.T) {
 	e := randomTable(30, 4)
-	for _, byPrompt := range []bool{false, true} {
-		d, _ := additiveWorld(t, 60, e, byPrompt, 0.5)
+	for i := range 4 {
+		byPrompt, once := i%2 == 1, i > 1
+		d, _ := repeatingWorld(t, 60, e, byPrompt, once, 0.5)
 		o := TrainOptions{Kind: Additive, Embeddings: e, HeldOut: 0.2, Workers: 1}
 		h, report := mustTrain(t, d, o)
 		o.Workers = 3
@@ -279,7 +295,14 @@ func TestAdditiveHead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			if loaded.Advantages().Once() != once {
+				t.Errorf("once: %v", !once)
+			}
 			for i, y := range ex.Trajectory.Tokens {
+				adds := of[y]
+				if once && slices.Contains(ex.Trajectory.Tokens[:i], y) {
+					adds = 0
+				}
 				var ahead [1]float32
 				if err := loaded.Candidates(m, []int32{y}, make([]float32, 2), Reading{}, ahead[:]); err != nil {
 					t.Fatal(err)
@@ -289,8 +312,8 @@ func TestAdditiveHead(t *testing.T) {
 				}
 				after := value()
 				trained := h.rewardMean + h.rewardScale*rows[i]
-				if math.Abs(float64(after-before-of[y])) > 1e-5 || after != ahead[0] || math.Abs(float64(after-trained)) > 1e-5 {
-					t.Errorf("after token %d: %v, before it was fed %v, in training %v; before it %v, and it adds %v", i, after, ahead[0], trained, before, of[y])
+				if math.Abs(float64(after-before-adds)) > 1e-5 || after != ahead[0] || math.Abs(float64(after-trained)) > 1e-5 {
+					t.Errorf("after token %d: %v, before it was fed %v, in training %v; before it %v, and it adds %v", i, after, ahead[0], trained, before, adds)
 				}
 				squares += math.Pow(float64(after-before), 2)
 				before = after

@@ -3,6 +3,7 @@ package valuehead
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -13,9 +14,10 @@ import (
 //
 // so that what each token of the vocabulary adds is known before it is fed. z(x) are a few
 // directions of the prompt's mean state; without them the table is the same for every
-// prompt. It is read-only and safe for concurrent use.
+// prompt. In a table of different tokens one that was said before adds nothing. It is read-only and safe for concurrent use.
 type Advantages struct {
 	features   *Features // of the prompts
+	once       bool      // a token that was said before adds nothing
 	rank       int       // directions that tokens are multiplied with, the first ones
 	vocabulary int
 	table      []float32 // [rank+1][vocabulary], of which the first row is that of the 1
@@ -34,6 +36,9 @@ func (a *Advantages) Len() int { return a.vocabulary }
 // Rank is the number of directions of the prompt that a token is multiplied with.
 func (a *Advantages) Rank() int { return a.rank }
 
+// Once reports whether a token that the response has already adds nothing.
+func (a *Advantages) Once() bool { return a.once }
+
 // NeedsPrompt reports whether [Advantages.Of] looks at the prompt's states.
 func (a *Advantages) NeedsPrompt() bool { return a.rank > 0 }
 
@@ -43,8 +48,8 @@ func (a *Advantages) valuesPrompt() bool { return a.rank > 0 || len(a.slope) > 0
 // Unit is the step of the values, as that of a head: [Head.Unit].
 func (a *Advantages) Unit() float64 { return a.unit }
 
-// Of is what each token of the vocabulary adds to the value of a response to p, in units of
-// reward: [Len]. Over the responses of training, the mean of what their tokens add is 0, of a table
+// Of is what each token of the vocabulary adds to the value of a response to p that does not have it,
+// in units of reward: [Len]. Over the responses of training, the mean of what their tokens add is 0, of a table
 // that depends on the prompt for a prompt at the mean. p may be nil unless NeedsPrompt; without it the directions are at their mean. The result
 // must not be written to.
 func (a *Advantages) Of(p *states.Prompt) []float32 {
@@ -83,9 +88,10 @@ func (a *Advantages) start(z []float32) float32 {
 	return v
 }
 
-// token is a(x, y) by the directions of x, 0 of a token that is not in the vocabulary.
-func (a *Advantages) token(z []float32, y int32) float32 {
-	if y < 0 || int(y) >= a.vocabulary {
+// token is what y adds to a response that said some tokens, by the directions of x: 0 of one that
+// is not in the vocabulary.
+func (a *Advantages) token(z []float32, said []int32, y int32) float32 {
+	if y < 0 || int(y) >= a.vocabulary || a.once && slices.Contains(said, y) {
 		return 0
 	}
 	v := a.table[y]
@@ -102,8 +108,8 @@ func (a *Advantages) appendValues(dst []float32, e Example) ([]float32, error) {
 	}
 	z := a.directionsOf(e.Prompt)
 	v := a.start(z)
-	for _, y := range e.Trajectory.Tokens {
-		v += a.token(z, y)
+	for i, y := range e.Trajectory.Tokens {
+		v += a.token(z, e.Trajectory.Tokens[:i], y)
 		dst = append(dst, v)
 	}
 	return dst, nil

@@ -80,7 +80,8 @@ func (h *Head) Save(path string) error {
 		kvs = append(kvs,
 			gguf.KV{Key: keyVocabulary, Value: uint32(a.vocabulary)},
 			gguf.KV{Key: prefix + "advantages.rank", Value: uint32(a.rank)},
-			gguf.KV{Key: prefix + "advantages.unit", Value: a.unit})
+			gguf.KV{Key: prefix + "advantages.unit", Value: a.unit},
+			gguf.KV{Key: prefix + "advantages.once", Value: a.once})
 	}
 	for _, n := range h.shape.sizes() {
 		kvs = append(kvs, gguf.KV{Key: prefix + "shape." + n.name, Value: uint32(*n.v)})
@@ -246,6 +247,7 @@ func decode(f *gguf.File) (*Head, error) {
 	if f.Value(keyVocabulary) != nil {
 		h.advantages = &Advantages{
 			features: features, vocabulary: int(value[uint32](&m, "advantages.vocabulary")), rank: int(value[uint32](&m, "advantages.rank")), unit: value[float64](&m, "advantages.unit"),
+			once:  value[bool](&m, "advantages.once"),
 			table: data["advantages.table"], slope: data["advantages.slope"],
 			prompts: directions{data["advantages.prompt.mean"], data["advantages.prompt.axes"]},
 		}

@@ -22,6 +22,7 @@ type Memory struct {
 	wide  []float32
 	seen  bool
 	z     []float32 // of an Additive head: directions of the prompt, shared
+	said  []int32   // of an Additive head whose tokens count once
 	value float32   // of an Additive head; else what the tokens so far add to the output
 }
 
@@ -98,7 +99,7 @@ func (h *Head) checkPrompt(p *states.Prompt) error {
 func (m *Memory) Reset() {
 	m.acc.Reset()
 	if m.head.kind == Additive {
-		m.value = m.head.advantages.start(m.z)
+		m.value, m.said = m.head.advantages.start(m.z), m.said[:0]
 	} else {
 		m.value = 0
 	}
@@ -114,6 +115,7 @@ func (m *Memory) Reset() {
 func (m *Memory) Clone() *Memory {
 	c := &Memory{head: m.head, acc: m.acc.Clone(), past: m.past, seen: m.seen, z: m.z, value: m.value}
 	c.matches, c.c, c.s, c.wide = slices.Clone(m.matches), slices.Clone(m.c), slices.Clone(m.s), slices.Clone(m.wide)
+	c.said = slices.Clone(m.said)
 	return c
 }
 
@@ -123,7 +125,7 @@ func (m *Memory) CopyFrom(o *Memory) {
 	m.head, m.past, m.seen, m.z, m.value = o.head, o.past, o.seen, o.z, o.value
 	m.acc.CopyFrom(o.acc)
 	m.matches, m.wide = append(m.matches[:0], o.matches...), append(m.wide[:0], o.wide...)
-	m.c, m.s = append(m.c[:0], o.c...), append(m.s[:0], o.s...)
+	m.c, m.s, m.said = append(m.c[:0], o.c...), append(m.s[:0], o.s...), append(m.said[:0], o.said...)
 }
 
 // Push takes the next response token, the raw hidden row after it was fed, [Schema.Width],
@@ -149,7 +151,10 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 	}
 	if h.kind == Additive {
 		for i, m := range memories {
-			m.value += h.advantages.token(m.z, tokens[i])
+			m.value += h.advantages.token(m.z, m.said, tokens[i])
+			if h.advantages.once {
+				m.said = append(m.said, tokens[i])
+			}
 		}
 		return nil
 	}

@@ -76,7 +76,7 @@ type fit struct {
 func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead.Head, *learn.Metrics, error) {
 	how := f.o.Head
 	how.WarmStart, how.LastRoundOnly = false, false // from says what they came to
-	key := run.Key("head", 2, how, f.o.Seed, f.o.Layers, f.from)
+	key := run.Key("head", 3, how, f.o.Seed, f.o.Layers, f.from)
 	done, err := f.d.Done(f.metrics, key)
 	if err == nil && !done && f.embeddings == nil { // a head that lacks what they teach is another one
 		key = run.Key("head without embeddings", key)

@@ -104,9 +104,11 @@ func (h *headSource) Open(r Request) (Valuer, error) {
 
 type headValuer struct {
 	*headSource
-	prompt     *states.Prompt
-	advantages []float32 // of the prompt, once they were asked for
-	idle       []*valuehead.Memory
+	prompt *states.Prompt
+	// What tokens add after the prompt, and after the candidate that was asked for last, once they were asked for.
+	fresh, advantages []float32
+	said              []int32 // what makes them differ
+	idle              []*valuehead.Memory
 	// scratch: what candidates have pushed or are asked
 	memories        []*valuehead.Memory
 	tokens          []int32
@@ -116,9 +118,23 @@ type headValuer struct {
 
 func (v *headValuer) ReadsStates() bool { return true }
 
-func (v *headValuer) Advantages(*Candidate) ([]float32, error) {
+func (v *headValuer) Advantages(c *Candidate) ([]float32, error) {
+	a := v.head.Advantages()
+	if v.fresh == nil {
+		v.fresh = a.Of(v.prompt)
+	}
+	if !a.Once() {
+		return v.fresh, nil
+	}
 	if v.advantages == nil {
-		v.advantages = v.head.Advantages().Of(v.prompt)
+		v.advantages = slices.Clone(v.fresh)
+	}
+	for _, y := range v.said {
+		v.advantages[y] = v.fresh[y]
+	}
+	v.said = slices.DeleteFunc(c.Tokens(), func(y int32) bool { return y < 0 || int(y) >= len(v.fresh) })
+	for _, y := range v.said {
+		v.advantages[y] = 0
 	}
 	return v.advantages, nil
 }

@@ -73,9 +73,7 @@ type meanValuer struct {
 	// scratch
 	memories [][]Memory // of the candidates, by member
 	out      []float32
-	// the mean of these tables, one of each member
-	tables [][]float32
-	table  []float32
+	table    []float32 // the mean of theirs
 }
 
 func (v *meanValuer) ReadsStates() bool {
@@ -172,27 +170,28 @@ func (v *meanValuer) Score(ctx context.Context, c *Candidate, tokens []int32, ou
 	})
 }
 
-// Advantages is the mean of the members' tables, computed where one is another than the last time.
+// Advantages is the mean of the members' tables.
 func (v *meanValuer) Advantages(c *Candidate) ([]float32, error) {
-	var tables [][]float32
+	n := 0
 	err := v.each([]*Candidate{c}, func(m Valuer) error {
 		table, err := m.(Tilter).Advantages(c)
-		tables = append(tables, table)
-		return err
-	})
-	if err != nil || slices.EqualFunc(tables, v.tables, func(a, b []float32) bool { return len(a) == len(b) && len(a) > 0 && &a[0] == &b[0] }) {
-		return v.table, err
-	}
-	v.tables, v.table = tables, make([]float32, len(tables[0]))
-	for _, table := range tables {
+		if err != nil {
+			return err
+		}
+		if n++; n == 1 && len(v.table) == len(table) {
+			clear(v.table)
+		} else if n == 1 {
+			v.table = make([]float32, len(table))
+		}
 		if len(table) != len(v.table) {
-			return nil, fault.New("", "value_head", nil, "take heads of the same model", "tables of advantages of %d and %d tokens", len(table), len(v.table))
+			return fault.New("", "value_head", nil, "take heads of the same model", "tables of advantages of %d and %d tokens", len(table), len(v.table))
 		}
 		for y, a := range table {
-			v.table[y] += a / float32(len(tables))
+			v.table[y] += a / float32(len(v.members))
 		}
-	}
-	return v.table, nil
+		return nil
+	})
+	return v.table, err
 }
 
 // begin empties a mean, and makes room for a member's values.

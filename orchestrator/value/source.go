@@ -78,7 +78,7 @@ type Scorer interface {
 type Tilter interface {
 	Valuer
 	// Advantages returns a(x, y) of every token y after the candidate's state, [vocabulary], in units
-	// of the value. The slice is not written to again: another one means other advantages.
+	// of the value. They are valid until the next call; a slice that is returned again is finite as before.
 	Advantages(c *Candidate) ([]float32, error)
 }
 

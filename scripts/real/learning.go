@@ -58,7 +58,7 @@ func (w *work) learn(ctx context.Context, dir string, prompts []prompt.Record, o
 // fit tells what a value function comes to that learns from some data, in a file beside the cells.
 func (w *work) fit(ctx context.Context, data *learn.Data, name string, o loop.Options) (*learn.Metrics, error) {
 	file := name + ".json"
-	key := run.Key("fit", 1, data.From, o.Head, o.Seed)
+	key := run.Key("fit", 2, data.From, o.Head, o.Seed)
 	if done, err := w.cells.Done(file, key); err != nil {
 		return nil, err
 	} else if done {
