@@ -96,7 +96,7 @@ func trainValue(c *cli.Context) error {
 		}
 		if embeddings != nil {
 			defer embeddings.Close()
-			o.Embeddings = embeddings
+			o.Embeddings, o.Temp = embeddings, loop.Temperature(c.Args().First())
 		}
 	}
 	begin, member, last := time.Now(), 1, 0

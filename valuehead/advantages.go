@@ -45,7 +45,9 @@ func (a *Advantages) NeedsPrompt() bool { return a.rank > 0 }
 // valuesPrompt reports whether V(x) looks at them, or a(x, y).
 func (a *Advantages) valuesPrompt() bool { return a.rank > 0 || len(a.slope) > 0 }
 
-// Unit is the step of the values, as that of a head: [Head.Unit].
+// Unit is what betas are counted in: tilting by 2/Unit moves the base policy by 2 nats a response, as
+// far as the likeliest tokens tell that are stored of each state. Where none are, it is the step of the
+// values, as that of a head: [Head.Unit].
 func (a *Advantages) Unit() float64 { return a.unit }
 
 // Of is what each token of the vocabulary adds to the value of a response to p that does not have it,

@@ -41,7 +41,10 @@ type TrainOptions struct {
 	// Embeddings of the model's tokens make Train fit [Advantages] beside the head; those of
 	// kind Additive must have them.
 	Embeddings Embeddings
-	bare       bool // without advantages all the same
+	// Temp is the temperature that the responses were drawn with, at which the unit of advantages is
+	// measured; 0 for 1.
+	Temp float64
+	bare bool // without advantages all the same
 
 	// From is a head to begin from, of the same kind, size and features; its scales of
 	// inputs and rewards are kept, and what tokens add to a linear one. Nil trains a fresh one. What is fitted in closed form, as
@@ -222,7 +225,7 @@ func trainOn(ctx context.Context, src Source, train, held []entry, o TrainOption
 		if h.advantages, report.Additive, err = sums.advantages(ctx, src.Features(), &o); err != nil {
 			return nil, nil, err
 		}
-		if h.advantages.unit, err = h.advantages.measure(ctx, src, held); err != nil {
+		if h.advantages.unit, err = h.advantages.measure(ctx, src, held, o.Temp); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -1,8 +1,12 @@
 package valuehead
 
 import (
+	"cmp"
 	"context"
 	"math"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // steps measures how far values move along responses.
@@ -65,9 +69,10 @@ func (h *Head) valueRows(dst []float32, e Example) ([]float32, error) {
 	return dst, err
 }
 
-// measure is the unit of the advantages over the responses of entries.
-func (a *Advantages) measure(ctx context.Context, src Source, entries []entry) (float64, error) {
+// measure is the unit of the advantages over the responses of entries, which were drawn at a temperature.
+func (a *Advantages) measure(ctx context.Context, src Source, entries []entry, temp float64) (float64, error) {
 	var path steps
+	choices := choices{temp: cmp.Or(temp, 1)}
 	var values []float32
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
@@ -80,10 +85,79 @@ func (a *Advantages) measure(ctx context.Context, src Source, entries []entry) (
 		if values, err = a.appendValues(values[:0], ex); err != nil {
 			return 0, err
 		}
-		path.begin(a.start(a.directionsOf(ex.Prompt)), true)
+		z := a.directionsOf(ex.Prompt)
+		path.begin(a.start(z), true)
 		for _, v := range values {
 			path.add(v)
 		}
+		choices.add(ex.Trajectory, func(said []int32, y int32) float32 { return a.token(z, said, y) })
+	}
+	if unit := choices.unit(path.responses); unit > 0 {
+		return unit, nil
 	}
 	return path.unit(), nil
+}
+
+// choices are what the base policy could have said along responses: the likeliest tokens of every
+// state, as far as they are stored, with their probabilities and what they add to the value.
+type choices struct {
+	temp   float64
+	states []int // where the tokens of each begin
+	p, a   []float64
+}
+
+func (c *choices) add(t *states.Trajectory, adds func(said []int32, y int32) float32) {
+	n := len(t.Tokens)
+	if n == 0 || len(t.Candidates) == 0 {
+		return
+	}
+	k := len(t.Candidates) / n
+	for i := range n {
+		from, sum := len(c.p), 0.0
+		for j, y := range t.Candidates[i*k : (i+1)*k] {
+			p := math.Exp(float64(t.CandidateLogProbs[i*k+j]-t.CandidateLogProbs[i*k]) / c.temp)
+			c.p, c.a, sum = append(c.p, p), append(c.a, float64(adds(t.Tokens[:i], y))), sum+p
+		}
+		for j := range c.p[from:] {
+			c.p[from+j] /= sum
+		}
+		c.states = append(c.states, from)
+	}
+}
+
+// kl is the sum over the states of KL(q || p), q ~ p exp(beta a).
+func (c *choices) kl(beta float64) (sum float64) {
+	for i, from := range c.states {
+		to := len(c.p)
+		if i+1 < len(c.states) {
+			to = c.states[i+1]
+		}
+		most := slices.Max(c.a[from:to])
+		z, mean := 0.0, 0.0
+		for j := from; j < to; j++ {
+			q := c.p[j] * math.Exp(beta*(c.a[j]-most))
+			z, mean = z+q, mean+q*(c.a[j]-most)
+		}
+		sum += beta*mean/z - math.Log(z)
+	}
+	return sum
+}
+
+// unit is that of which 2 move so many responses by 2 nats each; 0 where nothing does.
+func (c *choices) unit(responses int) float64 {
+	const beta, nats = 2, 2
+	want, low, high := nats*float64(responses), 0.0, 1.0
+	for c.kl(high) < want {
+		if low, high = high, 2*high; high > 1e9 {
+			return 0
+		}
+	}
+	for range 50 {
+		if mid := (low + high) / 2; c.kl(mid) < want {
+			low = mid
+		} else {
+			high = mid
+		}
+	}
+	return beta / high
 }

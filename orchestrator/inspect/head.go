@@ -37,7 +37,8 @@ type Head struct {
 type Tokens struct {
 	Vocabulary int     `json:"vocabulary"`
 	Rank       int     `json:"rank"` // directions of the prompt that it depends on; 0 where it is the same for all
-	Unit       float64 `json:"unit"` // how far their sums move in a response
+	Once       bool    `json:"once"` // one that was said before adds nothing
+	Unit       float64 `json:"unit"` // what beta counts in
 }
 
 // TrainedOn is [valuehead.Summary] with names for JSON.
@@ -68,7 +69,7 @@ func findHead(path string) (Finding, error) {
 		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), Unit: h.Unit(), RewardMean: mean, RewardScale: scale, Training: TrainedOn(h.Summary()),
 	}
 	if a := h.Advantages(); a != nil {
-		f.Tokens = &Tokens{a.Len(), a.Rank(), a.Unit()}
+		f.Tokens = &Tokens{a.Len(), a.Rank(), a.Once(), a.Unit()}
 	}
 	if p := h.Probe(); p != nil {
 		f.Probe = len(p.Tokens) - p.From
@@ -144,6 +145,9 @@ func (t *Tokens) words() string {
 	by := "the same after every prompt"
 	if t.Rank > 0 {
 		by = fmt.Sprintf("by %d directions of the prompt", t.Rank)
+	}
+	if t.Once {
+		by += ", once a response"
 	}
 	return fmt.Sprintf("knows what each of %d adds, %s; unit %.3g", t.Vocabulary, by, t.Unit)
 }

@@ -94,7 +94,7 @@ func (f *fit) do(ctx context.Context, describe func(*learn.Metrics)) (*valuehead
 		return h, m, err
 	}
 	options := f.o.Head.Options(f.o.Seed)
-	options.From, options.Progress = f.warm, f.notify
+	options.From, options.Progress, options.Temp = f.warm, f.notify, f.o.Sampling.Temp
 	if f.embeddings != nil {
 		embeddings, err := f.embeddings()
 		if err != nil {
@@ -121,6 +121,15 @@ func embeddings(ctx context.Context, o *Options, data *learn.Data) func() (*llam
 		return nil
 	}
 	return func() (*llama.Embeddings, error) { return data.Embeddings(ctx, o.Model) }
+}
+
+// Temperature is that of the base policy of the run in dir; 0 where that is not known.
+func Temperature(dir string) float64 {
+	o, err := ReadOptions(dir)
+	if err != nil {
+		return 0
+	}
+	return o.Sampling.Temp
 }
 
 // TokenEmbeddings opens those of the model that the run in dir was made with; they are nil where its

@@ -70,7 +70,7 @@ func (w *work) fit(ctx context.Context, data *learn.Data, name string, o loop.Op
 	}
 	defer embeddings.Close()
 	options := o.Head.Options(o.Seed)
-	options.Embeddings = embeddings
+	options.Embeddings, options.Temp = embeddings, o.Sampling.Temp
 	_, m, err := learn.Fit(ctx, data, learn.Fitting{TrainOptions: options, Trying: func(done, total int, kind string) {
 		w.show(w.name+", "+name, done, total, "kinds", kind)
 	}})
