@@ -160,15 +160,16 @@ func beam(beams, block int) decode.Strategy {
 // base policy is the first. Every family that has settings has as many.
 func few(task) []family {
 	return families{
-		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 3.5}, blocks: []float64{1, 2},
+		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
 		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)},
 	}.list()
 }
 
 func most(t task) []family {
-	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.7}, blocks: []float64{1, 2, 3}}
-	if f.searches = []decode.Strategy{bestBlock(2, 8), bestBlock(4, 8)}; t.inside {
-		f.samples, f.tilted, f.searches = 8, 8, []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)}
+	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.5}, blocks: []float64{1, 2, 3}}
+	if f.searches = []decode.Strategy{bestBlock(4, 8)}; t.inside {
+		f.samples, f.tilted, f.searches = 8, 8, append(f.searches, inside(bestBlock(2, 16), 16))
+		f.betas, f.blocks = []float64{2, 4, 6}, []float64{2, 4, 6}
 	}
 	return f.list()
 }
@@ -176,7 +177,7 @@ func most(t task) []family {
 func all(t task) []family {
 	f := families{
 		samples: 16, tilted: 8, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2},
-		betas: []float64{1, 2, 2.5, 3, 3.5, 3.7, 4, 5}, blocks: []float64{0, 0.5, 1, 1.5, 2, 2.5, 3, 4},
+		betas: []float64{1, 2, 2.5, 3, 3.5, 4, 5, 6}, blocks: []float64{0, 0.5, 1, 1.5, 2, 3, 4, 6},
 		searches: []decode.Strategy{
 			bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
 			inside(bestBlock(2, 8), 0), inside(bestBlock(4, 8), 0), inside(bestBlock(8, 8), 0), inside(bestBlock(2, 16), 16), inside(bestBlock(4, 16), 16),

@@ -128,7 +128,7 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	families := r.effort.methods(t)
 	choose, test := t.prompts.choose, t.prompts.test
 	choose, test = choose[:min(r.effort.choose, len(choose))], test[:min(r.effort.test, len(test))]
-	rows, err := w.rows(ctx, "choose", choose, toTry(families))
+	rows, err := w.rows(ctx, "choose", choose, toTry(t, families))
 	if err != nil {
 		return nil, err
 	}
@@ -143,19 +143,25 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	return out, err
 }
 
-// fewSamples are the most that are drawn for a prompt to choose on.
-const fewSamples = 4
+// toChooseOn is the number of answers, at most, that are drawn for a prompt to choose on: as many as a
+// method of the task may decode that something is claimed of.
+func (t task) toChooseOn() int {
+	if t.inside {
+		return 8
+	}
+	return 4
+}
 
 // toTry are the methods that are tried on the prompts to choose on: those that settings are chosen
 // of, and what the base policy's samples tell. The best of more samples is judged by that of few.
-func toTry(families []family) (out []method) {
+func toTry(t task, families []family) (out []method) {
 	for _, f := range families {
 		for _, m := range f.grid {
 			if f.show && m.Name != families[0].grid[0].Name {
 				continue
 			}
 			for _, m := range f.uses(m) {
-				m.Samples, m.n = min(m.Samples, fewSamples), min(m.n, fewSamples)
+				m.Samples, m.n = min(m.Samples, t.toChooseOn()), min(m.n, t.toChooseOn())
 				out = append(out, m)
 			}
 		}
