@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -117,7 +118,7 @@ func (w *work) curve(ctx context.Context, dir string, most int) (out []point, er
 }
 
 // rounds trains on the responses of two rounds, of which the second followed what the first had
-// learned, and on as many of the base policy.
+// learned, and on as many of the base policy. Both go on from the run of the first seed.
 func (w *work) rounds(ctx context.Context, dir string, prompts []prompt.Record) error {
 	guided, more := w.options(1), w.options(1)
 	guided.Rounds, more.Samples = 2, 2*more.Samples
@@ -125,6 +126,9 @@ func (w *work) rounds(ctx context.Context, dir string, prompts []prompt.Record) 
 		name string
 		loop.Options
 	}{{twoRounds, guided}, {eightSamples, more}} {
+		if err := copyOnce(filepath.Join(dir, r.name), filepath.Join(dir, "run-1")); err != nil {
+			return err
+		}
 		h, _, err := w.learn(ctx, filepath.Join(dir, r.name), prompts, r.Options)
 		if err != nil {
 			return err
@@ -132,6 +136,21 @@ func (w *work) rounds(ctx context.Context, dir string, prompts []prompt.Record) 
 		w.heads[r.name] = []head{*h}
 	}
 	return nil
+}
+
+// copyOnce makes the folder a copy of another, unless it is there.
+func copyOnce(dir, from string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	part := dir + ".part"
+	if err := os.RemoveAll(part); err != nil {
+		return err
+	}
+	if err := os.CopyFS(part, os.DirFS(from)); err != nil {
+		return err
+	}
+	return os.Rename(part, dir)
 }
 
 // fits is the share of the rewards' variance that a value function explains over all states and at
