@@ -87,6 +87,8 @@ type kind struct {
 	// Info().Name is the kind's name, followed by ":" and the argument if there is one.
 	open   func(argument string, o Options) (Model, error)
 	quotes bool // the argument is a command line, in which quotes are left
+	// combine, of an ensemble in the place of open, makes one score of those of its members.
+	combine func(argument string) (combination, error)
 }
 
 // kinds are all that specs can name.
@@ -135,6 +137,14 @@ var kinds = map[string]kind{
 		form: "length:N[c]", about: "how close it comes to N words, or N characters",
 		open: openLength,
 	},
+	"lower": {
+		form: "lower[:K](A, B, ...)", about: "an ensemble's lower bound: the mean of rewards minus K standard deviations, 1 without K",
+		combine: lower,
+	},
+	"min": {
+		form: "min(A, B, ...)", about: "the least of some rewards",
+		combine: least,
+	},
 	"regex": {
 		form: "regex[:PATTERN]", about: "1 where the pattern matches, or that of the record's field \"pattern\"",
 		open: openRegex,
@@ -169,19 +179,28 @@ func Open(spec string, o Options) (Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	var parts []part
+	return openSum(terms, o)
+}
+
+func openSum(terms []term, o Options) (*sum, error) {
+	var of parts
 	for _, t := range terms {
-		name := term{1, t.kind, t.argument}.String()
-		m, err := kinds[t.kind].open(t.argument, o)
-		if err != nil {
-			for _, p := range parts {
-				p.Model.Close()
-			}
-			return nil, fmt.Errorf("reward %s: %w", name, err)
+		p := part{weight: t.weight}
+		t.weight = 1
+		p.name = t.String()
+		var err error
+		if t.of != nil {
+			p.Model, err = openEnsemble(t, o)
+		} else {
+			p.Model, err = kinds[t.kind].open(t.argument, o)
 		}
-		parts = append(parts, part{name, t.weight, m})
+		if err != nil {
+			of.Close()
+			return nil, fmt.Errorf("reward %s: %w", p.name, err)
+		}
+		of = append(of, p)
 	}
-	return newSum(parts), nil
+	return newSum(of), nil
 }
 
 // Usage lists the kinds of rewards, a line each: how it is written, and what it scores.
