@@ -34,6 +34,7 @@ func iterateCommand() *cli.Command {
 			&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts to learn from; - for standard input", Category: run, TakesFile: true},
 			&cli.StringFlag{Name: "eval-prompts", Usage: "`FILE` of prompts to evaluate on", Category: run, TakesFile: true},
 			&cli.IntFlag{Name: "hold-out", Usage: "prompts of --prompts to evaluate on instead; 0 for none", DefaultText: "a tenth, at most 100", Category: run},
+			&cli.StringFlag{Name: "second-reward", Usage: "`SPEC` of a reward from which nothing is learned: it judges the evaluation's answers too, as guidance grows, and shows what the reward mistakes for good", Category: run},
 			&cli.BoolFlag{Name: "redo", Usage: "go on with other options than the run was started with: what depends on them is made anew, the rest is kept", Category: run},
 			&cli.StringFlag{Name: "out", Usage: "run `DIRECTORY`, made or continued", Category: run},
 			&cli.IntFlag{Name: "rounds", Usage: "rounds of collecting and training", Value: d.Rounds, Category: run},
@@ -70,6 +71,12 @@ func iterate(c *cli.Context) error {
 		return err
 	}
 	defer w.Reward.Close()
+	if o.SecondReward != "" {
+		if w.Second, err = openReward(c, o.SecondReward); err != nil {
+			return err
+		}
+		defer w.Second.Close()
+	}
 	if w.Model, err = load(c); err != nil {
 		return err
 	}
@@ -163,6 +170,7 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	}
 	o := loop.Defaults(0)
 	o.Model, o.Prompts, o.EvalPrompts, o.Reward = model.String(), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
+	o.SecondReward = c.String("second-reward")
 	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
 	o.MaxTokens, o.Seed, o.HoldOut, o.SkipUnscored = c.Int("predict"), c.Uint64("seed"), c.Int("hold-out"), c.Bool("skip-unscored")
 	switch {

@@ -31,6 +31,8 @@ type Result struct {
 	N       int      `json:"n"` // prompts
 	Reward  Interval `json:"reward"`
 	WinRate float64  `json:"win_rate"` // against the base policy, ties one half
+	// Second is the mean by a second reward, from which nothing was learned; nil without one.
+	Second *Interval `json:"second,omitempty"`
 	// DecodedPerEmitted is the number of tokens decoded for each token of the answers.
 	DecodedPerEmitted float64 `json:"decoded_per_emitted"`
 	// RewardCalls is the number of texts a response that a reward scored in the search.
@@ -100,6 +102,12 @@ func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Enco
 		answers[i] = Answer{r, rewards[i]}
 	}
 	return answers, nil
+}
+
+// SecondBy states what a second reward says of the answers.
+func (r *Result) SecondBy(answers []Answer, seed uint64) {
+	mean := Bootstrap(rewardsOf(answers), seed)
+	r.Second = &mean
 }
 
 // Summarize compares a method's answers with the base policy's to the same prompts.

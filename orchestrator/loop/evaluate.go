@@ -24,6 +24,10 @@ type Evaluation struct {
 	Folder  string        `json:"scores"` // where the run keeps what the reward says
 	Seed    uint64        `json:"seed"`
 	Methods []eval.Result `json:"methods"`
+	// Second is the reward that the answers were scored by, too, and from which nothing was learned; what
+	// it warns of is Overoptimized.
+	Second        string                  `json:"second,omitempty"`
+	Overoptimized []eval.Overoptimization `json:"overoptimized,omitempty"`
 }
 
 // method is a way to answer prompts that the run compares, with the key of its value function.
@@ -59,9 +63,13 @@ func (l *looping) methods(heads []head) []method {
 		with("base", sample, 0, t),
 		with(fmt.Sprintf("base-t%g", t/2), sample, 0, t/2),
 		with("greedy", sample, 0, 0),
-		with("best-of-4", l.o.bestOf(), last, t),
-		with("ivo*", beam, 1, t),
 	}
+	if l.Second != nil {
+		for _, beta := range guidance {
+			ms = append(ms, with(guided(beta), l.o.guided(beta, value.Head(heads[last-1].Head, valuehead.Reading{}).Advantages()), last, t))
+		}
+	}
+	ms = append(ms, with("best-of-4", l.o.bestOf(), last, t), with("ivo*", beam, 1, t))
 	if last > 1 {
 		ms = append(ms, with("ivo", beam, last, t))
 	}
@@ -73,12 +81,13 @@ func (l *looping) evaluate(ctx context.Context, heads []head) error {
 	out := &Evaluation{Reward: l.Reward.Info().Name, Folder: l.scorer.Folder(), Seed: l.o.Seed}
 	from := map[string]string{}
 	var base []eval.Answer
+	guard := l.newGuard()
 	for _, m := range l.methods(heads) {
 		names, err := l.answer(ctx, m)
 		if err != nil {
 			return fmt.Errorf("evaluate %s: %w", m.Name, err)
 		}
-		answers, left, err := l.scored(ctx, m.Name, names, from)
+		answers, left, err := l.scored(ctx, &l.scorer, m.Name, names, from)
 		if err != nil {
 			return fmt.Errorf("evaluate %s: %w", m.Name, err)
 		}
@@ -96,8 +105,13 @@ func (l *looping) evaluate(ctx context.Context, heads []head) error {
 				return fmt.Errorf("evaluate %s: none of the prompts has scores of both its answer and that of %s: %w", m.Name, out.Methods[0].Method, left.Err(len(l.Test)))
 			}
 		}
-		out.Methods = append(out.Methods, eval.Summarize(m.Name, answers, compared, l.o.Seed))
+		result := eval.Summarize(m.Name, answers, compared, l.o.Seed)
+		if err := guard.judge(ctx, &result, names, from); err != nil {
+			return fmt.Errorf("evaluate %s: %w", m.Name, err)
+		}
+		out.Methods = append(out.Methods, result)
 	}
+	guard.conclude(out)
 	key := run.Key("evaluation", 1, out.Reward, out.Seed, from)
 	if done, err := l.d.Done(run.EvaluationFile, key); done || err != nil {
 		return err
@@ -156,17 +170,17 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 	})
 }
 
-// scored are the answers of the files that have a score. What they were made from is noted in
+// scored are the answers of the files that have a score by a reward. What they were made from is noted in
 // from.
-func (l *looping) scored(ctx context.Context, method string, names []string, from map[string]string) (answers []eval.Answer, left batch.Unscored, err error) {
+func (l *looping) scored(ctx context.Context, by *batch.Scorer, method string, names []string, from map[string]string) (answers []eval.Answer, left batch.Unscored, err error) {
 	event := Event{Stage: "evaluate " + method + ": score", Total: len(l.Test), Unit: "answers"}
-	l.scorer.Notify = func(n int) {
+	by.Notify = func(n int) {
 		if event.Done += n; event.Done < event.Total { // most rewards take no time
 			l.Notify(event)
 		}
 	}
 	for _, name := range names {
-		scores, u, err := l.scorer.File(ctx, name)
+		scores, u, err := by.File(ctx, name)
 		if err != nil {
 			return nil, left, err
 		}
@@ -176,7 +190,7 @@ func (l *looping) scored(ctx context.Context, method string, names []string, fro
 			return nil, left, err
 		}
 		answers = append(answers, part...)
-		file := run.Scores(l.scorer.Folder(), name)
+		file := run.Scores(by.Folder(), name)
 		content, err := run.Identify(l.d.Path(file))
 		if err != nil {
 			return nil, left, err

@@ -38,6 +38,7 @@ type Work struct {
 	Model   *llama.Model
 	Encoder *prompt.Encoder  // by which the prompts became tokens
 	Reward  reward.Model     // of Options.Reward
+	Second  reward.Model     // of Options.SecondReward, nil without one
 	Prompts []prompt.Encoded // to learn from; see [Options.Fits]
 	Test    []prompt.Encoded // to evaluate on, none of which is one of Prompts; may be empty
 	Redo    bool             // options that have changed are taken: what depends on them is made anew
@@ -53,6 +54,7 @@ type looping struct {
 	pool   *engine.Pool
 	schema states.Schema
 	scorer batch.Scorer
+	second batch.Scorer // by the second reward, if there is one
 }
 
 // Run begins or continues the run in dir.
@@ -77,6 +79,11 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 			return err
 		}
 	}
+	if w.Second != nil {
+		if err := reward.Check(ctx, w.Second, records(w.Test)); err != nil {
+			return fmt.Errorf("second reward: %w", err)
+		}
+	}
 	if l.schema, err = rollout.Schema(w.Model, o.Layers); err != nil {
 		return err
 	}
@@ -97,6 +104,9 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 	}
 	defer l.pool.Close()
 	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Skip: o.SkipUnscored, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
+
+	l.second = l.scorer
+	l.second.Model = w.Second
 
 	var heads []head
 	for round := 1; round <= o.Rounds; round++ {

@@ -29,6 +29,9 @@ type Options struct {
 	EvalPrompts string `yaml:"eval_prompts,omitempty"`
 	HoldOut     int    `yaml:"hold_out,omitempty"` // prompts of Prompts that are evaluated on instead
 	Reward      string `yaml:"reward"`             // its spec, as it was given
+	// SecondReward is the spec of a reward from which nothing is learned: it judges the evaluation's
+	// answers, too.
+	SecondReward string `yaml:"second_reward,omitempty"`
 
 	Encoding Encoding `yaml:"encoding"`
 
@@ -148,6 +151,9 @@ func (o *Options) policies() []batch.Policy {
 	}
 	if o.EvalPrompts != "" || o.HoldOut > 0 {
 		ps = append(ps, with(o.bestOf()), with(decode.Strategy{Method: decode.MethodBlockBeam, Beam: o.Search}))
+		if o.SecondReward != "" {
+			ps = append(ps, with(o.guided(1, false)))
+		}
 	}
 	return ps
 }
@@ -176,7 +182,7 @@ func (o *Options) Fits(tokens, trained int) error {
 
 // free are options that make no difference to what is finished: names of inputs, whose content
 // is compared, and threads. Rounds and samples may be raised.
-var free = []string{"model", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "skip_unscored", "context.threads", "inputs.sample_from"}
+var free = []string{"model", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "second_reward", "skip_unscored", "context.threads", "inputs.sample_from"}
 
 // contents are what the inputs say of a change that no option tells, by the options that may.
 var contents = map[string]struct{ option, change string }{

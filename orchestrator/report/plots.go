@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -18,6 +19,27 @@ func rewards(methods []method) *chart {
 		points = append(points, point{x: m.Reward, y: exact(float64(i)), class: m.Kind, title: m.Method + ": " + interval(m.Reward)})
 	}
 	return plot("Mean reward by method", axis{title: "mean reward of an answer"}, y, 68+30*float64(len(methods)), 16+7.5*float64(longest), 10, points, false)
+}
+
+// parting shows what guidance gains by the reward and by the second one, as it grows.
+func parting(r *progress) *chart {
+	var points []point
+	for _, m := range r.Methods {
+		if m.Second == nil || m.Method != r.Methods[0].Method && !strings.HasPrefix(m.Method, "guided-b") {
+			continue
+		}
+		for _, of := range []struct {
+			name, class string
+			score       eval.Interval
+		}{{"reward", guided, m.Reward}, {r.Second, ranked, *m.Second}} {
+			p := point{x: exact(m.KL.Mean), y: of.score, class: of.class, title: fmt.Sprintf("%s of %s: %s at %s nats", of.name, m.Method, interval(of.score), num(m.KL.Mean, 2))}
+			if m.Method == r.Methods[0].Method {
+				p.label = of.name
+			}
+			points = append(points, p)
+		}
+	}
+	return plot("Both rewards as guidance grows", axis{title: "KL from the base policy, nats a response"}, axis{title: "mean of an answer"}, 300, 44, 24, points, true)
 }
 
 func compute(methods []method) *chart {

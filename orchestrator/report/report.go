@@ -34,7 +34,7 @@ var sources embed.FS
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"choice": choice, "kept": kept, "num": num, "count": count, "percent": percent, "interval": interval,
 	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
-	"divergence": divergence, "price": price,
+	"divergence": divergence, "price": price, "parting": parting, "overoptimized": overoptimized,
 }).ParseFS(sources, "*.html"))
 
 // write creates or replaces the page at path.
@@ -63,6 +63,9 @@ type progress struct {
 	shards  int               // of trajectories, in the round under way
 	prompts map[string]string // texts by id; nil where they are gone
 	seed    uint64            // of the evaluation
+	// Second is the reward from which nothing was learned, if there is one, and Warnings what it shows.
+	Second   string
+	Warnings []string
 }
 
 func read(dir string) (*progress, error) {
@@ -101,7 +104,7 @@ func read(dir string) (*progress, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.seed = evaluation.Seed
+	r.seed, r.Second, r.Warnings = evaluation.Seed, evaluation.Second, warnings(evaluation)
 	for _, m := range evaluation.Methods {
 		m.Answers, err = evaluation.ReadAnswers(dir, m.Method)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

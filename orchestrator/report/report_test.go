@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
@@ -169,5 +170,37 @@ func TestErrors(t *testing.T) {
 	put(t, filepath.Join(dir, run.EvaluationFile), []byte("{"))
 	if err := Write(dir); err == nil || !strings.Contains(err.Error(), "damaged") {
 		t.Errorf("damaged evaluation: %v", err)
+	}
+}
+
+// Where the reward rises and the second one falls, the page and the table warn.
+func TestSecondReward(t *testing.T) {
+	dir, e := fakeRun(t, 2, true)
+	e.Second = "length:30"
+	steps := map[string]eval.Interval{"base": {Mean: .5, Lo: .4, Hi: .6}, "guided-b1": {Mean: .6, Lo: .5, Hi: .7}, "guided-b2": {Mean: .2, Lo: .1, Hi: .3}}
+	e.Methods[1].Method, e.Methods[2].Method = "guided-b1", "guided-b2"
+	for i := range e.Methods[:3] {
+		second := steps[e.Methods[i].Method]
+		e.Methods[i].Second = &second
+	}
+	e.Overoptimized = []eval.Overoptimization{{Method: "guided-b2", Than: "guided-b1", Reward: eval.Interval{Mean: .4, Lo: .1, Hi: .7}, Second: eval.Interval{Mean: -.4, Lo: -.5, Hi: -.3}}}
+	const warning = "From guided-b1 to guided-b2, gold rises by 0.40 [0.10, 0.70] and length:30 falls by 0.40 [0.30, 0.50]."
+	d, err := run.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = run.Put(d, run.EvaluationFile, "k", e.From, nil, &e)
+	d.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := parse(t, dir)
+	page.wants(t, warning, "Over-optimized: the policy has found what gold mistakes for good, as length:30 says", "Both rewards as guidance grows", "sampling guided by the value function of round 2, beta 1")
+	if got := fmt.Sprint(page.rows["methods"][2][3]); got != "0.60 [0.50,\u00a00.70]" {
+		t.Errorf("the second reward of guided-b1 is shown as %q", got)
+	}
+	var table strings.Builder
+	if err := EvaluationTable(&table, &e); err != nil || !strings.Contains(table.String(), warning) {
+		t.Errorf("%v, %s", err, &table)
 	}
 }

@@ -14,6 +14,9 @@ import (
 func describe(r eval.Result, o *loop.Options) method {
 	beam := fmt.Sprintf("block beam search, %d beams, blocks of %d tokens, value function of round ", o.Search.Beams, o.Search.Block)
 	m := method{r, alone, ""}
+	if beta, ok := strings.CutPrefix(r.Method, "guided-b"); ok {
+		m.Kind, m.Note = guided, "sampling guided by the value function of round "+fmt.Sprint(o.Rounds)+", beta "+beta
+	}
 	if t, ok := strings.CutPrefix(r.Method, "base-t"); ok {
 		m.Note = "model alone, temperature " + t
 	} else if n, ok := strings.CutPrefix(r.Method, "best-of-"); ok {

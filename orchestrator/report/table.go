@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
@@ -15,11 +16,39 @@ import (
 // EvaluationTable prints how the methods of a run compare.
 func EvaluationTable(w io.Writer, e *loop.Evaluation) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(t, "method\tn\t%s reward\t95 %% interval\twin rate\tdecoded/emitted\t\n", e.Reward)
-	for _, m := range e.Methods {
-		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f to %.2f\t%.0f %%\t%.1f\t\n", m.Method, m.N, m.Reward.Mean, m.Reward.Lo, m.Reward.Hi, 100*m.WinRate, m.DecodedPerEmitted)
+	fmt.Fprintf(t, "method\tn\t%s reward\t95 %% interval\t", e.Reward)
+	if e.Second != "" {
+		fmt.Fprintf(t, "%s\t95 %% interval\t", e.Second)
 	}
-	return t.Flush()
+	fmt.Fprintln(t, "win rate\tdecoded/emitted\t")
+	for _, m := range e.Methods {
+		fmt.Fprintf(t, "%s\t%d\t%.2f\t%.2f to %.2f\t", m.Method, m.N, m.Reward.Mean, m.Reward.Lo, m.Reward.Hi)
+		if s := m.Second; s != nil {
+			fmt.Fprintf(t, "%.2f\t%.2f to %.2f\t", s.Mean, s.Lo, s.Hi)
+		}
+		fmt.Fprintf(t, "%.0f %%\t%.1f\t\n", 100*m.WinRate, m.DecodedPerEmitted)
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if len(e.Overoptimized) == 0 {
+		return nil
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n  %s\n", overoptimized(e.Reward, e.Second), strings.Join(warnings(e), "\n  "))
+	return err
+}
+
+// overoptimized says what it means that a reward rises where a second one falls.
+func overoptimized(reward, second string) string {
+	return fmt.Sprintf("Over-optimized: the policy has found what %s mistakes for good, as %s says, from which nothing was learned. Follow it less far, take an ensemble of rewards with a lower bound, or mend it.", reward, second)
+}
+
+// warnings say where an evaluation found more reward and less by the second one.
+func warnings(e *loop.Evaluation) (out []string) {
+	for _, o := range e.Overoptimized {
+		out = append(out, o.InWords(e.Reward, e.Second))
+	}
+	return out
 }
 
 // Finished prints what a run came to.
