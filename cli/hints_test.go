@@ -15,7 +15,11 @@ import (
 func TestSpellings(t *testing.T) {
 	var known []string
 	app := newApp(io.Discard, io.Discard)
+	commands := slices.Clone(app.Commands)
 	for _, c := range app.Commands {
+		commands = append(commands, c.Subcommands...)
+	}
+	for _, c := range commands {
 		for _, f := range c.Flags {
 			names, _, _ := strings.Cut(flags.Help(f), "\t")
 			for _, name := range strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r == ' ' }) {

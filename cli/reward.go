@@ -55,7 +55,7 @@ func rewardCommand() *cli.Command {
 				&cli.BoolFlag{Name: "prefixes", Usage: "the model was trained on unfinished answers, too: with --value-reward it may guide every method"},
 			},
 			Action: importReward,
-		}},
+		}, trainRewardCommand(), pairsCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())

@@ -22,12 +22,12 @@ var words = map[Field]string{
 	"hf_repo": "the repository", "hf_token": "the access token", "hidden": "the number of hidden units", "layers": "the layers", "least_p": "the least probability",
 	"lr": "the learning rate", "max_tokens": "the response length", "method": "the method", "min_p": "min-p", "model": "the model", "model_url": "the model's address",
 	"offline": "offline mode", "one_pass": "one-pass training", "out": "the output path", "override": "the tokenizer's override", "parallel": "the number of sequences", "parse_content": "parsing of content", "prompt": "the prompt",
-	"prompts": "the prompts", "proposal": "the proposal", "proposal_beta": "the proposal's beta", "presence_penalty": "the presence penalty", "quantile": "the quantile", "repeat_penalty": "the repeat penalty", "rerank": "the reward that chooses", "rest": "the value of the other tokens", "reward": "the reward", "reward_timeout": "the time for an answer", "round_prompts": "the prompts a round", "target_kl": "the target KL", "value_reward": "the reward in the place of a value function", "rollouts": "the number of rollouts", "rollout_tokens": "the length of rollouts", "rounds": "the number of rounds", "redo": "redoing what changed", "scores": "the scores' name", "states": "the files of states",
-	"samples": "the number of samples", "seed": "the seed", "shard": "the prompts a shard", "skip_unscored": "skipping what has no score", "stop": "the stop texts", "strict": "strictness", "system_prompt": "the system prompt",
+	"pairs": "the pairs", "prompts": "the prompts", "proposal": "the proposal", "proposal_beta": "the proposal's beta", "presence_penalty": "the presence penalty", "quantile": "the quantile", "repeat_penalty": "the repeat penalty", "rerank": "the reward that chooses", "rest": "the value of the other tokens", "reward": "the reward", "reward_timeout": "the time for an answer", "round_prompts": "the prompts a round", "target_kl": "the target KL", "value_reward": "the reward in the place of a value function", "rollouts": "the number of rollouts", "rollout_tokens": "the length of rollouts", "rounds": "the number of rounds", "redo": "redoing what changed", "scores": "the scores' name", "states": "the files of states",
+	"samples": "the number of samples", "seed": "the seed", "shard": "the prompts a shard", "skip_pairs": "skipping pairs", "skip_unscored": "skipping what has no score", "stop": "the stop texts", "strict": "strictness", "system_prompt": "the system prompt",
 	"template": "the chat template", "template_kwargs": "the template's arguments", "temp": "the temperature", "threads": "the number of threads", "top_k": "top-k", "top_p": "top-p", "ubatch": "the micro-batch size",
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
 	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",
-	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
+	"fine_tune": "fine-tuning",
 }
 
 // Fields are all settings that hints may name.
@@ -53,16 +53,13 @@ func New(op string, field Field, limit any, hint, format string, args ...any) *E
 	return &Error{Op: op, Field: field, Limit: limit, Err: fmt.Errorf(format, args...), Hint: hint}
 }
 
-func (e *Error) Error() string { return e.Spelled(Name) }
-
-// Spelled is the error's text where settings have other names than [Name] gives them.
-func (e *Error) Spelled(name func(Field) string) string {
+func (e *Error) Error() string {
 	s := e.Err.Error()
 	if e.Op != "" {
 		s = e.Op + ": " + s
 	}
 	if e.Hint != "" {
-		s += " (" + spell(e.Hint, name) + ")"
+		s += " (" + Spell(e.Hint) + ")"
 	}
 	return s
 }
@@ -70,9 +67,7 @@ func (e *Error) Spelled(name func(Field) string) string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Spell puts the names of settings into a hint.
-func Spell(hint string) string { return spell(hint, Name) }
-
-func spell(hint string, name func(Field) string) string {
+func Spell(hint string) string {
 	var b strings.Builder
 	for {
 		before, rest, ok := strings.Cut(hint, "{")
@@ -86,7 +81,7 @@ func spell(hint string, name func(Field) string) string {
 			hint = rest
 			continue
 		}
-		b.WriteString(before + name(Field(field)))
+		b.WriteString(before + Name(Field(field)))
 		hint = after
 	}
 }

@@ -181,18 +181,9 @@ func New(cfg Config, seed uint64) (*Model, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Model{cfg, random(cfg.tensors(), seed)}, nil
-}
-
-// random are initial values of tensors, one after another.
-func random(tensors []tensor, seed uint64) []float32 {
-	total := 0
-	for _, t := range tensors {
-		total += t.rows * t.cols
-	}
-	flat := make([]float32, total)
+	m := &Model{cfg, make([]float32, cfg.Params())}
 	var views [][]float32
-	rest := flat
+	tensors, rest := cfg.tensors(), m.params
 	for _, t := range tensors {
 		views, rest = append(views, rest[:t.rows*t.cols]), rest[t.rows*t.cols:]
 	}
@@ -205,5 +196,5 @@ func random(tensors []tensor, seed uint64) []float32 {
 			}
 		}
 	})
-	return flat
+	return m, nil
 }

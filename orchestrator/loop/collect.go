@@ -308,40 +308,49 @@ func (l *looping) decodeKey(what string, p batch.Policy, round int, tasks []batc
 // Data are the states and scores of one round of the run in dir or, with round 0, of all so far, by
 // the reward in a folder of it, the run's own if that is empty.
 func Data(dir string, round int, folder string) (*learn.Data, error) {
+	rounds, folder, err := scored("train", dir, round, folder)
+	if err != nil {
+		return nil, err
+	}
+	return learn.Of(dir, rounds, folder)
+}
+
+// scored names the files of trajectories of one round of the run in dir or, with round 0, of all so
+// far, those that a reward has scored, unless there are none, and the folder of its scores.
+func scored(op, dir string, round int, folder string) (rounds [][]string, _ string, err error) {
 	if !run.IsRun(dir) {
-		return nil, notRun("train", dir)
+		return nil, "", notRun(op, dir)
 	}
 	o, err := ReadOptions(dir)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	first, last := 1, o.Rounds
 	if round > 0 {
 		first, last = round, round
 	}
 	if round > o.Rounds {
-		return nil, fault.New("train", "rounds", o.Rounds, "choose one of these", "the run in %s has %d rounds, and %d is not one of them", dir, o.Rounds, round)
+		return nil, "", fault.New(op, "rounds", o.Rounds, "choose one of these", "the run in %s has %d rounds, and %d is not one of them", dir, o.Rounds, round)
 	}
 	if folder == "" {
 		folder = o.Inputs.Scores
 	}
-	rounds, err := Trajectories(dir, o, first, last)
+	all, err := Trajectories(dir, o, first, last)
 	if err != nil && !run.Absent(err) {
-		return nil, err
+		return nil, "", err
 	}
 	// What is not scored yet is left out, unless nothing is.
-	var scored [][]string
-	for _, names := range rounds {
+	for _, names := range all {
 		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 			_, err := os.Stat(filepath.Join(dir, run.Scores(folder, name)))
 			return run.Absent(err)
 		})
 		if len(names) > 0 {
-			scored = append(scored, names)
+			rounds = append(rounds, names)
 		}
 	}
-	if scored == nil {
-		scored = rounds
+	if rounds == nil {
+		rounds = all
 	}
-	return learn.Of(dir, scored, folder)
+	return rounds, folder, nil
 }

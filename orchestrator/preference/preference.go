@@ -5,7 +5,9 @@ package preference
 
 import (
 	"encoding/json"
+	"io"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -73,4 +75,37 @@ func Split(pairs []Pair, share float64) (train, held []Pair, err error) {
 		}
 	}
 	return train, held, nil
+}
+
+// OfScored is the pair of the best and the worst of some responses to a prompt, with the difference
+// of their scores as its margin. There is none where they do not differ, or by less than least.
+func OfScored(r prompt.Record, responses []string, scores []float64, least float64) (p Pair, ok bool) {
+	best, worst := 0, 0
+	for i, s := range scores {
+		if s > scores[best] {
+			best = i
+		}
+		if s < scores[worst] {
+			worst = i
+		}
+	}
+	if len(scores) == 0 {
+		return p, false
+	}
+	p = Pair{r, responses[best], responses[worst], scores[best] - scores[worst]}
+	return p, p.Margin > 0 && p.Margin >= least && p.check() == nil
+}
+
+// Write writes pairs as JSON lines, whole or not at all.
+func Write(path string, pairs []Pair) error {
+	return atomicfile.Write(path, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetEscapeHTML(false)
+		for _, p := range pairs {
+			if err := enc.Encode(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

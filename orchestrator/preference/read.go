@@ -57,6 +57,7 @@ const shapeHint = `write a pair a line, such as {"prompt": "...", "chosen": "...
 // with a margin, or two scores whose difference it is. The sides' common beginning is the prompt
 // where none is given.
 func Read(path string, o Options) (pairs []Pair, left []Left, err error) {
+	o.Field = "pairs"
 	records, lines, err := prompt.ReadLines(path, o.ReadOptions)
 	if err != nil {
 		return nil, nil, err
@@ -67,13 +68,13 @@ func Read(path string, o Options) (pairs []Pair, left []Left, err error) {
 		case err == errEqual || err == errEmpty || err == errMargin || err == errParted:
 			left = append(left, Left{lines[i], err})
 		case err != nil:
-			return nil, nil, fault.New("read pairs", "", nil, shapeHint, "%s:%d: %w", path, lines[i], err)
+			return nil, nil, fault.New("read pairs", "pairs", nil, shapeHint, "%s:%d: %w", path, lines[i], err)
 		default:
 			pairs = append(pairs, p)
 		}
 	}
 	if len(pairs) == 0 || len(left) > 0 && !o.Skip {
-		return nil, left, fault.New("read pairs", "", nil, "mend those lines, or take them out", "%s: %d of %d pairs say nothing: %s", path, len(left), len(records), Note(left))
+		return nil, left, fault.New("read pairs", "pairs", nil, "mend those lines, or leave them out with {skip_pairs}", "%s: %d of %d pairs say nothing: %s", path, len(left), len(records), Note(left))
 	}
 	return pairs, left, nil
 }

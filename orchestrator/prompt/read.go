@@ -2,6 +2,7 @@ package prompt
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func Read(path string, o ReadOptions) ([]Record, error) {
 
 // ReadLines is Read, and says on which line each record begins.
 func ReadLines(path string, o ReadOptions) (records []Record, lines []int, err error) {
-	s, err := open("read prompts", "prompts", path, o)
+	s, err := open("read prompts", cmp.Or(o.Field, "prompts"), path, o)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,6 +17,8 @@ import (
 // ReadOptions say how files of prompts are read.
 type ReadOptions struct {
 	Stdin io.Reader // what the path - stands for
+	// Field is the setting that names the file, for errors; "" for the prompts.
+	Field fault.Field
 }
 
 // maxFile bounds a file of prompts, unpacked, in bytes.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -33,12 +32,9 @@ func (o Options) program() program.Options {
 	return program.Options{Timeout: o.Timeout, Workers: o.Workers}
 }
 
-// ErrCommand is the error of a spec that would start a program where none may be started.
-var ErrCommand = errors.New("a command runs only for whoever names it, never because a file does")
-
 func openCommand(line string, o Options) (Model, error) {
 	if !o.AllowCommands {
-		return nil, fault.New("", "reward", nil, "name it with {reward} on the command line", "%w", ErrCommand)
+		return nil, fault.New("", "reward", nil, "name it with {reward} on the command line", "a command runs only for whoever names it, never because a file does")
 	}
 	c, err := program.NewCommand(line, o.program())
 	if err != nil {

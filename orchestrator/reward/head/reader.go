@@ -66,6 +66,9 @@ func NewReader(m *llama.Model, r Reading, template string) (*Reader, error) {
 // conversations are shown as plain text.
 func (r *Reader) Plain() bool { return r.encoder.Plain() }
 
+// Identity is a hash of what answers' tokens depend on besides the model.
+func (r *Reader) Identity() string { return r.encoder.Identity() }
+
 // Limit is the most tokens of a conversation.
 func (r *Reader) Limit() int { return cmp.Or(r.model.Info().ContextTrain, 4096) }
 

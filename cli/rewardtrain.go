@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/orchestrator/learn/pairwise"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/preference"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+)
+
+func trainRewardCommand() *cli.Command {
+	const pairs, learned = "Pairs", "Reward head"
+	return &cli.Command{
+		Name: "train", Usage: "learn a reward head from pairs of answers of which one was preferred",
+		Description: "A pair has a prompt, chosen and rejected, as texts, messages or whole dialogues (HH), and a margin or\n" +
+			"two scores if there are any (UltraFeedback). The model is left as it is: its states are computed\n" +
+			"once, so that another head costs seconds, and an interrupted run goes on. Example:\n\n" +
+			"  ivo reward train --pairs pairs.jsonl -m model.gguf --out reward.gguf\n" +
+			"  ivo reward test head:reward.gguf@model.gguf --prompts prompts.jsonl -m model.gguf",
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "pairs", Usage: "`FILE` of pairs: JSON lines, an array or CSV, also packed with gzip; - for standard input", Category: pairs, TakesFile: true},
+			&cli.BoolFlag{Name: "skip-pairs", Usage: "leave out pairs that say nothing, such as those of two equal or empty sides", Category: pairs},
+			&cli.Float64Flag{Name: "margin", Usage: "what a pair's margin counts for, in units of the reward; 0 for nothing", Value: 1, Category: pairs},
+			&cli.Float64Flag{Name: "held-out", Usage: "share of the prompts that the head is measured on", Value: 0.2, Category: pairs},
+			&cli.StringFlag{Name: "out", Usage: "`FILE` for the head; it must not exist", Category: learned},
+			&cli.StringFlag{Name: "states", Usage: "`FOLDER` that the model's states are kept in; without it OUT.states", Category: learned},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states are stored, from 0 on, with commas between; without it three that suit the model", Category: learned},
+			&cli.StringFlag{Name: "head", Usage: "`KIND` " + strings.Join(pairwise.Kinds(), ", ") + "; auto takes what predicts best in cross-validation", Value: pairwise.Auto, Category: learned},
+			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean or sum; without it the best of these", Category: learned},
+			&cli.IntFlag{Name: "hidden", Usage: "units of a hidden layer", Value: 32, Category: learned},
+			&cli.IntFlag{Name: "epochs", Usage: "most passes over the pairs of heads that are trained by steps; without it 8 to 40, the fewer pairs the more", Category: learned},
+			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja by which conversations are shown; the model's own without it, and texts as they are where it has none", Category: learned},
+			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: loop.Defaults(0).Seed, Category: learned},
+			&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to train with; 0 for one a core", Category: learned},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
+		}, loadFlags()),
+		Action: trainReward,
+	}
+}
+
+func trainReward(c *cli.Context) error {
+	o, out := pairwise.Options{
+		Kind: c.String("head"), Margins: c.Float64("margin"), HeldOut: c.Float64("held-out"), Hidden: c.Int("hidden"), Epochs: c.Int("epochs"),
+		Seed: c.Uint64("seed"), Workers: max(0, c.Int("threads")),
+	}, c.String("out")
+	switch {
+	case c.String("pairs") == "" || out == "":
+		return usagef(c, "no --pairs or no --out (they name the file of pairs and the file for the head)")
+	case !slices.Contains(pairwise.Kinds(), o.Kind):
+		return usagef(c, "--head %q is not one of %s", o.Kind, strings.Join(pairwise.Kinds(), ", "))
+	case !within(o.Margins, 1e6) || !within(o.HeldOut, 0.9) || o.HeldOut == 0 || o.Hidden < 1 || o.Epochs < 0:
+		return usagef(c, "--margin is not negative, --held-out lies between 0 and .9, --hidden is positive, --epochs not negative")
+	}
+	if c.IsSet("pooling") {
+		var err error
+		if o.Pooling, err = choice(c, "pooling", map[string]head.Pooling{"last": head.Last, "mean": head.Mean, "sum": head.Sum}); err != nil {
+			return err
+		}
+	}
+	if err := atomicfile.Writable(out, false, "give another --out, or remove it"); err != nil {
+		return err
+	}
+	pairs, left, err := preference.Read(c.String("pairs"), preference.Options{ReadOptions: prompt.ReadOptions{Stdin: c.App.Reader}, Skip: c.Bool("skip-pairs")})
+	if err != nil {
+		return err
+	}
+	if len(left) > 0 {
+		fmt.Fprintf(c.App.ErrWriter, "(%d of %d pairs are left out: %s)\n", len(left), len(left)+len(pairs), preference.Note(left))
+	}
+	m, err := load(c)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	trunk := pairwise.Trunk{Model: m, Template: c.String("chat-template")}
+	if trunk.Layers, err = numbers(c); err != nil {
+		return err
+	}
+	if trunk.Layers == nil {
+		trunk.Layers = pairwise.Layers(m)
+	}
+	if trunk.Template == "" && m.ChatTemplate() == "" && !slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Prompt.Messages != nil }) {
+		trunk.Template = pairwise.Bare
+	}
+	folder := c.String("states")
+	if folder == "" {
+		folder = out + ".states"
+	}
+	meter := terminal.NewMeter(c.App.ErrWriter)
+	defer meter.Close()
+	again := func(err error) error {
+		if c.Context.Err() != nil {
+			return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
+		}
+		return err
+	}
+	data, err := trunk.Collect(c.Context, folder, pairs, func(done, of int) { meter.Show("states", done, of, "pairs", "") })
+	if err != nil {
+		return again(err)
+	}
+	o.Progress = func(done, of int, t pairwise.Trial) { meter.Show("try heads", done, of, "kinds", t.Name) }
+	h, report, err := trunk.Train(c.Context, data, o)
+	meter.Close()
+	if err != nil {
+		return again(err)
+	}
+	if err := h.Save(out); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.App.ErrWriter, "(the reward is head:%s@%s; the states in %s serve other heads of these pairs, and can be removed)\n", out, m.Path(), folder)
+	if c.Bool("json") {
+		return printJSON(c, report)
+	}
+	return report.Write(c.App.Writer)
+}
+
+func pairsCommand() *cli.Command {
+	return &cli.Command{
+		Name: "pairs", Usage: "make pairs of a run's responses: the best against the worst of each prompt",
+		ArgsUsage:   "RUN",
+		Description: "Example:\n\n  ivo reward pairs runs/first --out pairs.jsonl",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "out", Usage: "`FILE` for the pairs, JSON lines; it must not exist"},
+			&cli.IntFlag{Name: "round", Usage: "take the responses of this round alone; 0 for all rounds so far"},
+			&cli.StringFlag{Name: "scores", Usage: "`NAME` of the reward whose scores decide, as a folder of RUN/rewards is called; the run's own without it"},
+			&cli.Float64Flag{Name: "least", Usage: "leave out prompts whose best and worst response differ by less than `REWARD`"},
+		},
+		Action: func(c *cli.Context) error {
+			dir, out := c.Args().First(), c.String("out")
+			if dir == "" || out == "" || c.Int("round") < 0 || !(c.Float64("least") >= 0) {
+				return usagef(c, "no run or no --out (name a run's directory, and the file for the pairs); --round and --least are not negative")
+			}
+			if err := atomicfile.Writable(out, false, "give another --out, or remove it"); err != nil {
+				return err
+			}
+			pairs, left, err := loop.Pairs(dir, c.Int("round"), c.String("scores"), c.Float64("least"))
+			if err != nil {
+				return err
+			}
+			if len(pairs) == 0 {
+				return errors.New("no two responses to a prompt differ in their rewards (collect more samples, or take another reward)")
+			}
+			if err := preference.Write(out, pairs); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.App.Writer, "%s: %d pairs; %d prompts have no two responses that differ\n", out, len(pairs), left)
+			return err
+		},
+	}
+}

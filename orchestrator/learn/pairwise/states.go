@@ -1,0 +1,191 @@
+// Package pairwise learns reward heads from preference pairs, by the model of Bradley and Terry:
+// the chosen answer y+ to a prompt x is preferred to the rejected one y- with the probability
+//
+//	P(y+ > y- | x) = sigma(R(x, y+) - R(x, y-))
+//
+// of which the head R minimises -log sigma(R(x, y+) - R(x, y-) - m) with the pair's margin m
+// (arXiv 2203.02155, 2307.09288). The trunk is left as it is: its states are computed once and
+// stored, so that another head costs seconds. The package knows nothing of how answers come about.
+package pairwise
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/preference"
+	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+const op = "train a reward head"
+
+// shardPairs is the number of pairs whose states lie in one file: what an interruption costs.
+const shardPairs = 32
+
+// The sides of a pair, as the numbers of its samples in the store.
+const chosen, rejected = 0, 1
+
+// Layers are those that states are stored of unless others are asked for: the first, three fifths and
+// four fifths of the way up. docs/log.md has what each gives.
+func Layers(m *llama.Model) []int {
+	n := m.Info().Layers
+	var layers []int
+	for _, l := range []int{0, n * 3 / 5, n * 4 / 5} {
+		if len(layers) == 0 || l > layers[len(layers)-1] {
+			layers = append(layers, l)
+		}
+	}
+	return layers
+}
+
+// Bare is a chat template that shows texts as they are, one after the other: of prompts that are to
+// be gone on from, in a model without a template of its own.
+const Bare = "{% for message in messages %}{{ message.content }}{% endfor %}{{ eos_token }}"
+
+// Trunk is the model whose states are learned from, and how answers are shown to it.
+type Trunk struct {
+	Model    *llama.Model
+	Layers   []int  // see [Layers]
+	Template string // "" for the model's own
+}
+
+// Data are pairs with the states of their sides.
+type Data struct {
+	Pairs  []preference.Pair
+	Left   int // pairs that are too long for the model
+	layers []int
+	width  int // of one layer's state
+	schema states.Schema
+	shards []string // of Pairs, shardPairs each; those that were left out lack in them
+}
+
+// Collect computes the states of the pairs' sides, into files in dir that are named for what is in
+// them: what is there already is not computed again. progress is told after each file.
+func (t Trunk) Collect(ctx context.Context, dir string, pairs []preference.Pair, progress func(done, of int)) (*Data, error) {
+	reader, err := head.NewReader(t.Model, head.Reading{Layers: t.Layers, Pooling: head.Mean}, t.Template)
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Close()
+	d := &Data{layers: t.Layers, width: t.Model.Info().Width}
+	// States of some models are beyond half precision.
+	d.schema = states.Schema{Layers: t.Layers, Width: len(t.Layers) * d.width, Float: states.BF16}
+	if d.schema.Backbone, err = t.Model.Identify(ctx, nil); err != nil {
+		return nil, err
+	}
+	if d.schema.Norms, err = llama.Norms(t.Model.Metadata()); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, &fault.Error{Op: op, Err: err, Hint: "choose a folder you may write to"}
+	}
+	for from := 0; from < len(pairs); from += shardPairs {
+		some := pairs[from:min(from+shardPairs, len(pairs))]
+		path := filepath.Join(dir, name(d.schema, reader.Identity(), some)+".states")
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			if err := d.collect(ctx, reader, path, some); err != nil {
+				return nil, err
+			}
+		}
+		d.shards = append(d.shards, path)
+		if progress != nil {
+			progress(from+len(some), len(pairs))
+		}
+	}
+	return d, d.keep(pairs)
+}
+
+// name identifies what a shard is of.
+func name(schema states.Schema, template string, pairs []preference.Pair) string {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	enc.Encode([]any{1, schema, template})
+	for _, p := range pairs {
+		enc.Encode([]string{p.Prompt.Content(), p.Chosen, p.Rejected})
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12])
+}
+
+// collect writes the states of some pairs.
+func (d *Data) collect(ctx context.Context, reader *head.Reader, path string, pairs []preference.Pair) error {
+	var answers []head.Answer
+	for i, p := range pairs {
+		p.Prompt.ID = fmt.Sprint(i)
+		answers = append(answers, head.Answer{Prompt: p.Prompt, Response: p.Chosen}, head.Answer{Prompt: p.Prompt, Response: p.Rejected})
+	}
+	trajectories := make([]states.Trajectory, len(answers))
+	err := reader.Read(ctx, answers, func(i int, s head.States, err error) error {
+		if err == nil { // else it is too long
+			trajectories[i] = states.Trajectory{Prompt: answers[i].Prompt.ID, Sample: i % 2, Tokens: s.Tokens, Hidden: s.Hidden}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var stored []states.Trajectory
+	for i := 0; i < len(trajectories); i += 2 {
+		if trajectories[i].Tokens != nil && trajectories[i+1].Tokens != nil {
+			stored = append(stored, trajectories[i:i+2]...)
+		}
+	}
+	return states.Write(path, d.schema, nil, stored)
+}
+
+// keep finds the pairs whose states are there.
+func (d *Data) keep(pairs []preference.Pair) error {
+	for s, path := range d.shards {
+		r, err := states.Open(path)
+		if err != nil {
+			return err
+		}
+		err = r.Expect(d.schema)
+		n := r.Len()
+		for i := 0; i < n && err == nil; i += 2 {
+			var m states.Meta
+			if m, err = r.At(i); err == nil {
+				var at int
+				if _, err = fmt.Sscan(m.Prompt, &at); err == nil {
+					d.Pairs = append(d.Pairs, pairs[s*shardPairs+at])
+				}
+			}
+		}
+		if err := errors.Join(err, r.Close()); err != nil {
+			return fmt.Errorf("%w (remove the file, and run the same command again)", err)
+		}
+	}
+	if d.Left = len(pairs) - len(d.Pairs); len(d.Pairs) == 0 {
+		return fault.New(op, "pairs", nil, "take shorter conversations, or a model that reads more", "none of %d pairs fits the model's context", len(pairs))
+	}
+	return nil
+}
+
+// each calls f with the states of every pair's sides, in order, as far as f wants them.
+func (d *Data) each(ctx context.Context, f func(pair, side int, t states.Trajectory) error) error {
+	at := 0
+	for _, path := range d.shards {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		all, err := states.Read(path, d.schema)
+		if err != nil {
+			return err
+		}
+		for _, t := range all {
+			if err := f(at/2, t.Sample, t); err != nil {
+				return err
+			}
+			at++
+		}
+	}
+	return nil
+}
