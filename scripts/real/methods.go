@@ -166,7 +166,7 @@ func few(task) []family {
 }
 
 func most(t task) []family {
-	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.5}, blocks: []float64{1, 2, 3}}
+	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.1}, blocks: []float64{1, 2, 3}}
 	if f.searches = []decode.Strategy{bestBlock(4, 8)}; t.inside {
 		f.samples, f.tilted, f.searches = 8, 8, append(f.searches, inside(bestBlock(2, 16), 16))
 		f.betas, f.blocks = []float64{2, 4, 6}, []float64{2, 4, 6}
