@@ -12,6 +12,7 @@ type gradients struct {
 	x, normed, heads []float32 // [n][Width]
 	qkv              []float32 // [n][Width+2*kv]
 	prob             []float32 // [queryBlock][longest document]
+	unused           []float32 // [Width], of gains that are not learned
 	gateUp           []float32 // [n][2*FF]
 	ff               []float32 // [n][FF]
 }
@@ -21,12 +22,12 @@ func newGradients(c Config, rows, longest int) *gradients {
 	return &gradients{
 		last: alloc(c.Width), lastNormed: alloc(c.Width),
 		x: alloc(c.Width), normed: alloc(c.Width), heads: alloc(c.Width), qkv: alloc(c.qkv()),
-		prob: make([]float32, queryBlock*longest), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
+		prob: make([]float32, queryBlock*longest), unused: make([]float32, c.Width), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
 	}
 }
 
 // backward writes the gradient of the loss to g, or adds it, from p.dsaid.
-func (p *pass) backward(w, g weights, add bool) {
+func (p *pass) backward(w weights, g gradient, add bool) {
 	c, n, m, d := p.cfg, p.n, p.reads(), p.grad
 	if !add {
 		clear(g.norm)
@@ -41,7 +42,7 @@ func (p *pass) backward(w, g weights, add bool) {
 	}
 	linearBack(m, c.Width, c.Outputs, p.normed, w.out, p.logits, d.lastNormed, g.out, add)
 	clear(d.last[:m*c.Width])
-	rmsNormBack(m, c.Width, p.last, w.norm, p.inv, d.lastNormed, d.last, g.norm)
+	p.normBack(m, p.last, w.norm, p.inv, d.lastNormed, d.last, g.norm)
 	clear(d.x[:n*c.Width])
 	gatherBack(m, c.Width, p.row, d.last, d.x)
 	for l := len(p.layers) - 1; l >= 0; l-- {
@@ -51,17 +52,39 @@ func (p *pass) backward(w, g weights, add bool) {
 			clear(lg.ffnNorm)
 		}
 		linearBack(n, c.FF, c.Width, a.ff, lw.down, d.x, d.ff, lg.down, add)
+		if g.of != nil {
+			g.of[l].down.back(n, a.ff, d.x, &g.adapters[l].down, add)
+		}
 		swigluBack(n, c.FF, a.gateUp, d.ff, d.gateUp)
 		linearBack(n, c.Width, 2*c.FF, a.norm2, lw.gateUp, d.gateUp, d.normed, lg.gateUp, add)
-		rmsNormBack(n, c.Width, a.mid, lw.ffnNorm, a.inv2, d.normed, d.x, lg.ffnNorm)
+		if g.of != nil {
+			g.of[l].gateUp.back(n, a.norm2, d.gateUp, &g.adapters[l].gateUp, add)
+		}
+		p.normBack(n, a.mid, lw.ffnNorm, a.inv2, d.normed, d.x, lg.ffnNorm)
 
 		linearBack(n, c.Width, c.Width, a.heads, lw.attnOut, d.x, d.heads, lg.attnOut, add)
+		if g.of != nil {
+			g.of[l].attnOut.back(n, a.heads, d.x, &g.adapters[l].attnOut, add)
+		}
 		p.attendBack(a)
 		rope(n, c.Heads+c.KV, c.head(), p.pos, p.table, -1, d.qkv, c.qkv())
 		linearBack(n, c.Width, c.qkv(), a.norm1, lw.qkv, d.qkv, d.normed, lg.qkv, add)
-		rmsNormBack(n, c.Width, a.x, lw.attnNorm, a.inv1, d.normed, d.x, lg.attnNorm)
+		if g.of != nil {
+			g.of[l].qkv.back(n, a.norm1, d.qkv, &g.adapters[l].qkv, add)
+		}
+		p.normBack(n, a.x, lw.attnNorm, a.inv1, d.normed, d.x, lg.attnNorm)
 	}
-	gatherBack(n, c.Width, p.token, d.x, g.embd)
+	if g.embd != nil {
+		gatherBack(n, c.Width, p.token, d.x, g.embd)
+	}
+}
+
+// normBack adds to the gradients of a norm's input and, where it is learned, of its gain.
+func (p *pass) normBack(n int, x, gain, inv, dy, dx, dgain []float32) {
+	if dgain == nil {
+		dgain = p.grad.unused
+	}
+	rmsNormBack(n, p.cfg.Width, x, gain, inv, dy, dx, dgain)
 }
 
 // attendBack is the derivative of attend: from the gradient of a.heads to that of a.qkv. Heads

@@ -30,7 +30,7 @@ const (
 // fingerprint names the run: everything that decides its course.
 func fingerprint(cfg Config, o Options, objective string, examples []example) string {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %+v %d %d %v %d %v %v %d %d\n", objective, cfg, o.Steps, o.BatchTokens, o.LR, o.WarmUp, o.WeightDecay, o.Clip, o.Seed, o.Shards)
+	fmt.Fprintf(h, "%s %d %+v %d %d %v %d %v %v %d %d\n", objective, o.Rank, cfg, o.Steps, o.BatchTokens, o.LR, o.WarmUp, o.WeightDecay, o.Clip, o.Seed, o.Shards)
 	if o.From != nil {
 		writeFloats(h, o.From.params)
 	}

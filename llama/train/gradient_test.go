@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -9,17 +10,61 @@ import (
 // reference is the second implementation: the network in double precision, a number at a time,
 // from its papers' equations.
 type reference struct {
-	c      Config
-	params map[string][]float64
+	c       Config
+	params  map[string][]float64
+	learned []float64            // the numbers that are learned
+	adapted map[string]loraTerms // of matrices
 }
 
-func referenceOf(c Config, params []float64) reference {
-	r := reference{c, map[string][]float64{}}
+// loraTerms are A [rank][cols] and some rows of B [rows][rank].
+type loraTerms struct{ a, b []float64 }
+
+func referenceOf(l *learned) reference {
+	c := l.model.Config
+	r := reference{c, map[string][]float64{}, double(l.flat), map[string]loraTerms{}}
+	params := r.learned
+	if l.rank > 0 {
+		params = double(l.base)
+	}
 	for _, t := range c.tensors() {
 		n := t.rows * t.cols
 		r.params[t.name], params = params[:n], params[n:]
 	}
+	if l.rank == 0 {
+		return r
+	}
+	rest := r.learned
+	cut := func(n int) (x []float64) {
+		x, rest = rest[:n], rest[n:]
+		return x
+	}
+	for i := range c.Layers {
+		for _, m := range []struct {
+			names []string
+			rows  []int
+			cols  int
+		}{
+			{[]string{"attn_q", "attn_k", "attn_v"}, []int{c.Width, c.kv(), c.kv()}, c.Width}, {[]string{"attn_output"}, []int{c.Width}, c.Width},
+			{[]string{"ffn_gate", "ffn_up"}, []int{c.FF, c.FF}, c.Width}, {[]string{"ffn_down"}, []int{c.Width}, c.FF},
+		} {
+			a := cut(l.rank * m.cols)
+			for k, name := range m.names {
+				r.adapted[fmt.Sprintf("blk.%d.%s.weight", i, name)] = loraTerms{a, cut(m.rows[k] * l.rank)}
+			}
+		}
+	}
+	if len(rest) > 0 {
+		r.params[outputName] = rest
+	}
 	return r
+}
+
+func double(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i, v := range x {
+		y[i] = float64(v)
+	}
+	return y
 }
 
 // multiply is W x.
@@ -29,6 +74,18 @@ func (r reference) multiply(name string, x []float64) []float64 {
 	for i := range y {
 		for j, v := range x {
 			y[i] += w[i*len(x)+j] * v
+		}
+	}
+	if l, ok := r.adapted[name]; ok {
+		rank := len(l.a) / len(x)
+		for k := range rank {
+			ax := 0.0
+			for j, v := range x {
+				ax += l.a[k*len(x)+j] * v
+			}
+			for i := range y {
+				y[i] += adapterScale * l.b[i*rank+k] * ax
+			}
 		}
 	}
 	return y
@@ -149,6 +206,7 @@ type gradientCase struct {
 	cfg      Config
 	loss     loss
 	examples []example
+	rank     int // of adapters; 0 without
 }
 
 func gradientCases() map[string]gradientCase {
@@ -191,12 +249,14 @@ func gradientCases() map[string]gradientCase {
 		return out
 	}
 	policy, score := with(grouped), with(func(c *Config) { c.KV, c.Outputs = 1, 1 })
-	cases["Bradley-Terry"] = gradientCase{score, logistic(1), examplesOfPairs(scored(pairs(score)))}
-	cases["DPO"] = gradientCase{policy, DPO(.2).of, examplesOfPairs(pairs(policy))}
-	cases["IPO"] = gradientCase{policy, IPO(.4).of, examplesOfPairs(pairs(policy))}
+	cases["Bradley-Terry"] = gradientCase{score, logistic(1), examplesOfPairs(scored(pairs(score))), 0}
+	cases["DPO"] = gradientCase{policy, DPO(.2).of, examplesOfPairs(pairs(policy)), 0}
+	cases["IPO"] = gradientCase{policy, IPO(.4).of, examplesOfPairs(pairs(policy)), 0}
+	cases["DPO of adapters"] = gradientCase{policy, DPO(.2).of, examplesOfPairs(pairs(policy)), 3}
+	cases["Bradley-Terry of adapters"] = gradientCase{score, logistic(1), examplesOfPairs(scored(pairs(score))), 2}
 	// One document of more than one block of queries.
 	long := with(func(c *Config) { c.Layers = 1 })
-	cases["long"] = gradientCase{long, likelihood, examplesOf(randomDocs(1, queryBlock+6, long, 2))}
+	cases["long"] = gradientCase{long, likelihood, examplesOf(randomDocs(1, queryBlock+6, long, 2)), 0}
 	return cases
 }
 
@@ -210,35 +270,42 @@ func TestGradients(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := rand.New(rand.NewPCG(5, 5))
-			exact := make([]float64, len(m.params))
-			for i := range m.params { // larger than at the start, so that every path carries a gradient
-				m.params[i] += .6 * (r.Float32() - .5)
-				exact[i] = float64(m.params[i])
+			perturb := func(x []float32) { // larger than at the start, so that every path carries a gradient
+				for i := range x {
+					x[i] += .6 * (r.Float32() - .5)
+				}
+			}
+			perturb(m.params)
+			l := m.learn(test.rank, 1)
+			if test.rank > 0 {
+				perturb(l.flat)
+				l.apply(1)
 			}
 			rows, _ := size(test.examples)
 			_, longest := largest(test.examples)
 			p := newPass(m.Config, rows, longest, true)
-			w, grad := m.Config.view(m.params), make([]float32, len(m.params))
+			w, grad := m.Config.view(m.params), make([]float32, len(l.flat))
 			sum := 0.0
 			half := (len(test.examples) + 1) / 2
 			for i, some := range [][]example{test.examples[:half], test.examples[half:]} {
 				p.load(some)
 				p.forward(w)
 				sum += p.loss(test.loss, 1)
-				p.backward(w, m.Config.view(grad), i > 0)
+				p.backward(w, l.gradient(grad), i > 0)
 			}
-			second := referenceOf(m.Config, exact)
+
+			second := referenceOf(l)
 			if want := second.loss(test.examples, test.loss); math.Abs(sum-want) > 1e-5*math.Abs(want) {
 				t.Errorf("loss %.8f, in double precision %.8f", sum, want)
 			}
 			at := 0
-			for _, ts := range m.Config.tensors() {
+			for _, ts := range l.tensors {
 				var apart, norm float64
 				for range ts.rows * ts.cols {
 					loss := func(h float64) float64 {
-						old := exact[at]
-						exact[at] += h
-						defer func() { exact[at] = old }()
+						old := second.learned[at]
+						second.learned[at] += h
+						defer func() { second.learned[at] = old }()
 						return second.loss(test.examples, test.loss)
 					}
 					const h = 1e-5
@@ -251,8 +318,8 @@ func TestGradients(t *testing.T) {
 					t.Errorf("%s: the gradient is off by %.2g of its norm %.3g", ts.name, math.Sqrt(apart/norm), math.Sqrt(norm))
 				}
 			}
-			if at != len(m.params) {
-				t.Errorf("tensors hold %d parameters of %d", at, len(m.params))
+			if at != len(l.flat) {
+				t.Errorf("tensors hold %d parameters of %d", at, len(l.flat))
 			}
 		})
 	}

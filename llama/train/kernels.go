@@ -99,9 +99,11 @@ func linear(n, in, out int, x, w, y []float32, add bool) {
 	blas.Gemm(false, true, n, out, in, 1, x, in, w, in, keep(add), y, out)
 }
 
-// linearBack computes dw = dy^T x, or adds it to dw, and dx = dy w.
+// linearBack computes dw = dy^T x, or adds it to dw, unless dw is nil, and dx = dy w.
 func linearBack(n, in, out int, x, w, dy, dx, dw []float32, add bool) {
-	blas.Gemm(true, false, out, in, n, 1, dy, out, x, in, keep(add), dw, in)
+	if dw != nil {
+		blas.Gemm(true, false, out, in, n, 1, dy, out, x, in, keep(add), dw, in)
+	}
 	blas.Gemm(false, false, n, in, out, 1, dy, out, w, in, 0, dx, in)
 }
 

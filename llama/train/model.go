@@ -181,9 +181,18 @@ func New(cfg Config, seed uint64) (*Model, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	m := &Model{cfg, make([]float32, cfg.Params())}
+	return &Model{cfg, random(cfg.tensors(), seed)}, nil
+}
+
+// random are initial values of tensors, one after another.
+func random(tensors []tensor, seed uint64) []float32 {
+	total := 0
+	for _, t := range tensors {
+		total += t.rows * t.cols
+	}
+	flat := make([]float32, total)
 	var views [][]float32
-	tensors, rest := cfg.tensors(), m.params
+	rest := flat
 	for _, t := range tensors {
 		views, rest = append(views, rest[:t.rows*t.cols]), rest[t.rows*t.cols:]
 	}
@@ -196,5 +205,5 @@ func New(cfg Config, seed uint64) (*Model, error) {
 			}
 		}
 	})
-	return m, nil
+	return flat
 }

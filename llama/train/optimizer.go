@@ -20,11 +20,11 @@ type piece struct {
 	decay    bool // gains are not decayed
 }
 
-func newOptimizer(m *Model, opts Options) *optimizer {
+func newOptimizer(l *learned, opts Options) *optimizer {
 	const most = 1 << 16
-	o := &optimizer{opts: opts, params: m.params, m: make([]float32, len(m.params)), v: make([]float32, len(m.params))}
+	o := &optimizer{opts: opts, params: l.flat, m: make([]float32, len(l.flat)), v: make([]float32, len(l.flat))}
 	at := 0
-	for _, t := range m.Config.tensors() {
+	for _, t := range l.tensors {
 		for end := at + t.rows*t.cols; at < end; {
 			next := min(at+most, end)
 			o.pieces = append(o.pieces, piece{at, next, !t.gain()})

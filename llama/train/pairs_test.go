@@ -144,14 +144,16 @@ func TestPolicies(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		loss  train.PairLoss
+		rank  int
 		first float64
 	}{
-		"DPO": {train.DPO(.5), math.Ln2},
-		"IPO": {train.IPO(.2), 1 / (4 * .2 * .2)},
+		"DPO":             {train.DPO(.5), 0, math.Ln2},
+		"IPO":             {train.IPO(.2), 0, 1 / (4 * .2 * .2)},
+		"DPO of adapters": {train.DPO(.5), 4, math.Ln2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var losses []float64
-			opts := train.Options{Steps: 100, LR: 4e-3, BatchTokens: 512, Progress: func(p train.Progress) { losses = append(losses, p.Loss) }}
+			opts := train.Options{Steps: 100, LR: 4e-3, BatchTokens: 512, Rank: test.rank, Progress: func(p train.Progress) { losses = append(losses, p.Loss) }}
 			m, err := train.TrainPolicy(t.Context(), base, test.loss, opts, pairs, nil)
 			if err != nil {
 				t.Fatal(err)

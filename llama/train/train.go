@@ -21,6 +21,11 @@ type Options struct {
 	Seed        uint64  // of the initial weights and the order of documents
 	From        *Model  // start from this model's weights where the shapes agree, instead of random ones
 
+	// Rank, where it is not 0, leaves the matrices of the model as they are and learns for each of
+	// its layers' a product of that rank to be added (LoRA), and what is new. Norms and embeddings
+	// stay. The result is a model like any other.
+	Rank int
+
 	// Shards is into how many parts each minibatch is split, 8. It bounds the
 	// useful number of workers and, through rounding, is part of what makes a run.
 	// Each takes memory for a gradient; models of more than 16 million parameters have 4.
@@ -100,6 +105,9 @@ func run(ctx context.Context, cfg Config, opts Options, of objective, examples, 
 	if opts.Steps <= 0 {
 		return nil, fmt.Errorf("train: %d steps: ask for at least 1", opts.Steps)
 	}
+	if opts.Rank < 0 || opts.Rank > cfg.Width || opts.Rank > 0 && opts.From == nil {
+		return nil, fmt.Errorf("train: adapters of rank %d: choose 0 or more, at most the width of %d, for a model to start from", opts.Rank, cfg.Width)
+	}
 	if err := checkExamples("training", examples, cfg); err != nil {
 		return nil, err
 	}
@@ -109,14 +117,17 @@ func run(ctx context.Context, cfg Config, opts Options, of objective, examples, 
 		}
 	}
 	opts = opts.withDefaults(cfg, examples)
-	t := &trainer{opts: opts, model: model, loss: of.loss, optimizer: newOptimizer(model, opts), heldOut: heldOut}
+	l := model.learn(opts.Rank, opts.Seed)
+	t := &trainer{opts: opts, model: model, learned: l, loss: of.loss, optimizer: newOptimizer(l, opts), heldOut: heldOut}
 	var at cursor
 	if opts.Checkpoint != "" {
 		t.fingerprint = fingerprint(cfg, opts, of.name, examples)
 		if at, err = t.resume(); err != nil {
 			return nil, err
 		}
+		l.apply(opts.Workers)
 	}
+	t.opts.From = nil // which takes as much memory as the model
 	t.sampler = newSampler(examples, opts.Seed, at)
 	// When all of Go's processors are inside C calls, the scheduler wakes threads to
 	// look for work, and the workers lose a tenth of their time to them. Idle ones stop that.
@@ -134,6 +145,7 @@ func run(ctx context.Context, cfg Config, opts Options, of objective, examples, 
 type trainer struct {
 	opts        Options
 	model       *Model
+	learned     *learned
 	optimizer   *optimizer
 	sampler     *sampler
 	loss        loss
@@ -141,7 +153,7 @@ type trainer struct {
 	fingerprint string
 
 	passes []*pass   // one a worker
-	grads  []float32 // a flat gradient a shard, one after another
+	grads  []float32 // a gradient of what is learned for each shard, one after another
 }
 
 func (t *trainer) run(ctx context.Context) error {
@@ -151,7 +163,7 @@ func (t *trainer) run(ctx context.Context) error {
 	for range min(opts.Workers, opts.Shards) {
 		t.passes = append(t.passes, newPass(t.model.Config, rows, longest, true))
 	}
-	t.grads = make([]float32, opts.Shards*len(t.model.params))
+	t.grads = make([]float32, opts.Shards*len(t.learned.flat))
 
 	p := Progress{Steps: opts.Steps}
 	for t.optimizer.step < opts.Steps {
@@ -200,13 +212,13 @@ func (t *trainer) step(batch []example) (float64, error) {
 	w := t.model.Config.view(t.model.params)
 	losses := make([]float64, len(shards))
 	parallel(len(t.passes), len(shards), func(worker, i int) {
-		n := len(t.model.params)
+		n := len(t.learned.flat)
 		p, flat := t.passes[worker], t.grads[i*n:(i+1)*n]
 		if len(shards[i]) == 0 {
 			clear(flat)
 			return
 		}
-		g := t.model.Config.view(flat)
+		g := t.learned.gradient(flat)
 		for k, some := range chunks(shards[i]) {
 			p.load(some)
 			p.forward(w)
@@ -218,7 +230,11 @@ func (t *trainer) step(batch []example) (float64, error) {
 	for _, l := range losses {
 		sum += l
 	}
-	return sum * scale, t.optimizer.update(t.grads, len(shards))
+	if err := t.optimizer.update(t.grads, len(shards)); err != nil {
+		return 0, err
+	}
+	t.learned.apply(t.opts.Workers)
+	return sum * scale, nil
 }
 
 // Loss is the mean of -log p(token) over the documents' tokens after the first,

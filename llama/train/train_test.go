@@ -84,9 +84,20 @@ func TestOverfits(t *testing.T) {
 
 // TestRunIsDeterministic: neither workers nor a stop and resume change a bit.
 func TestRunIsDeterministic(t *testing.T) {
+	t.Run("whole", func(t *testing.T) { testDeterministic(t, nil, 0) })
+	t.Run("adapters", func(t *testing.T) {
+		base, err := New(tiny, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		testDeterministic(t, base, 2)
+	})
+}
+
+func testDeterministic(t *testing.T, from *Model, rank int) {
 	docs, heldOut := randomDocs(30, tiny.Context, tiny, 7), randomDocs(3, tiny.Context, tiny, 8)
 	run := func(ctx context.Context, workers int, checkpoint string, progress func(Progress)) (*Model, error) {
-		return Run(ctx, tiny, Options{Steps: 25, BatchTokens: 200, Shards: 3, Workers: workers, Seed: 4,
+		return Run(ctx, tiny, Options{Steps: 25, BatchTokens: 200, Shards: 3, Workers: workers, Seed: 4, From: from, Rank: rank,
 			Checkpoint: checkpoint, CheckpointEvery: 10, EvalEvery: 5, Progress: progress}, docs, heldOut)
 	}
 	want, err := run(t.Context(), 1, "", nil)
@@ -153,6 +164,7 @@ func TestRunRefuses(t *testing.T) {
 	}{
 		"no steps":      {func(_ *Config, o *Options) { o.Steps = 0 }, good, "at least 1"},
 		"shared heads":  {func(c *Config, _ *Options) { c.Heads, c.KV = 4, 3 }, good, "divisor"},
+		"no base":       {func(_ *Config, o *Options) { o.Rank = 2 }, good, "for a model to start from"},
 		"odd heads":     {func(c *Config, _ *Options) { c.Heads = 3 }, good, "multiple of 6"},
 		"no layers":     {func(c *Config, _ *Options) { c.Layers = 0 }, good, "layers"},
 		"no documents":  {nil, nil, "at least one"},
@@ -197,6 +209,50 @@ func BenchmarkRun(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(b.N)*steps/seconds, "tokens/s")
+		})
+	}
+}
+
+// BenchmarkSmolLM2 does steps at the size of SmolLM2-135M: documents of 256 tokens by their next
+// tokens, and pairs of 128 and 128 by DPO. It states the memory at its peak.
+func BenchmarkSmolLM2(b *testing.B) {
+	cfg := Config{Vocab: 49152, Width: 576, Layers: 30, Heads: 9, KV: 3, FF: 1536, Context: 8192, Tied: true, Theta: 1e5}
+	base, err := New(cfg, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	docs := make([]Doc, 64)
+	for i := range docs {
+		for range 257 {
+			docs[i].Tokens = append(docs[i].Tokens, int32(r.IntN(cfg.Vocab)))
+		}
+	}
+	var pairs []Pair
+	for _, d := range docs {
+		weights := slices.Concat(make([]float32, 65), slices.Repeat([]float32{1}, 64))
+		pairs = append(pairs, Pair{Doc{Tokens: d.Tokens[:129], Weights: weights}, Doc{Tokens: d.Tokens[128:], Weights: weights}, 0})
+	}
+	seconds := 0.0 // a token, summed over steps
+	opts := Options{Steps: 1, BatchTokens: 2048, From: base, Progress: func(p Progress) { seconds += 1 / p.TokensPerSecond }}
+	for name, run := range map[string]func() (*Model, error){
+		"next": func() (*Model, error) { return Run(b.Context(), cfg, opts, docs, nil) },
+		"DPO":  func() (*Model, error) { return TrainPolicy(b.Context(), base, DPO(.1), opts, pairs, nil) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			seconds = 0
+			for b.Loop() {
+				if _, err := run(); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N*opts.Steps)/seconds, "tokens/s")
+			if status, err := os.ReadFile("/proc/self/status"); err == nil {
+				_, after, _ := strings.Cut(string(status), "VmHWM:")
+				var kilobytes float64
+				fmt.Sscan(after, &kilobytes)
+				b.ReportMetric(kilobytes/1e6, "GB")
+			}
 		})
 	}
 }
