@@ -27,7 +27,7 @@ var words = map[Field]string{
 	"template": "the chat template", "template_kwargs": "the template's arguments", "temp": "the temperature", "threads": "the number of threads", "top_k": "top-k", "top_p": "top-p", "ubatch": "the micro-batch size",
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
 	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",
-	"fine_tune": "fine-tuning",
+	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
 }
 
 // Fields are all settings that hints may name.
@@ -53,13 +53,16 @@ func New(op string, field Field, limit any, hint, format string, args ...any) *E
 	return &Error{Op: op, Field: field, Limit: limit, Err: fmt.Errorf(format, args...), Hint: hint}
 }
 
-func (e *Error) Error() string {
+func (e *Error) Error() string { return e.Spelled(Name) }
+
+// Spelled is the error's text where settings have other names than [Name] gives them.
+func (e *Error) Spelled(name func(Field) string) string {
 	s := e.Err.Error()
 	if e.Op != "" {
 		s = e.Op + ": " + s
 	}
 	if e.Hint != "" {
-		s += " (" + Spell(e.Hint) + ")"
+		s += " (" + spell(e.Hint, name) + ")"
 	}
 	return s
 }
@@ -67,7 +70,9 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Spell puts the names of settings into a hint.
-func Spell(hint string) string {
+func Spell(hint string) string { return spell(hint, Name) }
+
+func spell(hint string, name func(Field) string) string {
 	var b strings.Builder
 	for {
 		before, rest, ok := strings.Cut(hint, "{")
@@ -81,7 +86,7 @@ func Spell(hint string) string {
 			hint = rest
 			continue
 		}
-		b.WriteString(before + Name(Field(field)))
+		b.WriteString(before + name(Field(field)))
 		hint = after
 	}
 }

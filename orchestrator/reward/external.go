@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -32,9 +33,12 @@ func (o Options) program() program.Options {
 	return program.Options{Timeout: o.Timeout, Workers: o.Workers}
 }
 
+// ErrCommand is the error of a spec that would start a program where none may be started.
+var ErrCommand = errors.New("a command runs only for whoever names it, never because a file does")
+
 func openCommand(line string, o Options) (Model, error) {
 	if !o.AllowCommands {
-		return nil, fault.New("", "reward", nil, "name it with {reward} on the command line", "a command runs only for whoever names it, never because a file does")
+		return nil, fault.New("", "reward", nil, "name it with {reward} on the command line", "%w", ErrCommand)
 	}
 	c, err := program.NewCommand(line, o.program())
 	if err != nil {

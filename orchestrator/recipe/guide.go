@@ -1,0 +1,188 @@
+package recipe
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// Guide is what guides a method under a seed: a value function or a reward.
+type Guide struct {
+	Source   value.Source
+	Reward   reward.Model    // whose scores of unfinished answers are the values instead
+	Layers   []int           // that the engine has to tap
+	Head     *valuehead.Head // the only one, on the policy's states; else nil
+	Identity string          // of all that its values depend on
+
+	function *value.Function
+}
+
+func (g *Guide) close() error {
+	var errs []error
+	if g.function != nil {
+		errs = append(errs, g.function.Close())
+	}
+	if g.Reward != nil {
+		errs = append(errs, g.Reward.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// reading is what a method reads of its value function.
+func (r *Recipe) reading(v *Value, m *Method) valuehead.Reading {
+	if m.Soft {
+		return valuehead.Reading{Beta: m.Strategy.Guide.Beta}
+	}
+	return v.Reading
+}
+
+func (r *Recipe) value(id string) *Value {
+	return &r.Values[slices.IndexFunc(r.Values, func(v Value) bool { return v.ID == id })]
+}
+
+// guide opens a method's value function under a seed, once.
+func (x *Experiment) guide(m *Method, seed uint64) (*Guide, error) {
+	v := x.value(m.Value)
+	s := v.Source
+	if s.Learn != nil {
+		s.Heads = []string{x.learned[v.ID]}
+	}
+	o := value.Options{
+		Heads: Files(s.Heads, seed), Model: Files([]string{s.Model}, seed)[0], Reading: x.reading(v, m), Load: x.o.Load,
+		Params: engine.Params{Ctx: batch.KeptCells, Sequences: x.Parallel, Threads: x.Context.Threads},
+	}
+	key := fmt.Sprint(o.Heads, o.Model, o.Reading, s.Reward)
+	if g := x.guides[key]; g != nil {
+		return g, nil
+	}
+	g := &Guide{}
+	var err error
+	if s.Reward != "" {
+		if g.Reward, err = reward.Open(s.Reward, reward.Options{AllowCommands: x.o.AllowCommands, Timeout: x.o.Timeout, Workers: x.o.Workers}); err != nil {
+			return nil, err
+		}
+		g.Identity = "reward " + g.Reward.Info().Fingerprint
+	} else {
+		if g.function, err = value.Open(o); err != nil {
+			return nil, err
+		}
+		g.Source, g.Layers, g.Head = g.function.Source, g.function.Layers, g.function.Head
+		if g.Identity, err = g.function.Identity(); err != nil {
+			return nil, errors.Join(err, g.close())
+		}
+	}
+	x.guides[key] = g
+	return g, nil
+}
+
+// openValues opens the value functions, and finds those that do not suit what they are to guide.
+func (x *Experiment) openValues(p *Problems) {
+	used := map[string]bool{}
+	for i := range x.Methods {
+		m := &x.Methods[i]
+		used[m.Value] = true
+		x.checkGuidance(m, p)
+	}
+	for i := range x.Values {
+		v := &x.Values[i]
+		if !used[v.ID] { // it is opened all the same, to find what is wrong with it
+			x.checkGuidance(&Method{Entry: v.ID, Value: v.ID, Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: x.Sampling, line: v.line}, p)
+		}
+	}
+}
+
+// checkGuidance finds what a method lacks to be guided under each seed.
+func (x *Experiment) checkGuidance(m *Method, p *Problems) {
+	draw := x.policy(m)
+	if m.Rerank {
+		draw.Rerank = noReward{}
+	}
+	if m.Value == "" {
+		if err := draw.CheckGuidance(); err != nil {
+			p.fail(m.line, m.name(), bare(err))
+		}
+		return
+	}
+	if !slices.ContainsFunc(x.Values, func(v Value) bool { return v.ID == m.Value }) {
+		return // which was said
+	}
+	v := x.value(m.Value)
+	what := "values." + v.ID
+	if v.Source.Learn != nil {
+		x.checkLearn(m, v, p)
+		return
+	}
+	seeds := x.Seeds
+	if files := strings.Join(append(slices.Clone(v.Source.Heads), v.Source.Model), " "); !strings.Contains(files, "{seed}") {
+		seeds = seeds[:1]
+	}
+	for _, seed := range seeds {
+		there := true
+		for _, file := range Files(append(slices.Clone(v.Source.Heads), v.Source.Model), seed) {
+			there = there && (file == "" || exists(file, v.line, p))
+		}
+		if !there {
+			continue
+		}
+		g, err := x.guide(m, seed)
+		if errors.Is(err, reward.ErrCommand) {
+			p.add(v.line, "%s: the reward %s starts a program, which recipes may not do by themselves (allow it with %s)", what, v.Source.Reward, spell("allow_commands"))
+			continue
+		}
+		if err != nil {
+			p.fail(v.line, what, bare(err))
+			continue
+		}
+		if g.function != nil {
+			for _, policy := range x.Policies {
+				if !m.Of(policy) {
+					continue
+				}
+				if err := g.function.CheckPolicy(policy.Model); err != nil {
+					p.fail(v.line, what, bare(err))
+				}
+			}
+		}
+		draw.Value, draw.ValueBy = g.Source, g.Reward
+		if err := draw.CheckGuidance(); err != nil {
+			p.fail(m.line, m.name(), bare(err))
+		}
+	}
+}
+
+// noReward stands for one in checks.
+type noReward struct{ reward.Model }
+
+// checkLearn finds what is wrong with the run that a value function is to be learned from.
+func (x *Experiment) checkLearn(m *Method, v *Value, p *Problems) {
+	what, l := "values."+v.ID, v.Source.Learn
+	if l.Run == "" {
+		return // which was said
+	}
+	o, err := runOf(l)
+	switch {
+	case err != nil:
+		p.fail(v.line, what, fmt.Errorf("%w (name the folder of a finished ivo iterate)", bare(err)))
+		return
+	case l.Round > o.Rounds:
+		p.add(v.line, "%s: there is no round %d in %s (it has %d)", what, l.Round, l.Run, o.Rounds)
+	}
+	for _, policy := range x.Policies {
+		if !m.Of(policy) {
+			continue
+		}
+		if fingerprint, err := policy.Fingerprint(); err != nil {
+			p.fail(v.line, what, err)
+		} else if fingerprint != o.Inputs.Backbone {
+			p.add(v.line, "%s: the run in %s was made with another model than %s (name a run of this one, or the method's models)", what, l.Run, policy.Path())
+		}
+	}
+}

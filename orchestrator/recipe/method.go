@@ -1,0 +1,327 @@
+package recipe
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+)
+
+// mostVariations of one method are a sweep that somebody meant.
+const mostVariations = 1000
+
+// uses are the keys of a strategy that make a difference to each method, besides proposal.
+var uses = map[decode.Method][]string{
+	decode.MethodSample:        {"proposal", "raw"},
+	decode.MethodBestOfN:       {"n", "proposal", "raw", "rerank"},
+	decode.MethodTokenwise:     {"k", "beta", "raw", "rest", "least_p"},
+	decode.MethodGreedy:        {"k", "beta", "raw", "least_p"},
+	decode.MethodBlockSampling: {"k", "beta", "raw", "rest", "least_p", "block"},
+	decode.MethodOnePass:       {"k", "beta", "raw", "rest", "least_p"},
+	decode.MethodBlockBestOfK:  {"n", "block", "proposal", "raw", "rerank", "rollouts", "rollout_tokens"},
+	decode.MethodBlockBeam:     {"beams", "block", "proposal", "raw", "rerank", "rollouts", "rollout_tokens"},
+}
+
+// axis is a key of a method with the values that it is swept over: functions that set them.
+type axis struct {
+	key    string
+	line   int
+	values []string
+	set    []func(*Method)
+	swept  bool // it was written as a list
+}
+
+// entry is a method as it is written, before its sweeps are unfolded.
+type entry struct {
+	node
+	base Method
+	axes []*axis
+	id   string
+}
+
+// methods reads the list of methods and unfolds their sweeps.
+func (r *Recipe) methods(n node) {
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		n.wrong("write a list of methods, the base policy first", "it is %s", n.kind())
+		return
+	}
+	ids := map[string]int{}
+	for _, e := range n.list() {
+		all := r.method(e)
+		for _, m := range all {
+			if line, twice := ids[m.ID]; twice {
+				e.wrong("give every method and variation an id of its own", "the id %q is taken by the method on line %d", m.ID, line)
+				break
+			}
+			ids[m.ID] = e.Line
+		}
+		r.Methods = append(r.Methods, all...)
+	}
+	if len(r.Methods) > 0 && r.Methods[0].line == n.Content[0].Line {
+		if base := r.Methods[0]; base.Choose != nil || base.Settings != nil {
+			n.p.add(base.line, "method %q is the first, which others are compared with, and has several variations (put one without a sweep first, such as {id: base, strategy: sample})", base.Entry)
+		}
+	}
+}
+
+func (r *Recipe) method(n node) []Method {
+	e := &entry{node: n, base: Method{
+		Strategy: decode.Strategy{Method: decode.MethodSample, N: 4, Beam: decode.Beam{Beams: 4, Block: 4}, Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent, LeastP: 0.001, Every: 1}},
+		Sampling: r.Sampling, Samples: 1, BestOf: 1, line: n.Line,
+	}}
+	e.node.name = "method"
+	before := len(n.p.List)
+	n.fields(map[string]func(node){
+		"id":       setText(&e.id),
+		"family":   setText(&e.base.Family),
+		"strategy": e.strategy,
+		"value":    func(n node) { swept(e, n, "value", node.text, func(m *Method, v string) { m.Value = v }) },
+		"soft":     setTruth(&e.base.Soft),
+		"sampling": e.sampling,
+		"samples":  setInteger(&e.base.Samples, 1),
+		"best_of":  e.integers("best_of", 1, func(m *Method, v int) { m.BestOf = v }),
+		"by":       func(n node) { e.base.By, _ = one(n, []By{ByReward, ByValue}) },
+		"models":   setTexts(&e.base.Models),
+		"choose":   e.choose,
+	})
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	if e.id == "" {
+		n.wrong("give it a name that the results will bear", "a method has no id")
+		return nil
+	}
+	e.base.Entry = e.id
+	if len(n.p.List) > before {
+		return nil // what is not known would be said to be wrong again
+	}
+	all := e.unfold()
+	for i := range all {
+		r.check(n, &all[i])
+	}
+	return all
+}
+
+// swept reads a value or a list of values of a key.
+func swept[T any](e *entry, n node, key string, read func(node) (T, bool), set func(*Method, T)) {
+	a := &axis{key: key, line: n.Line, swept: n.Kind == yaml.SequenceNode}
+	for _, v := range n.list() {
+		value, ok := read(v)
+		if !ok {
+			continue
+		}
+		if slices.Contains(a.values, v.Value) {
+			v.wrong("write each value once", "a sweep over %s has %s twice", key, v.Value)
+		}
+		a.values, a.set = append(a.values, v.Value), append(a.set, func(m *Method) { set(m, value) })
+	}
+	if a.swept && len(n.Content) == 0 {
+		n.wrong("give it values, or leave the key out", "a sweep over nothing")
+	}
+	if len(a.set) > 0 {
+		e.axes = append(e.axes, a)
+	}
+}
+
+func (e *entry) integers(key string, least int, set func(*Method, int)) func(node) {
+	return func(n node) {
+		swept(e, n, key, func(n node) (int, bool) { return n.integer(least) }, set)
+	}
+}
+
+func (e *entry) numbers(key string, set func(*Method, float64)) func(node) {
+	return func(n node) { swept(e, n, key, node.number, set) }
+}
+
+// strategy reads the name of a method, or its options too.
+func (e *entry) strategy(n node) {
+	s := &e.base.Strategy
+	if n.Kind == yaml.ScalarNode {
+		setMethod(s)(n)
+		return
+	}
+	written := map[string]node{}
+	note := func(key string, read func(node)) func(node) {
+		return func(n node) { written[key] = n; read(n) }
+	}
+	known := map[string]func(node){
+		"n":              e.integers("n", 1, func(m *Method, v int) { m.Strategy.N = v }),
+		"beams":          e.integers("beams", 1, func(m *Method, v int) { m.Strategy.Beam.Beams = v }),
+		"block":          e.integers("block", 1, func(m *Method, v int) { m.Strategy.Beam.Block = v }),
+		"k":              e.integers("k", 1, func(m *Method, v int) { m.Strategy.Guide.TopK = v }),
+		"beta":           e.numbers("beta", func(m *Method, v float64) { m.Strategy.Guide.Beta = v }),
+		"least_p":        e.numbers("least_p", func(m *Method, v float64) { m.Strategy.Guide.LeastP = v }),
+		"proposal":       e.numbers("proposal", func(m *Method, v float64) { m.Strategy.Proposal = v }),
+		"rollouts":       e.integers("rollouts", 0, func(m *Method, v int) { m.Strategy.Rollouts.N = v }),
+		"rollout_tokens": e.integers("rollout_tokens", 0, func(m *Method, v int) { m.Strategy.Rollouts.Tokens = v }),
+		"raw":            setTruth(&s.RawBeta),
+		"rerank":         setTruth(&e.base.Rerank),
+		"rest": func(n node) {
+			swept(e, n, "rest", func(n node) (decode.Rest, bool) { return one(n, decode.Rests) }, func(m *Method, v decode.Rest) { m.Strategy.Guide.Rest = v })
+		},
+	}
+	fields := map[string]func(node){"method": setMethod(s)}
+	for key, read := range known {
+		fields[key] = note(key, read)
+	}
+	n.fields(fields)
+	for _, key := range slices.Sorted(maps.Keys(written)) {
+		if reads, ok := uses[s.Method]; ok && !slices.Contains(reads, key) {
+			written[key].wrong(fmt.Sprintf("leave it out; %s reads %s", s.Method, strings.Join(reads, ", ")), "it makes no difference to %s", s.Method)
+		}
+	}
+}
+
+func setMethod(s *decode.Strategy) func(node) {
+	return func(n node) {
+		if m, ok := one(n, decode.Methods); ok {
+			s.Method = m
+		}
+	}
+}
+
+// sampling changes the base policy's: the KL is that from the recipe's.
+func (e *entry) sampling(n node) {
+	fields := map[string]func(node){}
+	for key := range samplingFields(&policy.Sampling{}) {
+		fields[key] = func(n node) {
+			swept(e, n, key, node.number, func(m *Method, v float64) {
+				set := samplingFields(&m.Sampling)[key]
+				set(node{&yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v), Line: n.Line}, n.name, n.p})
+			})
+		}
+	}
+	n.fields(fields)
+}
+
+// choose reads true, or what may be chosen.
+func (e *entry) choose(n node) {
+	if n.Kind == yaml.ScalarNode {
+		if n.truth() {
+			e.base.Choose = &Choose{}
+		}
+		return
+	}
+	c := &Choose{}
+	n.fields(map[string]func(node){"max_kl": setNumber(&c.MaxKL)})
+	if c.MaxKL < 0 {
+		n.wrong("give it a positive number of nats", "max_kl is %v", c.MaxKL)
+	}
+	e.base.Choose = c
+}
+
+var placeholder = regexp.MustCompile(`\{[A-Za-z_]+\}`)
+
+// unfold makes the variations of a method: every combination of the values of its keys.
+func (e *entry) unfold() []Method {
+	all, count := []Method{e.base}, 1
+	for _, a := range e.axes {
+		count *= len(a.set)
+	}
+	if count > mostVariations {
+		e.wrong(fmt.Sprintf("sweep over less: %d variations are the most", mostVariations), "the sweeps of method %q come to %d variations", e.id, count)
+		return nil
+	}
+	for _, a := range e.axes {
+		var next []Method
+		for _, m := range all {
+			for i, set := range a.set {
+				v := m
+				set(&v)
+				if a.swept {
+					v.Settings = append(slices.Clone(m.Settings), Setting{a.key, a.values[i]})
+				}
+				next = append(next, v)
+			}
+		}
+		all = next
+	}
+	for i := range all {
+		all[i].identify(e)
+	}
+	return all
+}
+
+// name is what problems call it: what several variations lack is said once.
+func (m *Method) name() string { return fmt.Sprintf("method %q", m.Entry) }
+
+// identify makes a variation's id, and its family where none is given: the id without its settings.
+func (m *Method) identify(e *entry) {
+	said := map[string]bool{}
+	value := func(key string) (string, bool) {
+		i := slices.IndexFunc(m.Settings, func(s Setting) bool { return s.Name == key })
+		if i < 0 {
+			return "", false
+		}
+		return m.Settings[i].Value, true
+	}
+	m.ID = placeholder.ReplaceAllStringFunc(e.id, func(text string) string {
+		key := strings.Trim(text, "{}")
+		v, ok := value(key)
+		if !ok {
+			e.wrong("name a key that has a list of values", "the id %q names {%s}, which is not swept over", e.id, key)
+		}
+		said[key] = true
+		return v
+	})
+	for _, s := range m.Settings {
+		if !said[s.Name] {
+			m.ID += fmt.Sprintf(" %s=%s", s.Name, s.Value)
+		}
+	}
+	m.Family = cmp.Or(m.Family, strings.Join(strings.Fields(placeholder.ReplaceAllString(e.id, "")), " "))
+}
+
+// check finds what no variation can be, as far as the recipe alone tells.
+func (r *Recipe) check(n node, m *Method) {
+	say := func(hint, format string, args ...any) {
+		n.p.add(m.line, "%s: %s (%s)", m.name(), fmt.Sprintf(format, args...), hint)
+	}
+	if err := m.Sampling.Check(); err != nil {
+		n.p.fail(m.line, m.name(), bare(err))
+	}
+	if err := m.Strategy.Check(r.Parallel); err != nil {
+		n.p.fail(m.line, m.name(), bare(err))
+	} else if m.Strategy.Method == decode.MethodSample && m.Samples > r.Parallel {
+		say("lower samples, or raise parallel", "%d samples of a prompt at once, there is room for %d sequences", m.Samples, r.Parallel)
+	}
+	if m.Value != "" && !slices.ContainsFunc(r.Values, func(v Value) bool { return v.ID == m.Value }) {
+		say("define it under values, or choose from "+strings.Join(r.valueIDs(), ", "), "there is no value %q", m.Value)
+	}
+	for _, id := range m.Models {
+		if !slices.ContainsFunc(r.Models, func(x Model) bool { return x.ID == id }) {
+			say("name models of the recipe", "there is no model %q", id)
+		}
+	}
+	switch {
+	case m.BestOf > m.Samples:
+		say("raise samples", "the best of %d of %d samples", m.BestOf, m.Samples)
+	case m.BestOf > 1 && m.By == "":
+		say("give by: reward or value", "it does not say what the best of %d is chosen by", m.BestOf)
+	case m.By == ByValue && m.Value == "":
+		say("give it a value", "samples are chosen by a value, and there is none")
+	case m.Soft && (!m.Strategy.RawBeta || !m.Strategy.Tokenwise()):
+		say("set raw: true, and choose a method that is guided token by token", "soft reads V_beta by the strategy's own beta in units of the reward")
+	case m.Choose != nil && m.Settings == nil:
+		say("leave choose out, or give a key a list of values", "there is nothing to choose from")
+	case m.Choose != nil && r.Prompts.Validation.line == 0:
+		say("give prompts.validation", "settings are chosen on validation prompts, and there are none")
+	}
+}
+
+func (r *Recipe) valueIDs() (ids []string) {
+	for _, v := range r.Values {
+		ids = append(ids, v.ID)
+	}
+	if ids == nil {
+		return []string{"nothing yet"}
+	}
+	return ids
+}

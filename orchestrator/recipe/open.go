@@ -1,0 +1,242 @@
+package recipe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+// Options say how a recipe is opened.
+type Options struct {
+	AllowCommands bool          // the recipe's cmd: rewards run
+	Timeout       time.Duration // for an answer of a program or a server; 0 for two minutes
+	Workers       int           // see [reward.Options]
+	Load          func(path string) (*llama.Model, error)
+}
+
+// Experiment is a recipe with all that it names opened. Close it after use.
+type Experiment struct {
+	*Recipe
+	Policies []*Policy
+	Rewards  []reward.Model // that which is optimised, those that are watched, and the judges
+
+	o       Options
+	guides  map[string]*Guide
+	learned map[string]string // files of heads that were learned, by the id of the value
+}
+
+// Policy is a model of the recipe, with the prompts as it is given them.
+type Policy struct {
+	ID string
+	*llama.Model
+	Encoder          *prompt.Encoder
+	Validation, Test []prompt.Encoded
+}
+
+// Open reads the recipe at path and opens what it names. All that is wrong with it is one error.
+func Open(ctx context.Context, path string, o Options) (*Experiment, error) {
+	p := &Problems{Path: path}
+	r, err := read(path, p)
+	if err != nil {
+		return nil, err
+	}
+	if o.Load == nil {
+		o.Load = func(path string) (*llama.Model, error) { return llama.Load(path, llama.ModelParams{GPULayers: -1}) }
+	}
+	x := &Experiment{Recipe: r, o: o, guides: map[string]*Guide{}, learned: map[string]string{}}
+	r.prompts(p)
+	x.openRewards(ctx, p)
+	x.openPolicies(p)
+	x.openValues(p)
+	if err := ctx.Err(); err != nil {
+		return nil, errors.Join(context.Cause(ctx), x.Close())
+	}
+	if err := p.err(); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+// Close frees what the recipe names.
+func (x *Experiment) Close() error {
+	var errs []error
+	for _, g := range x.guides {
+		errs = append(errs, g.close())
+	}
+	for _, m := range x.Rewards {
+		errs = append(errs, m.Close())
+	}
+	for _, p := range x.Policies {
+		errs = append(errs, p.Model.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Specs are the rewards as they are written, in the order of Rewards.
+func (r *Recipe) Specs() (all []Reward) {
+	return slices.Concat([]Reward{r.Reward}, r.Watch, r.Judges)
+}
+
+// Records are all prompts that are answered.
+func (r *Recipe) Records() []prompt.Record {
+	return slices.Concat(r.Prompts.Validation.Records, r.Prompts.Test.Records)
+}
+
+func (x *Experiment) openRewards(ctx context.Context, p *Problems) {
+	seen := map[string]bool{}
+	for _, s := range x.Specs() {
+		if s.line == 0 {
+			continue // it is missing, which was said
+		}
+		m := x.reward(ctx, s, p)
+		if m == nil {
+			continue
+		}
+		x.Rewards = append(x.Rewards, m)
+		if name := m.Info().Name; seen[name] {
+			p.add(s.line, "the reward %s is there twice (write it once)", name)
+		} else {
+			seen[name] = true
+		}
+	}
+	for _, j := range x.Judges {
+		if !strings.HasPrefix(j.Spec, "judge:") {
+			p.add(j.line, "judge: %s is no judge (write judge:MODEL.gguf or judge:http://HOST/v1, or put the reward under watch)", j.Spec)
+		}
+	}
+}
+
+// reward opens one, and sees whether it will be able to score answers to the prompts.
+func (x *Experiment) reward(ctx context.Context, s Reward, p *Problems) reward.Model {
+	m, err := reward.Open(s.Spec, reward.Options{AllowCommands: x.o.AllowCommands, Timeout: x.o.Timeout, Workers: x.o.Workers})
+	if errors.Is(err, reward.ErrCommand) {
+		p.add(s.line, "the reward %s starts a program, which recipes may not do by themselves (look at what it starts, and allow it with %s)", s.Spec, spell("allow_commands"))
+		return nil
+	}
+	if err == nil {
+		if err = reward.Check(ctx, m, x.Records()); err == nil {
+			return m
+		}
+		m.Close()
+	}
+	p.fail(s.line, "", bare(err))
+	return nil
+}
+
+func (x *Experiment) openPolicies(p *Problems) {
+	for _, m := range x.Models {
+		if m.File == "" {
+			continue
+		}
+		if !exists(m.File, m.line, p) {
+			continue
+		}
+		model, err := x.o.Load(m.File)
+		if err != nil {
+			p.fail(m.line, "", bare(err))
+			continue
+		}
+		policy := &Policy{ID: m.ID, Model: model}
+		x.Policies = append(x.Policies, policy)
+		e := x.Encoding
+		policy.Encoder, err = prompt.NewEncoder(model, prompt.Options{Chat: e.Chat, System: e.System, Template: e.Template, TemplateKwargs: e.Kwargs, ParseContent: e.ParseContent, Now: e.Date})
+		switch {
+		case err != nil:
+			p.fail(max(m.line, e.line), "", bare(err))
+			continue
+		case policy.Encoder.Dated() && e.Date.IsZero():
+			p.add(m.line, "the chat template of %s tells the date, so that tomorrow's prompts would be others (set encoding.date, such as %s)", m.File, time.Now().Format(time.DateOnly))
+		}
+		policy.Validation = x.encode(policy, &x.Prompts.Validation, p)
+		policy.Test = x.encode(policy, &x.Prompts.Test, p)
+	}
+}
+
+// exists says whether a file is there.
+func exists(file string, line int, p *Problems) bool {
+	_, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		p.add(line, "there is no file %s (check the path: it counts from the folder in which ivo is started)", file)
+	case err != nil:
+		p.add(line, "%v (check the path)", err)
+	}
+	return err == nil
+}
+
+// encode makes tokens of prompts, and finds those that do not fit.
+func (x *Experiment) encode(policy *Policy, part *Part, p *Problems) []prompt.Encoded {
+	if len(part.Records) == 0 {
+		return nil
+	}
+	kept, left, err := prompt.Fit(policy.Encoder, part.Records, func(tokens int) error { return x.fits(policy, tokens) }, false)
+	if err == nil && len(left) > 0 {
+		err = fmt.Errorf("%d of %d prompts do not fit %s; prompt %s: %w", len(left), len(part.Records), policy.Path(), left[0].ID, left[0].Err)
+	}
+	if err != nil {
+		p.fail(part.line, "", err)
+	}
+	return kept
+}
+
+// fits says why a prompt of so many tokens cannot be answered by some method, if it cannot.
+func (x *Experiment) fits(policy *Policy, tokens int) error {
+	if trained := policy.Info().ContextTrain; trained > 0 && tokens+x.MaxTokens > trained {
+		return fmt.Errorf("it has %d tokens, which with an answer of up to %d are more than the %d that the model was trained with (lower max_tokens, or shorten it)", tokens, x.MaxTokens, trained)
+	}
+	for i := range x.Methods {
+		m := &x.Methods[i]
+		if need := x.policy(m).Cells(tokens, m.Samples); need > x.Context.Cells {
+			return fmt.Errorf("it has %d tokens, for which %q takes %d of context, there are %d (raise context, lower max_tokens, or shorten it)", tokens, m.ID, need, x.Context.Cells)
+		}
+	}
+	return nil
+}
+
+// policy is what a method draws by, without its value function and reward.
+func (r *Recipe) policy(m *Method) *batch.Policy {
+	p := &batch.Policy{Strategy: m.Strategy, Sampling: m.Sampling, MaxTokens: r.MaxTokens, Stop: r.Stop}
+	if m.Sampling != r.Sampling {
+		p.Reference = &r.Sampling
+	}
+	return p
+}
+
+// Draw is what a method draws by under a seed.
+func (x *Experiment) Draw(m *Method, seed uint64) (*batch.Policy, *Guide, error) {
+	p := x.policy(m)
+	if m.Rerank {
+		p.Rerank = x.Rewards[0]
+	}
+	if m.Value == "" {
+		return p, &Guide{}, nil
+	}
+	g, err := x.guide(m, seed)
+	if err != nil {
+		return nil, nil, err
+	}
+	p.Value, p.ValueBy = g.Source, g.Reward
+	return p, g, nil
+}
+
+// Of says whether a method answers by a policy.
+func (m *Method) Of(p *Policy) bool { return m.Models == nil || slices.Contains(m.Models, p.ID) }
+
+// runOf are the options of the run that a value function is learned from.
+func runOf(l *Learn) (*loop.Options, error) {
+	if _, err := os.Stat(l.Run); err != nil {
+		return nil, err
+	}
+	return loop.ReadOptions(l.Run)
+}

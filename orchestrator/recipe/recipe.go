@@ -1,0 +1,372 @@
+// Package recipe reads experiments that people have written down: models, prompts, rewards, value
+// functions, and methods with what is swept over, in YAML. All that is wrong with a recipe is found
+// before any work, and told at once, with its lines.
+//
+// The package says what an experiment is. It decodes no answers and knows nothing of results.
+package recipe
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// Recipe is an experiment as it is written down.
+type Recipe struct {
+	Path      string
+	Models    []Model
+	Encoding  Encoding
+	Prompts   Parts
+	Reward    Reward   // that is optimised
+	Watch     []Reward // others that are told
+	Judges    []Reward // language models that are asked about the answers
+	Sampling  policy.Sampling
+	MaxTokens int // of a response
+	Stop      []string
+	Seeds     []uint64
+	Rerolls   int // of each state for the ceiling; 0 for no ceiling
+	Values    []Value
+	Methods   []Method
+	Context   batch.Context // of one engine
+	Parallel  int           // sequences at once
+}
+
+// Model is a policy.
+type Model struct {
+	ID, File string
+	line     int
+}
+
+// Encoding says how prompts become tokens; see [prompt.Options].
+type Encoding struct {
+	Chat         bool
+	System       string
+	Template     string
+	Kwargs       map[string]any
+	ParseContent bool
+	Date         time.Time // that the template tells
+	line         int
+}
+
+// Parts are prompts that have none in common.
+type Parts struct{ Train, Validation, Test Part }
+
+// Part are prompts of a file.
+type Part struct {
+	File    string
+	First   int // so many of them; 0 for all
+	Records []prompt.Record
+	lines   []int // of the file, on which the records begin
+	line    int   // of the recipe
+}
+
+// Reward is the spec of one.
+type Reward struct {
+	Spec string
+	line int
+}
+
+// Value is a value function, or what stands for one. Files may have {seed} in their names, which
+// stands for the seed that answers are drawn with.
+type Value struct {
+	ID      string
+	Source  Source
+	Reading valuehead.Reading // of one that knows a distribution
+	line    int
+}
+
+// Source is where a value function comes from: one of these.
+type Source struct {
+	Heads  []string // files of heads on the policy's states; of several the mean
+	Model  string   // a model of its own, by the head or by itself
+	Reward string   // spec of a reward whose scores of unfinished responses are the values
+	Learn  *Learn   // from the states of a run
+}
+
+// Learn says what is learned from a run of ivo iterate.
+type Learn struct {
+	Run    string `json:"-"` // its folder
+	Round  int    // of which the states are; 0 for all
+	Target string // see [valuehead.Target]
+	Kind   string // of the head; see [learn.Head]
+	Ahead  bool   // values tokens before they are fed
+	Seed   uint64
+}
+
+// Method is a way to answer: one variation of what is swept over.
+type Method struct {
+	ID       string // of this variation
+	Entry    string // of the method whose variation it is
+	Family   string // of methods that differ in settings alone
+	Settings []Setting
+	Models   []string // ids of the policies; all where it is nil
+	Strategy decode.Strategy
+	Rerank   bool   // the reward takes part in the search
+	Value    string // id; empty for none
+	Soft     bool   // the value is V_beta of the strategy's own beta
+	Sampling policy.Sampling
+	Samples  int // answers to a prompt
+	BestOf   int // answers of which the best is taken; 1 for every one
+	By       By  // what it is the best by
+	Choose   *Choose
+	line     int
+}
+
+// Setting is what a variation sets.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// By is what the best of some answers is chosen by.
+type By string
+
+const (
+	ByReward By = "reward" // that is optimised
+	ByValue  By = "value"  // of the last state
+)
+
+// Choose says that of a method's variations the one with the largest reward on the validation
+// prompts is taken to the test.
+type Choose struct {
+	MaxKL float64 // nats a response, of what may be chosen; 0 for any
+}
+
+// defaults are the paper's settings where it has them (arXiv 2503.02368), and those of ivo generate.
+func defaults() *Recipe {
+	return &Recipe{
+		Sampling: policy.Sampling{Temp: 0.7}, MaxTokens: 128, Seeds: []uint64{1},
+		Context: batch.Context{Cells: 8192}, Parallel: 64,
+	}
+}
+
+// Read reads the recipe at path, and finds what is wrong with it as far as the file alone tells.
+func Read(path string) (*Recipe, error) {
+	p := &Problems{Path: path}
+	r, err := read(path, p)
+	if err != nil {
+		return nil, err
+	}
+	return r, p.err()
+}
+
+// read notes what is wrong in p.
+func read(path string, p *Problems) (*Recipe, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, &fault.Error{Op: "read the recipe", Err: err, Hint: "name a YAML file as docs/formats.md has it"}
+	}
+	r := defaults()
+	r.Path = path
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	var doc yaml.Node
+	if err := dec.Decode(&doc); err != nil {
+		line, said := syntax(err)
+		p.add(line, "not YAML: %s (docs/formats.md shows recipes)", said)
+		return r, nil
+	}
+	if err := dec.Decode(&yaml.Node{}); !errors.Is(err, io.EOF) {
+		p.add(0, "there is more than one document in it (write one recipe a file)")
+	}
+	r.read(p.at(doc.Content[0], root))
+	return r, nil
+}
+
+var atLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+
+// syntax parts an error of the YAML reader.
+func syntax(err error) (line int, said string) {
+	if errors.Is(err, io.EOF) {
+		return 0, "it is empty"
+	}
+	text := err.Error()
+	m := atLine.FindStringSubmatch(text)
+	line, _ = strconv.Atoi(m[1])
+	return line, text[len(m[0]):]
+}
+
+func (r *Recipe) read(n node) {
+	methods := node{}
+	ceiling := false
+	n.fields(map[string]func(node){
+		"model":  func(n node) { r.models(n) },
+		"models": func(n node) { r.models(n) },
+		"prompts": func(n node) {
+			n.fields(map[string]func(node){"train": r.Prompts.Train.read, "validation": r.Prompts.Validation.read, "test": r.Prompts.Test.read})
+		},
+		"encoding":   r.Encoding.read,
+		"reward":     func(n node) { r.Reward = Reward{line: n.Line}; r.Reward.Spec, _ = n.text() },
+		"watch":      setRewards(&r.Watch),
+		"judge":      setRewards(&r.Judges),
+		"judges":     setRewards(&r.Judges),
+		"sampling":   func(n node) { readSampling(n, &r.Sampling) },
+		"max_tokens": setInteger(&r.MaxTokens, 1),
+		"stop":       setTexts(&r.Stop),
+		"seeds":      r.seeds,
+		"ceiling": func(n node) {
+			ceiling = true
+			n.fields(map[string]func(node){"rerolls": setInteger(&r.Rerolls, 2)})
+		},
+		"values":   r.values,
+		"methods":  func(n node) { methods = n },
+		"context":  setInteger(&r.Context.Cells, 1),
+		"parallel": setInteger(&r.Parallel, 1),
+		"threads":  setInteger(&r.Context.Threads, 0),
+	})
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	for _, need := range []struct {
+		missing bool
+		key     string
+		hint    string
+	}{
+		{r.Models == nil, "model", "a GGUF file"},
+		{r.Prompts.Test.line == 0, "prompts.test", "a file of prompts"},
+		{r.Reward.line == 0, "reward", "the spec of a reward, such as sentiment"},
+		{methods.Node == nil, "methods", "a list, the base policy first"},
+	} {
+		if need.missing {
+			n.p.add(0, "the key %s is missing (give it %s)", need.key, need.hint)
+		}
+	}
+	if ceiling && r.Rerolls == 0 {
+		n.p.add(0, "ceiling.rerolls is missing (give it the number of continuations of each state, such as 16)")
+	}
+	if methods.Node != nil { // last: they refer to all that the others define
+		r.methods(methods)
+	}
+}
+
+func setRewards(to *[]Reward) func(node) {
+	return func(n node) {
+		for _, e := range n.list() {
+			if spec, ok := e.text(); ok {
+				*to = append(*to, Reward{spec, e.Line})
+			}
+		}
+	}
+}
+
+// models reads one file, or several by name.
+func (r *Recipe) models(n node) {
+	if r.Models != nil {
+		n.wrong("give one of model and models", "the policies are named already")
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		file, _ := n.text()
+		r.Models = []Model{{"", file, n.Line}}
+		return
+	}
+	r.Models = []Model{}
+	n.entries(func(name string, line int, n node) {
+		file, _ := n.text()
+		r.Models = append(r.Models, Model{name, file, line})
+	})
+}
+
+func (p *Part) read(n node) {
+	p.line = n.Line
+	if n.Kind == yaml.ScalarNode {
+		p.File, _ = n.text()
+		return
+	}
+	n.fields(map[string]func(node){"file": setText(&p.File), "first": setInteger(&p.First, 1)})
+	if n.Kind == yaml.MappingNode && p.File == "" {
+		n.wrong("give it", "file is missing")
+	}
+}
+
+func (e *Encoding) read(n node) {
+	e.line = n.Line
+	n.fields(map[string]func(node){
+		"chat": setTruth(&e.Chat), "system": setText(&e.System), "template": setText(&e.Template), "parse_content": setTruth(&e.ParseContent),
+		"kwargs": func(n node) {
+			if err := n.Decode(&e.Kwargs); err != nil || n.Kind != yaml.MappingNode {
+				n.wrong("write the template's variables as a mapping", "it is %s", n.kind())
+			}
+		},
+		"date": func(n node) {
+			var err error
+			if e.Date, err = time.ParseInLocation(time.DateOnly, n.Value, time.Local); err != nil {
+				n.wrong("write a date such as 2026-01-31", "it is %s", n.kind())
+			}
+		},
+	})
+}
+
+// seeds reads their number, or a list of them.
+func (r *Recipe) seeds(n node) {
+	r.Seeds = nil
+	if n.Kind != yaml.SequenceNode {
+		count, _ := n.integer(1)
+		for seed := range min(count, 1000) {
+			r.Seeds = append(r.Seeds, uint64(seed+1))
+		}
+		return
+	}
+	for _, e := range n.list() {
+		seed, ok := e.integer(0)
+		if ok && slices.Contains(r.Seeds, uint64(seed)) {
+			e.wrong("write each once", "the seed %d is there twice", seed)
+		}
+		r.Seeds = append(r.Seeds, uint64(seed))
+	}
+	if len(r.Seeds) == 0 {
+		n.wrong("give one or more", "there are no seeds")
+		r.Seeds = []uint64{1}
+	}
+}
+
+// samplingFields read the base policy's.
+func samplingFields(s *policy.Sampling) map[string]func(node) {
+	return map[string]func(node){
+		"temp": setNumber(&s.Temp), "top_k": setInteger(&s.TopK, 0), "top_p": setNumber(&s.TopP), "min_p": setNumber(&s.MinP),
+		"repeat_last_n": setInteger(&s.RepeatLastN, -1), "repeat_penalty": setNumber(&s.RepeatPenalty),
+		"frequency_penalty": setNumber(&s.FrequencyPenalty), "presence_penalty": setNumber(&s.PresencePenalty),
+	}
+}
+
+func readSampling(n node, s *policy.Sampling) {
+	n.fields(samplingFields(s))
+	if err := s.Check(); err != nil {
+		n.p.fail(n.Line, n.name, bare(err))
+		*s = policy.Sampling{Temp: 1} // or every method would be said to be wrong too
+	}
+}
+
+// bare is an error of a setting without what was tried.
+func bare(err error) error {
+	if f := (*fault.Error)(nil); errors.As(err, &f) {
+		b := *f
+		b.Op = ""
+		return &b
+	}
+	return err
+}
+
+// Files are those that the seed stands in the names of, under a seed.
+func Files(names []string, seed uint64) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = strings.ReplaceAll(name, "{seed}", fmt.Sprint(seed))
+	}
+	return out
+}

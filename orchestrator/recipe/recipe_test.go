@@ -1,0 +1,132 @@
+package recipe_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+)
+
+// want is a comment in a bad recipe: a problem of its line, or of another one, that is to be found.
+var want = regexp.MustCompile(`# want( \d+)?: (.*?)(?: *# want|$)`)
+
+type problem struct {
+	line int
+	text string
+}
+
+func wanted(text string) (out []problem) {
+	for i, line := range strings.Split(text, "\n") {
+		for {
+			m := want.FindStringSubmatchIndex(line)
+			if m == nil {
+				break
+			}
+			p := problem{i + 1, strings.TrimSpace(line[m[4]:m[5]])}
+			if m[2] >= 0 {
+				p.line, _ = strconv.Atoi(strings.TrimSpace(line[m[2]:m[3]]))
+			}
+			out = append(out, p)
+			line = line[m[5]:]
+		}
+	}
+	return out
+}
+
+// Every problem of a bad recipe is told, on its line, and no other.
+func TestBadRecipes(t *testing.T) {
+	t.Chdir("testdata")
+	paths, err := filepath.Glob("bad/*.yaml")
+	if err != nil || len(paths) == 0 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x, err := recipe.Open(context.Background(), path, recipe.Options{})
+			var problems *recipe.Problems
+			if !errors.As(err, &problems) {
+				t.Fatal(x, err)
+			}
+			left := append([]recipe.Problem(nil), problems.List...)
+		wanted:
+			for _, w := range wanted(string(text)) {
+				for i, p := range left {
+					if p.Line == w.line && strings.Contains(p.Text, w.text) {
+						left = append(left[:i], left[i+1:]...)
+						continue wanted
+					}
+				}
+				t.Errorf("line %d: no problem %q", w.line, w.text)
+			}
+			for _, p := range left {
+				t.Errorf("not expected: %v", p)
+			}
+			for _, p := range problems.List {
+				if !strings.HasSuffix(p.Text, ")") {
+					t.Errorf("it does not say what to do: %v", p)
+				}
+			}
+		})
+	}
+}
+
+func TestUnfolded(t *testing.T) {
+	t.Chdir("testdata")
+	x, err := recipe.Open(context.Background(), "good.yaml", recipe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	type variation struct {
+		ID, Entry, Family string
+		Settings          []recipe.Setting
+		K                 int
+		Beta              float64
+		BestOf            int
+	}
+	var got []variation
+	for _, m := range x.Methods {
+		got = append(got, variation{m.ID, m.Entry, m.Family, m.Settings, m.Strategy.Guide.TopK, m.Strategy.Guide.Beta, m.BestOf})
+	}
+	set := func(names ...string) (out []recipe.Setting) {
+		for i := 0; i < len(names); i += 2 {
+			out = append(out, recipe.Setting{Name: names[i], Value: names[i+1]})
+		}
+		return out
+	}
+	if diff := cmp.Diff([]variation{
+		{"base", "base", "base", nil, 20, 2, 1},
+		{"best of 2", "best of {best_of}", "best of n", set("best_of", "2"), 20, 2, 2},
+		{"best of 4", "best of {best_of}", "best of n", set("best_of", "4"), 20, 2, 4},
+		{"words k=2 beta=1", "words", "words", set("k", "2", "beta", "1"), 2, 1, 1},
+		{"words k=2 beta=2", "words", "words", set("k", "2", "beta", "2"), 2, 2, 1},
+		{"words k=4 beta=1", "words", "words", set("k", "4", "beta", "1"), 4, 1, 1},
+		{"words k=4 beta=2", "words", "words", set("k", "4", "beta", "2"), 4, 2, 1},
+	}, got); diff != "" {
+		t.Error(diff)
+	}
+	m := x.Methods[6]
+	draw, guide, err := x.Draw(&m, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if draw.Strategy.Method != decode.MethodTokenwise || draw.ValueBy == nil || guide.Identity == "" || draw.Reference != nil || m.Choose.MaxKL != 4 {
+		t.Errorf("%+v, guided by %+v", draw, guide)
+	}
+	if len(x.Rewards) != 3 || len(x.Seeds) != 3 || len(x.Policies[0].Test) != 2 || len(x.Policies[0].Validation) != 1 {
+		t.Errorf("%d rewards, seeds %v", len(x.Rewards), x.Seeds)
+	}
+}

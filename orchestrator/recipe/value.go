@@ -1,0 +1,87 @@
+package recipe
+
+import (
+	"slices"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/valuehead"
+)
+
+// kinds are those of heads that a recipe may learn.
+var kinds = []string{learn.Auto, learn.Ridge, string(valuehead.Additive), string(valuehead.Recall), string(valuehead.MLP), string(valuehead.Linear)}
+
+// values reads the value functions: a head's file, or a mapping.
+func (r *Recipe) values(n node) {
+	n.entries(func(name string, line int, n node) {
+		v := Value{ID: name, line: line}
+		if n.Kind == yaml.ScalarNode {
+			if file, ok := n.text(); ok {
+				v.Source.Heads = []string{file}
+			}
+		} else {
+			v.read(n)
+		}
+		r.Values = append(r.Values, v)
+	})
+}
+
+func (v *Value) read(n node) {
+	var of []string // where it comes from
+	from := func(name string, read func(node)) func(node) {
+		return func(n node) {
+			if !slices.Contains(of, name) {
+				of = append(of, name)
+			}
+			read(n)
+		}
+	}
+	l := &Learn{Target: string(valuehead.MonteCarloReturn), Seed: 1}
+	learned := func(read func(node)) func(node) { return from("run", read) }
+	reading := 0
+	read := func(to *float64) func(node) {
+		return func(n node) { reading++; *to, _ = n.number() }
+	}
+	heads := from("head", func(n node) { v.Source.Heads = append(v.Source.Heads, n.texts()...) })
+	n.fields(map[string]func(node){
+		"head": heads, "heads": heads,
+		"model":  from("model", setText(&v.Source.Model)),
+		"reward": from("reward", setText(&v.Source.Reward)),
+		"run":    learned(setText(&l.Run)),
+		"round":  learned(setInteger(&l.Round, 0)),
+		"target": learned(func(n node) {
+			if t, ok := one(n, valuehead.Targets); ok {
+				l.Target = string(t)
+			}
+		}),
+		"kind":  learned(func(n node) { l.Kind, _ = one(n, kinds) }),
+		"ahead": learned(setTruth(&l.Ahead)),
+		"seed": learned(func(n node) {
+			if s, ok := n.integer(0); ok {
+				l.Seed = uint64(s)
+			}
+		}),
+		"beta": read(&v.Reading.Beta), "pessimistic": read(&v.Reading.Pessimistic), "quantile": read(&v.Reading.Quantile),
+	})
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	slices.Sort(of)
+	switch {
+	case len(of) == 0:
+		n.wrong("give it head, model, reward or run", "it does not say where the values come from")
+	case len(of) > 1 && !slices.Equal(of, []string{"head", "model"}):
+		n.wrong("give one of head, model, reward and run, or a head with the model whose states it reads", "it has %v", of)
+	case slices.Contains(of, "run") && l.Run == "":
+		n.wrong("name a folder of ivo iterate", "run is missing")
+	case reading > 0 && v.Source.Reward != "":
+		n.wrong("leave them out", "beta, pessimistic and quantile read a distribution, and a reward has none")
+	}
+	if slices.Contains(of, "run") {
+		v.Source.Learn = l
+	}
+	if err := v.Reading.Check(); err != nil {
+		n.p.fail(n.Line, n.name, bare(err))
+	}
+}
