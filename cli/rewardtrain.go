@@ -34,7 +34,7 @@ func trainRewardCommand() *cli.Command {
 			&cli.Float64Flag{Name: "held-out", Usage: "share of the prompts that the head is measured on", Value: 0.2, Category: pairs},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` for the head; it must not exist", Category: learned},
 			&cli.StringFlag{Name: "states", Usage: "`FOLDER` that the model's states are kept in; without it OUT.states", Category: learned},
-			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states are stored, from 0 on, with commas between; without it three that suit the model", Category: learned},
+			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states are stored, from 0 on, with commas between; -1, given first, are the embeddings of the tokens, for which nothing is computed; without it four that suit the model", Category: learned},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` " + strings.Join(pairwise.Kinds(), ", ") + "; auto takes what predicts best in cross-validation", Value: pairwise.Auto, Category: learned},
 			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean or sum; without it the best of these", Category: learned},
 			&cli.IntFlag{Name: "hidden", Usage: "units of a hidden layer", Value: 32, Category: learned},

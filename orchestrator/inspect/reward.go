@@ -56,6 +56,9 @@ func (f *RewardHead) Write(w io.Writer) error {
 	reads := "the state after the final norm, " + f.Pooling
 	if f.Reads != nil {
 		reads = fmt.Sprintf("the states of layers %v, %s", f.Reads, f.Pooling)
+		if f.Reads[0] == head.Embeddings {
+			reads = "the embeddings of tokens, " + f.Pooling
+		}
 	}
 	judges := "finished answers"
 	if f.Prefixes {

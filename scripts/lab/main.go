@@ -31,11 +31,17 @@ func main() {
 	flag.Float64Var(&r.lr, "lr", 1e-3, "peak learning rate")
 	flag.Uint64Var(&r.seed, "seed", 1, "seed of the world and of training")
 	flag.IntVar(&r.threads, "threads", runtime.NumCPU(), "threads to train with (does not change the result)")
+	flag.StringVar(&r.rewardHead, "reward-head", "auto", "kind of the learned reward's head")
+	only := flag.Bool("reward-only", false, "make the learned reward alone, of the files that are there")
 	flag.Parse()
 	r.size = strings.ToUpper(r.size)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := r.run(ctx); err != nil {
+	make := r.run
+	if *only {
+		make = r.learnReward
+	}
+	if err := make(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)
 		os.Exit(1)
 	}

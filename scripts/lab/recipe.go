@@ -42,6 +42,7 @@ type recipe struct {
 	lr                        float64
 	seed                      uint64
 	threads                   int
+	rewardHead                string
 }
 
 // Seeds of the parts, counted from the recipe's, so that no two share documents.
@@ -107,7 +108,10 @@ func (r recipe) run(ctx context.Context) error {
 		return err
 	}
 	say("T=%g %.2f (sd %.2f), T=%g %.2f, greedy %.2f, best of %d %.2f", baseTemp, f.Mean, f.SD, coldTemp, f.Cold, f.Greedy, gateSamples, f.Best)
-	return f.gate()
+	if err := f.gate(); err != nil {
+		return err
+	}
+	return r.learnReward(ctx)
 }
 
 // writePrompts stores the prompts of one split as JSON lines.

@@ -138,7 +138,9 @@ func (d *design) largest() float64 {
 		for _, x := range v {
 			norm += float64(x) * float64(x)
 		}
-		norm = math.Sqrt(norm)
+		if norm = math.Sqrt(norm); norm == 0 { // the sides do not differ
+			return 1
+		}
 		for j := range v {
 			v[j] = float32(float64(v[j]) / norm)
 		}

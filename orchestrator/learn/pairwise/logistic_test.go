@@ -98,3 +98,17 @@ func TestLogistic(t *testing.T) {
 		}
 	}
 }
+
+// Sides that do not differ say nothing, and are no trouble.
+func TestNoDifferences(t *testing.T) {
+	d := newDesign(make([]float32, 20), 2, make([]float64, 10), make([]int, 10))
+	w, _, err := d.fit(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range w {
+		if v != 0 {
+			t.Fatalf("a weight is %v", v)
+		}
+	}
+}

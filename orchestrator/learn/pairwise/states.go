@@ -34,13 +34,13 @@ const shardPairs = 32
 // The sides of a pair, as the numbers of its samples in the store.
 const chosen, rejected = 0, 1
 
-// Layers are those that states are stored of unless others are asked for: the first, three fifths and
-// four fifths of the way up. docs/log.md has what each gives.
+// Layers are those that states are stored of unless others are asked for: the embeddings, the first
+// layer, and those three fifths and four fifths of the way up. docs/log.md has what each gives.
 func Layers(m *llama.Model) []int {
 	n := m.Info().Layers
-	var layers []int
+	layers := []int{head.Embeddings}
 	for _, l := range []int{0, n * 3 / 5, n * 4 / 5} {
-		if len(layers) == 0 || l > layers[len(layers)-1] {
+		if l > layers[len(layers)-1] {
 			layers = append(layers, l)
 		}
 	}
@@ -54,7 +54,7 @@ const Bare = "{% for message in messages %}{{ message.content }}{% endfor %}{{ e
 // Trunk is the model whose states are learned from, and how answers are shown to it.
 type Trunk struct {
 	Model    *llama.Model
-	Layers   []int  // see [Layers]
+	Layers   []int  // by rising number, see [Layers]
 	Template string // "" for the model's own
 }
 
@@ -71,11 +71,26 @@ type Data struct {
 // Collect computes the states of the pairs' sides, into files in dir that are named for what is in
 // them: what is there already is not computed again. progress is told after each file.
 func (t Trunk) Collect(ctx context.Context, dir string, pairs []preference.Pair, progress func(done, of int)) (*Data, error) {
-	reader, err := head.NewReader(t.Model, head.Reading{Layers: t.Layers, Pooling: head.Mean}, t.Template)
-	if err != nil {
-		return nil, err
+	var readers []*head.Reader
+	layers := t.Layers
+	if len(layers) > 0 && layers[0] == head.Embeddings { // which are read alone
+		layers = layers[1:]
 	}
-	defer reader.Close()
+	for _, layers := range [][]int{t.Layers[:len(t.Layers)-len(layers)], layers} {
+		if len(layers) == 0 {
+			continue
+		}
+		reader, err := head.NewReader(t.Model, head.Reading{Layers: layers, Pooling: head.Mean}, t.Template)
+		if err != nil {
+			return nil, err
+		}
+		defer reader.Close()
+		readers = append(readers, reader)
+	}
+	if readers == nil {
+		return nil, fault.New(op, "layers", nil, "name one", "no layers")
+	}
+	var err error
 	d := &Data{layers: t.Layers, width: t.Model.Info().Width}
 	// States of some models are beyond half precision.
 	d.schema = states.Schema{Layers: t.Layers, Width: len(t.Layers) * d.width, Float: states.BF16}
@@ -90,9 +105,9 @@ func (t Trunk) Collect(ctx context.Context, dir string, pairs []preference.Pair,
 	}
 	for from := 0; from < len(pairs); from += shardPairs {
 		some := pairs[from:min(from+shardPairs, len(pairs))]
-		path := filepath.Join(dir, name(d.schema, reader.Identity(), some)+".states")
+		path := filepath.Join(dir, name(d.schema, readers[0].Identity(), some)+".states")
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			if err := d.collect(ctx, reader, path, some); err != nil {
+			if err := d.collect(ctx, readers, path, some); err != nil {
 				return nil, err
 			}
 		}
@@ -115,22 +130,25 @@ func name(schema states.Schema, template string, pairs []preference.Pair) string
 	return hex.EncodeToString(h.Sum(nil)[:12])
 }
 
-// collect writes the states of some pairs.
-func (d *Data) collect(ctx context.Context, reader *head.Reader, path string, pairs []preference.Pair) error {
+// collect writes the states of some pairs, those of the readers side by side.
+func (d *Data) collect(ctx context.Context, readers []*head.Reader, path string, pairs []preference.Pair) error {
 	var answers []head.Answer
 	for i, p := range pairs {
 		p.Prompt.ID = fmt.Sprint(i)
 		answers = append(answers, head.Answer{Prompt: p.Prompt, Response: p.Chosen}, head.Answer{Prompt: p.Prompt, Response: p.Rejected})
 	}
 	trajectories := make([]states.Trajectory, len(answers))
-	err := reader.Read(ctx, answers, func(i int, s head.States, err error) error {
-		if err == nil { // else it is too long
-			trajectories[i] = states.Trajectory{Prompt: answers[i].Prompt.ID, Sample: i % 2, Tokens: s.Tokens, Hidden: s.Hidden}
+	for _, reader := range readers {
+		err := reader.Read(ctx, answers, func(i int, s head.States, err error) error {
+			if err == nil { // else it is too long
+				t := &trajectories[i]
+				*t = states.Trajectory{Prompt: answers[i].Prompt.ID, Sample: i % 2, Tokens: s.Tokens, Hidden: beside(t.Hidden, s.Hidden, len(s.Tokens))}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	var stored []states.Trajectory
 	for i := 0; i < len(trajectories); i += 2 {
@@ -188,4 +206,16 @@ func (d *Data) each(ctx context.Context, f func(pair, side int, t states.Traject
 		}
 	}
 	return nil
+}
+
+// beside puts n rows behind n others.
+func beside(a, b []float32, n int) []float32 {
+	if a == nil {
+		return b
+	}
+	var out []float32
+	for i := range n {
+		out = append(append(out, a[i*len(a)/n:(i+1)*len(a)/n]...), b[i*len(b)/n:(i+1)*len(b)/n]...)
+	}
+	return out
 }

@@ -208,6 +208,9 @@ func (r *trainer) name(c candidate) string {
 		}
 		where += fmt.Sprintf(" %d", r.data.layers[l])
 	}
+	if r.data.layers[c.layers[0]] == head.Embeddings {
+		where = "embeddings"
+	}
 	if c.kind != Attend {
 		where = string(c.pooling) + ", " + where
 	}
@@ -231,9 +234,11 @@ func (r *trainer) choose(ctx context.Context) (best *fitted, tried []Trial, err 
 	}
 	for _, p := range poolings {
 		var all []int
-		for l := range r.data.layers {
+		for l, layer := range r.data.layers {
 			linear = append(linear, candidate{Linear, []int{l}, p})
-			all = append(all, l)
+			if layer != head.Embeddings { // which are read alone
+				all = append(all, l)
+			}
 		}
 		if len(all) > 1 {
 			linear = append(linear, candidate{Linear, all, p})

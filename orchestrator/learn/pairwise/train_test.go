@@ -51,7 +51,7 @@ func TestTrain(t *testing.T) {
 	}
 	defer m.Close()
 	dir := t.TempDir()
-	trunk := pairwise.Trunk{Model: m, Layers: []int{0, 3}, Template: pairwise.Bare}
+	trunk := pairwise.Trunk{Model: m, Layers: []int{head.Embeddings, 3}, Template: pairwise.Bare}
 	pairs := bells(150)
 	data, err := trunk.Collect(t.Context(), dir, pairs, nil)
 	if err != nil || len(data.Pairs) != len(pairs) || data.Left != 0 {

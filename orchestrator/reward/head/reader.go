@@ -37,6 +37,8 @@ type Reader struct {
 	gate    bool
 	inner   bool // all layers lie below the last: their states come without logits
 
+	embeddings *llama.Embeddings // nil unless they alone are read
+
 	mu       sync.Mutex
 	c        *llama.Context // nil before the first answer
 	follower follower       // empty before the first answer is followed
@@ -53,13 +55,19 @@ func NewReader(m *llama.Model, r Reading, template string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	out := &Reader{model: m, encoder: encoder, reads: r}
+	if r.embeddings() {
+		out.embeddings, err = m.Embeddings()
+		return out, err
+	}
 	most := m.Info().Layers
 	for _, l := range r.Layers {
-		if l > most {
-			return nil, fault.New("", "layers", most, fmt.Sprintf("choose {layers} from 0 to %d, the last meaning the state after the final norm", most), "layer %d of a model with %d", l, most)
+		if l < 0 || l > most {
+			return nil, fault.New("", "layers", most, fmt.Sprintf("choose {layers} from %d, the embeddings of tokens, to %d, the state after the final norm", Embeddings, most), "layer %d of a model with %d", l, most)
 		}
 	}
-	return &Reader{model: m, encoder: encoder, reads: r, inner: r.Layers != nil && slices.Max(r.Layers) < most-1}, nil
+	out.inner = r.Layers != nil && slices.Max(r.Layers) < most-1
+	return out, nil
 }
 
 // Plain says whether neither the model nor whoever made the reader has a chat template, so that
@@ -175,6 +183,9 @@ func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer in
 	if err != nil {
 		return err
 	}
+	if r.embeddings != nil {
+		return r.lookUp(all, take)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for len(all) > 0 {
@@ -196,6 +207,24 @@ func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer in
 			}
 			c.states = States{}
 		}
+	}
+	return nil
+}
+
+// lookUp reads the embeddings of conversations' tokens.
+func (r *Reader) lookUp(all []*conversation, take func(answer int, s States, err error) error) error {
+	w := r.embeddings.Width()
+	for _, c := range all {
+		c.states.Hidden = make([]float32, len(c.states.Tokens)*w)
+		for i, token := range c.states.Tokens {
+			if err := r.embeddings.Row(int(token), c.states.Hidden[i*w:(i+1)*w]); err != nil {
+				return err
+			}
+		}
+		if err := take(c.answer, c.states, nil); err != nil {
+			return err
+		}
+		c.states = States{}
 	}
 	return nil
 }
@@ -427,6 +456,9 @@ func (r *Reader) Close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var err error
+	if r.embeddings != nil {
+		err = r.embeddings.Close()
+	}
 	for _, c := range []*llama.Context{r.c, r.follower.c} {
 		if c != nil {
 			err = errors.Join(err, c.Close())

@@ -16,12 +16,17 @@ const (
 	Attention Pooling = "attention"  // their mean, weighted by softmax(Reading.Query . state)
 )
 
+// Embeddings is the layer below the first: a token's embedding as it is stored, for which nothing is
+// computed. It is read alone.
+const Embeddings = -1
+
 // Reading says which states of the trunk a head reads and how those after the tokens of an answer,
 // with what ends its turn, become one. The zero value is the state after the final norm at the last
 // token.
 type Reading struct {
 	// Layers are the trunk's layers whose states lie side by side: 0 is the output of the first, the
-	// trunk's number of layers the state after the final norm. nil stands for that alone.
+	// trunk's number of layers the state after the final norm, or [Embeddings] alone. nil stands for the
+	// state after the final norm.
 	Layers  []int
 	Pooling Pooling
 	Longest int       // tokens of an answer by which sums are divided, so that they stay in range
@@ -30,6 +35,9 @@ type Reading struct {
 	// nil for none. What attends are the states themselves.
 	Each *Layer
 }
+
+// embeddings says whether nothing is computed of the trunk.
+func (r Reading) embeddings() bool { return len(r.Layers) == 1 && r.Layers[0] == Embeddings }
 
 // one says whether a single state is read.
 func (r Reading) one() bool { return r.Pooling == "" || r.Pooling == Last }
@@ -101,7 +109,7 @@ func (r Reading) check(t Trunk) (pooled int, err error) {
 		return 0, fmt.Errorf("it reads no layers")
 	}
 	for i, l := range r.Layers {
-		if l < 0 || slices.Contains(r.Layers[:i], l) {
+		if l < 0 && !r.embeddings() || slices.Contains(r.Layers[:i], l) {
 			return 0, fmt.Errorf("it reads the layers %v", r.Layers)
 		}
 	}

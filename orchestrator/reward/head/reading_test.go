@@ -86,6 +86,11 @@ func TestReadings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	embeddings, err := m.Embeddings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer embeddings.Close()
 	all := answers(m)
 	for name, h := range map[string]*head.Head{
 		"last of two layers": reader(m, head.Reading{Layers: []int{3, 0}}, 0),
@@ -93,6 +98,7 @@ func TestReadings(t *testing.T) {
 		"sum":                reader(m, head.Reading{Layers: []int{0, 3}, Pooling: head.Sum}, 0),
 		"sum of a network":   reader(m, head.Reading{Layers: []int{1}, Pooling: head.Sum}, 5),
 		"attention":          reader(m, head.Reading{Layers: []int{1, 2}, Pooling: head.Attention}, 0),
+		"embeddings":         reader(m, head.Reading{Layers: []int{head.Embeddings}, Pooling: head.Sum}, 0),
 		"after the norm":     reader(m, head.Reading{Layers: []int{m.Info().Layers}, Pooling: head.Mean}, 0),
 	} {
 		path := filepath.Join(t.TempDir(), "head.gguf")
@@ -125,7 +131,19 @@ func TestReadings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rows := statesFrom(t, m, tokens, min(len(opened), len(tokens)-1), h.Reading.Layers...)
+			var rows [][]float32
+			from := min(len(opened), len(tokens)-1)
+			if name == "embeddings" {
+				for _, token := range tokens[from:] {
+					row := make([]float32, embeddings.Width())
+					if err := embeddings.Row(int(token), row); err != nil {
+						t.Fatal(err)
+					}
+					rows = append(rows, row)
+				}
+			} else {
+				rows = statesFrom(t, m, tokens, from, h.Reading.Layers...)
+			}
 			if want := pooled(h, rows); got[i].Err != nil || math.Abs(got[i].Value-want) > 1e-3*max(1, math.Abs(want)) {
 				t.Errorf("%s: answer %d: got %+v, want %v", name, i, got[i], want)
 			}
@@ -142,6 +160,7 @@ func TestReadingsRefused(t *testing.T) {
 	for name, spoil := range map[string]func(h *head.Head){
 		"a layer twice":       func(h *head.Head) { h.Reading.Layers = []int{1, 1} },
 		"no layers":           func(h *head.Head) { h.Reading.Layers = nil },
+		"embeddings and more": func(h *head.Head) { h.Reading.Layers = []int{head.Embeddings, 1} },
 		"another pooling":     func(h *head.Head) { h.Reading.Pooling = "max" },
 		"no longest":          func(h *head.Head) { h.Reading.Longest = 0 },
 		"a query of a sum":    func(h *head.Head) { h.Reading.Query = make([]float32, 2*m.Info().Width) },
