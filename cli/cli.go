@@ -17,6 +17,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/flags"
 	"github.com/ivo-decoding/ivo/internal/signals"
 	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 )
 
 // The exit codes of ivo, besides 0. A run that a signal stopped exits with 128 and the
@@ -36,7 +37,10 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text := err.Error()
+	if problems := (*recipe.Problems)(nil); !errors.As(err, &problems) { // which are told a line each
+		text = strings.ReplaceAll(text, "\n", "; ")
+	}
 	var file *fs.PathError
 	if errors.As(err, &file) && file.Path == os.Stdout.Name() && !strings.HasSuffix(text, ")") {
 		text += " (check where the output goes)"
@@ -65,7 +69,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		HideVersion:    true, // urfave/cli gives -v to the version
 		ExitErrHandler: func(*cli.Context, error) {},
 		Flags:          []cli.Flag{verboseFlag()},
-		Commands:       []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), scoreCommand(), rewardCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:       []*cli.Command{generateCommand(), chatCommand(), iterateCommand(), evalCommand(), scoreCommand(), rewardCommand(), trainCommand(), valueCommand(), inspectCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())

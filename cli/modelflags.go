@@ -27,7 +27,12 @@ const modelCategory = "Model"
 func loadFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
 		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`, of a split model the first", Category: modelCategory, TakesFile: true},
-	}, remoteFlags(), []cli.Flag{
+	}, remoteFlags(), fileFlags())
+}
+
+// fileFlags say how the file of a model is loaded.
+func fileFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.IntFlag{Name: "n-gpu-layers", Aliases: []string{"ngl", "gpu-layers"}, Usage: "layers to offload to the GPU, where there is one; -1 for all", Value: -1, Category: modelCategory},
 		&cli.StringFlag{Name: "device", Aliases: []string{"dev"}, Usage: "offload to these `DEVICES`, by ivo doctor's names, with commas between; all without it", Category: modelCategory},
 		&cli.StringFlag{Name: "split-mode", Aliases: []string{"sm"}, Usage: "spread over several GPUs by `MODE`: layer, row or none", Value: "layer", Category: modelCategory},
@@ -37,7 +42,7 @@ func loadFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "mlock", Usage: "keep the model from being swapped out", Category: modelCategory},
 		&cli.StringFlag{Name: "override-tokenizer", Aliases: []string{"override"}, Usage: "cut texts by the rule `NAME`, such as default or qwen2, where a model's own is missing or not known: tokens may then be wrong", Category: modelCategory},
 		&cli.BoolFlag{Name: "check-tensors", Usage: "refuse weights that are not finite; reads the whole file", Category: modelCategory},
-	})
+	}
 }
 
 // remoteFlags say which model is downloaded, unless it is in llama.cpp's cache.

@@ -3,6 +3,7 @@ package recipe
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -83,6 +85,38 @@ func (x *Experiment) guide(m *Method, seed uint64) (*Guide, error) {
 	return g, nil
 }
 
+// Guide is a value function of the recipe by its name.
+func (x *Experiment) Guide(id string, seed uint64) (*Guide, error) {
+	return x.guide(&Method{Value: id}, seed)
+}
+
+// Check finds that a value function on the policy's states was learned from those of another one.
+func (g *Guide) Check(p *Policy) error {
+	if g.function == nil {
+		return nil
+	}
+	return g.function.CheckPolicy(p.Model)
+}
+
+// Learned says where the head lies that was learned for a value.
+func (x *Experiment) Learned(id, file string) { x.learned[id] = file }
+
+// CheckLearned finds methods that what was learned cannot guide.
+func (x *Experiment) CheckLearned() error {
+	p := &Problems{Path: x.Path}
+	for i := range x.Methods {
+		if m := &x.Methods[i]; m.Value != "" && x.value(m.Value).Source.Learn != nil {
+			x.checkGuidance(m, p)
+		}
+	}
+	return p.err()
+}
+
+// BySeed says whether there is another value function under each seed.
+func (v *Value) BySeed() bool {
+	return strings.Contains(strings.Join(v.Source.Heads, " ")+v.Source.Model, "{seed}")
+}
+
 // openValues opens the value functions, and finds those that do not suit what they are to guide.
 func (x *Experiment) openValues(p *Problems) {
 	used := map[string]bool{}
@@ -116,12 +150,12 @@ func (x *Experiment) checkGuidance(m *Method, p *Problems) {
 	}
 	v := x.value(m.Value)
 	what := "values." + v.ID
-	if v.Source.Learn != nil {
+	if v.Source.Learn != nil && x.learned[v.ID] == "" {
 		x.checkLearn(m, v, p)
 		return
 	}
 	seeds := x.Seeds
-	if files := strings.Join(append(slices.Clone(v.Source.Heads), v.Source.Model), " "); !strings.Contains(files, "{seed}") {
+	if !v.BySeed() {
 		seeds = seeds[:1]
 	}
 	for _, seed := range seeds {
@@ -141,14 +175,12 @@ func (x *Experiment) checkGuidance(m *Method, p *Problems) {
 			p.fail(v.line, what, bare(err))
 			continue
 		}
-		if g.function != nil {
-			for _, policy := range x.Policies {
-				if !m.Of(policy) {
-					continue
-				}
-				if err := g.function.CheckPolicy(policy.Model); err != nil {
-					p.fail(v.line, what, bare(err))
-				}
+		for _, policy := range x.Policies {
+			if !m.Of(policy) {
+				continue
+			}
+			if err := g.Check(policy); err != nil {
+				p.fail(v.line, what, bare(err))
 			}
 		}
 		draw.Value, draw.ValueBy = g.Source, g.Reward
@@ -174,6 +206,12 @@ func (x *Experiment) checkLearn(m *Method, v *Value, p *Problems) {
 		return
 	case l.Round > o.Rounds:
 		p.add(v.line, "%s: there is no round %d in %s (it has %d)", what, l.Round, l.Run, o.Rounds)
+	}
+	if len(x.Rewards) > 0 {
+		info := x.Rewards[0].Info()
+		if folder := run.RewardFolder(info.Name, info.Fingerprint); folder != o.Inputs.Scores && !exists(filepath.Join(l.Run, "rewards", folder), v.line, &Problems{}) {
+			p.add(v.line, "%s: the run in %s was not scored by the reward %s (let ivo score do so)", what, l.Run, info.Name)
+		}
 	}
 	for _, policy := range x.Policies {
 		if !m.Of(policy) {

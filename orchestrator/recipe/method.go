@@ -76,7 +76,6 @@ func (r *Recipe) method(n node) []Method {
 		Strategy: decode.Strategy{Method: decode.MethodSample, N: 4, Beam: decode.Beam{Beams: 4, Block: 4}, Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent, LeastP: 0.001, Every: 1}},
 		Sampling: r.Sampling, Samples: 1, BestOf: 1, line: n.Line,
 	}}
-	e.node.name = "method"
 	before := len(n.p.List)
 	n.fields(map[string]func(node){
 		"id":       setText(&e.id),
@@ -235,8 +234,9 @@ func (e *entry) unfold() []Method {
 			for i, set := range a.set {
 				v := m
 				set(&v)
-				if a.swept {
-					v.Settings = append(slices.Clone(m.Settings), Setting{a.key, a.values[i]})
+				setting := Setting{a.key, a.values[i]}
+				if v.set = append(slices.Clone(m.set), setting); a.swept {
+					v.Settings = append(slices.Clone(m.Settings), setting)
 				}
 				next = append(next, v)
 			}
@@ -256,17 +256,17 @@ func (m *Method) name() string { return fmt.Sprintf("method %q", m.Entry) }
 func (m *Method) identify(e *entry) {
 	said := map[string]bool{}
 	value := func(key string) (string, bool) {
-		i := slices.IndexFunc(m.Settings, func(s Setting) bool { return s.Name == key })
+		i := slices.IndexFunc(m.set, func(s Setting) bool { return s.Name == key })
 		if i < 0 {
 			return "", false
 		}
-		return m.Settings[i].Value, true
+		return m.set[i].Value, true
 	}
 	m.ID = placeholder.ReplaceAllStringFunc(e.id, func(text string) string {
 		key := strings.Trim(text, "{}")
 		v, ok := value(key)
 		if !ok {
-			e.wrong("name a key that has a list of values", "the id %q names {%s}, which is not swept over", e.id, key)
+			e.wrong("name a key of the method that has a value, or a list of values", "the id %q names {%s}, which is not set", e.id, key)
 		}
 		said[key] = true
 		return v
@@ -293,7 +293,7 @@ func (r *Recipe) check(n node, m *Method) {
 		say("lower samples, or raise parallel", "%d samples of a prompt at once, there is room for %d sequences", m.Samples, r.Parallel)
 	}
 	if m.Value != "" && !slices.ContainsFunc(r.Values, func(v Value) bool { return v.ID == m.Value }) {
-		say("define it under values, or choose from "+strings.Join(r.valueIDs(), ", "), "there is no value %q", m.Value)
+		say(r.hintValues(), "there is no value %q", m.Value)
 	}
 	for _, id := range m.Models {
 		if !slices.ContainsFunc(r.Models, func(x Model) bool { return x.ID == id }) {
@@ -316,12 +316,10 @@ func (r *Recipe) check(n node, m *Method) {
 	}
 }
 
-func (r *Recipe) valueIDs() (ids []string) {
-	for _, v := range r.Values {
-		ids = append(ids, v.ID)
+func (r *Recipe) hintValues() string {
+	hint := "define it under values"
+	for i, v := range r.Values {
+		hint += map[bool]string{true: ", or choose from ", false: ", "}[i == 0] + v.ID
 	}
-	if ids == nil {
-		return []string{"nothing yet"}
-	}
-	return ids
+	return hint
 }

@@ -125,6 +125,7 @@ type Method struct {
 	BestOf   int // answers of which the best is taken; 1 for every one
 	By       By  // what it is the best by
 	Choose   *Choose
+	set      []Setting // all that its keys set
 	line     int
 }
 

@@ -130,3 +130,24 @@ func TestUnfolded(t *testing.T) {
 		t.Errorf("%d rewards, seeds %v", len(x.Rewards), x.Seeds)
 	}
 }
+
+// The recipe that docs/formats.md shows is one.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, found := strings.Cut(rest, "```")
+	path := filepath.Join(t.TempDir(), "recipe.yaml")
+	if err := os.WriteFile(path, []byte(example), 0o644); err != nil || !found {
+		t.Fatal(found, err)
+	}
+	r, err := recipe.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Methods) != 1+4+2*3 || len(r.Values) != 3 || r.Rerolls != 16 {
+		t.Errorf("%d methods, %d values", len(r.Methods), len(r.Values))
+	}
+}

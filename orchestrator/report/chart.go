@@ -32,12 +32,14 @@ type mark struct {
 	X, Y, XLo, XHi, YLo, YHi float64
 	Label, Anchor            string
 	LabelX, LabelY           float64
+	Link                     string // of the place in the page that it leads to, if there is one
 }
 
 // point is a mark in the units of the data; x and y are intervals or exact.
 type point struct {
 	x, y                eval.Interval
 	class, title, label string
+	link                string
 }
 
 func exact(v float64) eval.Interval { return eval.Interval{Mean: v, Lo: v, Hi: v} }
@@ -121,7 +123,7 @@ func plot(title string, x, y axis, height, left, right float64, points []point, 
 	x, y = x.over(points, func(p point) eval.Interval { return p.x }), y.over(points, func(p point) eval.Interval { return p.y })
 	c.XTicks, c.YTicks = x.ticks(c.X0, c.X1), y.ticks(c.Y1, c.Y0)
 	for _, p := range points {
-		m := mark{Class: p.class, Title: p.title, Label: p.label, Shape: shapes[p.class]}
+		m := mark{Class: p.class, Title: p.title, Label: p.label, Shape: shapes[p.class], Link: p.link}
 		m.X, m.XLo, m.XHi = x.place(p.x.Mean, c.X0, c.X1), x.place(p.x.Lo, c.X0, c.X1), x.place(p.x.Hi, c.X0, c.X1)
 		m.Y, m.YLo, m.YHi = y.place(p.y.Mean, c.Y1, c.Y0), y.place(p.y.Lo, c.Y1, c.Y0), y.place(p.y.Hi, c.Y1, c.Y0)
 		c.Marks = append(c.Marks, m)

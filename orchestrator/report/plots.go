@@ -48,7 +48,7 @@ func compute(methods []method) *chart {
 		// A method that said nothing at all has no place on a log scale.
 		if cost := m.DecodedPerEmitted; cost > 0 {
 			title := fmt.Sprintf("%s: %s for %s decoded tokens per token", m.Method, interval(m.Reward), num(cost, 1))
-			points = append(points, point{exact(cost), m.Reward, m.Kind, title, m.Method})
+			points = append(points, point{x: exact(cost), y: m.Reward, class: m.Kind, title: title, label: m.Method})
 		}
 	}
 	x := axis{title: "tokens decoded per token emitted (log scale)", log: true}

@@ -1,0 +1,233 @@
+package experiment
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"slices"
+
+	"github.com/ivo-decoding/ivo/internal/number"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// Answer is a response as it is stored.
+type Answer struct {
+	batch.Response
+	Value number.Float `json:"value"` // V of the last state
+	// Ratio is the log of a sample's probability under the policy that drew it over the base policy's.
+	Ratio number.Float `json:"ratio"`
+}
+
+// shard is the answers of a method to a few prompts under a seed: one file, whose name is the key of all
+// that it depends on. So methods that draw alike share it, and a recipe that changes and changes back
+// finds it again.
+type shard struct {
+	policy  *recipe.Policy
+	draw    batch.Policy
+	guide   *recipe.Guide
+	seed    uint64
+	samples int
+	prompts []prompt.Encoded
+	key     string
+	done    bool
+}
+
+func (s *shard) file() string { return path.Join("answers", s.key+".jsonl") }
+
+// count is the number of its answers.
+func (s *shard) count() int { return len(s.prompts) * s.samples }
+
+// cost is the number of tokens that are decoded for it at most.
+func (s *shard) cost() int {
+	t := s.draw.Strategy
+	each := 0.0
+	if n := t.Rollouts.N * t.Rollouts.Tokens; n > 0 { // after each block of each candidate
+		t.Rollouts = decode.Rollouts{}
+		each = float64(n) / float64(t.Beam.Block)
+	}
+	return int(float64(s.count()*s.draw.MaxTokens*t.Sequences()) * (1 + each))
+}
+
+// shards are those of a method's answers to prompts, under each seed.
+func (w *work) shards(p *recipe.Policy, m *recipe.Method, prompts []prompt.Encoded) (out [][]*shard, err error) {
+	for _, seed := range w.x.Seeds {
+		draw, guide, err := w.x.Draw(m, seed)
+		if err != nil {
+			return nil, err
+		}
+		var of []*shard
+		for part := range slices.Chunk(prompts, eval.ShardPrompts) {
+			s := &shard{policy: p, draw: *draw, guide: guide, seed: seed, samples: m.Samples, prompts: part}
+			if s.key, err = w.key(s); err != nil {
+				return nil, err
+			}
+			if known := w.known[s.key]; known != nil {
+				s = known
+			} else if s.done, err = w.d.Done(s.file(), s.key); err != nil {
+				return nil, err
+			}
+			w.known[s.key] = s
+			of = append(of, s)
+		}
+		out = append(out, of)
+	}
+	return out, nil
+}
+
+// key is that of all that a shard's answers depend on.
+func (w *work) key(s *shard) (string, error) {
+	fingerprint, err := s.policy.Fingerprint()
+	if err != nil {
+		return "", err
+	}
+	type task struct {
+		ID     string
+		Tokens []int32
+		Stop   []string
+		Record prompt.Record // which rewards look at
+	}
+	rerank, tasks := "", []task(nil)
+	if s.draw.Rerank != nil {
+		rerank = s.draw.Rerank.Info().Fingerprint
+	}
+	for _, t := range s.prompts {
+		tasks = append(tasks, task{t.ID, t.Tokens, s.policy.Encoder.Stops(t.Record), t.Record})
+	}
+	c := w.x.Context
+	c.Threads = 0 // they make no difference
+	d := s.draw
+	return run.Key("answers", 1, fingerprint, s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks), nil
+}
+
+// decode answers what of the shards is not there.
+func (w *work) decode(ctx context.Context, stage string, all []*shard) error {
+	total := 0
+	for _, s := range all {
+		total += s.count()
+	}
+	w.begin(stage, total, "answers")
+	for len(all) > 0 {
+		first := all[0]
+		alike := func(s *shard) bool {
+			return s.policy == first.policy && slices.Equal(s.guide.Layers, first.guide.Layers)
+		}
+		var group, rest []*shard
+		for _, s := range all {
+			switch {
+			case s.done:
+				w.count(s.count())
+			case alike(s):
+				group = append(group, s)
+			default:
+				rest = append(rest, s)
+			}
+		}
+		if err := w.decodeGroup(ctx, group); err != nil {
+			return err
+		}
+		all = rest
+	}
+	return nil
+}
+
+// decodeGroup answers shards of one policy and one choice of layers.
+func (w *work) decodeGroup(ctx context.Context, group []*shard) error {
+	if len(group) == 0 {
+		return nil
+	}
+	pool, err := engine.NewPool(group[0].policy.Model, w.x.Context.Params(w.x.Parallel, group[0].guide.Layers), 0)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	return pool.Each(ctx, len(group), func(ctx context.Context, e *engine.Engine, i int) error {
+		s := group[i]
+		answers, err := w.answer(ctx, e, s)
+		if err != nil {
+			return err
+		}
+		s.done = true
+		w.drawn(s.cost())
+		return run.PutLines(w.d, s.file(), s.key, nil, nil, answers)
+	})
+}
+
+// answer decodes a shard.
+func (w *work) answer(ctx context.Context, e *engine.Engine, s *shard) ([]Answer, error) {
+	draw, tasks := s.draw, make([]batch.Task, len(s.prompts))
+	for i, t := range s.prompts {
+		tasks[i] = batch.Task{Encoded: t, Samples: s.samples, Stop: s.policy.Encoder.Stops(t.Record)}
+	}
+	draw.Key = func(id string, sample int) uint64 {
+		return policy.Key(s.seed, 0, string(draw.Strategy.Method)+" "+id, sample)
+	}
+	draw.Finished = func() { w.count(1) }
+	out := make([]Answer, s.count())
+	err := draw.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
+		a := Answer{Response: batch.Stored(s.prompts[task].ID, sample, r, false), Value: number.Float(r.Value)}
+		for k, p := range r.GuidedLogProbs {
+			a.Ratio += number.Float(p - r.BaseLogProbs[k])
+		}
+		out[task*s.samples+sample] = a
+		return nil
+	})
+	return out, err
+}
+
+// score asks the rewards, the first n of them, about the answers of the shards.
+func (w *work) score(ctx context.Context, stage string, all []*shard, n int) error {
+	for _, s := range w.scorers[:n] {
+		total := 0
+		for _, shard := range all {
+			total += shard.count()
+		}
+		w.begin(fmt.Sprintf("%s: score by %s", stage, s.Model.Info().Name), total, "answers")
+		s.Notify = w.count
+		for _, shard := range all {
+			s.Records = batch.Records(shard.prompts, func(p prompt.Encoded) prompt.Record { return p.Record })
+			if _, left, err := s.File(ctx, shard.file()); err != nil {
+				return err
+			} else if err := left.Err(shard.count()); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Sample is an answer with all that is said of it.
+type Sample struct {
+	Answer
+	Rewards []float64 // in the order of the recipe
+}
+
+// read reads the answers of shards with what the first n rewards said of them.
+func (w *work) read(shards []*shard, n int) (out []Sample, err error) {
+	for _, s := range shards {
+		_, answers, err := run.Lines[Answer](w.d.Path(s.file()))
+		if err != nil {
+			return nil, err
+		}
+		at := len(out)
+		for _, a := range answers {
+			out = append(out, Sample{Answer: a})
+		}
+		for _, scorer := range w.scorers[:n] {
+			_, scores, err := run.Lines[batch.Score](w.d.Path(run.Scores(scorer.Folder(), s.file())))
+			if err != nil {
+				return nil, err
+			}
+			for i, score := range scores {
+				out[at+i].Rewards = append(out[at+i].Rewards, *score.Reward)
+			}
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,306 @@
+// Package experiment carries out recipes: it learns the value functions that they ask for, answers their
+// prompts by every method under every seed, asks the rewards, chooses settings on the validation prompts, and
+// compares the methods on the test prompts.
+//
+// What takes work is a file whose name or stamp is the key of all that it depends on. So an experiment
+// that was stopped goes on, and one whose recipe has changed does anew what that concerns.
+package experiment
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// Names of an experiment's results, below its folder.
+const (
+	EvaluationFile = "eval.json"
+	SamplesFile    = "samples.jsonl"
+	ParquetFile    = "samples.parquet"
+	ReportFile     = "report.html"
+)
+
+// Event tells how far a stage of the experiment is.
+type Event struct {
+	Stage       string
+	Done, Total int
+	Unit        string
+	Note        string // how long the rest takes, about
+}
+
+// Results are what an experiment gave.
+type Results struct {
+	Evaluation
+	Answers []MethodAnswers // to the test prompts, one element for each of Evaluation's rows
+}
+
+// MethodAnswers are a method's answers to the test prompts of a policy, [seed][prompt x sample].
+type MethodAnswers struct {
+	Policy  *recipe.Policy
+	Method  *recipe.Method
+	Samples [][]Sample
+}
+
+// Taken are the method's answers under a seed, by its number in the recipe: the first to each prompt.
+func (a *MethodAnswers) Taken(seed int) (out []Sample) {
+	for at := 0; at < len(a.Samples[seed]); at += a.Method.Samples {
+		answer, _ := best(a.Method, a.Samples[seed][at:at+a.Method.BestOf])
+		out = append(out, answer)
+	}
+	return out
+}
+
+// work is an experiment under way.
+type work struct {
+	x       *recipe.Experiment
+	d       *run.Dir
+	scorers []*batch.Scorer   // of the rewards
+	known   map[string]*shard // by key
+	notify  func(Event)
+
+	mu          sync.Mutex
+	event       Event
+	begun       time.Time // of the first shard that was drawn
+	spent, left int       // tokens at most of what was drawn, and of what is to be
+}
+
+// begin begins a stage.
+func (w *work) begin(stage string, total int, unit string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.event = Event{Stage: stage, Total: total, Unit: unit}
+}
+
+// count tells of what is done.
+func (w *work) count(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.event.Done += n
+	w.event.Note = ""
+	if w.spent > 0 && w.left > 0 {
+		rest := time.Duration(float64(time.Since(w.begun)) * float64(w.left) / float64(w.spent))
+		w.event.Note = fmt.Sprintf("about %v left", rest.Round(max(time.Second, rest.Round(time.Minute)/60)))
+	}
+	w.notify(w.event)
+}
+
+// at tells how far a stage is whose units are known only as it goes on.
+func (w *work) at(done, total int, unit string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.event.Done, w.event.Total, w.event.Unit = done, total, unit
+	w.notify(w.event)
+}
+
+// drawn takes note of a shard.
+func (w *work) drawn(cost int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.spent += cost
+	w.left -= cost
+}
+
+// Run carries out the experiment in a folder, or goes on with it.
+func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Event)) (_ *Results, err error) {
+	w := &work{x: x, known: map[string]*shard{}, notify: notify}
+	if w.notify == nil {
+		w.notify = func(Event) {}
+	}
+	if w.d, err = run.Open(dir); err != nil {
+		return nil, err
+	}
+	defer w.d.Close()
+	for _, m := range x.Rewards {
+		w.scorers = append(w.scorers, &batch.Scorer{Dir: w.d, Model: m})
+	}
+	if err := w.learn(ctx); err != nil {
+		return nil, err
+	}
+	chosen, err := w.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answers, err := w.test(ctx, chosen)
+	if err != nil {
+		return nil, err
+	}
+	ceilings, err := w.ceilings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e, err := w.evaluation(chosen, answers)
+	if err != nil {
+		return nil, err
+	}
+	e.Ceilings = ceilings
+	r := &Results{*e, answers}
+	return r, w.write(r)
+}
+
+// choice is a method's variations of one policy, of which one is taken.
+type choice struct {
+	policy *recipe.Policy
+	tried  []*recipe.Method
+	rows   []Row // of these, on the validation prompts
+	taken  int
+}
+
+// choose answers the validation prompts by the methods whose settings are chosen.
+func (w *work) choose(ctx context.Context) ([]*choice, error) {
+	var all []*choice
+	var shards [][][]*shard // of every variation of every choice, by seed
+	for _, p := range w.x.Policies {
+		for i := range w.x.Methods {
+			m := &w.x.Methods[i]
+			if m.Choose == nil || !m.Of(p) {
+				continue
+			}
+			at := slices.IndexFunc(all, func(c *choice) bool { return c.policy == p && c.tried[0].Entry == m.Entry })
+			if at < 0 {
+				at, all = len(all), append(all, &choice{policy: p})
+			}
+			all[at].tried = append(all[at].tried, m)
+		}
+	}
+	for _, c := range all {
+		for _, m := range c.tried {
+			of, err := w.shards(c.policy, m, c.policy.Validation)
+			if err != nil {
+				return nil, err
+			}
+			shards = append(shards, of)
+		}
+	}
+	if all == nil {
+		return nil, nil
+	}
+	every := unique(shards)
+	w.expect(every)
+	if err := w.decode(ctx, "choose", every); err != nil {
+		return nil, err
+	}
+	if err := w.score(ctx, "choose", every, 1); err != nil {
+		return nil, err
+	}
+	k := 0
+	for _, c := range all {
+		resampling := eval.NewResampling(len(c.policy.Validation), len(w.x.Seeds), 1)
+		for _, m := range c.tried {
+			samples, err := w.samples(shards[k], 1)
+			if err != nil {
+				return nil, err
+			}
+			k++
+			c.rows = append(c.rows, w.row(c.policy, m, sumUp(m, samples), nil, resampling))
+		}
+		c.take()
+	}
+	return all, nil
+}
+
+// take takes the variation of the largest reward among those that stay near enough to the base policy; the
+// nearest where none does.
+func (c *choice) take() {
+	near := func(r Row) bool {
+		most := c.tried[0].Choose.MaxKL
+		return most == 0 || r.KLKind != decode.KLExact || r.KL.Mean <= most
+	}
+	better := func(i, j int) int {
+		a, b := c.rows[i], c.rows[j]
+		switch {
+		case near(a) && near(b):
+			return cmp.Compare(a.Reward.Mean, b.Reward.Mean)
+		case !near(a) && !near(b):
+			return cmp.Compare(b.KL.Mean, a.KL.Mean)
+		case near(a):
+			return 1
+		}
+		return -1
+	}
+	for i := range c.rows {
+		if better(i, c.taken) > 0 {
+			c.taken = i
+		}
+	}
+}
+
+// test answers the test prompts by the methods, those that were chosen among them.
+func (w *work) test(ctx context.Context, chosen []*choice) (out []MethodAnswers, err error) {
+	var shards [][][]*shard
+	for _, p := range w.x.Policies {
+		for i := range w.x.Methods {
+			m := &w.x.Methods[i]
+			if !m.Of(p) || m.Choose != nil && !slices.ContainsFunc(chosen, func(c *choice) bool { return c.policy == p && c.tried[c.taken] == m }) {
+				continue
+			}
+			of, err := w.shards(p, m, p.Test)
+			if err != nil {
+				return nil, err
+			}
+			out, shards = append(out, MethodAnswers{Policy: p, Method: m}), append(shards, of)
+		}
+	}
+	every := unique(shards)
+	w.expect(every)
+	if err := w.decode(ctx, "test", every); err != nil {
+		return nil, err
+	}
+	if err := w.score(ctx, "test", every, len(w.scorers)); err != nil {
+		return nil, err
+	}
+	for i := range out {
+		if out[i].Samples, err = w.samples(shards[i], len(w.scorers)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// unique are the shards of several methods, each once, in their order.
+func unique(all [][][]*shard) (out []*shard) {
+	seen := map[*shard]bool{}
+	for _, s := range slices.Concat(slices.Concat(all...)...) {
+		if !seen[s] {
+			seen[s], out = true, append(out, s)
+		}
+	}
+	return out
+}
+
+// expect takes note of what is to be drawn.
+func (w *work) expect(shards []*shard) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.begun, w.spent, w.left = time.Now(), 0, 0
+	done := 0
+	for _, s := range shards {
+		if s.done {
+			done++
+		} else {
+			w.left += s.cost()
+		}
+	}
+	slog.Debug("to draw", "shards", len(shards)-done, "done", done)
+}
+
+// samples are the answers of shards by seed.
+func (w *work) samples(shards [][]*shard, n int) (out [][]Sample, err error) {
+	for _, of := range shards {
+		s, err := w.read(of, n)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}

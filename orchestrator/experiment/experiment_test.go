@@ -1,0 +1,255 @@
+package experiment_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+const small = `
+model: ../../testdata/lab/summarize-s.gguf
+prompts: {validation: DIR/validation.jsonl, test: DIR/test.jsonl}
+reward: sentiment
+watch: [distinct]
+sampling: {temp: 1}
+max_tokens: 10
+seeds: 2
+ceiling: {rerolls: 2}
+values:
+  words: {reward: sentiment}
+methods:
+  - {id: base, strategy: sample, samples: 4}
+  - {id: "best of {best_of}", strategy: sample, samples: 4, best_of: [2, 4], by: reward}
+  - {id: greedy, strategy: sample, sampling: {temp: 0}}
+  - id: words
+    value: words
+    strategy: {method: tokenwise, k: 2, beta: [1, 8], raw: true}
+    choose: {max_kl: 100}
+`
+
+// fixture writes prompts and returns their folder.
+func fixture(t testing.TB) string {
+	dir := t.TempDir()
+	for name, texts := range map[string][]string{"test": {"the good sea", "a bad town", "one house"}, "validation": {"two good men", "a fine day"}} {
+		var lines bytes.Buffer
+		for _, text := range texts {
+			fmt.Fprintf(&lines, "{\"prompt\": %q}\n", text)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name+".jsonl"), lines.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// carryOut runs a recipe in the folder out of dir.
+func carryOut(t testing.TB, dir, text string) *experiment.Results {
+	t.Helper()
+	path := filepath.Join(dir, "recipe.yaml")
+	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	x, err := recipe.Open(context.Background(), path, recipe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	r, err := experiment.Run(context.Background(), x, filepath.Join(dir, "out"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// What eval.json states of a method is what the lines of samples.jsonl come to, and the Parquet file has the
+// same lines.
+func TestResults(t *testing.T) {
+	dir := fixture(t)
+	r := carryOut(t, dir, small)
+	e, err := run.Value[experiment.Evaluation](filepath.Join(dir, "out", experiment.EvaluationFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "out", experiment.SamplesFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []experiment.Line
+	for line := range bytes.Lines(text) {
+		var l experiment.Line
+		if err := json.Unmarshal(line, &l); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l)
+	}
+	var ids []string
+	for _, row := range e.Rows {
+		ids = append(ids, row.Method)
+		var reward, distinct, taken, tokens, emitted float64
+		for _, l := range lines {
+			if l.Method != row.Method {
+				continue
+			}
+			tokens += float64(l.Decoded)
+			if l.Taken {
+				reward, distinct, taken, emitted = reward+l.Reward, distinct+float64(l.Others["distinct"]), taken+1, emitted+float64(l.Emitted)
+			}
+		}
+		if taken != float64(row.Answers*3*2) || math.Abs(row.Reward.Mean-reward/taken) > 1e-9 || math.Abs(row.Others["distinct"].Mean-distinct/taken) > 1e-9 || math.Abs(row.DecodedPerEmitted-tokens/emitted) > 1e-9 {
+			t.Errorf("%+v, of the lines %g, %g, %g of %g", row, reward/taken, distinct/taken, tokens/emitted, taken)
+		}
+		if !(row.Reward.Lo <= row.Reward.Mean && row.Reward.Mean <= row.Reward.Hi) {
+			t.Errorf("%s: %v", row.Method, row.Reward)
+		}
+	}
+	if want := []string{"base", "best of 2", "best of 4", "greedy", e.Choices[0].Taken}; !slices.Equal(ids, want) {
+		t.Errorf("rows %v, want %v", ids, want)
+	}
+	// The chosen variation is the best one on the validation prompts, as all are near enough.
+	c := e.Choices[0]
+	at := slices.IndexFunc(c.Rows, func(row experiment.Row) bool { return row.Method == c.Taken })
+	if len(c.Rows) != 2 || c.Rows[at].Reward.Mean < c.Rows[1-at].Reward.Mean {
+		t.Errorf("chosen %+v", c)
+	}
+	if base := e.Rows[0]; math.Abs(base.Wins.Mean-0.5) > 1e-9 || base.KL.Mean != 0 || base.KLKind != "exact" || base.Kind != experiment.Alone {
+		t.Errorf("base: %+v", base)
+	}
+	if of4 := e.Rows[2]; of4.Reward.Mean < e.Rows[1].Reward.Mean || of4.KLKind != "bound" || math.Abs(of4.KL.Mean-(math.Log(4)-0.75)) > 1e-9 || of4.Kind != experiment.Ranked {
+		t.Errorf("best of 4: %+v", of4)
+	}
+	if n := len(e.Rows); len(e.Paired) != n*(n-1)/2 {
+		t.Errorf("%d differences of %d methods", len(e.Paired), n)
+	}
+	for _, d := range e.Paired {
+		mean := func(id string) float64 {
+			return e.Rows[slices.IndexFunc(e.Rows, func(row experiment.Row) bool { return row.Method == id })].Reward.Mean
+		}
+		if math.Abs(d.Difference.Mean-(mean(d.A)-mean(d.B))) > 1e-9 {
+			t.Errorf("%+v", d)
+		}
+	}
+	if len(e.Ceilings) != 1 || e.Ceilings[0].Most.All.States == 0 || e.Ceilings[0].Most.All.R2 > 1 {
+		t.Errorf("ceiling %+v", e.Ceilings)
+	}
+	if diff := difference(e, &r.Evaluation); diff != "" {
+		t.Error(diff)
+	}
+
+	type column struct {
+		Method   string   `parquet:"method"`
+		Seed     uint64   `parquet:"seed"`
+		Prompt   string   `parquet:"prompt_id"`
+		Sample   int64    `parquet:"sample"`
+		Taken    bool     `parquet:"taken"`
+		Text     string   `parquet:"response"`
+		KL       *float64 `parquet:"kl"`
+		Value    *float64 `parquet:"value"`
+		Reward   *float64 `parquet:"reward"`
+		Distinct *float64 `parquet:"reward:distinct"`
+	}
+	rows, err := parquet.ReadFile[column](filepath.Join(dir, "out", experiment.ParquetFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != len(lines) {
+		t.Fatalf("%d rows of %d lines", len(rows), len(lines))
+	}
+	for i, row := range rows {
+		l := lines[i]
+		if row.Method != l.Method || row.Seed != l.Seed || row.Prompt != l.Prompt || row.Sample != int64(l.Sample) || row.Taken != l.Taken || row.Text != l.Text ||
+			*row.KL != float64(l.KL) || *row.Reward != l.Reward || *row.Distinct != float64(l.Others["distinct"]) || (row.Value == nil) != math.IsNaN(float64(l.Value)) {
+			t.Errorf("row %d: %+v, line %+v", i, row, l)
+		}
+	}
+}
+
+// files are the contents of a folder of the results, with when they were written.
+func files(t *testing.T, dir, folder string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	entries, err := os.ReadDir(filepath.Join(dir, "out", folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[e.Name()] = info.ModTime().String()
+	}
+	return out
+}
+
+// A recipe that has changed does anew what that concerns, and nothing else; one that has changed back finds
+// what it had.
+func TestChangedRecipe(t *testing.T) {
+	dir := fixture(t)
+	text := strings.NewReplacer("beta: [1, 8]", "beta: 8", "    choose: {max_kl: 100}\n", "").Replace(small)
+	first, before := text, carryOut(t, dir, text)
+	answers, ceiling := files(t, dir, "answers"), files(t, dir, "ceiling")
+	const draws = 3 // base, whose answers the best are taken of, greedy and words
+	if len(answers) != 2*draws || len(ceiling) != 1 {
+		t.Fatalf("%d files of answers, %d of the ceiling", len(answers), len(ceiling))
+	}
+	for _, c := range []struct {
+		name, from, to   string
+		answers, ceiling int // new files
+		same             bool
+	}{
+		{"nothing", "", "", 0, 0, true},
+		{"another watched reward", "watch: [distinct]", "watch: [distinct, length:3]", 0, 0, false},
+		{"another name", "id: greedy", "id: likeliest", 0, 0, false},
+		{"one more method", "  - {id: likeliest", "  - {id: cool, strategy: sample, sampling: {temp: 0.5}}\n  - {id: likeliest", 2, 0, false},
+		{"one more seed", "seeds: 2", "seeds: 3", draws + 1, 0, false},
+		{"more rerolls", "rerolls: 2", "rerolls: 3", 0, 1, false},
+		{"another reward", "reward: sentiment\nwatch: [distinct, length:3]", "reward: distinct\nwatch: [sentiment]", 0, 1, false},
+		{"longer answers", "max_tokens: 10", "max_tokens: 11", 3 * (draws + 1), 1, false},
+		{"as it was", text, "", 0, 0, false},
+	} {
+		if text = strings.Replace(text, c.from, c.to, 1); c.name == "as it was" {
+			text = first
+		}
+		after := carryOut(t, dir, text)
+		nowAnswers, nowCeiling := files(t, dir, "answers"), files(t, dir, "ceiling")
+		for name, when := range answers {
+			if nowAnswers[name] != when {
+				t.Errorf("%s: %s was made anew", c.name, name)
+			}
+		}
+		for name, when := range ceiling {
+			if nowCeiling[name] != when {
+				t.Errorf("%s: %s was made anew", c.name, name)
+			}
+		}
+		if a, b := len(nowAnswers)-len(answers), len(nowCeiling)-len(ceiling); a != c.answers || b != c.ceiling {
+			t.Errorf("%s: %d new files of answers and %d of the ceiling, want %d and %d", c.name, a, b, c.answers, c.ceiling)
+		}
+		if same := equal(before, after); same != c.same {
+			t.Errorf("%s: the same results: %v", c.name, same)
+		}
+		before, answers, ceiling = after, nowAnswers, nowCeiling
+	}
+}
+
+// equal says whether two experiments gave the same.
+func equal(a, b *experiment.Results) bool { return difference(&a.Evaluation, &b.Evaluation) == "" }
+
+func difference(a, b *experiment.Evaluation) string {
+	return cmp.Diff(a, b, cmpopts.EquateNaNs(), cmpopts.IgnoreFields(experiment.Evaluation{}, "Stamp"))
+}
