@@ -1,10 +1,6 @@
 package train
 
-import (
-	"math"
-
-	"github.com/ivo-decoding/ivo/llama/blas"
-)
+import "github.com/ivo-decoding/ivo/llama/blas"
 
 // gradients is the scratch of a backward pass.
 type gradients struct {
@@ -88,25 +84,22 @@ func (p *pass) normBack(n int, x, gain, inv, dy, dx, dgain []float32) {
 }
 
 // attendBack is the derivative of attend: from the gradient of a.heads to that of a.qkv. Heads
-// that share keys and values add to the same ones.
+// that share keys and values add to the same ones. Probabilities are computed again: those of all
+// layers would take memory by the square of a document's length.
 func (p *pass) attendBack(a *activations) {
 	width, hd, ld := p.cfg.Width, p.cfg.head(), p.cfg.qkv()
-	scale := float32(1 / math.Sqrt(float64(hd)))
+	dprob, scale := p.grad.prob, p.scale()
 	clear(p.grad.qkv[:p.n*ld])
-	p.eachHead(a, func(d span, qcol, kcol, vcol int, prob []float32) {
-		x, dx := a.qkv[d.start*ld:], p.grad.qkv[d.start*ld:]
-		q, k, v := x[qcol:], x[kcol:], x[vcol:]
-		dq, dk, dv := dx[qcol:], dx[kcol:], dx[vcol:]
-		dout := p.grad.heads[d.start*width+qcol:]
-		dprob := p.grad.prob
-		for i := 0; i < d.n; i += queryBlock {
-			rows, seen := min(queryBlock, d.n-i), min(i+queryBlock, d.n)
-			prob, dout := prob[i*d.n:], dout[i*width:]
-			blas.Gemm(true, false, seen, hd, rows, 1, prob, d.n, dout, width, 1, dv, ld)
-			blas.Gemm(false, true, rows, seen, hd, 1, dout, width, v, ld, 0, dprob, d.n)
-			causalSoftmaxBack(rows, i, seen, prob, dprob, d.n)
-			blas.Gemm(false, false, rows, hd, seen, scale, dprob, d.n, k, ld, 0, dq[i*ld:], ld)
-			blas.Gemm(true, false, seen, hd, rows, scale, dprob, d.n, q[i*ld:], ld, 1, dk, ld)
-		}
+	p.eachBlock(func(b block) {
+		p.attention(a, b)
+		all, some := b.doc*ld, (b.doc+b.first)*ld
+		q, k, v := a.qkv[some+b.q:], a.qkv[all+b.k:], a.qkv[all+b.v:]
+		dq, dk, dv := p.grad.qkv[some+b.q:], p.grad.qkv[all+b.k:], p.grad.qkv[all+b.v:]
+		dout := p.grad.heads[(b.doc+b.first)*width+b.q:]
+		blas.Gemm(true, false, b.seen, hd, b.rows, 1, p.prob, b.seen, dout, width, 1, dv, ld)
+		blas.Gemm(false, true, b.rows, b.seen, hd, 1, dout, width, v, ld, 0, dprob, b.seen)
+		causalSoftmaxBack(b.rows, b.first, b.seen, p.prob, dprob, b.seen)
+		blas.Gemm(false, false, b.rows, hd, b.seen, scale, dprob, b.seen, k, ld, 0, dq, ld)
+		blas.Gemm(true, false, b.seen, hd, b.rows, scale, dprob, b.seen, q, ld, 1, dk, ld)
 	})
 }

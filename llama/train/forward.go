@@ -20,6 +20,7 @@ type pass struct {
 	pos   []int32 // position in the document
 
 	layers []activations
+	prob   []float32 // [queryBlock][longest document], of one block of queries and one head
 	x      []float32 // [n][Width], the residual stream after the last layer
 	table  []float32 // [longest document][head size], cosine and sine of each rotary pair
 
@@ -47,7 +48,6 @@ type activations struct {
 	x, norm1, mid, norm2 []float32 // [n][Width]: input, normed, after attention, normed
 	inv1, inv2           []float32 // [n]
 	qkv                  []float32 // [n][Width+2*kv], rotated
-	prob                 []float32 // a [length][length] square for each document and head
 	heads                []float32 // [n][Width], attention before its output matrix
 	gateUp               []float32 // [n][2*FF]
 	ff                   []float32 // [n][FF]
@@ -63,10 +63,11 @@ func newPass(cfg Config, rows, longest int, gradient bool) *pass {
 	for range c.Layers {
 		p.layers = append(p.layers, activations{
 			x: alloc(c.Width), norm1: alloc(c.Width), mid: alloc(c.Width), norm2: alloc(c.Width),
-			inv1: alloc(1), inv2: alloc(1), qkv: alloc(c.qkv()), prob: alloc(c.Heads * longest),
+			inv1: alloc(1), inv2: alloc(1), qkv: alloc(c.qkv()),
 			heads: alloc(c.Width), gateUp: alloc(2 * c.FF), ff: alloc(c.FF),
 		})
 	}
+	p.prob = make([]float32, queryBlock*longest)
 	p.x, p.last, p.inv, p.normed, p.logits = alloc(c.Width), alloc(c.Width), alloc(1), alloc(c.Width), alloc(c.Outputs)
 	p.share, p.weight, p.said, p.dsaid = alloc(1), alloc(1), alloc(1), alloc(1)
 	if gradient {
@@ -188,34 +189,41 @@ func sign(k int) float64 { return float64(1 - 2*k) }
 // last of them, which saves up to half the work.
 const queryBlock = 64
 
-// eachHead calls f for every document and head with the document's rows, where the head's
-// queries begin in a row of a.heads or a.qkv, and its keys and values in one of a.qkv, and its
-// square of a.prob.
-func (p *pass) eachHead(a *activations, f func(rows span, q, k, v int, prob []float32)) {
-	c, rest := p.cfg, a.prob
-	hd, group := c.head(), c.Heads/c.KV
+// eachBlock calls f for every block of queries of every document and head, with the head's place in
+// them.
+func (p *pass) eachBlock(f func(b block)) {
+	c, hd, group := p.cfg, p.cfg.head(), p.cfg.Heads/p.cfg.KV
 	for _, d := range p.docs {
 		for h := range c.Heads {
 			k := c.Width + h/group*hd
-			f(d, h*hd, k, k+c.kv(), rest[:d.n*d.n])
-			rest = rest[d.n*d.n:]
+			for i := 0; i < d.n; i += queryBlock {
+				f(block{d.start, i, min(queryBlock, d.n-i), min(i+queryBlock, d.n), h * hd, k, k + c.kv()})
+			}
 		}
 	}
 }
 
-// attend computes softmax(q k^T / sqrt(head size)) v within each document.
+// block is some queries of one head: rows of them from the row first of the document on, which begins
+// at the row doc, and see as many keys. q, k and v are the columns of a.qkv in which the head's begin;
+// q is that of its result in a.heads too.
+type block struct{ doc, first, rows, seen, q, k, v int }
+
+// attention fills p.prob with softmax(q k^T / sqrt(head size)), [rows][seen].
+func (p *pass) attention(a *activations, b block) {
+	hd, ld := p.cfg.head(), p.cfg.qkv()
+	q, k := a.qkv[(b.doc+b.first)*ld+b.q:], a.qkv[b.doc*ld+b.k:]
+	blas.Gemm(false, true, b.rows, b.seen, hd, p.scale(), q, ld, k, ld, 0, p.prob, b.seen)
+	causalSoftmax(b.rows, b.first, b.seen, p.prob, b.seen)
+}
+
+func (p *pass) scale() float32 { return float32(1 / math.Sqrt(float64(p.cfg.head()))) }
+
+// attend computes attention times v within each document.
 func (p *pass) attend(a *activations) {
 	width, hd, ld := p.cfg.Width, p.cfg.head(), p.cfg.qkv()
-	scale := float32(1 / math.Sqrt(float64(hd)))
-	p.eachHead(a, func(d span, qcol, kcol, vcol int, prob []float32) {
-		x := a.qkv[d.start*ld:]
-		q, k, v, out := x[qcol:], x[kcol:], x[vcol:], a.heads[d.start*width+qcol:]
-		for i := 0; i < d.n; i += queryBlock {
-			rows, seen := min(queryBlock, d.n-i), min(i+queryBlock, d.n)
-			prob := prob[i*d.n:]
-			blas.Gemm(false, true, rows, seen, hd, scale, q[i*ld:], ld, k, ld, 0, prob, d.n)
-			causalSoftmax(rows, i, seen, prob, d.n)
-			blas.Gemm(false, false, rows, hd, seen, 1, prob, d.n, v, ld, 0, out[i*width:], width)
-		}
+	p.eachBlock(func(b block) {
+		p.attention(a, b)
+		v, out := a.qkv[b.doc*ld+b.v:], a.heads[(b.doc+b.first)*width+b.q:]
+		blas.Gemm(false, false, b.rows, hd, b.seen, 1, p.prob, b.seen, v, ld, 0, out, width)
 	})
 }
