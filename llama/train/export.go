@@ -30,21 +30,19 @@ func Metadata(f *gguf.File) (out []gguf.KV) {
 // model (see [Metadata]). Without it the file has a vocabulary of Vocab
 // nameless tokens.
 func (m *Model) WriteGGUF(path string, tokenizer []gguf.KV) error {
-	return m.write(path, gguf.F32, tokenizer)
+	return m.WriteGGUFAs(path, gguf.F32, tokenizer)
 }
 
-// WriteF16 is [Model.WriteGGUF] with matrices of half the size, rounded to 11 bits. Weights that
-// F16 cannot hold are an error.
-func (m *Model) WriteF16(path string, tokenizer []gguf.KV) error {
-	for _, x := range m.params {
-		if !(math.Abs(float64(x)) <= gguf.MaxF16) {
-			return fmt.Errorf("train: a weight of %v does not fit F16: write the model as F32", x)
+// WriteGGUFAs is [Model.WriteGGUF] with matrices of a type: F32, or F16, which takes half the space and
+// rounds to 11 bits. Weights that F16 cannot hold are an error.
+func (m *Model) WriteGGUFAs(path string, matrices gguf.TensorType, tokenizer []gguf.KV) error {
+	if matrices == gguf.F16 {
+		for _, x := range m.params {
+			if !(math.Abs(float64(x)) <= gguf.MaxF16) {
+				return fmt.Errorf("train: a weight of %v does not fit F16: write the model as F32", x)
+			}
 		}
 	}
-	return m.write(path, gguf.F16, tokenizer)
-}
-
-func (m *Model) write(path string, matrices gguf.TensorType, tokenizer []gguf.KV) error {
 	c := m.Config
 	kvs := []gguf.KV{
 		{Key: "general.architecture", Value: arch},

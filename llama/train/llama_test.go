@@ -61,7 +61,7 @@ func TestLlamaAgrees(t *testing.T) {
 			if math.Abs(got-last.HeldOut) > 1e-4 || got > 3 { // log 40 is 3.7
 				t.Errorf("held-out loss %.6f in llama.cpp, %.6f in training", got, last.HeldOut)
 			}
-			if err := model.WriteF16(path, nil); err != nil {
+			if err := model.WriteGGUFAs(path, gguf.F16, nil); err != nil {
 				t.Fatal(err)
 			}
 			if half := llamaLoss(t, path, heldOut); math.Abs(half-got) > 5e-3 || half == got {

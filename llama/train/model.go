@@ -50,6 +50,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// FineTuneRate is a peak learning rate for all weights of a model of this size, or for adapters to them,
+// where nothing better is known: 5e-4 at the lab model's 1.2 million (docs/log.md), 2e-5 at 135 million.
+func (c Config) FineTuneRate(adapters bool) float64 {
+	rate := 5e-4 * math.Pow(1.2e6/float64(c.Params()), 2./3)
+	if adapters {
+		rate *= 10
+	}
+	return min(rate, 2e-3)
+}
+
 // head is the size of a head, kv the width of all keys, qkv that of queries, keys and values.
 func (c Config) head() int { return c.Width / c.Heads }
 func (c Config) kv() int   { return c.KV * c.head() }

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-
-	"github.com/ivo-decoding/ivo/internal/gguf"
 )
 
 // Pair is two conversations that end in two answers to one prompt, of which the first was
@@ -44,8 +42,12 @@ func square(tau float64) loss {
 	}
 }
 
-// RewardModel is a network with a single output for each token, its score.
-type RewardModel struct{ *Model }
+// RewardModel is a network with a single output for each token, its score. It is written as its
+// trunk and its output, since no model of llama.cpp's has a single output.
+type RewardModel struct {
+	Config Config
+	model  *Model
+}
 
 // TrainReward fine-tunes the whole of base, with a new output, on preferences by the loss of
 // Bradley and Terry: -log sigmoid(r(chosen) - r(rejected) - offset).
@@ -57,7 +59,7 @@ func TrainReward(ctx context.Context, base *Model, opts Options, pairs, heldOut 
 	if err != nil {
 		return nil, err
 	}
-	return &RewardModel{m}, nil
+	return &RewardModel{m.Config, m}, nil
 }
 
 // scored are pairs whose documents are read at every token instead of predicting the next.
@@ -80,23 +82,21 @@ func (m *RewardModel) Scores(ctx context.Context, docs []Doc, workers int) ([]fl
 	for i, d := range docs {
 		read[i] = d.scored()
 	}
-	return m.scores(ctx, read, workers)
+	return m.model.scores(ctx, read, workers)
 }
 
 // Output is the vector whose product with a state after the final norm is the state's score, [Width].
-func (m *RewardModel) Output() []float32 { return m.Config.view(m.params).out }
+func (m *RewardModel) Output() []float32 { return m.Config.view(m.model.params).out }
+
+// Norm are the gains of the final norm, [Width].
+func (m *RewardModel) Norm() []float32 { return m.Config.view(m.model.params).norm }
 
 // Trunk is the network without its output: as a GGUF its states are the reward model's, and its
 // logits, by the embedding, mean nothing.
 func (m *RewardModel) Trunk() *Model {
 	c := m.Config
 	c.Tied, c.Outputs = true, c.Vocab
-	return &Model{c, m.params[:c.Params()]}
-}
-
-// WriteGGUF would lose the output.
-func (m *RewardModel) WriteGGUF(string, []gguf.KV) error {
-	return fmt.Errorf("train: a reward model is written as its trunk and its output: write both")
+	return &Model{c, m.model.params[:c.Params()]}
 }
 
 // PairLoss is what a policy is trained on preferences by.
