@@ -13,16 +13,13 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
-// What a value model is trained with unless flags say otherwise; docs/log.md has what it gives.
-const (
-	fineTuneEpochs = 2
-	fineTuneRate   = 5e-4
-)
+// fineTuneEpochs are those of a value model unless flags say otherwise; docs/log.md has what they give.
+const fineTuneEpochs = 2
 
 // fineTune trains the policy's whole network as a value function.
 func fineTune(c *cli.Context) (err error) {
 	t := learn.FineTuning{
-		Model: c.String("out"), Atoms: c.Int("atoms"), Epochs: fineTuneEpochs, Rate: fineTuneRate, Seed: c.Uint64("seed"), Workers: max(0, c.Int("threads")),
+		Model: c.String("out"), Atoms: c.Int("atoms"), Epochs: fineTuneEpochs, Seed: c.Uint64("seed"), Workers: max(0, c.Int("threads")),
 	}
 	if c.IsSet("epochs") {
 		t.Epochs = c.Int("epochs")
@@ -35,7 +32,7 @@ func fineTune(c *cli.Context) (err error) {
 			return usagef(c, "--%s with --fine-tune (it is for value functions that read the states of a model)", name)
 		}
 	}
-	if t.Model == "" || t.Atoms < 2 || t.Epochs < 1 || c.Int("round") < 0 || !within(t.Rate, 1) || t.Rate == 0 {
+	if t.Model == "" || t.Atoms < 2 || t.Epochs < 1 || c.Int("round") < 0 || !within(t.Rate, 1) || c.IsSet("lr") && t.Rate == 0 {
 		return usagef(c, "--fine-tune needs --out, two --atoms or more, at least one of --epochs, and --lr between 0 and 1")
 	}
 	from, err := readSource(c)

@@ -26,6 +26,7 @@ func trainRewardCommand() *cli.Command {
 			"two scores if there are any (UltraFeedback). The model is left as it is: its states are computed\n" +
 			"once, so that another head costs seconds, and an interrupted run goes on. Example:\n\n" +
 			"  ivo reward train --pairs pairs.jsonl -m model.gguf --out reward.gguf\n" +
+			"  ivo reward train --pairs pairs.jsonl -m model.gguf --fine-tune --trunk trunk.gguf --out reward.gguf\n" +
 			"  ivo reward test head:reward.gguf@model.gguf --prompts prompts.jsonl -m model.gguf",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "pairs", Usage: "`FILE` of pairs: JSON lines, an array or CSV, also packed with gzip; - for standard input", Category: pairs, TakesFile: true},
@@ -36,14 +37,14 @@ func trainRewardCommand() *cli.Command {
 			&cli.StringFlag{Name: "states", Usage: "`FOLDER` that the model's states are kept in; without it OUT.states", Category: learned},
 			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states are stored, from 0 on, with commas between; -1, given first, are the embeddings of the tokens, for which nothing is computed; without it four that suit the model", Category: learned},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` " + strings.Join(pairwise.Kinds(), ", ") + "; auto takes what predicts best in cross-validation", Value: pairwise.Auto, Category: learned},
-			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean or sum; without it the best of these", Category: learned},
+			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean or sum; without it the best of these, with --fine-tune last", Category: learned},
 			&cli.IntFlag{Name: "hidden", Usage: "units of a hidden layer", Value: 32, Category: learned},
-			&cli.IntFlag{Name: "epochs", Usage: "most passes over the pairs of heads that are trained by steps; without it 8 to 40, the fewer pairs the more", Category: learned},
+			&cli.IntFlag{Name: "epochs", Usage: "most passes over the pairs of heads that are trained by steps; without it 8 to 40, the fewer pairs the more; with --fine-tune passes over them, 1 without it", Category: learned},
 			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja by which conversations are shown; the model's own without it, and texts as they are where it has none", Category: learned},
 			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: loop.Defaults(0).Seed, Category: learned},
 			&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to train with; 0 for one a core", Category: learned},
 			&cli.BoolFlag{Name: "json", Usage: "print JSON"},
-		}, loadFlags()),
+		}, fineTuneFlags("The model itself"), loadFlags()),
 		Action: trainReward,
 	}
 }
@@ -60,6 +61,9 @@ func trainReward(c *cli.Context) error {
 		return usagef(c, "--head %q is not one of %s", o.Kind, strings.Join(pairwise.Kinds(), ", "))
 	case !within(o.Margins, 1e6) || !within(o.HeldOut, 0.9) || o.HeldOut == 0 || o.Hidden < 1 || o.Epochs < 0:
 		return usagef(c, "--margin is not negative, --held-out lies between 0 and .9, --hidden is positive, --epochs not negative")
+	}
+	if err := checkFineTune(c); err != nil {
+		return err
 	}
 	if c.IsSet("pooling") {
 		var err error
@@ -83,14 +87,17 @@ func trainReward(c *cli.Context) error {
 	}
 	defer m.Close()
 	trunk := pairwise.Trunk{Model: m, Template: c.String("chat-template")}
+	if trunk.Template == "" && m.ChatTemplate() == "" && !slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Prompt.Messages != nil }) {
+		trunk.Template = pairwise.Bare
+	}
+	if c.Bool("fine-tune") {
+		return fineTuneReward(c, trunk, pairs, o.Pooling)
+	}
 	if trunk.Layers, err = numbers(c); err != nil {
 		return err
 	}
 	if trunk.Layers == nil {
 		trunk.Layers = pairwise.Layers(m)
-	}
-	if trunk.Template == "" && m.ChatTemplate() == "" && !slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Prompt.Messages != nil }) {
-		trunk.Template = pairwise.Bare
 	}
 	folder := c.String("states")
 	if folder == "" {

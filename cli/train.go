@@ -44,7 +44,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge or td", Value: string(valuehead.MonteCarloReturn), Category: training},
 			&cli.Float64Flag{Name: "lambda", Usage: "of the target td", Value: 0.95, Category: training},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Epochs, DefaultText: fmt.Sprintf("%d, with --fine-tune %d", d.Epochs, fineTuneEpochs), Category: training},
-			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Rate, DefaultText: fmt.Sprintf("%g, with --fine-tune %g", d.Rate, fineTuneRate), Category: training},
+			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Rate, DefaultText: fmt.Sprintf("%g, with --fine-tune one that suits the model's size", d.Rate), Category: training},
 			&cli.Float64Flag{Name: "weight-decay", Usage: "of AdamW", DefaultText: "0.1, of mlp and linear 1", Category: training},
 			&cli.Float64Flag{Name: "warm-up", Usage: "share of the steps over which the learning rate rises", DefaultText: "0.05", Category: training},
 			&cli.Float64Flag{Name: "dropout", Usage: "of hidden units", DefaultText: "0.1, of mlp 0.3", Category: training},

@@ -23,7 +23,8 @@ type adapter struct {
 type layerAdapters struct{ qkv, attnOut, gateUp, down adapter }
 
 // adapterTensors lists the numbers of all adapters as tensors lists those of the model. An output
-// that is new is learned whole.
+// that is new is learned whole, and with it the norm before it, by which the model is told from
+// the one that it was made from.
 func (c Config) adapterTensors(rank int) (out []tensor) {
 	for l := range c.Layers {
 		for _, m := range []tensor{{"qkv", c.qkv(), c.Width, 1}, {"attn_output", c.Width, c.Width, 1}, {"gate_up", 2 * c.FF, c.Width, 1}, {"down", c.Width, c.FF, 1}} {
@@ -33,7 +34,7 @@ func (c Config) adapterTensors(rank int) (out []tensor) {
 	}
 	if c.ownOutput() {
 		tensors := c.tensors()
-		out = append(out, tensors[len(tensors)-1])
+		out = append(out, tensors[len(tensors)-2:]...)
 	}
 	return out
 }
@@ -41,9 +42,9 @@ func (c Config) adapterTensors(rank int) (out []tensor) {
 // ownOutput says whether the outputs are something else than the tokens.
 func (c Config) ownOutput() bool { return c.Outputs != c.Vocab }
 
-// adapters cuts a flat vector of adapterTensors into views; out is the output that is learned whole,
+// adapters cuts a flat vector of adapterTensors into views; norm and out are what is learned whole,
 // nil where there is none.
-func (c Config) adapters(flat []float32, rank int) (layers []layerAdapters, out []float32) {
+func (c Config) adapters(flat []float32, rank int) (layers []layerAdapters, norm, out []float32) {
 	cut := func(rows, cols int) adapter {
 		x := adapter{rows, cols, rank, flat[:rank*cols], flat[rank*cols : rank*(cols+rows)]}
 		flat = flat[rank*(cols+rows):]
@@ -53,9 +54,9 @@ func (c Config) adapters(flat []float32, rank int) (layers []layerAdapters, out 
 		layers = append(layers, layerAdapters{cut(c.qkv(), c.Width), cut(c.Width, c.Width), cut(2*c.FF, c.Width), cut(c.Width, c.FF)})
 	}
 	if c.ownOutput() {
-		out = flat
+		norm, out = flat[:c.Width], flat[c.Width:]
 	}
-	return layers, out
+	return layers, norm, out
 }
 
 // all are a layer's adapters beside the matrices of it.
@@ -96,14 +97,16 @@ func (m *Model) learn(rank int, seed uint64) *learned {
 	}
 	l := &learned{model: m, rank: rank, base: slices.Clone(m.params), tensors: m.Config.adapterTensors(rank)}
 	l.flat = random(l.tensors, seed)
-	layers, out := m.Config.adapters(l.flat, rank)
+	layers, norm, out := m.Config.adapters(l.flat, rank)
 	for i := range layers {
 		some, _ := layers[i].all(&layer{})
 		for _, x := range some {
 			clear(x.b)
 		}
 	}
-	copy(out, m.Config.view(m.params).out)
+	had := m.Config.view(m.params)
+	copy(norm, had.norm)
+	copy(out, had.out)
 	return l
 }
 
@@ -114,7 +117,8 @@ func (l *learned) apply(workers int) {
 	}
 	c := l.model.Config
 	from, to := c.view(l.base), c.view(l.model.params)
-	layers, out := c.adapters(l.flat, l.rank)
+	layers, norm, out := c.adapters(l.flat, l.rank)
+	copy(to.norm, norm)
 	copy(to.out, out)
 	parallel(workers, len(layers), func(_, i int) {
 		some, had := layers[i].all(&from.layers[i])
@@ -139,7 +143,7 @@ func (l *learned) gradient(flat []float32) gradient {
 		return gradient{weights: c.view(flat)}
 	}
 	g := gradient{weights: weights{layers: make([]layer, c.Layers)}}
-	g.adapters, g.out = c.adapters(flat, l.rank)
-	g.of, _ = c.adapters(l.flat, l.rank)
+	g.adapters, g.norm, g.out = c.adapters(flat, l.rank)
+	g.of, _, _ = c.adapters(l.flat, l.rank)
 	return g
 }

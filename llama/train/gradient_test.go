@@ -54,7 +54,7 @@ func referenceOf(l *learned) reference {
 		}
 	}
 	if len(rest) > 0 {
-		r.params[outputName] = rest
+		r.params["output_norm.weight"], r.params[outputName] = rest[:c.Width], rest[c.Width:]
 	}
 	return r
 }

@@ -51,13 +51,14 @@ func (c Config) withDefaults() Config {
 }
 
 // FineTuneRate is a peak learning rate for all weights of a model of this size, or for adapters to them,
-// where nothing better is known: 5e-4 at the lab model's 1.2 million (docs/log.md), 2e-5 at 135 million.
+// where nothing better is known: 5e-4 up to the lab model's 1.2 million (docs/log.md), falling to about
+// 2e-5 at 135 million, which is what the field uses at that size; of adapters four times as much.
 func (c Config) FineTuneRate(adapters bool) float64 {
-	rate := 5e-4 * math.Pow(1.2e6/float64(c.Params()), 2./3)
+	rate := 5e-4 * min(1, math.Pow(1.25e6/float64(c.Params()), 2./3))
 	if adapters {
-		rate *= 10
+		rate *= 4
 	}
-	return min(rate, 2e-3)
+	return rate
 }
 
 // head is the size of a head, kv the width of all keys, qkv that of queries, keys and values.

@@ -22,8 +22,8 @@ type Options struct {
 	From        *Model  // start from this model's weights where the shapes agree, instead of random ones
 
 	// Rank, where it is not 0, leaves the matrices of the model as they are and learns for each of
-	// its layers' a product of that rank to be added (LoRA), and what is new. Norms and embeddings
-	// stay. The result is a model like any other.
+	// its layers' a product of that rank to be added (LoRA), and a new output with its norm. Other
+	// norms and embeddings stay. The result is a model like any other.
 	Rank int
 
 	// Shards is into how many parts each minibatch is split, 8. It bounds the

@@ -51,7 +51,7 @@ type FineTuning struct {
 
 // FineTune trains on the data, and writes the model. What a training that was stopped has done
 // is kept beside the file, and the same training goes on with it. Model, Policy, Atoms, Epochs,
-// Rate and Seed say what is wanted; the rest is filled in.
+// Rate (0 for what suits the model's size) and Seed say what is wanted; the rest is filled in.
 func (t *FineTuning) FineTune(ctx context.Context, d *Data) error {
 	schema, err := d.Schema()
 	if err != nil {
@@ -149,6 +149,9 @@ func (t *FineTuning) train(ctx context.Context, header *gguf.File, base *train.M
 	tokens := 0
 	for _, d := range docs {
 		tokens += len(d.Tokens)
+	}
+	if t.Rate == 0 {
+		t.Rate = base.Config.FineTuneRate(false)
 	}
 	begin := time.Now()
 	o := train.Options{

@@ -69,7 +69,11 @@ func (r *trainer) measure(ctx context.Context, h *head.Head) (*Report, error) {
 		mean += (rewards[chosen][i] + rewards[rejected][i]) / float64(2*len(r.train))
 	}
 	h.Layers[len(h.Layers)-1].Bias[0] -= float32(mean)
+	return r.report(ctx, rewards)
+}
 
+// report is what the rewards of the held-out pairs' sides say.
+func (r *trainer) report(ctx context.Context, rewards [2][]float64) (_ *Report, err error) {
 	report := &Report{Pairs: len(r.train), HeldOut: len(r.held), TooLong: r.data.Left}
 	difference := func(i int) float64 { return rewards[chosen][i] - rewards[rejected][i] }
 	var differences []float64

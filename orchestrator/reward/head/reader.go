@@ -166,6 +166,19 @@ func (r *Reader) encode(a Answer, opened []int32) (*conversation, error) {
 	return c, nil
 }
 
+// Encode is an answer in tokens, and where in them what is read of it begins.
+func (r *Reader) Encode(a Answer) (tokens []int32, from int, err error) {
+	opened, err := r.encoder.Conversation(messages(a.Prompt), true)
+	if err != nil {
+		return nil, 0, err
+	}
+	c, err := r.encode(a, opened)
+	if err != nil {
+		return nil, 0, err
+	}
+	return c.tokens, c.from, nil
+}
+
 // common is the number of tokens with which both begin.
 func common(a, b []int32) int {
 	n := 0
