@@ -19,9 +19,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(cleaning{m}, map[string]func(){
-		"ivo": func() { os.Exit(Main(os.Args, os.Stdout, stopper(os.Stderr))) },
-	})
+	testscript.Main(cleaning{m}, programs)
+}
+
+// programs are what the test's executable is by other names.
+var programs = map[string]func(){
+	"ivo": func() { os.Exit(Main(os.Args, os.Stdout, stopper(os.Stderr))) },
 }
 
 // cleaning removes what the tests share when they are over.

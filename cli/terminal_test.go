@@ -5,13 +5,18 @@ package cli
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/creack/pty"
 	"github.com/google/go-cmp/cmp"
@@ -26,11 +31,45 @@ type console struct {
 	tty   *os.File // the end of who sits there
 	slave *os.File // the program's end
 	cmd   *exec.Cmd
-	all   []byte           // that the program has shown
-	seen  int              // of it
-	was   *term.State      // of the terminal, before the program
-	ended chan *term.State // after it
+	all   []byte      // that the program has shown
+	seen  int         // of it
+	was   *term.State // of the terminal, before the program
+	ended chan ending
+	leave *os.File // closed when nothing more is to be read
 }
+
+// ending is how a program ended, and the terminal's state after it.
+type ending struct {
+	code  string
+	state *term.State
+}
+
+// lead runs its arguments as a program that does not lead its session. A terminal is hung up when the
+// leader ends, and what the program has shown last is lost where the kernel has not passed it on yet: so
+// the leader stays until all is read. It writes the exit code to file 3, and file 4 ends when it is to go.
+func lead() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		os.Exit(1)
+	}
+	go func() {
+		for s := range signals {
+			if s == syscall.SIGTERM { // the terminal sends Ctrl-C to both
+				cmd.Process.Signal(s)
+			}
+		}
+	}()
+	cmd.Wait()
+	code, leave := os.NewFile(3, "code"), os.NewFile(4, "leave")
+	fmt.Fprint(code, cmd.ProcessState.ExitCode())
+	code.Close()
+	io.Copy(io.Discard, leave)
+}
+
+func init() { programs["lead"] = lead }
 
 // sit starts a program on a terminal of its own.
 func sit(t *testing.T, args ...string) *console {
@@ -41,7 +80,7 @@ func sit(t *testing.T, args ...string) *console {
 	}
 	t.Cleanup(func() { master.Close() })
 	pty.Setsize(slave, &pty.Winsize{Rows: 24, Cols: 120})
-	c := &console{T: t, tty: master, slave: slave, cmd: exec.Command(args[0], args[1:]...), ended: make(chan *term.State, 1)}
+	c := &console{T: t, tty: master, slave: slave, cmd: exec.Command("lead", args...), ended: make(chan ending, 1)}
 	if c.was, err = term.GetState(int(slave.Fd())); err != nil {
 		t.Fatal(err)
 	}
@@ -53,15 +92,31 @@ func sit(t *testing.T, args ...string) *console {
 
 func (c *console) start() *console {
 	c.Helper()
+	code, codeOf, err := os.Pipe()
+	if err != nil {
+		c.Fatal(err)
+	}
+	leave, stay, err := os.Pipe()
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.cmd.ExtraFiles, c.leave = []*os.File{codeOf, leave}, stay
 	if err := c.cmd.Start(); err != nil {
 		c.Fatal(err)
 	}
-	c.Cleanup(func() { c.cmd.Process.Kill() })
-	go func() {
+	codeOf.Close()
+	leave.Close()
+	c.Cleanup(func() {
+		stay.Close()
 		c.cmd.Wait()
+		c.slave.Close()
+	})
+	go func() {
+		defer code.Close()
+		text, _ := io.ReadAll(code)
 		state, _ := term.GetState(int(c.slave.Fd()))
-		c.slave.Close() // so that reading ends
-		c.ended <- state
+		c.tty.SetReadDeadline(time.Now().Add(time.Minute)) // who waits for more waits in vain
+		c.ended <- ending{string(text), state}
 	}()
 	return c
 }
@@ -94,12 +149,12 @@ func (c *console) press(keys string) {
 // end waits for the end of the program, which leaves the terminal as it was.
 func (c *console) end(code int) {
 	c.Helper()
-	state := <-c.ended
-	if got := c.cmd.ProcessState.ExitCode(); got != code {
-		c.Errorf("exit code %d, want %d, after %q", got, code, c.all)
+	e := <-c.ended
+	if want := strconv.Itoa(code); e.code != want {
+		c.Errorf("exit code %s, want %s, after %q", e.code, want, c.all)
 	}
-	if !reflect.DeepEqual(state, c.was) {
-		c.Errorf("the terminal is left as %v, not %v", state, c.was)
+	if !reflect.DeepEqual(e.state, c.was) {
+		c.Errorf("the terminal is left as %v, not %v", e.state, c.was)
 	}
 }
 
