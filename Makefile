@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo model test test-system race lint real frontier ceiling bench lab clean
+.PHONY: help build demo model test test-system race lint real frontier ceiling bench lab lab-reward clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -73,6 +73,9 @@ bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
 
 lab: ## make the lab's world, tokenizer and model anew (resumable, under an hour)
 	$(GO) run ./scripts/lab
+
+lab-reward: ## make the lab's learned reward anew from the files of make lab (minutes)
+	$(GO) run ./scripts/lab -reward-only
 
 clean: ## remove what was built and run
 	rm -rf bin runs .cache

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+)
+
+// The learned reward is made of the files that are there, the same again, and its card tells of it.
+func TestLearnReward(t *testing.T) {
+	const lab = "../../testdata/lab/summarize-"
+	r := small(t)
+	r.trainPrompts, r.rewardHead = 60, "linear"
+	for _, dir := range []string{r.out, r.work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, lines := range map[string]int{"s.gguf": 0, "train.jsonl": 60, "test.jsonl": 10} {
+		data, err := os.ReadFile(lab + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if lines > 0 {
+			data = bytes.Join(bytes.SplitAfter(data, []byte("\n"))[:lines], nil)
+		}
+		if err := os.WriteFile(r.path(name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.learnReward(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.ReadFile(r.path("reward.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := head.Load(r.path("reward.gguf"))
+	if err != nil || h.Reading.Pooling != head.Sum || h.Trunk.Width != 128 {
+		t.Errorf("got %+v, %v", h, err)
+	}
+	card, err := os.ReadFile(r.path("reward.md"))
+	if err != nil || !bytes.Contains(card, []byte("Spearman with the gold reward")) {
+		t.Errorf("the card says %s, %v", card, err)
+	}
+	if err := os.Remove(filepath.Join(r.work, "pairs.jsonl")); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.learnReward(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := os.ReadFile(r.path("reward.gguf")); err != nil || !bytes.Equal(first, again) {
+		t.Errorf("made again it is another one (%v)", err)
+	}
+}
