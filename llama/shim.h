@@ -113,6 +113,16 @@ typedef struct {
 void ivo_token_get(const ivo_model * m, int32_t token, ivo_token * t);
 int32_t ivo_chat(const char * tmpl, const char ** roles, const char ** contents, size_t n, bool assistant, char * buf, int32_t len);
 
+// A classifier owns a context that pools by RANK: it has no rows, and its texts are read from their beginnings.
+typedef struct ivo_classifier ivo_classifier;
+int32_t ivo_classes(const ivo_model * m);
+const char * ivo_class_label(const ivo_model * m, int32_t i); // owned by the model; NULL without one
+ivo_classifier * ivo_classifier_new(ivo_model * m, int32_t n_tokens, int32_t n_seq, int32_t n_threads);
+void ivo_classifier_free(ivo_classifier * c);
+// n_seq texts one behind the other, len tokens each; out is [n_seq][ivo_classes]. llama_decode's status,
+// or INT32_MIN when llama.cpp threw.
+int32_t ivo_classify(ivo_classifier * c, int32_t * tokens, const int32_t * len, int32_t n_seq, float * out);
+
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p);
 void ivo_context_free(ivo_context * c);
 // How many threads of the context's pool compute, at most as many as it was made with.

@@ -124,6 +124,20 @@ int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
     return llama_decode(s->ctx, batch);
 }
 
+ggml_threadpool_t new_pool(int32_t n_threads) {
+    auto * pool_new = cpu_proc<ggml_threadpool_t (*)(ggml_threadpool_params *)>("ggml_threadpool_new");
+    if (!pool_new) {
+        log_text("the CPU backend offers no thread pool");
+        return nullptr;
+    }
+    ggml_threadpool_params tp;
+    ggml_threadpool_params_init(&tp, n_threads);
+    tp.poll = 0; // waiting threads sleep: spinning ones starve the neighbours
+    return pool_new(&tp);
+}
+
+void free_pool(ggml_threadpool_t pool) { cpu_proc<void (*)(ggml_threadpool_t)>("ggml_threadpool_free")(pool); }
+
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
     auto * c = new (std::nothrow) ivo_context();
     if (!c) {
@@ -202,15 +216,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
             return false;
         }
         // Without a pool of its own every graph starts its threads anew.
-        auto * pool_new = cpu_proc<decltype(s->pool) (*)(ggml_threadpool_params *)>("ggml_threadpool_new");
-        if (!pool_new) {
-            log_text("the CPU backend offers no thread pool");
-            return false;
-        }
-        ggml_threadpool_params tp;
-        ggml_threadpool_params_init(&tp, p->n_threads);
-        tp.poll = 0; // waiting threads sleep: spinning ones starve the neighbours
-        s->pool = pool_new(&tp);
+        s->pool = new_pool(p->n_threads);
         if (!s->pool) {
             return false;
         }
@@ -249,7 +255,7 @@ void ivo_context_free(ivo_context * c) {
             llama_free(s->ctx);
         }
         if (s->pool) {
-            cpu_proc<void (*)(ggml_threadpool_t)>("ggml_threadpool_free")(s->pool);
+            free_pool(s->pool);
         }
         delete s;
     }

@@ -32,6 +32,10 @@ struct context_impl {
     std::vector<float> rows;                        // a tapped tensor fetched from a device
 };
 
+// new_pool makes the threads of a context, nullptr where the CPU backend offers none.
+ggml_threadpool_t new_pool(int32_t n_threads);
+void free_pool(ggml_threadpool_t pool);
+
 inline context_impl * of(ivo_context * c) { return static_cast<context_impl *>(c->impl); }
 
 inline llama_memory_t memory_of(ivo_context * c) { return llama_get_memory(of(c)->ctx); }

@@ -38,7 +38,7 @@ int main() {
     VALUE(LLAMA_TOKEN_ATTR_UNDEFINED); VALUE(LLAMA_TOKEN_ATTR_UNKNOWN); VALUE(LLAMA_TOKEN_ATTR_UNUSED); VALUE(LLAMA_TOKEN_ATTR_NORMAL);
     VALUE(LLAMA_TOKEN_ATTR_CONTROL); VALUE(LLAMA_TOKEN_ATTR_USER_DEFINED); VALUE(LLAMA_TOKEN_ATTR_BYTE); VALUE(LLAMA_TOKEN_ATTR_NORMALIZED);
     VALUE(LLAMA_TOKEN_ATTR_LSTRIP); VALUE(LLAMA_TOKEN_ATTR_RSTRIP); VALUE(LLAMA_TOKEN_ATTR_SINGLE_WORD);
-    VALUE(LLAMA_POOLING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_NONE);
+    VALUE(LLAMA_POOLING_TYPE_UNSPECIFIED); VALUE(LLAMA_POOLING_TYPE_NONE); VALUE(LLAMA_POOLING_TYPE_RANK);
     VALUE(LLAMA_ATTENTION_TYPE_UNSPECIFIED);
     VALUE(LLAMA_FLASH_ATTN_TYPE_AUTO); VALUE(LLAMA_FLASH_ATTN_TYPE_DISABLED); VALUE(LLAMA_FLASH_ATTN_TYPE_ENABLED);
 
@@ -134,6 +134,7 @@ int main() {
     FUNCTION(llama_detokenize); FUNCTION(llama_chat_apply_template); FUNCTION(llama_init_from_model); FUNCTION(llama_free);
     FUNCTION(llama_set_n_threads); FUNCTION(llama_attach_threadpool); FUNCTION(llama_n_ctx); FUNCTION(llama_n_batch); FUNCTION(llama_n_ubatch);
     FUNCTION(llama_get_memory); FUNCTION(llama_decode); FUNCTION(llama_get_logits);
-    FUNCTION(llama_get_embeddings); FUNCTION(llama_memory_clear); FUNCTION(llama_memory_seq_rm); FUNCTION(llama_memory_seq_cp);
+    FUNCTION(llama_get_embeddings); FUNCTION(llama_get_embeddings_seq); FUNCTION(llama_model_n_cls_out); FUNCTION(llama_model_cls_label);
+    FUNCTION(llama_memory_clear); FUNCTION(llama_memory_seq_rm); FUNCTION(llama_memory_seq_cp);
     FUNCTION(llama_memory_seq_pos_max);
 }

@@ -101,6 +101,10 @@ var kinds = map[string]kind{
 		form: "checks[:loose][:all]", about: "the share of its record's verifiable instructions that are met (IFEval)",
 		open: openChecks,
 	},
+	"cls": {
+		form: "cls:MODEL.gguf", about: "what a classifier or reranker that llama.cpp knows says (BERT's kin, Qwen3 rerankers); cls:LABEL@MODEL.gguf the probability of a class",
+		open: openClassifier,
+	},
 	"cmd": {
 		form: "cmd:PROGRAM ARGUMENTS", about: "what a program of yours says: JSON lines in, a number a line out",
 		open: openCommand, quotes: true,
