@@ -49,9 +49,13 @@ func rewardCommand() *cli.Command {
 				"tokenizer_config.json beside it. llama.cpp serves no such head: ivo does, on the model that it was\n" +
 				"trained with, which llama.cpp's converter turns into GGUF. Example:\n\n" +
 				"  ivo reward import Skywork-Reward-V2-Qwen3-0.6B --out reward.gguf\n" +
+				"  ivo reward import -hf Skywork/Skywork-Reward-V2-Qwen3-0.6B --out reward.gguf\n" +
 				"  ivo reward test head:reward.gguf@trunk.gguf --prompts prompts.jsonl -m model.gguf",
 			Flags: []cli.Flag{
 				&cli.StringFlag{Name: "out", Usage: "write the head to `FILE`", TakesFile: true},
+				&cli.StringFlag{Name: "hf-repo", Aliases: []string{"hf", "hfr"}, Usage: "take the checkpoint of `USER/REPO` of Hugging Face instead: of a large one the files alone in which the head lies are downloaded", Category: modelCategory},
+				&cli.StringFlag{Name: "hf-token", Usage: "access `TOKEN` of Hugging Face", DefaultText: "$HF_TOKEN", Category: modelCategory},
+				&cli.BoolFlag{Name: "offline", Usage: "use what is in the cache", Category: modelCategory},
 				&cli.BoolFlag{Name: "prefixes", Usage: "the model was trained on unfinished answers, too: with --value-reward it may guide every method"},
 			},
 			Action: importReward,
@@ -114,9 +118,17 @@ func testReward(c *cli.Context) error {
 }
 
 func importReward(c *cli.Context) error {
-	from, out := c.Args().First(), c.String("out")
-	if from == "" || out == "" {
-		return usagef(c, "no checkpoint or no --out (name a folder, a .safetensors file or its index, and the file to write)")
+	from, out, repo := c.Args().First(), c.String("out"), c.String("hf-repo")
+	switch {
+	case (from == "") == (repo == "") || out == "":
+		return usagef(c, "no checkpoint, two of them or no --out (name a folder, a .safetensors file, its index, or with -hf a repository, and the file to write)")
+	case repo != "":
+		o, done := downloads(c)
+		var err error
+		from, err = head.Download(c.Context, repo, o)
+		if done(); err != nil {
+			return err
+		}
 	}
 	next, err := head.ImportFile(from, out, c.Bool("prefixes"))
 	if err != nil {

@@ -119,6 +119,9 @@ func (c *Checkpoint) Names() []string { return slices.Sorted(maps.Keys(c.files))
 // Has says whether there is a tensor of a name.
 func (c *Checkpoint) Has(name string) bool { return c.files[name] != "" }
 
+// File is where a tensor lies; "" where there is none of the name.
+func (c *Checkpoint) File(name string) string { return c.files[name] }
+
 // Tensor finds a tensor.
 func (c *Checkpoint) Tensor(name string) (Tensor, error) {
 	path := c.files[name]

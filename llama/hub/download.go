@@ -37,6 +37,7 @@ type job struct {
 	origin   string      // dest.url shall name it, and dest.etag the version; "" for neither
 	seize    bool        // dest is taken from another origin that has not finished
 	replaces os.FileInfo // the version that is at dest now, if any
+	any      bool        // it need not begin as a model does
 }
 
 // partial is a job under way.
@@ -426,8 +427,11 @@ func (p *partial) begins() error {
 	if bytes.HasPrefix(begin, []byte(gguf.Magic)) {
 		return nil
 	}
-	p.drop()
 	what, hint := gguf.Foreign(begin)
+	if p.any && what != gguf.WebPage {
+		return nil
+	}
+	p.drop()
 	switch what {
 	case gguf.WebPage:
 		return p.page()

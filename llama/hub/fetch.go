@@ -45,7 +45,7 @@ func (s *session) fetch(ctx context.Context, l *listing, choose chooser) (string
 		}
 		if !isFile(blob, f.size) {
 			u := s.endpoint.JoinPath(l.id, "resolve", l.commit, (&url.URL{Path: f.path}).EscapedPath())
-			if err := s.download(ctx, job{url: u, dest: blob, name: path.Base(f.path), size: f.size, oid: f.oid}); err != nil {
+			if err := s.download(ctx, job{url: u, dest: blob, name: path.Base(f.path), size: f.size, oid: f.oid, any: !strings.HasSuffix(f.path, ".gguf")}); err != nil {
 				return "", err
 			}
 		}

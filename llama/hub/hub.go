@@ -55,16 +55,19 @@
 // download is cut, cancelled or killed: the next one goes on from there. The whole file
 // must have the length and the checksum that the hub names; without a checksum, a
 // server's strong ETag must be the same for all parts, and it must begin as a GGUF file
-// does: web pages are not kept. Only then, synced to disk, it takes its name. Cut connections and a busy server (408, 429, 5xx) are tried again. A
+// does, if it is one: web pages are not kept. Only then, synced to disk, it takes its name. Cut connections and a busy server (408, 429, 5xx) are tried again. A
 // second process (on Unix) waits for the first.
 package hub
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -171,6 +174,36 @@ func Head(ctx context.Context, repo string, o Options) (string, error) {
 	}
 	choice := func(paths []string) ([]string, error) { return chooseHead(id, paths, file) }
 	return s.repo(ctx, id, file, s.cached(id, choice), choice)
+}
+
+// Files finds or downloads files of the repository USER/REPO that are no models, such as those of a
+// checkpoint: those in its topmost folder whose names choose picks, one at least. It returns the folder
+// in which they lie.
+func Files(ctx context.Context, repo string, choose func(names []string) ([]string, error), o Options) (string, error) {
+	s, err := open(o)
+	if err != nil {
+		return "", err
+	}
+	id, tag, err := parseRepo(repo)
+	if err != nil {
+		return "", err
+	}
+	if tag != "" {
+		return "", &Error{Op: "find", What: repo, Err: errors.New("a checkpoint has no quantizations"), Hint: "write user/repo"}
+	}
+	choice := func(paths []string) ([]string, error) {
+		names, err := choose(slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return strings.Contains(p, "/") }))
+		var bad *Error
+		if err != nil && !errors.As(err, &bad) {
+			err = &Error{Op: "find", What: id, Err: err, Hint: "check the name of the repository"}
+		}
+		return names, err
+	}
+	path, err := s.repo(ctx, id, "", s.cached(id, choice), choice)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Dir(path), nil
 }
 
 // repo is the path of what is chosen from a repository; cached is where it was found, if it

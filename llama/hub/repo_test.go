@@ -251,3 +251,39 @@ func TestToken(t *testing.T) {
 		t.Errorf("the other server got %q", got)
 	}
 }
+
+// Files of a checkpoint are downloaded whatever they hold, but for web pages, and found again without the hub.
+func TestFiles(t *testing.T) {
+	s := newServer(t, "config.json", `{"a": 1}`, "model.safetensors", "0123456789", "sub/config.json", "{}", "model.gguf", text(20))
+	o, _ := s.options(t)
+	choose := func(names []string) ([]string, error) {
+		if got := strings.Join(names, " "); !strings.HasPrefix(got, "config.json model.") || strings.Contains(got, "/") {
+			t.Errorf("%q are there to choose from", got)
+		}
+		return []string{"config.json", "model.safetensors"}, nil
+	}
+	folder, err := hub.Files(t.Context(), "u/m", choose, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"config.json": `{"a": 1}`, "model.safetensors": "0123456789"} {
+		if got := read(t, filepath.Join(folder, name)); got != want {
+			t.Errorf("%s: got %q", name, got)
+		}
+	}
+	same(t, "requests", s.requests(), "config.json", "model.safetensors")
+	o.Offline = true
+	if again, err := hub.Files(t.Context(), "u/m", choose, o); err != nil || again != folder {
+		t.Errorf("without the hub: %s, %v", again, err)
+	}
+	o.Offline = false
+	_, err = hub.Files(t.Context(), "u/m", func([]string) ([]string, error) { return nil, errors.New("nothing suits") }, o)
+	hinted(t, err, 0, "check the name")
+	_, err = hub.Files(t.Context(), "u/m:Q8_0", choose, o)
+	hinted(t, err, 0, "write user/repo")
+	s.content["page.json"] = "<!DOCTYPE html><html>sign in</html>"
+	s.paths = append(s.paths, "page.json")
+	if _, err = hub.Files(t.Context(), "u/m", func([]string) ([]string, error) { return []string{"page.json"}, nil }, o); err == nil {
+		t.Error("a web page was kept")
+	}
+}
