@@ -22,3 +22,24 @@ func (e *Encoder) Fill(text string, with map[string]string) ([]int32, error) {
 	}
 	return e.tokenize(b.String(), literal)
 }
+
+// Literal is the tokens of a text with what the tokenizer puts around one; nothing that it spells is parsed.
+func (e *Encoder) Literal(text string) ([]int32, error) { return e.model.Tokenize(text, true, false) }
+
+// Pair is two texts with what the tokenizer puts around one: in front, between them and behind; between
+// them twice where the model was trained so.
+func (e *Encoder) Pair(a, b string, twice bool) ([]int32, error) {
+	first, err := e.Literal(a)
+	if err != nil {
+		return nil, err
+	}
+	second, err := e.model.Tokenize(b, false, false)
+	if err != nil {
+		return nil, err
+	}
+	end := e.added[1]
+	if twice {
+		first = append(first, end...)
+	}
+	return append(append(first, second...), end...), nil
+}

@@ -104,36 +104,15 @@ func (c *classified) tokens(it Item) (tokens []int32, err error) {
 	case c.template != "":
 		tokens, err = c.encoder.Fill(c.template, map[string]string{"{query}": query, "{document}": it.Response})
 	case c.pairs():
-		tokens, err = c.pair(query, it.Response)
+		// RoBERTa's kin were trained with the end of a text twice between two.
+		tokens, err = c.encoder.Pair(query, it.Response, c.model.VocabType() != llama.VocabWordPiece)
 	default:
-		tokens, err = c.model.Tokenize(it.Response, true, false)
+		tokens, err = c.encoder.Literal(it.Response)
 	}
 	if n, most := len(tokens), c.Params().Tokens; err == nil && n > most {
 		err = fault.New("", "reward", most, "shorten the prompt, lower {max_tokens}, or choose another {reward}", "%d tokens, the classifier reads %d", n, most)
 	}
 	return tokens, err
-}
-
-// pair is two texts with what the tokenizer puts around one: in front, between them and behind. RoBERTa's
-// kin have its end twice between them.
-func (c *classified) pair(a, b string) ([]int32, error) {
-	around, err := c.model.Tokenize("", true, false)
-	if err != nil {
-		return nil, err
-	}
-	first, err := c.model.Tokenize(a, true, false)
-	if err != nil {
-		return nil, err
-	}
-	second, err := c.model.Tokenize(b, false, false)
-	if err != nil || len(around) == 0 {
-		return append(first, second...), err
-	}
-	end := around[len(around)-1]
-	if c.model.VocabType() != llama.VocabWordPiece {
-		first = append(first, end)
-	}
-	return append(append(first, second...), end), nil
 }
 
 func (c *classified) Score(ctx context.Context, items []Item) ([]Score, error) {

@@ -30,6 +30,9 @@ func (*followed) Gone() bool { return false }
 // there, and one with one more token costs that token and the end of the conversation. Answers of one
 // call are best those to one prompt.
 func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer int, s States, err error) error) error {
+	if r.embeddings != nil { // which cost nothing
+		return r.Read(ctx, answers, take)
+	}
 	all, err := r.encodeAll(ctx, answers, take)
 	if err != nil {
 		return err

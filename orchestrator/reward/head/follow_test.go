@@ -26,6 +26,7 @@ func TestFollow(t *testing.T) {
 		"one output":         {Trunk: head.Trunk{Width: width}, Layers: layer(1)},
 		"gated":              {Trunk: head.Trunk{Width: width}, Layers: layer(2), Gate: &head.Gate{Layers: layer(2), Temperature: 1, Scale: 1}},
 		"sums of two layers": {Trunk: head.Trunk{Width: width}, Layers: wide(2*width+1, 1), Reading: head.Reading{Layers: []int{0, m.Info().Layers}, Pooling: head.Sum, Longest: 8}},
+		"sums of embeddings": {Trunk: head.Trunk{Width: width}, Layers: wide(width+1, 1), Reading: head.Reading{Layers: []int{head.Embeddings}, Pooling: head.Sum, Longest: 8}},
 		"attention to an inner layer": {Trunk: head.Trunk{Width: width}, Layers: layer(1), Reading: head.Reading{
 			Layers: []int{1}, Pooling: head.Attention, Query: testcheckpoint.Random(rng, "F32", "", width).Values,
 		}},
