@@ -26,12 +26,14 @@ func rewardCommand() *cli.Command {
 		Description: "Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + reward.Usage(),
 		Subcommands: []*cli.Command{{
 			Name: "test", Usage: "see how a reward scores junk beside the model's own answers",
-			ArgsUsage: "SPEC",
+			ArgsUsage: "SPEC [SPEC]...",
 			Description: "What a policy learns is what the reward likes. Scores an empty answer, the prompt itself, one\n" +
 				"word repeated, a shuffled and a cut answer to every prompt, and says where they beat the median\n" +
-				"of the real answers: those of a file, or samples of a model. Examples:\n\n" +
+				"of the real answers: those of a file, or samples of a model. Of further rewards it says how far\n" +
+				"they move the first one's scores and ranks, as quantizations of its model do. Examples:\n\n" +
 				"  ivo reward test sentiment --prompts prompts.jsonl -m model.gguf\n" +
-				"  ivo reward test 'cmd:python3 score.py' --prompts prompts.jsonl --responses answers.jsonl",
+				"  ivo reward test 'cmd:python3 score.py' --prompts prompts.jsonl --responses answers.jsonl\n" +
+				"  ivo reward test head:reward.gguf@trunk-F16.gguf head:reward.gguf@trunk-Q4_K_M.gguf --prompts prompts.jsonl --responses answers.jsonl",
 			Flags: slices.Concat([]cli.Flag{
 				&cli.StringFlag{Name: "prompts", Usage: "`FILE` of prompts: " + formats, Category: category, TakesFile: true},
 				&cli.IntFlag{Name: "take", Usage: "use the first `N` prompts; 0 for all", Value: 100, Category: category},
@@ -84,6 +86,15 @@ func testReward(c *cli.Context) error {
 		return err
 	}
 	defer rm.Close()
+	var others []reward.Model
+	for _, spec := range c.Args().Tail() {
+		other, err := openReward(c, spec)
+		if err != nil {
+			return err
+		}
+		defer other.Close()
+		others = append(others, other)
+	}
 	records, err := readRecords(c, c.String("prompts"))
 	if err != nil {
 		return err
@@ -92,8 +103,10 @@ func testReward(c *cli.Context) error {
 		fmt.Fprintf(c.App.ErrWriter, "(the first %d of %d prompts are used; --take 0 uses all)\n", n, len(records))
 		records = records[:n]
 	}
-	if err := reward.Check(c.Context, rm, records); err != nil {
-		return err
+	for _, m := range append([]reward.Model{rm}, others...) {
+		if err := reward.Check(c.Context, m, records); err != nil {
+			return err
+		}
 	}
 	var answered []junk.Answered
 	if path := c.String("responses"); path != "" {
@@ -108,6 +121,9 @@ func testReward(c *cli.Context) error {
 		return err
 	}
 	got, err := junk.Test(c.Context, rm, answered, c.Uint64("seed"))
+	if err == nil {
+		got.Beside, err = junk.Compare(c.Context, rm, others, answered)
+	}
 	if err != nil {
 		return err
 	}

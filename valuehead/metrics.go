@@ -174,6 +174,9 @@ func ranks(x []float32) []float64 {
 	return out
 }
 
+// Spearman is the rank correlation of two lists of numbers, 0 where one of them does not vary.
+func Spearman(a, b []float32) float64 { return correlation(ranks(a), ranks(b)) }
+
 // correlation is Pearson's, 0 where either side does not vary.
 func correlation(a, b []float64) float64 {
 	n := float64(len(a))

@@ -40,6 +40,8 @@ type Report struct {
 	Prompts int    `json:"prompts"`
 	Base    Row    `json:"base"` // the real answers
 	Junk    []Row  `json:"junk"`
+	// Beside compares other rewards with it, on the real answers.
+	Beside []Beside `json:"beside,omitempty"`
 }
 
 // Row is how answers of one kind score.
@@ -230,7 +232,7 @@ func (r *Report) Write(w io.Writer) error {
 			return err
 		}
 	}
-	return nil
+	return writeBeside(w, r.Reward, r.Beside)
 }
 
 // Findings say, a line each, where junk scores above the median answer, and what else is to be
