@@ -11,16 +11,20 @@ import (
 // Comparer is a Model that can be asked which of two responses is the better one, in the order in which
 // it is shown them.
 type Comparer interface {
+	Compares() bool // with a question of one's own it may not
+	Odds() bool     // whether its verdicts are log-odds, else 1, 0 or -1
 	Compare(ctx context.Context, pairs []judge.Pair) ([]judge.Verdict, error)
 }
 
-// ComparerOf is what a model compares responses by, if it does so other than by their scores.
-func ComparerOf(m Model) (Comparer, bool) {
+// ComparerOf is what a model compares responses by, nil where that is their scores.
+func ComparerOf(m Model) Comparer {
 	if s, ok := m.(*sum); ok && len(s.parts) == 1 && s.parts[0].weight > 0 {
 		m = s.parts[0].Model
 	}
-	j, ok := m.(judged)
-	return j, ok && j.Compares()
+	if c, ok := m.(Comparer); ok && c.Compares() {
+		return c
+	}
+	return nil
 }
 
 // judged scores by what a language model says when it is asked.

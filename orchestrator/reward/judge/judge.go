@@ -159,6 +159,9 @@ func (j *Judge) Fingerprint() string { return j.id }
 func (j *Judge) Rates() bool    { return j.rate != nil }
 func (j *Judge) Compares() bool { return j.pair != nil }
 
+// Odds says whether values are log-odds, else they are what JSON says.
+func (j *Judge) Odds() bool { return cmp.Or(j.rate, j.pair).schema == nil }
+
 // Range is that of the values.
 func (j *Judge) Range() (lo, hi float64) {
 	q := cmp.Or(j.rate, j.pair)
