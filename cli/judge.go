@@ -24,7 +24,7 @@ func judgeCommand() *cli.Command {
 			"95 % intervals over prompts, also with length taken out of it as AlpacaEval 2 does, and how much\n" +
 			"the judge's verdict depends on the order. Examples:\n\n" +
 			"  ivo judge guided.jsonl base.jsonl --judge judge:model.gguf --out verdicts.jsonl\n" +
-			"  ivo judge guided.jsonl base.jsonl --judge judge:https://api.example.com/v1,model=NAME,json --out verdicts.jsonl\n" +
+			"  ivo judge guided.jsonl base.jsonl --judge judge:https://api.example.com/v1,model=NAME,reply=json --out verdicts.jsonl\n" +
 			"  ivo judge guided.jsonl base.jsonl --judge gold --prompts test.jsonl\n\n" +
 			"The key of a server is taken from $IVO_JUDGE_KEY, or from the file that $IVO_JUDGE_KEY_FILE names. Judges:\n\n" + reward.Usage(),
 		Flags: slices.Concat([]cli.Flag{

@@ -98,3 +98,14 @@ func TestServers(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A secret in an address is refused, and not told.
+func TestSecretsStayUntold(t *testing.T) {
+	for _, spec := range []string{
+		"http://user:s3cret@h/", "length:3 + 2*judge:https://user:s3@cret@h/v1,model=x", "http://h/?api_key=s3cret&x=1", "judge:http://h/?x=1&Access-Token=s3cret,reply=json", "https://u:s3/cret@h/", "judg:http://u:s3cret@h/",
+	} {
+		if m, err := reward.Open(spec, reward.Options{}); err == nil || strings.Contains(err.Error(), "s3") || strings.Contains(err.Error(), "cret@") {
+			t.Errorf("%s: got %v, %v", spec, m, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -200,12 +201,17 @@ func openSum(terms []term, o Options) (*sum, error) {
 		}
 		if err != nil {
 			of.Close()
-			return nil, fmt.Errorf("reward %s: %w", p.name, err)
+			return nil, fmt.Errorf("reward %s: %w", discreet(p.name), err)
 		}
 		of = append(of, p)
 	}
 	return newSum(of), nil
 }
+
+var secrets = regexp.MustCompile(`(?i)(://)\S*@|([?&][^=&\s]*(?:key|token|secret|password|auth)[^=&\s]*=)[^&#,\s]*`)
+
+// discreet is a spec without what people put into addresses though it does not belong there.
+func discreet(spec string) string { return secrets.ReplaceAllString(spec, "$1$2[...]") }
 
 // Usage lists the kinds of rewards, a line each: how it is written, and what it scores.
 func Usage() string {

@@ -53,7 +53,7 @@ type parser struct {
 }
 
 func (p *parser) fail(hint, format string, args ...any) error {
-	args = append([]any{p.spec, utf8.RuneCountInString(p.spec[:p.at]) + 1}, args...)
+	args = append([]any{discreet(p.spec), utf8.RuneCountInString(p.spec[:p.at]) + 1}, args...)
 	return fault.New("read the reward", "reward", nil, hint, "%q, character %d: "+format, args...)
 }
 

@@ -150,7 +150,7 @@ func (f *file) find(word string) error {
 		}
 	}
 	if f.words[word] == nil {
-		return fault.New("", "reward", nil, "take another judge, or add json to it: judge:MODEL.gguf,json", "no token of %s is the word %q", f.model.Path(), word)
+		return fault.New("", "reward", nil, "take another judge, or add reply=json to it: judge:MODEL.gguf,reply=json", "no token of %s is the word %q", f.model.Path(), word)
 	}
 	return nil
 }

@@ -60,7 +60,7 @@ type model interface {
 // Open makes the judge of an argument: where its model is, a GGUF file or the address of a server, and behind
 // it, each after a comma,
 //
-//	json            for verdicts in JSON, with a reason, instead of the odds of two words
+//	reply=json      for verdicts in JSON, with a reason, instead of the odds of two words
 //	model=NAME      of a server that has several
 //	template=FILE   that asks in other words: with {prompt}, and {response} or {a} and {b} in it
 func Open(argument string, o program.Options) (*Judge, error) {
@@ -118,9 +118,9 @@ func read(argument string) (s settings) {
 		if at < 0 {
 			return s
 		}
-		name, value, ok := strings.Cut(strings.TrimSpace(s.where[at+1:]), "=")
+		name, value, _ := strings.Cut(strings.TrimSpace(s.where[at+1:]), "=")
 		switch {
-		case name == "json" && !ok:
+		case name == "reply" && value == "json":
 			s.json = true
 		case name == "model" && value != "":
 			s.model = cmp.Or(s.model, value)

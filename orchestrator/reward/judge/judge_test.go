@@ -24,14 +24,15 @@ const lab = "../../../testdata/lab/summarize-s.gguf"
 
 func TestRead(t *testing.T) {
 	for argument, want := range map[string]settings{
-		"m.gguf":                        {where: "m.gguf"},
-		" a,b.gguf ,json":               {where: "a,b.gguf", json: true},
-		"a,json,b.gguf":                 {where: "a,json,b.gguf"},
-		"http://h/v1, model=x , json":   {where: "http://h/v1", model: "x", json: true},
-		"https://h,template=a b.txt":    {where: "https://h", template: "a b.txt"},
-		"m,model=":                      {where: "m,model="},
-		",json":                         {json: true},
-		"http://h,model=a=b,template=t": {where: "http://h", model: "a=b", template: "t"},
+		"m.gguf":                            {where: "m.gguf"},
+		" a,b.gguf ,reply=json":             {where: "a,b.gguf", json: true},
+		"a,reply=json,b.gguf":               {where: "a,reply=json,b.gguf"},
+		"http://h/v1, model=x , reply=json": {where: "http://h/v1", model: "x", json: true},
+		"https://h,template=a b.txt":        {where: "https://h", template: "a b.txt"},
+		"m,model=":                          {where: "m,model="},
+		",reply=json":                       {json: true},
+		"m,reply=xml":                       {where: "m,reply=xml"},
+		"http://h,model=a=b,template=t":     {where: "http://h", model: "a=b", template: "t"},
 	} {
 		if got := read(argument); got != want {
 			t.Errorf("%s: got %+v, want %+v", argument, got, want)
@@ -55,13 +56,13 @@ func TestOpenRefuses(t *testing.T) {
 		}
 	}
 	for argument, want := range map[string]string{
-		"":                          "no judge is named",
-		",json":                     "no judge is named",
-		"m.gguf,model=x":            "m.gguf is a file",
-		"none.gguf":                 "none.gguf",
-		"http://h,template=none":    "the judge's template",
-		"http://user:pass@h/":       "holds a user name or a password",
-		"http://h/?token=pass,json": `holds a secret, "token"`,
+		"":                                "no judge is named",
+		",reply=json":                     "no judge is named",
+		"m.gguf,model=x":                  "m.gguf is a file",
+		"none.gguf":                       "none.gguf",
+		"http://h,template=none":          "the judge's template",
+		"http://user:pass@h/":             "holds a user name or a password",
+		"http://h/?token=pass,reply=json": `holds a secret, "token"`,
 	} {
 		if _, err := Open(argument, program.Options{}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "pass@") || strings.Contains(err.Error(), "=pass") {
 			t.Errorf("%s: got %v, want %q", argument, err, want)
@@ -148,7 +149,7 @@ func TestServerJSON(t *testing.T) {
 		said, _, _ = strings.Cut(said, "\n</answer")
 		return said, nil
 	})
-	j, err := Open(url+",json", program.Options{})
+	j, err := Open(url+",reply=json", program.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func TestFingerprint(t *testing.T) {
 	seen := map[string]string{}
 	for _, key := range []string{"sk-1", "sk-2"} {
 		t.Setenv(program.ChatKeyVariable, key)
-		for _, argument := range []string{"http://h", "http://h/v2", "http://h,json", "http://h,model=x", "http://h,template=" + template} {
+		for _, argument := range []string{"http://h", "http://h/v2", "http://h,reply=json", "http://h,model=x", "http://h,template=" + template} {
 			j, err := Open(argument, program.Options{})
 			if err != nil {
 				t.Fatal(err)
@@ -340,7 +341,7 @@ func TestRealJudge(t *testing.T) {
 			t.Errorf("odds %v, want %v", got[1].Value, want)
 		}
 	}
-	k, err := Open(path+",json", program.Options{})
+	k, err := Open(path+",reply=json", program.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func (q *question) parse(said string) (float64, error) {
 	}
 	from, to := strings.IndexByte(said, '{'), strings.LastIndexByte(said, '}') // some put it into a fence
 	if from < 0 || to < from || json.Unmarshal([]byte(said[from:to+1]), &reply) != nil || reply.Verdict == nil {
-		return 0, fault.New("", "reward", nil, "take another model, or leave json out for the odds of words", "the judge said %.200q, which is no verdict in JSON", said)
+		return 0, fault.New("", "reward", nil, "take another model, or leave reply=json out for the odds of words", "the judge said %.200q, which is no verdict in JSON", said)
 	}
 	return q.value(reply.Verdict)
 }
@@ -93,7 +93,7 @@ func (q *question) parse(said string) (float64, error) {
 func grade(field json.RawMessage) (float64, error) {
 	var v float64
 	if err := json.Unmarshal(field, &v); err != nil || v < 1 || v > 10 {
-		return 0, fault.New("", "reward", nil, "take another model, or leave json out for the odds of words", "the judge's verdict is %.100s, and a grade from 1 to 10 was asked for", field)
+		return 0, fault.New("", "reward", nil, "take another model, or leave reply=json out for the odds of words", "the judge's verdict is %.100s, and a grade from 1 to 10 was asked for", field)
 	}
 	return v, nil
 }
@@ -109,7 +109,7 @@ func winner(field json.RawMessage) (float64, error) {
 	case "tie":
 		return 0, nil
 	}
-	return 0, fault.New("", "reward", nil, "take another model, or leave json out for the odds of words", `the judge's verdict is %.100s, and "A", "B" or "tie" was asked for`, field)
+	return 0, fault.New("", "reward", nil, "take another model, or leave reply=json out for the odds of words", `the judge's verdict is %.100s, and "A", "B" or "tie" was asked for`, field)
 }
 
 // spells tells whether a token is a word: with spaces before it, which tokenizers write in several ways,

@@ -56,7 +56,7 @@ func (s server) ask(ctx context.Context, q *question, texts []string) ([]Verdict
 // them is taken to be as likely as the last of them, which it is at most.
 func (q *question) odds(r program.Reply) (float64, error) {
 	if len(r.First) == 0 {
-		return 0, fault.New("", "reward", nil, "take a server that gives logprobs with top_logprobs, or add json to the judge: judge:URL,json", "the server gives no log-probabilities")
+		return 0, fault.New("", "reward", nil, "take a server that gives logprobs with top_logprobs, or add reply=json to the judge: judge:URL,reply=json", "the server gives no log-probabilities")
 	}
 	var found [2][]float64
 	least := math.Inf(1)
