@@ -62,11 +62,11 @@ EFFORT ?= default
 real: ## take a real model through it with two rewards; EFFORT=quick or full (resumable, less than an hour on two cores)
 	$(GO) run ./scripts/real -effort $(EFFORT)
 
-frontier: ## compare all strategies and value sources on the demo's run (resumable, about an hour)
-	$(GO) run ./scripts/frontier
+frontier: build ## compare all strategies and value sources on the demo's run (resumable, more than an hour)
+	bin/ivo eval scripts/frontier.yaml
 
-ceiling: ## compare the demo's value functions with the best there could be (a few minutes)
-	$(GO) run ./scripts/ceiling
+ceiling: build ## compare the demo's value functions with the best there could be (a few minutes)
+	bin/ivo eval scripts/ceiling.yaml
 
 bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
 	$(GO) run ./scripts/bench

@@ -41,7 +41,7 @@ func trainCommand() *cli.Command {
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
 			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
 			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},
-			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge or td", Value: string(valuehead.MonteCarloReturn), Category: training},
+			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge, td or cd-q", Value: string(valuehead.MonteCarloReturn), Category: training},
 			&cli.Float64Flag{Name: "lambda", Usage: "of the target td", Value: 0.95, Category: training},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Epochs, DefaultText: fmt.Sprintf("%d, with --fine-tune %d", d.Epochs, fineTuneEpochs), Category: training},
 			&cli.Float64Flag{Name: "lr", Usage: "peak learning rate", Value: d.Rate, DefaultText: fmt.Sprintf("%g, with --fine-tune one that suits the model's size", d.Rate), Category: training},
@@ -165,8 +165,8 @@ func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 		return nil, usagef(c, "--out is missing (it names the file for the value function)")
 	case c.String("out") == c.String("html"):
 		return nil, usagef(c, "--out and --html name the same file")
-	case c.String("target") == string(valuehead.CDQ):
-		return nil, usagef(c, "--target cd-q needs the likeliest tokens of every state, which stores of states do not hold (choose monte-carlo, fudge or td)")
+	case c.String("target") == string(valuehead.CDQ) && !c.Bool("one-pass"):
+		return nil, usagef(c, "--target cd-q asks what tokens are worth before they are fed (give --one-pass too)")
 	case c.Int("members") < 1 || c.Int("round") < 0:
 		return nil, usagef(c, "--members is positive, and --round is not negative")
 	case !(c.Float64("weight-decay") >= 0) || !within(c.Float64("warm-up"), 1) || !within(c.Float64("lambda"), 1) || !(c.Float64("dropout") < 1) || !within(c.Float64("dropout"), 1):
@@ -178,7 +178,7 @@ func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 		return nil, err
 	}
 	o.TrainOptions = h.Options(c.Uint64("seed"))
-	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda}); err != nil {
+	if o.Target, err = choice(c, "target", map[string]valuehead.Target{"monte-carlo": valuehead.MonteCarloReturn, "fudge": valuehead.FUDGE, "td": valuehead.TDLambda, "cd-q": valuehead.CDQ}); err != nil {
 		return nil, err
 	}
 	if o.OnePass && !c.IsSet("head") {

@@ -1,8 +1,8 @@
 package valuehead
 
-import "errors"
+import "github.com/ivo-decoding/ivo/internal/fault"
 
-var errCandidates = errors.New("valuehead: the target cd-q needs candidates with every trajectory, and a head that scores them before they are fed (collect the likeliest tokens of each state, and train a recall head with the features of CandidateFeatures)")
+var errCandidates = fault.New(op, "one_pass", nil, "train it with {one_pass}, on states that this version collected", "the target %s asks what the candidates of every state, its likeliest tokens, are worth before they are fed", CDQ)
 
 // nextValues fills in the CD-Q targets of an example from the slow head's values of
 // its candidates. Row t of the candidates belongs to the state before token t.

@@ -14,6 +14,10 @@ type Returns func(shard, prompt string, sample int) (value float32, ok bool)
 // Stored is a [Source] on disk: it reads trajectories, and their prompts where the schema
 // has them, when training asks for them.
 type Stored struct {
+	// Candidates makes those of a trajectory of what is stored of them, for targets that ask for them; nil
+	// where none does.
+	Candidates func(*states.Trajectory) *Candidates
+
 	features *Features
 	set      *states.Set
 	labelled []labelled
@@ -83,6 +87,9 @@ func (s *Stored) At(i int) (Example, error) {
 		return Example{}, err
 	}
 	e := Example{Trajectory: &t, Return: s.labelled[i].value}
+	if s.Candidates != nil {
+		e.Candidates = s.Candidates(&t)
+	}
 	if !s.features.schema.Prompts {
 		return e, nil
 	}

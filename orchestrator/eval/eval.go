@@ -2,15 +2,11 @@ package eval
 
 import (
 	"context"
-	"slices"
-	"sync"
 
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
-	"github.com/ivo-decoding/ivo/orchestrator/prompt"
-	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
 // Method is one way to answer prompts.
@@ -57,51 +53,6 @@ func Decode(ctx context.Context, e *engine.Engine, m Method, tasks []batch.Task,
 		out[task] = batch.Stored(tasks[task].ID, sample, r, false)
 		return nil
 	})
-}
-
-// Run answers the prompts by a method, on all engines of the pool, and scores the
-// answers. progress, if set, is called with the number of prompts done.
-func Run(ctx context.Context, pool *engine.Pool, m Method, prompts []prompt.Encoded, rm reward.Model, seed uint64, progress func(done int)) ([]Answer, error) {
-	shards := slices.Collect(slices.Chunk(prompts, ShardPrompts))
-	parts := make([][]batch.Response, len(shards))
-	var mu sync.Mutex
-	finished := 0
-	err := pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) (err error) {
-		var tasks []batch.Task
-		for _, p := range shards[i] {
-			tasks = append(tasks, batch.Task{Encoded: p})
-		}
-		if parts[i], err = Decode(ctx, e, m, tasks, seed); err != nil {
-			return err
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if finished += len(shards[i]); progress != nil {
-			progress(finished)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	responses := slices.Concat(parts...)
-	items := make([]reward.Item, len(prompts))
-	for i, p := range prompts {
-		items[i] = reward.Item{Prompt: p.Record, Response: responses[i].Text, Finish: string(responses[i].Finish)}
-	}
-	scores, err := rm.Score(ctx, items)
-	if err != nil {
-		return nil, err
-	}
-	rewards, err := reward.Values(items, scores)
-	if err != nil {
-		return nil, err
-	}
-	answers := make([]Answer, len(prompts))
-	for i, r := range responses {
-		answers[i] = Answer{r, rewards[i]}
-	}
-	return answers, nil
 }
 
 // SecondBy states what a second reward says of the answers.

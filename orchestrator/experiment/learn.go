@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
@@ -39,9 +40,11 @@ func (w *work) train(ctx context.Context, v *recipe.Value) (file string, err err
 	if err != nil {
 		return "", err
 	}
-	embeddings, err := loop.TokenEmbeddings(ctx, l.Run, data)
-	if err != nil {
-		return "", err
+	var embeddings *llama.Embeddings
+	if !l.Ahead { // what each token adds would take the place of what such a head says of it
+		if embeddings, err = loop.TokenEmbeddings(ctx, l.Run, data); err != nil {
+			return "", err
+		}
 	}
 	key := run.Key("value", 1, *l, o.Head, o.Sampling.Temp, data.From, embeddings != nil)
 	file, metrics := path.Join("values", key+".gguf"), path.Join("values", key+".json")

@@ -1,14 +1,21 @@
 package learn
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
+
+// nextTokens are those after a state that the target CD-Q takes the mean over: the likeliest of the stored ones,
+// each of which costs as much as a state does.
+const nextTokens = 8
 
 // Head says how a run's value functions are trained.
 type Head struct {
@@ -81,6 +88,12 @@ func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o va
 	data, err := valuehead.OpenStored(layout, d.Shards, d.Returns)
 	if err != nil {
 		return nil, nil, err
+	}
+	if o.Target == valuehead.CDQ {
+		o.Embeddings = nil // what each token adds would take the place of its Q
+		data.Candidates = func(t *states.Trajectory) *valuehead.Candidates {
+			return value.Candidates(t, nextTokens, cmp.Or(o.Temp, 1))
+		}
 	}
 	head, report, err := valuehead.Train(ctx, data, o)
 	if err != nil {

@@ -79,9 +79,27 @@ func (v *Value) read(n node) {
 		n.wrong("leave them out", "beta, pessimistic and quantile read a distribution, and a reward has none")
 	}
 	if slices.Contains(of, "run") {
+		l.resolve(n)
 		v.Source.Learn = l
 	}
 	if err := v.Reading.Check(); err != nil {
 		n.p.fail(n.Line, n.name, bare(err))
+	}
+}
+
+// resolve fills in what a target leaves open: that of TD and CD-Q are for heads that are trained by steps, and
+// that of CD-Q for those that value tokens before they are fed, as recall heads can.
+func (l *Learn) resolve(n node) {
+	target, closed := valuehead.Target(l.Target), l.Kind == learn.Auto || l.Kind == learn.Ridge || l.Kind == string(valuehead.Additive)
+	if stepwise := target == valuehead.TDLambda || target == valuehead.CDQ; stepwise && closed {
+		n.wrong("choose recall, or leave kind out", "a head of kind %s is not fitted to the target %s", l.Kind, target)
+	} else if stepwise && l.Kind == "" {
+		l.Kind = string(valuehead.Recall)
+	}
+	if l.Ahead = l.Ahead || target == valuehead.CDQ; l.Ahead && l.Kind == "" {
+		l.Kind = string(valuehead.Recall)
+	}
+	if l.Ahead && l.Kind != string(valuehead.Recall) && !closed {
+		n.wrong("choose recall, or leave kind out", "heads of kind %s do not value tokens before they are fed", l.Kind)
 	}
 }

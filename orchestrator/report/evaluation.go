@@ -188,10 +188,17 @@ func (p *policyPage) Price() *chart {
 	})
 }
 
-// chart places the rows; the first of each family has its name beside it, the others theirs when they are pointed at.
+// mostLabels are the families of methods whose names a chart has room for.
+const mostLabels = 8
+
+// chart places the rows. The first of each family has its name beside it, or where these would be too many the first
+// method and the best one; the others have theirs when they are pointed at.
 func (p *policyPage) chart(title string, x axis, of func(*evaluationRow) (eval.Interval, bool)) *chart {
 	var points []point
-	seen := map[string]bool{}
+	seen, families := map[string]bool{}, map[string]bool{}
+	for _, r := range p.Rows {
+		families[r.Family] = true
+	}
 	for i := range p.Rows {
 		r := &p.Rows[i]
 		at, ok := of(r)
@@ -199,7 +206,10 @@ func (p *policyPage) chart(title string, x axis, of func(*evaluationRow) (eval.I
 			continue
 		}
 		q := point{x: at, y: r.Reward, class: classOf(r.Kind), title: r.Method + ": " + interval(r.Reward) + " at " + num(at.Mean, 2), link: r.Link}
-		if !seen[r.Family] {
+		switch crowded := len(families) > mostLabels; {
+		case crowded && (r.Method == p.Base || r.Method == p.Best):
+			q.label = r.Method
+		case !crowded && !seen[r.Family]:
 			q.label, seen[r.Family] = r.Family, true
 		}
 		points = append(points, q)

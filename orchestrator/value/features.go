@@ -4,6 +4,8 @@ import (
 	"math"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Scalars names the per-token features that value functions see beside the hidden
@@ -37,4 +39,27 @@ func Observe(row *llama.Row, token int32) (logp float32, scalars [NumScalars]flo
 	}
 	logp = l - row.LSE
 	return logp, [...]float32{logp, row.Entropy, float32(math.Log1p(float64(rank))), row.TopLogits[0] - l, 0}
+}
+
+// Candidates are the k likeliest tokens of every state of a stored trajectory, or as many as are stored, with
+// what [Observe] said of each of them: log-probabilities are stored, ranks are the order, and the entropy is that
+// which the token that was taken had. temp is the temperature of the base policy; nil where none are stored.
+func Candidates(t *states.Trajectory, k int, temp float64) *valuehead.Candidates {
+	n := len(t.Tokens)
+	if n == 0 || len(t.Candidates) == 0 || len(t.Scalars) != n*NumScalars {
+		return nil
+	}
+	stored := len(t.Candidates) / n
+	k = min(k, stored)
+	c := &valuehead.Candidates{K: k}
+	for i := range n {
+		logps := t.CandidateLogProbs[i*stored:][:k]
+		entropy := t.Scalars[i*NumScalars+1]
+		c.Tokens = append(c.Tokens, t.Candidates[i*stored:][:k]...)
+		for j, logp := range logps {
+			c.LogProbs = append(c.LogProbs, logp/float32(temp))
+			c.Scalars = append(c.Scalars, logp, entropy, float32(math.Log1p(float64(j))), logps[0]-logp, 0)
+		}
+	}
+	return c
 }
