@@ -1,6 +1,7 @@
 package llama_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -77,6 +78,14 @@ func TestClassifyBERT(t *testing.T) {
 				}
 				if none, err := c.Classify(nil); len(none) != 0 || err != nil {
 					t.Error(none, err)
+				}
+				for range 2 {
+					if err := c.Close(); err != nil {
+						t.Error(err)
+					}
+				}
+				if _, err := c.Classify(all); !errors.Is(err, llama.ErrClosed) {
+					t.Errorf("a closed classifier: %v", err)
 				}
 			})
 		}

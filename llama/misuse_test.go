@@ -72,14 +72,18 @@ var closedModel = map[string]func(*llama.Model) error{
 	"IsEOG":       func(m *llama.Model) error { m.IsEOG(1); return nil },
 	"LoadLoRA":    func(m *llama.Model) error { _, err := m.LoadLoRA("none"); return err },
 	"Metadata":    func(m *llama.Model) error { m.Metadata(); return nil },
-	"NewContext":  func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
-	"NewGrammar":  func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
-	"Path":        func(m *llama.Model) error { m.Path(); return nil },
-	"Piece":       func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
-	"Special":     func(m *llama.Model) error { m.Special(); return nil },
-	"Token":       func(m *llama.Model) error { _, err := m.Token(1); return err },
-	"Tokenize":    func(m *llama.Model) error { _, err := m.Tokenize("a", true, true); return err },
-	"VocabType":   func(m *llama.Model) error { m.VocabType(); return nil },
+	"NewClassifier": func(m *llama.Model) error {
+		_, err := m.NewClassifier(llama.ClassifierParams{Threads: 1})
+		return err
+	},
+	"NewContext": func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
+	"NewGrammar": func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
+	"Path":       func(m *llama.Model) error { m.Path(); return nil },
+	"Piece":      func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
+	"Special":    func(m *llama.Model) error { m.Special(); return nil },
+	"Token":      func(m *llama.Model) error { _, err := m.Token(1); return err },
+	"Tokenize":   func(m *llama.Model) error { _, err := m.Tokenize("a", true, true); return err },
+	"VocabType":  func(m *llama.Model) error { m.VocabType(); return nil },
 }
 
 // And for a closed grammar.

@@ -85,3 +85,45 @@ func benchmark(b *testing.B) (m *llama.Model, tokens int, all []head.Answer) {
 	}
 	return m, tokens, all
 }
+
+// BenchmarkSearch scores the ten candidates of each of 16 steps of a search after a prompt of about 100
+// tokens, as Follow does and as Score does.
+func BenchmarkSearch(b *testing.B) {
+	m, _, _ := benchmark(b)
+	width := m.Info().Width
+	h := &head.Head{Trunk: head.Trunk{Width: width}, Layers: []head.Layer{{In: width, Out: 1, Weight: make([]float32, width)}}}
+	words := strings.Fields("sea wave ship sand wind moon tide rock gull foam")
+	for name, score := range map[string]func(*head.Scorer, []head.Answer) ([]head.Score, error){
+		"follow": func(s *head.Scorer, all []head.Answer) ([]head.Score, error) {
+			return s.Follow(context.Background(), all)
+		},
+		"score": func(s *head.Scorer, all []head.Answer) ([]head.Score, error) {
+			return s.Score(context.Background(), all)
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			s, err := head.NewScorer(h, m)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer s.Close()
+			run := 0
+			for b.Loop() {
+				record := prompt.Record{Text: fmt.Sprint("Tale ", run, ": ", strings.Repeat("tell me of the sea and of the ships. ", 10))}
+				run++ // another prompt, which is not known
+				text := ""
+				for step := range 16 {
+					var all []head.Answer
+					for _, w := range words {
+						all = append(all, head.Answer{Prompt: record, Response: text + " " + w})
+					}
+					scores, err := score(s, all)
+					if err != nil || scores[0].Err != nil {
+						b.Fatal(scores, err)
+					}
+					text = all[step%len(all)].Response
+				}
+			}
+		})
+	}
+}
