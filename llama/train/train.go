@@ -32,8 +32,8 @@ type Options struct {
 	Shards  int
 	Workers int // goroutines, GOMAXPROCS; never changes the result
 
-	// Checkpoint is a file that keeps the state every CheckpointEvery steps (200)
-	// and when the context ends. A run that finds one goes on from it. The caller
+	// Checkpoint is a file that keeps the state every CheckpointEvery steps (200, of models of
+	// more than 16 million parameters 20) and when the context ends. A run that finds one goes on from it. The caller
 	// removes it once the model is safe.
 	Checkpoint      string
 	CheckpointEvery int
@@ -69,8 +69,9 @@ func (o Options) withDefaults(c Config, examples []example) Options {
 	setf(&o.WeightDecay, .01)
 	o.WeightDecay = max(o.WeightDecay, 0)
 	setf(&o.Clip, 1)
-	if c.Params() > 16e6 {
+	if c.Params() > 16e6 { // whose steps take many seconds
 		set(&o.Shards, 4)
+		set(&o.CheckpointEvery, 20)
 	}
 	set(&o.Shards, 8)
 	set(&o.Workers, runtime.GOMAXPROCS(0))
