@@ -285,7 +285,7 @@ func (n *net) train(ctx context.Context, pairs []rows, margin []float64, s sched
 	return nil
 }
 
-// rewards are the differences of the sides' rewards.
+// differences are those of the sides' rewards.
 func (n *net) differences(pairs []rows) []float64 {
 	out := make([]float64, len(pairs))
 	for i, p := range pairs {
