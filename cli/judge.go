@@ -80,7 +80,7 @@ func judgeAnswers(c *cli.Context) error {
 	defer file.Close()
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	comparison := pairwise.Comparison{
-		Judge: m, SkipUnscored: c.Bool("skip-unscored"), Together: max(16, 4*c.Int("reward-workers")),
+		Judge: m, SkipUnscored: c.Bool("skip-unscored"), Together: 4 * c.Int("reward-workers"),
 		Progress: func(done, all int) { meter.Show("judge", done, all, "verdicts", "") },
 	}
 	verdicts, err := comparison.Run(c.Context, pairs, file)

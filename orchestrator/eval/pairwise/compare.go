@@ -20,7 +20,7 @@ type Comparison struct {
 	// Judge is asked in both orders if it is a [reward.Comparer]. Any other reward scores both answers, and the
 	// larger score wins.
 	Judge        reward.Model
-	Together     int  // pairs asked about at once; 0 for 16
+	Together     int  // pairs asked about before their verdicts are kept; 0 for 16 of rewards, else 4
 	SkipUnscored bool // go on without pairs that the judge has no verdict on
 	Progress     func(done, all int)
 }
@@ -100,7 +100,9 @@ func (c Comparison) Run(ctx context.Context, pairs []Pair, file *File) ([]Verdic
 	var failed error
 	together := c.Together
 	if together <= 0 {
-		together = 16
+		if together = 16; orders[0] != "" {
+			together = 4 // a small model of our own takes seconds for a pair
+		}
 	}
 	for some := range slices.Chunk(open, together) {
 		verdicts, why, err := c.ask(ctx, some, file)

@@ -1,7 +1,8 @@
 // Package program scores by what people bring: a program that is started here ([Command]) or
 // a server that is asked over HTTP ([Server]). Both get items as JSON objects and give a
-// number or an error for each of them, whatever else goes wrong. The package knows nothing
-// of what is in the items but that an "id" names them.
+// number or an error for each of them, whatever else goes wrong. A language model that a server has is
+// asked in the same way ([Chat]), and gives a text. The package knows nothing of what is in the items but that
+// an "id" names them.
 package program
 
 import (
