@@ -134,6 +134,10 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 	if err != nil {
 		return nil, err
 	}
+	judged, err := w.judge(ctx, answers)
+	if err != nil {
+		return nil, err
+	}
 	ceilings, err := w.ceilings(ctx)
 	if err != nil {
 		return nil, err
@@ -142,7 +146,7 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 	if err != nil {
 		return nil, err
 	}
-	e.Ceilings = ceilings
+	e.Judged, e.Ceilings = judged, ceilings
 	r := &Results{*e, answers}
 	return r, w.write(r)
 }

@@ -26,6 +26,7 @@ model: ../../testdata/lab/summarize-s.gguf
 prompts: {validation: DIR/validation.jsonl, test: DIR/test.jsonl}
 reward: sentiment
 watch: [distinct]
+judge: length:6
 sampling: {temp: 1}
 max_tokens: 10
 seeds: 2
@@ -145,6 +146,14 @@ func TestResults(t *testing.T) {
 	}
 	if len(e.Ceilings) != 1 || e.Ceilings[0].Most.All.States == 0 || e.Ceilings[0].Most.All.R2 > 1 {
 		t.Errorf("ceiling %+v", e.Ceilings)
+	}
+	for i, j := range e.Judged {
+		if j.Method != e.Rows[1+i].Method || j.Report.Pairs != 3*2 || j.Report.Wins+j.Report.Ties+j.Report.Losses != 3*2 {
+			t.Errorf("judged %+v", j)
+		}
+	}
+	if len(e.Judged) != len(e.Rows)-1 {
+		t.Errorf("%d methods judged of %d", len(e.Judged), len(e.Rows))
 	}
 	if diff := difference(e, &r.Evaluation); diff != "" {
 		t.Error(diff)

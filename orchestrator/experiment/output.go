@@ -3,7 +3,6 @@ package experiment
 import (
 	"encoding/json"
 	"io"
-	"slices"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -36,7 +35,7 @@ type Line struct {
 
 // Lines calls f for all answers to the test prompts, in the order of the methods.
 func (r *Results) Lines(f func(Line) error) error {
-	names := slices.Concat(r.Watch, r.Judges)
+	names := r.Watch
 	for _, a := range r.Answers {
 		for s, samples := range a.Samples {
 			for at := 0; at < len(samples); at += a.Method.Samples {
@@ -100,7 +99,7 @@ func (w *work) write(r *Results) error {
 // parquet writes the lines as a table, with a column for each reward beside the one that is optimised. What is
 // not a number is null in it.
 func (r *Results) parquet(f io.Writer) error {
-	names := slices.Concat(r.Watch, r.Judges)
+	names := r.Watch
 	columns := parquet.Group{
 		"model": parquet.String(), "method": parquet.String(), "family": parquet.String(), "seed": parquet.Uint(64), "prompt_id": parquet.String(),
 		"sample": parquet.Int(64), "taken": parquet.Leaf(parquet.BooleanType), "response": parquet.String(), "finish": parquet.String(),

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -25,7 +26,16 @@ type Evaluation struct {
 	Rows        []Row        `json:"rows"`        // on the test prompts
 	Choices     []Choice     `json:"choices,omitempty"`
 	Paired      []Difference `json:"paired"`
+	Judged      []Judged     `json:"judged,omitempty"`
 	Ceilings    []Ceiling    `json:"ceilings,omitempty"`
+}
+
+// Judged is what a judge says of a method's answers beside the first method's: one of each to a prompt under
+// each seed.
+type Judged struct {
+	Model  string           `json:"model,omitempty"`
+	Method string           `json:"method"`
+	Report *pairwise.Report `json:"report"` // a is the method
 }
 
 // Model is a policy.
@@ -60,7 +70,7 @@ type Row struct {
 	Kind     Kind                     `json:"kind"`
 	Value    string                   `json:"value,omitempty"`
 	Reward   eval.Interval            `json:"reward"`
-	Others   map[string]eval.Interval `json:"others,omitempty"` // rewards that are watched, and judges, by their names
+	Others   map[string]eval.Interval `json:"others,omitempty"` // rewards that are watched, by their names
 	// Wins is the share of pairs of an answer and one of the first method's, to the same prompt under the same
 	// seed, of which it has the larger reward; ties count one half.
 	Wins    eval.Interval `json:"wins"`
@@ -249,8 +259,8 @@ func (w *work) evaluation(chosen []*choice, answers []MethodAnswers) (*Evaluatio
 	for i := range x.Watch {
 		e.Watch = append(e.Watch, x.Rewards[1+i].Info().Name)
 	}
-	for i := range x.Judges {
-		e.Judges = append(e.Judges, x.Rewards[1+len(x.Watch)+i].Info().Name)
+	for _, m := range x.Judging {
+		e.Judges = append(e.Judges, m.Info().Name)
 	}
 	for _, p := range x.Policies {
 		fingerprint, err := p.Fingerprint()

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -29,7 +28,8 @@ type Options struct {
 type Experiment struct {
 	*Recipe
 	Policies []*Policy
-	Rewards  []reward.Model // that which is optimised, those that are watched, and the judges
+	Rewards  []reward.Model // that which is optimised, then those that are watched
+	Judging  []reward.Model // the judges
 
 	o       Options
 	guides  map[string]*Guide
@@ -74,7 +74,7 @@ func (x *Experiment) Close() error {
 	for _, g := range x.guides {
 		errs = append(errs, g.close())
 	}
-	for _, m := range x.Rewards {
+	for _, m := range slices.Concat(x.Rewards, x.Judging) {
 		errs = append(errs, m.Close())
 	}
 	for _, p := range x.Policies {
@@ -85,7 +85,7 @@ func (x *Experiment) Close() error {
 
 // Specs are the rewards as they are written, in the order of Rewards.
 func (r *Recipe) Specs() (all []Reward) {
-	return slices.Concat([]Reward{r.Reward}, r.Watch, r.Judges)
+	return slices.Concat([]Reward{r.Reward}, r.Watch)
 }
 
 // Records are all prompts that are answered.
@@ -94,8 +94,14 @@ func (r *Recipe) Records() []prompt.Record {
 }
 
 func (x *Experiment) openRewards(ctx context.Context, p *Problems) {
+	x.Rewards = x.open(ctx, x.Specs(), p)
+	x.Judging = x.open(ctx, x.Judges, p)
+}
+
+// open opens rewards, each of which is to be there once.
+func (x *Experiment) open(ctx context.Context, specs []Reward, p *Problems) (out []reward.Model) {
 	seen := map[string]bool{}
-	for _, s := range x.Specs() {
+	for _, s := range specs {
 		if s.line == 0 {
 			continue // it is missing, which was said
 		}
@@ -103,18 +109,12 @@ func (x *Experiment) openRewards(ctx context.Context, p *Problems) {
 		if m == nil {
 			continue
 		}
-		x.Rewards = append(x.Rewards, m)
-		if name := m.Info().Name; seen[name] {
-			p.add(s.line, "the reward %s is there twice (write it once)", name)
-		} else {
-			seen[name] = true
+		if out = append(out, m); seen[m.Info().Name] {
+			p.add(s.line, "the reward %s is there twice (write it once)", m.Info().Name)
 		}
+		seen[m.Info().Name] = true
 	}
-	for _, j := range x.Judges {
-		if !strings.HasPrefix(j.Spec, "judge:") {
-			p.add(j.line, "judge: %s is no judge (write judge:MODEL.gguf or judge:http://HOST/v1, or put the reward under watch)", j.Spec)
-		}
-	}
+	return out
 }
 
 // reward opens one, and sees whether it will be able to score answers to the prompts.
@@ -125,6 +125,9 @@ func (x *Experiment) reward(ctx context.Context, s Reward, p *Problems) reward.M
 		return nil
 	}
 	if err == nil {
+		if reward.ComparerOf(m) != nil && slices.Contains(x.Judges, s) { // what it is asked is another question
+			return m
+		}
 		if err = reward.Check(ctx, m, x.Records()); err == nil {
 			return m
 		}

@@ -35,7 +35,7 @@ type Recipe struct {
 	Prompts   Parts
 	Reward    Reward   // that is optimised
 	Watch     []Reward // others that are told
-	Judges    []Reward // language models that are asked about the answers
+	Judges    []Reward // that compare answers with those of the first method
 	Sampling  policy.Sampling
 	MaxTokens int // of a response
 	Stop      []string

@@ -39,6 +39,7 @@ type policyPage struct {
 	Best     string // the method of most reward
 	Choices  []experiment.Choice
 	Ceilings []experiment.Ceiling
+	Judged   []experiment.Judged
 }
 
 // evaluationRow is a method with what stands behind its point.
@@ -64,7 +65,7 @@ func (r evaluationRow) Bound() bool { return r.KLKind == decode.KLBound }
 func (r evaluationRow) Other(name string) eval.Interval { return r.Others[name] }
 
 func policyOf(r *experiment.Results, m experiment.Model) policyPage {
-	page := policyPage{Model: m, Others: slices.Concat(r.Watch, r.Judges)}
+	page := policyPage{Model: m, Others: r.Watch}
 	var base *experiment.MethodAnswers
 	for i, row := range r.Rows {
 		if row.Model != m.ID {
@@ -89,6 +90,11 @@ func policyOf(r *experiment.Results, m experiment.Model) policyPage {
 	for _, c := range r.Choices {
 		if ofModel(c.Model) {
 			page.Choices = append(page.Choices, c)
+		}
+	}
+	for _, j := range r.Judged {
+		if ofModel(j.Model) {
+			page.Judged = append(page.Judged, j)
 		}
 	}
 	for _, c := range r.Ceilings {

@@ -1,0 +1,63 @@
+package experiment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+
+	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// judge asks the judges to compare every method's answers with those of the first one.
+func (w *work) judge(ctx context.Context, answers []MethodAnswers) (out []Judged, err error) {
+	for _, m := range w.x.Judging {
+		bases := map[*recipe.Policy]*MethodAnswers{}
+		for i := range answers {
+			a := &answers[i]
+			base := bases[a.Policy]
+			if base == nil {
+				bases[a.Policy] = a
+				continue
+			}
+			report, err := w.compareBy(ctx, m, a, base)
+			if err != nil {
+				return nil, fmt.Errorf("judge %s: %w", a.Method.ID, err)
+			}
+			out = append(out, Judged{a.Policy.ID, a.Method.ID, report})
+		}
+	}
+	return out, nil
+}
+
+// compareBy asks a judge about pairs of answers, in a file that is named by the key of judge and answers.
+func (w *work) compareBy(ctx context.Context, m reward.Model, a, base *MethodAnswers) (_ *pairwise.Report, err error) {
+	var pairs []pairwise.Pair
+	var texts []string
+	for s := range a.Samples {
+		own, other := a.Taken(s), base.Taken(s)
+		for i, p := range a.Policy.Test {
+			pairs = append(pairs, pairwise.Pair{Prompt: p.Record, Sample: s, A: pairwise.Answer{Text: own[i].Text, Finish: string(own[i].Finish)}, B: pairwise.Answer{Text: other[i].Text, Finish: string(other[i].Finish)}})
+			texts = append(texts, p.ID, own[i].Text, other[i].Text)
+		}
+	}
+	name := path.Join("judged", run.Key("judged", 1, m.Info().Fingerprint, texts)+".jsonl")
+	if err := w.d.Make(name); err != nil {
+		return nil, err
+	}
+	file, err := pairwise.Open(w.d.Path(name), m, pairs)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	w.begin("judge "+a.Method.ID, len(pairs), "verdicts")
+	c := pairwise.Comparison{Judge: m, Progress: func(done, all int) { w.at(done, all, "verdicts") }}
+	verdicts, err := c.Run(ctx, pairs, file)
+	if err != nil {
+		return nil, err
+	}
+	return c.Report(pairs, verdicts, 0, 1), nil
+}
