@@ -110,10 +110,11 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	if p.Rerank != nil {
 		req.Rerank = scorer("rerank", t.Record, p.Rerank.Score)
 	}
-	if p.Strategy.Method == decode.MethodSample {
+	strategy := p.strategy()
+	if strategy.Method == decode.MethodSample {
 		calls := p.valueBy(&req, t.Record)
 		// Samples of one prompt share its prefill.
-		job, err := p.Strategy.Sample(e, req, t.samples(), func(rs []decode.Response) {
+		job, err := strategy.Sample(e, req, t.samples(), func(rs []decode.Response) {
 			for k, r := range rs {
 				r.RewardCalls += calls() / len(rs)
 				put(t.First+k, r)
@@ -125,7 +126,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	for sample := t.First; sample < t.First+t.samples(); sample++ {
 		req.Key = p.key(t.ID, sample)
 		calls := p.valueBy(&req, t.Record)
-		job, err := p.Strategy.Job(e, req, func(r decode.Response) {
+		job, err := strategy.Job(e, req, func(r decode.Response) {
 			r.RewardCalls += calls()
 			put(sample, r)
 		})
@@ -150,7 +151,7 @@ func (p *Policy) shape(samples int) decode.Strategy {
 	if p.Strategy.Method == decode.MethodSample {
 		return decode.Strategy{Method: decode.MethodBestOfN, N: max(1, samples)}
 	}
-	return p.Strategy
+	return p.strategy()
 }
 
 // Room is the most tokens that the response to a prompt of so many tokens may have, where both have

@@ -21,7 +21,17 @@ func (p *Policy) CheckGuidance() error {
 		}
 		source = value.Prefix(nil)
 	}
-	return p.Strategy.CheckGuidance(p.Sampling, source, p.Rerank != nil)
+	return p.strategy().CheckGuidance(p.Sampling, source, p.Rerank != nil)
+}
+
+// strategy is the policy's. A reward reads texts, which are there before their tokens are fed: so the methods
+// that guide single tokens decode none for nothing.
+func (p *Policy) strategy() decode.Strategy {
+	s := p.Strategy
+	if p.ValueBy != nil {
+		s.Guide.Ahead = true
+	}
+	return s
 }
 
 // valueBy makes the reward of ValueBy, if there is one, the request's value function; calls is the number of
