@@ -37,6 +37,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "scores", Usage: "`NAME` of the reward whose scores are learned from, as a folder of RUN/rewards is called; the run's own without it", Category: data},
 			&cli.IntFlag{Name: "round", Usage: "train on the states of this round alone; 0 for all rounds so far", Category: data},
 			textsFlag("states", "`FILES` of states instead of a run, a name or a quoted pattern; may be given several times", data),
+			&cli.Float64Flag{Name: "temp", Usage: "temperature that the responses of --states were drawn at, at which betas are gauged; a run knows its own", Value: 1, Category: data},
 			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model of any quantization. An interrupted training goes on with the same command", Category: head},
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
 			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
@@ -96,7 +97,10 @@ func trainValue(c *cli.Context) error {
 		}
 		if embeddings != nil {
 			defer embeddings.Close()
-			o.Embeddings, o.Temp = embeddings, loop.Temperature(c.Args().First())
+			o.Embeddings = embeddings
+			if o.Temp = c.Float64("temp"); c.Args().Present() {
+				o.Temp = loop.Temperature(c.Args().First())
+			}
 		}
 	}
 	begin, member, last := time.Now(), 1, 0
@@ -167,6 +171,10 @@ func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 		return nil, usagef(c, "--out and --html name the same file")
 	case c.String("target") == string(valuehead.CDQ) && !c.Bool("one-pass"):
 		return nil, usagef(c, "--target cd-q asks what tokens are worth before they are fed (give --one-pass too)")
+	case !(c.Float64("temp") > 0) || math.IsInf(c.Float64("temp"), 1):
+		return nil, usagef(c, "--temp is positive")
+	case c.IsSet("temp") && len(textsOf(c, "states")) == 0:
+		return nil, usagef(c, "--temp without --states (a run knows the temperature of its responses)")
 	case c.Int("members") < 1 || c.Int("round") < 0:
 		return nil, usagef(c, "--members is positive, and --round is not negative")
 	case !(c.Float64("weight-decay") >= 0) || !within(c.Float64("warm-up"), 1) || !within(c.Float64("lambda"), 1) || !(c.Float64("dropout") < 1) || !within(c.Float64("dropout"), 1):
