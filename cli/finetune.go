@@ -55,14 +55,7 @@ func fineTune(c *cli.Context) (err error) {
 	}
 	defer release()
 	meter := terminal.NewMeter(c.App.ErrWriter)
-	t.Progress = func(step, steps int, loss, heldOut float64) {
-		note := fmt.Sprintf("loss %.3f", loss)
-		if heldOut > 0 {
-			note += fmt.Sprintf(", held out %.3f", heldOut)
-		}
-		slog.Debug("fine-tune", "done", step, "total", steps, "note", note)
-		meter.Show("fine-tune", step, steps, "steps", note)
-	}
+	t.Progress = tuning(meter)
 	err = t.FineTune(c.Context, data)
 	meter.Close()
 	switch {
@@ -74,4 +67,16 @@ func fineTune(c *cli.Context) (err error) {
 		return printJSON(c, &t)
 	}
 	return report.FineTuningTable(c.App.Writer, &t)
+}
+
+// tuning shows how far the training of a whole model has come.
+func tuning(meter *terminal.Meter) func(step, steps int, loss, heldOut float64) {
+	return func(step, steps int, loss, heldOut float64) {
+		note := fmt.Sprintf("loss %.3f", loss)
+		if heldOut > 0 {
+			note += fmt.Sprintf(", held out %.3f", heldOut)
+		}
+		slog.Debug("fine-tune", "done", step, "total", steps, "note", note)
+		meter.Show("fine-tune", step, steps, "steps", note)
+	}
 }

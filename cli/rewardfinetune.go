@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"github.com/urfave/cli/v2"
 
@@ -76,14 +75,7 @@ func fineTuneReward(c *cli.Context, trunk pairwise.Trunk, pairs []preference.Pai
 		t.Type = gguf.F16
 	}
 	meter := terminal.NewMeter(c.App.ErrWriter)
-	t.Progress = func(step, steps int, loss, heldOut float64) {
-		note := fmt.Sprintf("loss %.3f", loss)
-		if heldOut > 0 {
-			note += fmt.Sprintf(", held out %.3f", heldOut)
-		}
-		slog.Debug("fine-tune", "done", step, "total", steps, "note", note)
-		meter.Show("fine-tune", step, steps, "steps", note)
-	}
+	t.Progress = tuning(meter)
 	report, err := trunk.FineTune(c.Context, pairs, t, to)
 	meter.Close()
 	switch {
