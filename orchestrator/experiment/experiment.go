@@ -154,15 +154,16 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 // choice is a method's variations of one policy, of which one is taken.
 type choice struct {
 	policy *recipe.Policy
+	base   Row // of the first method, where something has to stay within what it has
 	tried  []*recipe.Method
 	rows   []Row // of these, on the validation prompts
 	taken  int
 }
 
 // choose answers the validation prompts by the methods whose settings are chosen.
-func (w *work) choose(ctx context.Context) ([]*choice, error) {
-	var all []*choice
-	var shards [][][]*shard // of every variation of every choice, by seed
+func (w *work) choose(ctx context.Context) (all []*choice, err error) {
+	var shards [][][]*shard // of the first method and every variation of every choice, by seed
+	rewards := 1            // that are asked
 	for _, p := range w.x.Policies {
 		for i := range w.x.Methods {
 			m := &w.x.Methods[i]
@@ -177,7 +178,12 @@ func (w *work) choose(ctx context.Context) ([]*choice, error) {
 		}
 	}
 	for _, c := range all {
-		for _, m := range c.tried {
+		tried := c.tried
+		if c.tried[0].Choose.Within != nil {
+			rewards = len(w.scorers)
+			tried = slices.Concat([]*recipe.Method{w.first(c.policy)}, tried)
+		}
+		for _, m := range tried {
 			of, err := w.shards(c.policy, m, c.policy.Validation)
 			if err != nil {
 				return nil, err
@@ -193,46 +199,72 @@ func (w *work) choose(ctx context.Context) ([]*choice, error) {
 	if err := w.decode(ctx, "choose", every); err != nil {
 		return nil, err
 	}
-	if err := w.score(ctx, "choose", every, 1); err != nil {
+	if err := w.score(ctx, "choose", every, rewards); err != nil {
 		return nil, err
 	}
-	k := 0
 	for _, c := range all {
 		resampling := eval.NewResampling(len(c.policy.Validation), len(w.x.Seeds), 1)
+		row := func(m *recipe.Method) (Row, error) {
+			samples, err := w.samples(shards[0], rewards)
+			if err != nil {
+				return Row{}, err
+			}
+			shards = shards[1:]
+			return w.row(c.policy, m, sumUp(m, samples), nil, resampling), nil
+		}
+		if c.tried[0].Choose.Within != nil {
+			if c.base, err = row(w.first(c.policy)); err != nil {
+				return nil, err
+			}
+		}
 		for _, m := range c.tried {
-			samples, err := w.samples(shards[k], 1)
+			r, err := row(m)
 			if err != nil {
 				return nil, err
 			}
-			k++
-			c.rows = append(c.rows, w.row(c.policy, m, sumUp(m, samples), nil, resampling))
+			c.rows = append(c.rows, r)
 		}
-		c.take()
+		c.take(w.name)
 	}
 	return all, nil
 }
 
-// take takes the variation of the largest reward among those that stay near enough to the base policy; the
-// nearest where none does.
-func (c *choice) take() {
-	near := func(r Row) bool {
-		most := c.tried[0].Choose.MaxKL
-		return most == 0 || r.KLKind != decode.KLExact || r.KL.Mean <= most
-	}
-	better := func(i, j int) int {
-		a, b := c.rows[i], c.rows[j]
-		switch {
-		case near(a) && near(b):
-			return cmp.Compare(a.Reward.Mean, b.Reward.Mean)
-		case !near(a) && !near(b):
-			return cmp.Compare(b.KL.Mean, a.KL.Mean)
-		case near(a):
-			return 1
+// first is the method of a policy that its others are compared with.
+func (w *work) first(p *recipe.Policy) *recipe.Method {
+	return &w.x.Methods[slices.IndexFunc(w.x.Methods, func(m recipe.Method) bool { return m.Of(p) })]
+}
+
+// name is what a watched reward is called in the results.
+func (w *work) name(spec string) string {
+	at := slices.IndexFunc(w.x.Watch, func(r recipe.Reward) bool { return r.Spec == spec })
+	return w.x.Rewards[1+at].Info().Name
+}
+
+// take takes the variation of the largest reward among those that may be chosen: that stay near enough to the
+// base policy, and within what the first method has of other rewards. Where none may, it takes the nearest.
+func (c *choice) take(name func(spec string) string) {
+	may := func(r Row) bool {
+		of := c.tried[0].Choose
+		if of.MaxKL > 0 && r.KLKind == decode.KLExact && r.KL.Mean > of.MaxKL {
+			return false
 		}
-		return -1
+		return !slices.ContainsFunc(of.Within, func(x recipe.Within) bool {
+			return r.Others[name(x.Watch)].Mean < c.base.Others[name(x.Watch)].Mean-x.Room
+		})
+	}
+	better := func(a, b Row) int {
+		switch {
+		case may(a) && may(b):
+			return cmp.Compare(a.Reward.Mean, b.Reward.Mean)
+		case may(a):
+			return 1
+		case may(b):
+			return -1
+		}
+		return cmp.Compare(b.KL.Mean, a.KL.Mean)
 	}
 	for i := range c.rows {
-		if better(i, c.taken) > 0 {
+		if better(c.rows[i], c.rows[c.taken]) > 0 {
 			c.taken = i
 		}
 	}

@@ -187,6 +187,44 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// What may be chosen stays within what the first method has of a watched reward: where all the reward is bought
+// with repetition, nothing but the nearest is left.
+func TestChosenWithin(t *testing.T) {
+	const text = `
+model: ../../testdata/lab/summarize-s.gguf
+prompts: {validation: {file: ../../testdata/lab/summarize-train.jsonl, first: 3}, test: {file: ../../testdata/lab/summarize-test.jsonl, first: 1}}
+reward: -1*distinct
+watch: [distinct]
+max_tokens: 20
+values:
+  alike: {reward: "-1*distinct"}
+methods:
+  - {id: base, strategy: sample, samples: 4}
+  - id: "{beta}"
+    value: alike
+    strategy: {method: tokenwise, k: 20, beta: [0, 100, 1000], raw: true}
+    choose: CHOOSE
+`
+	dir := fixture(t)
+	chosen := func(choose string) experiment.Choice {
+		return carryOut(t, dir, strings.Replace(text, "CHOOSE", choose, 1)).Choices[0]
+	}
+	most := chosen("{within: {distinct: 1}}")
+	watched := map[string]float64{}
+	for _, row := range most.Rows {
+		watched[row.Method] = row.Others["distinct"].Mean
+	}
+	if most.Taken != chosen("true").Taken || watched["0"]-watched[most.Taken] < 0.06 {
+		t.Fatalf("%s was chosen of %v: the test has nothing to show", most.Taken, watched)
+	}
+	if within := chosen("{within: {distinct: 0.05}}"); within.Taken != "0" {
+		t.Errorf("%s was chosen of %v", within.Taken, watched)
+	}
+	if nearest := chosen("{max_kl: 1e-9, within: {distinct: 0}}"); nearest.Taken != "0" {
+		t.Errorf("where nothing may be chosen, %s was, not the nearest", nearest.Taken)
+	}
+}
+
 // files are the contents of a folder of the results, with when they were written.
 func files(t *testing.T, dir, folder string) map[string]string {
 	t.Helper()

@@ -209,7 +209,18 @@ func (e *entry) choose(n node) {
 		return
 	}
 	c := &Choose{}
-	n.fields(map[string]func(node){"max_kl": setNumber(&c.MaxKL)})
+	n.fields(map[string]func(node){
+		"max_kl": setNumber(&c.MaxKL),
+		"within": func(n node) {
+			n.entries(func(spec string, _ int, n node) {
+				room, ok := n.number()
+				if ok && room < 0 {
+					n.wrong("give it how much less may be, 0 or more", "it is %s", n.kind())
+				}
+				c.Within = append(c.Within, Within{spec, room})
+			})
+		},
+	})
 	if c.MaxKL < 0 {
 		n.wrong("give it a positive number of nats", "max_kl is %v", c.MaxKL)
 	}
@@ -313,6 +324,14 @@ func (r *Recipe) check(n node, m *Method) {
 		say("leave choose out, or give a key a list of values", "there is nothing to choose from")
 	case m.Choose != nil && r.Prompts.Validation.line == 0:
 		say("give prompts.validation", "settings are chosen on validation prompts, and there are none")
+	}
+	if m.Choose == nil {
+		return
+	}
+	for _, x := range m.Choose.Within {
+		if !slices.ContainsFunc(r.Watch, func(w Reward) bool { return w.Spec == x.Watch }) {
+			say("put it under watch", "what may be chosen is to stay within %v by %s, which is not watched", x.Room, x.Watch)
+		}
 	}
 }
 

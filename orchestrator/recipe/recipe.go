@@ -146,7 +146,15 @@ const (
 // Choose says that of a method's variations the one with the largest reward on the validation
 // prompts is taken to the test.
 type Choose struct {
-	MaxKL float64 // nats a response, of what may be chosen; 0 for any
+	MaxKL  float64 // nats a response, of what may be chosen; 0 for any
+	Within []Within
+}
+
+// Within says that what may be chosen has no less of a reward that is watched than the first method has, by more
+// than some room: so a policy that pays for its reward with another one is not chosen.
+type Within struct {
+	Watch string // its spec
+	Room  float64
 }
 
 // defaults are the paper's settings where it has them (arXiv 2503.02368), and those of ivo generate.
