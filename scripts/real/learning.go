@@ -37,7 +37,7 @@ func (w *work) learn(ctx context.Context, dir string, prompts []prompt.Record, o
 		return nil, nil, err
 	}
 	err = loop.Run(ctx, dir, o, loop.Work{
-		Model: w.m, Encoder: w.encoder, Reward: w.rewards[0], Prompts: encoded,
+		Model: w.m, Encoder: w.encoder, Reward: w.rewards[0], Prompts: encoded, Redo: true, // as cells are
 		Notify: func(e loop.Event) { w.show(w.name+", "+e.Stage, e.Done, e.Total, e.Unit, e.Note) },
 	})
 	if err != nil {
@@ -87,12 +87,17 @@ type point struct {
 	*learn.Metrics
 }
 
-// curve trains on an eighth, a quarter, a half and all of some prompts, which are collected anew:
-// the run that the methods follow stays as it is.
+// curve trains on an eighth, a quarter, a half and all of some prompts. The first of them are those
+// of the run of the first seed, from a copy of which it goes on.
 func (w *work) curve(ctx context.Context, dir string, most int) (out []point, err error) {
 	prompts := w.prompts.learn[:min(most, len(w.prompts.learn))]
 	o := w.options(1)
-	if _, _, err := w.learn(ctx, dir, prompts, o); err != nil {
+	if err := copyOnce(filepath.Join(dir, "curve"), filepath.Join(dir, "run-1")); err != nil {
+		return nil, err
+	}
+	dir = filepath.Join(dir, "curve")
+	_, whole, err := w.learn(ctx, dir, prompts, o)
+	if err != nil {
 		return nil, err
 	}
 	stored, err := loop.ReadOptions(dir)
@@ -103,7 +108,7 @@ func (w *work) curve(ctx context.Context, dir string, most int) (out []point, er
 	if err != nil {
 		return nil, err
 	}
-	for shards := max(1, len(rounds[0])/8); shards <= len(rounds[0]); shards *= 2 {
+	for shards := max(1, len(rounds[0])/8); shards < len(rounds[0]); shards *= 2 {
 		data, err := learn.Of(dir, [][]string{rounds[0][:shards]}, stored.Inputs.Scores)
 		if err != nil {
 			return nil, err
@@ -112,9 +117,9 @@ func (w *work) curve(ctx context.Context, dir string, most int) (out []point, er
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, point{min(shards*stored.ShardPrompts, len(prompts)), m})
+		out = append(out, point{shards * stored.ShardPrompts, m})
 	}
-	return out, nil
+	return append(out, point{len(prompts), whole}), nil
 }
 
 // rounds trains on the responses of two rounds, of which the second followed what the first had

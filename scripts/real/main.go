@@ -23,7 +23,7 @@ import (
 
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
-	name := flag.String("effort", "default", "quick, default or full")
+	name := flag.String("effort", "default", "quick, default, learning or full")
 	model := flag.String("model", "", "GGUF of the policy; without it SmolLM2-135M-Instruct, as make model fetches it")
 	out := flag.String("out", "runs/real", "folder of the runs, the answers and the pages")
 	doc := flag.String("report", "", "file of the report; docs/real.md by default, but of a quick run OUT/quick.md")
@@ -42,7 +42,7 @@ func main() {
 func real(ctx context.Context, name, model, out, doc string) (err error) {
 	e, ok := efforts[name]
 	if !ok {
-		return fmt.Errorf("there is no effort %q (choose quick, default or full)", name)
+		return fmt.Errorf("there is no effort %q (choose quick, default, learning or full)", name)
 	}
 	if doc == "" {
 		if doc = "docs/real.md"; name == "quick" {

@@ -158,24 +158,24 @@ func beam(beams, block int) decode.Strategy {
 
 // few are the methods of a quick run, most those of a default one, all those of a full one. The
 // base policy is the first. Every family that has settings has as many.
-func few(task) []family {
+func few(task) families {
 	return families{
 		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
 		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)},
-	}.list()
+	}
 }
 
-func most(t task) []family {
+func most(t task) families {
 	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.1}, blocks: []float64{1, 2, 3}}
 	if f.searches = []decode.Strategy{bestBlock(4, 8)}; t.inside {
 		f.samples, f.tilted, f.searches = 8, 8, append(f.searches, inside(bestBlock(2, 16), 16))
 		f.betas, f.blocks = []float64{2, 4, 6}, []float64{2, 4, 6}
 	}
-	return f.list()
+	return f
 }
 
-func all(t task) []family {
-	f := families{
+func all(task) families {
+	return families{
 		samples: 16, tilted: 8, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2},
 		betas: []float64{1, 2, 2.5, 3, 3.5, 4, 5, 6}, blocks: []float64{0, 0.5, 1, 1.5, 2, 3, 4, 6},
 		searches: []decode.Strategy{
@@ -183,11 +183,6 @@ func all(t task) []family {
 			inside(bestBlock(2, 8), 0), inside(bestBlock(4, 8), 0), inside(bestBlock(8, 8), 0), inside(bestBlock(2, 16), 16), inside(bestBlock(4, 16), 16),
 		},
 	}
-	out := f.list()
-	for _, name := range []string{twoRounds, eightSamples} {
-		out = append(out, learned(name, onePass(1, f.betas...), blocks(bestBlock(4, 8), f.blocks...))...)
-	}
-	return out
 }
 
 // families are the methods of an effort.
@@ -204,6 +199,14 @@ func (f families) list() []family {
 	out = append(out, onePass(f.tilted, f.betas...))
 	for _, s := range f.searches {
 		out = append(out, blocks(s, f.blocks...))
+	}
+	return out
+}
+
+// control are the families that follow value functions of twice as many responses.
+func (f families) control() (out []family) {
+	for _, name := range []string{twoRounds, eightSamples} {
+		out = append(out, learned(name, onePass(1, f.betas...), blocks(bestBlock(4, 8), f.blocks...))...)
 	}
 	return out
 }

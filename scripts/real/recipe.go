@@ -23,15 +23,17 @@ type effort struct {
 	seeds               int
 	curve               int  // prompts up to which the value function is learned from more and more of them; 0 for no curve
 	rounds              bool // two rounds are compared with as many responses of one
-	methods             func(task) []family
+	methods             func(task) families
 }
 
 // efforts by name. The default one answers in under 45 minutes on two cores what counts most;
-// quick shows in under 12 that all of it works.
+// quick shows in under 12 that all of it works; learning goes on from the default one, in about
+// two hours more, with what more prompts and a second round teach.
 var efforts = map[string]effort{
-	"quick":   {"quick", 100, 16, 40, 1, 0, false, few},
-	"default": {"default", 400, choosePrompts, testPrompts, 1, 0, false, most},
-	"full":    {"full", 400, choosePrompts, testPrompts, 3, learnPrompts, true, all},
+	"quick":    {"quick", 100, 16, 40, 1, 0, false, few},
+	"default":  {"default", 400, choosePrompts, testPrompts, 1, 0, false, most},
+	"learning": {"learning", 400, choosePrompts, testPrompts, 1, learnPrompts, true, most},
+	"full":     {"full", 400, choosePrompts, testPrompts, 3, learnPrompts, true, all},
 }
 
 // recipe is the whole of make real.
@@ -110,7 +112,7 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 		w.heads[""], w.layers, out.trained = append(w.heads[""], *h), o.Layers, append(out.trained, *m)
 	}
 	if r.effort.curve > 0 {
-		if out.curve, err = w.curve(ctx, filepath.Join(dir, "curve"), r.effort.curve); err != nil {
+		if out.curve, err = w.curve(ctx, dir, r.effort.curve); err != nil {
 			return nil, err
 		}
 	}
@@ -125,7 +127,11 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	}
 	defer w.pool.Close()
 
-	families := r.effort.methods(t)
+	f := r.effort.methods(t)
+	families := f.list()
+	if r.effort.rounds {
+		families = append(families, f.control()...)
+	}
 	choose, test := t.prompts.choose, t.prompts.test
 	choose, test = choose[:min(r.effort.choose, len(choose))], test[:min(r.effort.test, len(test))]
 	rows, err := w.rows(ctx, "choose", choose, toTry(t, families))
@@ -152,6 +158,11 @@ func (t task) toChooseOn() int {
 	return 4
 }
 
+// searchesToChooseOn is the number of answers that are drawn by a search that asks the reward for a
+// prompt to choose on. Such searches are compared with the best of several samples, of which that
+// many are drawn: one answer each to 50 prompts would choose the luckiest of them.
+const searchesToChooseOn = 3
+
 // toTry are the methods that are tried on the prompts to choose on: those that settings are chosen
 // of, and what the base policy's samples tell. The best of more samples is judged by that of few.
 func toTry(t task, families []family) (out []method) {
@@ -162,6 +173,9 @@ func toTry(t task, families []family) (out []method) {
 			}
 			for _, m := range f.uses(m) {
 				m.Samples, m.n = min(m.Samples, t.toChooseOn()), min(m.n, t.toChooseOn())
+				if m.Rerank {
+					m.Samples = searchesToChooseOn
+				}
 				out = append(out, m)
 			}
 		}

@@ -26,10 +26,7 @@ func tiny(t *testing.T) recipe {
 	dir := t.TempDir()
 	return recipe{
 		model: lab + "summarize-s.gguf", out: filepath.Join(dir, "runs"), doc: filepath.Join(dir, "real.md"),
-		effort: effort{"tiny", 20, 4, 6, 1, 40, true, func(t task) []family {
-			out := few(t)
-			return append(out, learned(twoRounds, out[3])...)
-		}},
+		effort: effort{"tiny", 20, 4, 6, 1, 40, true, few},
 		tasks: []task{{
 			name: "summarize", about: "The lab.", reward: "gold", others: []string{distinct}, prompts: split{learn, test[:50], test[50:]}, maxTokens: 12, maxKL: 7,
 			claims: sentimentClaims,
