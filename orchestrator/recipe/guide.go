@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
@@ -166,6 +167,9 @@ func (x *Experiment) checkGuidance(m *Method, p *Problems) {
 		if !there {
 			continue
 		}
+		for _, file := range Files(v.Source.Heads, seed) {
+			x.checkLearnedOn(filepath.Dir(filepath.Dir(file)), v, p) // which is a run, or not
+		}
 		g, err := x.guide(m, seed)
 		if errors.Is(err, reward.ErrCommand) {
 			p.add(v.line, "%s: the reward %s starts a program, which recipes may not do by themselves (allow it with %s)", what, v.Source.Reward, spell("allow_commands"))
@@ -199,6 +203,7 @@ func (x *Experiment) checkLearn(m *Method, v *Value, p *Problems) {
 	if l.Run == "" {
 		return // which was said
 	}
+	x.checkLearnedOn(l.Run, v, p)
 	o, err := runOf(l)
 	switch {
 	case err != nil:
@@ -221,6 +226,24 @@ func (x *Experiment) checkLearn(m *Method, v *Value, p *Problems) {
 			p.fail(v.line, what, err)
 		} else if fingerprint != o.Inputs.Backbone {
 			p.add(v.line, "%s: the run in %s was made with another model than %s (name a run of this one, or the method's models)", what, l.Run, policy.Path())
+		}
+	}
+}
+
+// checkLearnedOn finds prompts that are chosen or tested on among those that a value function was learned from, if
+// it was in a run.
+func (r *Recipe) checkLearnedOn(dir string, v *Value, p *Problems) {
+	if !run.IsRun(dir) {
+		return
+	}
+	records, err := loop.Prompts(dir, run.PromptsFile)
+	if err != nil { // a run that has been moved in parts says nothing
+		return
+	}
+	learned := Part{File: dir, Records: records}
+	for _, part := range r.Prompts.parts()[1:] { // it may have learned from those of train
+		if shared := part.shared(&learned); len(shared) > 0 {
+			p.add(v.line, "values.%s: it was learned from prompts of prompts.%s: %s (take another run, or others of its prompts: what was learned from says little when it is tested on)", v.ID, part.name, some(shared))
 		}
 	}
 }

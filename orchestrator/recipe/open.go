@@ -11,6 +11,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
@@ -202,6 +203,12 @@ func (x *Experiment) fits(policy *Policy, tokens int) error {
 		m := &x.Methods[i]
 		if need := x.policy(m).Cells(tokens, m.Samples); need > x.Context.Cells {
 			return fmt.Errorf("it has %d tokens, for which %q takes %d of context, there are %d (raise context, lower max_tokens, or shorten it)", tokens, m.ID, need, x.Context.Cells)
+		}
+	}
+	if x.Rerolls > 0 {
+		reroll := batch.Policy{Strategy: decode.Strategy{Method: decode.MethodSample}, MaxTokens: x.MaxTokens - 1} // from the first token on
+		if need := reroll.Cells(tokens+1, x.Rerolls); need > x.Context.Cells {
+			return fmt.Errorf("it has %d tokens, for which %d rerolls take %d of context, there are %d (raise context, lower max_tokens or ceiling.rerolls, or shorten it)", tokens, x.Rerolls, need, x.Context.Cells)
 		}
 	}
 	return nil

@@ -8,13 +8,20 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
+// part is a part by its name.
+type part struct {
+	name string
+	*Part
+}
+
+// parts are all of them; each is disjoint from those before.
+func (p *Parts) parts() []part {
+	return []part{{"train", &p.Train}, {"validation", &p.Validation}, {"test", &p.Test}}
+}
+
 // prompts reads the files of prompts, and finds those that are in two parts.
 func (r *Recipe) prompts(p *Problems) {
-	type part struct {
-		name string
-		*Part
-	}
-	parts := []part{{"train", &r.Prompts.Train}, {"validation", &r.Prompts.Validation}, {"test", &r.Prompts.Test}}
+	parts := r.Prompts.parts()
 	for i, x := range parts {
 		if x.File == "" {
 			continue
@@ -53,15 +60,26 @@ func (x *Part) shared(other *Part) (out []string) {
 			at, how = ids[r.ID], "id"
 		}
 		if at > 0 {
-			out = append(out, fmt.Sprintf("%s:%d has the %s of %s:%d", x.File, x.lines[i], how, other.File, other.lines[at-1]))
+			out = append(out, fmt.Sprintf("%s has the %s of %s", x.place(i), how, other.place(at-1)))
 		}
 	}
 	return out
 }
 
+// place is where a prompt stands.
+func (x *Part) place(i int) string {
+	if x.lines == nil { // those of a run
+		return fmt.Sprintf("prompt %s of %s", x.Records[i].ID, x.File)
+	}
+	return fmt.Sprintf("%s:%d", x.File, x.lines[i])
+}
+
 // named says whether a prompt was given its id: one that has none is called by the number of its
-// line or row, and so one that has the same number counts as having none.
+// line or row, and so one that has the same number counts as having none, as do those of a run.
 func (x *Part) named(i int) bool {
+	if x.lines == nil {
+		return false
+	}
 	id := x.Records[i].ID
 	return id != strconv.Itoa(x.lines[i]) && id != strconv.Itoa(i+1)
 }

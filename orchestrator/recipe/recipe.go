@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
@@ -230,12 +231,12 @@ func (r *Recipe) read(n node) {
 		"seeds":      r.seeds,
 		"ceiling": func(n node) {
 			ceiling = true
-			n.fields(map[string]func(node){"rerolls": setInteger(&r.Rerolls, 2)})
+			n.fields(map[string]func(node){"rerolls": setSequences(&r.Rerolls, 2)})
 		},
 		"values":   r.values,
 		"methods":  func(n node) { methods = n },
 		"context":  setInteger(&r.Context.Cells, 1),
-		"parallel": setInteger(&r.Parallel, 1),
+		"parallel": setSequences(&r.Parallel, 1),
 		"threads":  setInteger(&r.Context.Threads, 0),
 	})
 	if n.Kind != yaml.MappingNode {
@@ -260,6 +261,16 @@ func (r *Recipe) read(n node) {
 	}
 	if methods.Node != nil { // last: they refer to all that the others define
 		r.methods(methods)
+	}
+}
+
+// setSequences reads a number of those that are in a context at once.
+func setSequences(to *int, least int) func(node) {
+	return func(n node) {
+		if setInteger(to, least)(n); *to > llama.MaxSequences {
+			n.wrong(fmt.Sprintf("llama.cpp holds at most %d", llama.MaxSequences), "%d sequences at once", *to)
+			*to = llama.MaxSequences
+		}
 	}
 }
 
@@ -289,6 +300,9 @@ func (r *Recipe) models(n node) {
 		file, _ := n.text()
 		r.Models = append(r.Models, Model{name, file, line})
 	})
+	if n.Kind == yaml.MappingNode && len(r.Models) == 0 {
+		n.wrong("write NAME: FILE, one a line", "it names no model")
+	}
 }
 
 func (p *Part) read(n node) {
@@ -321,12 +335,18 @@ func (e *Encoding) read(n node) {
 	})
 }
 
+// mostSeeds are as many as somebody means by a number of them.
+const mostSeeds = 1000
+
 // seeds reads their number, or a list of them.
 func (r *Recipe) seeds(n node) {
 	r.Seeds = nil
 	if n.Kind != yaml.SequenceNode {
 		count, _ := n.integer(1)
-		for seed := range min(count, 1000) {
+		if count > mostSeeds {
+			n.wrong(fmt.Sprintf("give at most %d, or a list of them", mostSeeds), "it is %d", count)
+		}
+		for seed := range min(count, mostSeeds) {
 			r.Seeds = append(r.Seeds, uint64(seed+1))
 		}
 		return

@@ -3,6 +3,7 @@ package recipe_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,7 +14,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // want is a comment in a bad recipe: a problem of its line, or of another one, that is to be found.
@@ -149,5 +152,47 @@ func TestDocumented(t *testing.T) {
 	}
 	if len(r.Methods) != 1+4+2*3 || len(r.Values) != 3 || r.Rerolls != 16 {
 		t.Errorf("%d methods, %d values", len(r.Methods), len(r.Values))
+	}
+}
+
+// What was learned in a run from prompts that are tested on is refused; prompts.train may have them.
+func TestLearnedOnTested(t *testing.T) {
+	dir := t.TempDir()
+	d, err := run.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	learned := []prompt.Record{{ID: "7", Text: "a good sea "}, {ID: "8", Text: "one town"}}
+	if err := run.PutLines(d, run.PromptsFile, "key", nil, nil, learned); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		run.OptionsFile: "rounds: 1\n", "iter-01/head.gguf": "none", "first.jsonl": `{"prompt": "a good sea"}`, "other.jsonl": `{"id": "7", "prompt": "a sea"}`,
+	} {
+		if err := errors.Join(d.Make(name), os.WriteFile(d.Path(name), []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		value, train, test string
+		refused            bool
+	}{
+		{"DIR/iter-01/head.gguf", "DIR/other.jsonl", "DIR/first.jsonl", true},
+		{"{run: DIR}", "DIR/other.jsonl", "DIR/first.jsonl", true},
+		{"{run: DIR}", "DIR/first.jsonl", "DIR/other.jsonl", false},
+	} {
+		path := filepath.Join(dir, "recipe.yaml")
+		text := fmt.Sprintf("model: ../../testdata/lab/summarize-s.gguf\nprompts: {train: %s, test: %s}\nreward: sentiment\nvalues: {v: %s}\nmethods: [{id: base, strategy: sample}]\n", c.train, c.test, c.value)
+		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := recipe.Open(context.Background(), path, recipe.Options{})
+		if err == nil {
+			t.Fatal("a head that is none was opened")
+		}
+		if says := strings.Contains(err.Error(), "values.v: it was learned from prompts of prompts.test: "+dir+"/first.jsonl:1 has the text of prompt 7"); says != c.refused {
+			t.Errorf("%+v: %v", c, err)
+		}
 	}
 }
