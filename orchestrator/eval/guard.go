@@ -19,14 +19,16 @@ type Overoptimization struct {
 	Second Interval `json:"second"`
 }
 
+// BeyondDoubt says whether both intervals are clear of 0.
+func (o Overoptimization) BeyondDoubt() bool { return o.Reward.Lo > 0 && o.Second.Hi < 0 }
+
 // Guard finds over-optimization. The methods' first is the base policy, with which all others are compared;
 // rising are those that follow the reward ever further, from the base policy on: each is compared with
 // the one before, too.
 func Guard(methods, rising []Judged, seed uint64) (found []Overoptimization) {
 	compare := func(than, m Judged) {
 		reward, second := differences(m, than)
-		o := Overoptimization{m.Method, than.Method, Bootstrap(reward, seed), Bootstrap(second, seed)}
-		if o.Reward.Lo > 0 && o.Second.Hi < 0 {
+		if o := (Overoptimization{m.Method, than.Method, Bootstrap(reward, seed), Bootstrap(second, seed)}); o.BeyondDoubt() {
 			found = append(found, o)
 		}
 	}

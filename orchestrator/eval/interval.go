@@ -75,25 +75,37 @@ func Paired(a, b []float64, seed uint64) Interval {
 	return Bootstrap(differences, seed)
 }
 
-// WinRate is the share of prompts on which a beats b; a tie counts one half. Rewards tie where they
-// differ by no more than a millionth of the range of all of them: sums and float32s are not exact
+// Tied is the largest difference of two rewards that is none.
+type Tied float64
+
+// Tie is that of some rewards: a millionth of the range of all of them. Sums and float32s are not exact
 // in the last digits, and what is less is no difference that a reward is made to show.
-func WinRate(a, b []float64) float64 {
+func Tie(rewards ...[]float64) Tied {
 	lo, hi, largest := math.Inf(1), math.Inf(-1), 0.0
-	for _, xs := range [][]float64{a, b} {
+	for _, xs := range rewards {
 		for _, x := range xs {
 			lo, hi, largest = min(lo, x), max(hi, x), max(largest, math.Abs(x))
 		}
 	}
-	tie := max(1e-6*(hi-lo), 1e-12*largest) // the latter where all are the same
-	wins := 0.0
+	return Tied(max(1e-6*(hi-lo), 1e-12*largest)) // the latter where all are the same
+}
+
+// Win is 1 where a is the larger reward, and one half where both tie.
+func (t Tied) Win(a, b float64) float64 {
+	switch d := a - b; {
+	case d > float64(t):
+		return 1
+	case d >= -float64(t):
+		return 0.5
+	}
+	return 0
+}
+
+// WinRate is the share of prompts on which a beats b; a tie counts one half.
+func WinRate(a, b []float64) float64 {
+	tie, wins := Tie(a, b), 0.0
 	for i := range a {
-		switch d := a[i] - b[i]; {
-		case d > tie:
-			wins++
-		case d >= -tie:
-			wins += 0.5
-		}
+		wins += tie.Win(a[i], b[i])
 	}
 	return wins / float64(len(a))
 }

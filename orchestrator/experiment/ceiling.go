@@ -3,11 +3,13 @@ package experiment
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -231,7 +233,10 @@ func (w *work) explained(ctx context.Context, p *recipe.Policy, most float64) (o
 			if err != nil {
 				return nil, fmt.Errorf("values.%s: %w", v.ID, err)
 			}
-			e := Explained{Value: v.ID, R2: m.All.R2, OfMost: m.All.R2 / most}
+			e := Explained{Value: v.ID, R2: m.All.R2, OfMost: number.Float(math.NaN())}
+			if most > 0 {
+				e.OfMost = number.Float(m.All.R2 / most)
+			}
 			if v.BySeed() {
 				e.Seed = seed
 			}

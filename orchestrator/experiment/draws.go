@@ -39,7 +39,7 @@ type shard struct {
 	done    bool
 }
 
-func (s *shard) file() string { return path.Join("answers", s.key+".jsonl") }
+func (s *shard) file() string { return path.Join(run.ExperimentDir, s.key+".jsonl") }
 
 // count is the number of its answers.
 func (s *shard) count() int { return len(s.prompts) * s.samples }

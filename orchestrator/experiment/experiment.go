@@ -116,6 +116,9 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 	if w.notify == nil {
 		w.notify = func(Event) {}
 	}
+	if err := run.Expect(dir, true); err != nil {
+		return nil, err
+	}
 	if w.d, err = run.Open(dir); err != nil {
 		return nil, err
 	}

@@ -16,9 +16,17 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/parquet-go/parquet-go"
 
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 const small = `
@@ -223,6 +231,98 @@ methods:
 	if nearest := chosen("{max_kl: 1e-9, within: {distinct: 0}}"); nearest.Taken != "0" {
 		t.Errorf("where nothing may be chosen, %s was, not the nearest", nearest.Taken)
 	}
+}
+
+// learned writes a head on the lab model's states, and names it.
+func learned(t *testing.T, dir string) string {
+	t.Helper()
+	ctx := context.Background()
+	model, err := llama.Load("../../testdata/lab/summarize-s.gguf", llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer model.Close()
+	schema, err := rollout.Schema(model, []int{0})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(model, engine.Params{Threads: 1, Layers: schema.Layers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	var tasks []batch.Task
+	for i := range 8 {
+		tasks = append(tasks, batch.Task{Encoded: prompt.Encoded{Record: prompt.Record{ID: fmt.Sprint(i)}, Tokens: []int32{int32(i + 1)}}})
+	}
+	shard, err := rollout.Collect(ctx, e, batch.Policy{Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: policy.Sampling{Temp: 1}, MaxTokens: 4}, tasks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	features, err := valuehead.NewFeatures(schema, valuehead.FeatureOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := valuehead.NewDataset(features)
+	for i := range shard.States {
+		if err := data.AddExample(valuehead.Example{Trajectory: &shard.States[i], Return: float32(i), Prompt: &shard.Prompts[i]}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	head, _, err := valuehead.Train(ctx, data, valuehead.TrainOptions{Kind: valuehead.Linear, Epochs: 1, HeldOut: 0.5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "head.gguf")
+	if err := head.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A reward that finds all answers alike leaves nothing to explain, and is no reason to fail.
+func TestNothingToExplain(t *testing.T) {
+	dir := fixture(t)
+	head := learned(t, dir)
+	r := carryOut(t, dir, strings.NewReplacer("\nreward: sentiment", "\nreward: regex:zzzzz", "  words: {reward: sentiment}", "  words: {reward: sentiment}\n  head: "+head).Replace(small))
+	if len(r.Ceilings) != 1 || len(r.Ceilings[0].Explains) != 1 {
+		t.Fatalf("%+v", r.Ceilings)
+	}
+	if e := r.Ceilings[0].Explains[0]; !math.IsNaN(float64(e.OfMost)) || math.Abs(r.Rows[1].Wins.Mean-0.5) > 1e-9 {
+		t.Errorf("%+v, wins %v", e, r.Rows[1].Wins)
+	}
+}
+
+// A method that gains reward and loses by one that is watched is named.
+func TestOveroptimized(t *testing.T) {
+	text := strings.NewReplacer("\nreward: sentiment", "\nreward: length:60c", "watch: [distinct]", "watch: [\"-1*length:60c\", 2*length:60c]").Replace(small)
+	text = strings.NewReplacer("samples: 4}", "samples: 16}", "samples: 4, best_of: [2, 4]", "samples: 16, best_of: [4, 16]").Replace(text)
+	r := carryOut(t, fixture(t), text)
+	var got []string
+	for _, o := range r.Overoptimized {
+		got = append(got, o.Than+" < "+o.Method+" by "+o.Watched)
+		if o.Reward.Lo <= 0 || math.Abs(o.Reward.Mean+o.Second.Mean) > 1e-9 {
+			t.Errorf("%+v", o)
+		}
+	}
+	if !slices.Contains(got, "base < best of 16 by -1*length:60c") || slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, "by 2*length:60c") }) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Prompts whose answers stay the same are judged anew where a judge sees something else of them.
+func TestJudgedAnew(t *testing.T) {
+	dir := fixture(t)
+	text := strings.NewReplacer("judge: length:6", "judge: answer", "validation: DIR/validation.jsonl, ", "", "    choose: {max_kl: 100}\n", "").Replace(small)
+	prompts := func(answer string) {
+		if err := os.WriteFile(filepath.Join(dir, "test.jsonl"), []byte(`{"prompt": "one house", "answer": "`+answer+`"}`), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prompts("1")
+	carryOut(t, dir, text)
+	prompts("2")
+	carryOut(t, dir, text)
 }
 
 // files are the contents of a folder of the results, with when they were written.

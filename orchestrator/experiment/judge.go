@@ -36,15 +36,13 @@ func (w *work) judge(ctx context.Context, answers []MethodAnswers) (out []Judged
 // compareBy asks a judge about pairs of answers, in a file that is named by the key of judge and answers.
 func (w *work) compareBy(ctx context.Context, m reward.Model, a, base *MethodAnswers) (_ *pairwise.Report, err error) {
 	var pairs []pairwise.Pair
-	var texts []string
 	for s := range a.Samples {
 		own, other := a.Taken(s), base.Taken(s)
 		for i, p := range a.Policy.Test {
 			pairs = append(pairs, pairwise.Pair{Prompt: p.Record, Sample: s, A: pairwise.Answer{Text: own[i].Text, Finish: string(own[i].Finish)}, B: pairwise.Answer{Text: other[i].Text, Finish: string(other[i].Finish)}})
-			texts = append(texts, p.ID, own[i].Text, other[i].Text)
 		}
 	}
-	name := path.Join("judged", run.Key("judged", 1, m.Info().Fingerprint, texts)+".jsonl")
+	name := path.Join("judged", run.Key("judged", 2, m.Info().Fingerprint, pairs)+".jsonl")
 	if err := w.d.Make(name); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
@@ -28,6 +29,16 @@ type Evaluation struct {
 	Paired      []Difference `json:"paired"`
 	Judged      []Judged     `json:"judged,omitempty"`
 	Ceilings    []Ceiling    `json:"ceilings,omitempty"`
+	// Overoptimized are methods that gain reward over the first one, or over another variation of theirs, and
+	// lose by a reward that is watched.
+	Overoptimized []Overoptimized `json:"overoptimized,omitempty"`
+}
+
+// Overoptimized is one of them.
+type Overoptimized struct {
+	Model   string `json:"model,omitempty"`
+	Watched string `json:"watched"` // the reward that falls, as Second says
+	eval.Overoptimization
 }
 
 // Judged is what a judge says of a method's answers beside the first method's: one of each to a prompt under
@@ -117,7 +128,8 @@ type Explained struct {
 	Seed     uint64     `json:"seed,omitempty"` // of a value function that differs by seed
 	R2       float64    `json:"r2"`
 	Quarters [4]float64 `json:"quarters"` // of the answers
-	OfMost   float64    `json:"of_most"`
+	// OfMost is not a number where no part of the variance could be explained.
+	OfMost number.Float `json:"of_most"`
 }
 
 // sums are what a method's answers come to, [seed][prompt].
@@ -233,14 +245,15 @@ func kindOf(m *recipe.Method) Kind {
 }
 
 // wins are the shares of pairs of an answer of each, to the same prompt under the same seed, of which a's has
-// the larger reward; ties count one half.
+// the larger reward; ties, as [eval.WinRate] has them, count one half.
 func wins(a, b [][][]float64) (out [][]float64) {
+	tie := eval.Tie(slices.Concat(slices.Concat(a...)...), slices.Concat(slices.Concat(b...)...))
 	for s := range a {
 		of := make([]float64, len(a[s]))
 		for p := range of {
 			for _, x := range a[s][p] {
 				for _, y := range b[s][p] {
-					of[p] += eval.WinRate([]float64{x}, []float64{y}) / float64(len(a[s][p])*len(b[s][p]))
+					of[p] += tie.Win(x, y) / float64(len(a[s][p])*len(b[s][p]))
 				}
 			}
 		}
@@ -283,15 +296,38 @@ func (e *Evaluation) compare(w *work, p *recipe.Policy, answers []MethodAnswers)
 	}
 	r := eval.NewResampling(len(p.Test), len(w.x.Seeds), 1)
 	var all []*sums
-	var means []eval.Means
+	var means [][]eval.Means // [method][reward]
 	for _, a := range answers {
-		all = append(all, sumUp(a.Method, a.Samples))
-		means = append(means, r.Of(all[len(all)-1].rewards[0]))
+		s := sumUp(a.Method, a.Samples)
+		var of []eval.Means
+		for _, values := range s.rewards {
+			of = append(of, r.Of(values))
+		}
+		all, means = append(all, s), append(means, of)
 	}
 	for i, a := range answers {
 		e.Rows = append(e.Rows, w.row(p, a.Method, all[i], all[0], r))
 		for k := range i {
-			e.Paired = append(e.Paired, Difference{p.ID, a.Method.ID, answers[k].Method.ID, means[i].Minus(means[k]).Interval()})
+			e.Paired = append(e.Paired, Difference{p.ID, a.Method.ID, answers[k].Method.ID, means[i][0].Minus(means[k][0]).Interval()})
+			if k == 0 || answers[k].Method.Entry == a.Method.Entry {
+				e.guard(p, answers, means, k, i)
+			}
+		}
+	}
+}
+
+// guard notes by which of the rewards that are watched the better one of two methods is the worse one.
+func (e *Evaluation) guard(p *recipe.Policy, answers []MethodAnswers, means [][]eval.Means, than, i int) {
+	if than > 0 && means[i][0].Mean < means[than][0].Mean {
+		i, than = than, i
+	}
+	for k, watched := range e.Watch {
+		o := eval.Overoptimization{
+			Method: answers[i].Method.ID, Than: answers[than].Method.ID,
+			Reward: means[i][0].Minus(means[than][0]).Interval(), Second: means[i][1+k].Minus(means[than][1+k]).Interval(),
+		}
+		if o.BeyondDoubt() {
+			e.Overoptimized = append(e.Overoptimized, Overoptimized{p.ID, watched, o})
 		}
 	}
 }

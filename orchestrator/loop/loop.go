@@ -92,6 +92,9 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 	if len(w.Test) > 0 {
 		l.o.Inputs.EvalPrompts = promptsKey(w.Test)
 	}
+	if err := run.Expect(dir, false); err != nil {
+		return err
+	}
 	if l.d, err = run.Open(dir); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"text/tabwriter"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/experiment"
@@ -40,6 +41,7 @@ type policyPage struct {
 	Choices  []experiment.Choice
 	Ceilings []experiment.Ceiling
 	Judged   []experiment.Judged
+	Warnings []string // of over-optimization
 }
 
 // evaluationRow is a method with what stands behind its point.
@@ -102,7 +104,17 @@ func policyOf(r *experiment.Results, m experiment.Model) policyPage {
 			page.Ceilings = append(page.Ceilings, c)
 		}
 	}
+	for _, o := range r.Overoptimized {
+		if ofModel(o.Model) {
+			page.Warnings = append(page.Warnings, o.InWords(r.Reward, o.Watched))
+		}
+	}
 	return page
+}
+
+// parted says what it means that a reward rises where one falls that is watched.
+func parted(reward string) string {
+	return fmt.Sprintf("Over-optimized, if what falls counts: the policy has found what %s mistakes for good. Follow it less far, take an ensemble of rewards with a lower bound, or mend it.", reward)
 }
 
 // difference is how much more reward a method gave than another, nil of itself.
@@ -162,8 +174,26 @@ func ResultsTable(w io.Writer, r *experiment.Results, page string) error {
 			fmt.Fprintf(w, "%s explains %.3f of the rewards' variance, of %.3f that could be\n", e.Value, e.R2, c.Most.All.R2)
 		}
 	}
+	if len(r.Overoptimized) > 0 {
+		fmt.Fprintln(w, parted(r.Reward))
+		for _, o := range r.Overoptimized {
+			name := ""
+			if o.Model != "" {
+				name = o.Model + ": "
+			}
+			fmt.Fprintf(w, "  %s%s\n", name, o.InWords(r.Reward, o.Watched))
+		}
+	}
 	_, err := fmt.Fprintf(w, "report: %s\n", page)
 	return err
+}
+
+// share is a share of the rewards' variance, or that it is not known.
+func share(x number.Float) string {
+	if x != x {
+		return "–"
+	}
+	return percent(float64(x))
 }
 
 // classOf is the class of a row's mark.

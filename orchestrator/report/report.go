@@ -34,7 +34,7 @@ var sources embed.FS
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"choice": choice, "kept": kept, "num": num, "count": count, "percent": percent, "interval": interval,
 	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
-	"divergence": divergence, "price": price, "parting": parting, "overoptimized": overoptimized,
+	"divergence": divergence, "price": price, "parting": parting, "overoptimized": overoptimized, "parted": parted, "share": share,
 }).ParseFS(sources, "*.html"))
 
 // write creates or replaces the page at path.

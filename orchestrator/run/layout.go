@@ -19,6 +19,9 @@ const (
 	EvaluationFile  = "eval.json"
 	ReportFile      = "report.html"
 
+	// ExperimentDir is the folder of answers of an experiment, which is a directory with another layout.
+	ExperimentDir = "answers"
+
 	ledgerFile = "ledger.json"
 	lockFile   = ".lock"
 	rewardsDir = "rewards"

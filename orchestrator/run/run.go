@@ -113,6 +113,19 @@ func IsRun(path string) bool {
 	return err == nil
 }
 
+// Expect refuses a directory that holds an experiment where a run is wanted, or the other way round: they
+// would write over each other's results.
+func Expect(path string, experiment bool) error {
+	_, err := os.Stat(filepath.Join(path, ExperimentDir))
+	switch is := err == nil; {
+	case experiment && IsRun(path):
+		return fault.New("run", "out", nil, "give another {out}", "%s holds a run of ivo iterate", path)
+	case !experiment && is && !IsRun(path):
+		return fault.New("run", "out", nil, "give another {out}", "%s holds an experiment of ivo eval", path)
+	}
+	return nil
+}
+
 // Absent says that a file is not there, which for a file of a run means not yet.
 func Absent(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 

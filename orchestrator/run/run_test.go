@@ -255,3 +255,26 @@ func cut(t *testing.T, dir, name string) {
 		t.Fatal(err)
 	}
 }
+
+// A run and an experiment are not written over each other.
+func TestExpect(t *testing.T) {
+	empty, ran, experiment := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := os.WriteFile(filepath.Join(ran, run.OptionsFile), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(experiment, run.ExperimentDir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		dir        string
+		experiment bool
+		want       string
+	}{
+		{empty, true, ""}, {empty, false, ""}, {ran, false, ""}, {experiment, true, ""},
+		{ran, true, ran + " holds a run of ivo iterate"}, {experiment, false, experiment + " holds an experiment of ivo eval"},
+	} {
+		if err := run.Expect(c.dir, c.experiment); (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
