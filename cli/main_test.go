@@ -186,6 +186,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("MODEL", f.model)
 			env.Setenv("PROMPTS", f.prompts)
+			env.Setenv("TEST", f.test)
 			env.Setenv("RUN", f.run)
 			env.Setenv("HEAD", f.head)
 			env.Setenv("LF", "\n")
