@@ -38,7 +38,7 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 			return err
 		}
 		r := rs[best]
-		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), bestOfKL(s.N)+r.ratio, KLBound, d.rewardCalls
+		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), bestOfKL(s.N)+r.Ratio, KLBound, d.rewardCalls
 		if emit != nil {
 			emit([]byte(r.Text))
 		}

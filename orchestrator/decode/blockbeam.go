@@ -125,7 +125,7 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 	} else {
 		r.KL = math.Log(float64(beams)) + m*math.Log(float64(samples))
 	}
-	r.KL += r.ratio
+	r.KL += r.Ratio
 	if d.req.Emit != nil {
 		d.req.Emit([]byte(r.Text[emitted:]))
 	}

@@ -21,6 +21,7 @@ type node struct {
 	logp    float32 // of the model at temperature 1
 	base    float32 // of the base policy
 	guided  float32 // of the guided policy, or of the proposal where the guided one has no token-level probabilities
+	from    float32 // of the policy that the KL is from: the base policy, or the reference
 	kl      float64 // of the guided policy from the base policy at the state before the token
 	value   float32 // NaN when not computed
 	states  []float32
@@ -180,9 +181,11 @@ func (d *decoder) take(c *candidate, token int32) *node {
 	if d.req.Record {
 		n.likely, n.likelyP = candidates(c.Row)
 	}
+	n.from = n.base
 	switch {
 	case d.reference != nil:
 		n.kl = d.sampler.KL(d.reference, d.recent)
+		n.from = float32(d.reference.LogP(token))
 	case d.tokenwise:
 		n.kl = d.sampler.TiltKL()
 	}

@@ -85,8 +85,9 @@ type Response struct {
 	Decoded int    // tokens decoded for this response, those of pruned candidates included
 	// RewardCalls is the number of texts that Rerank was asked about.
 	RewardCalls int
-	// ratio is log q(y)/pi_base(y) of the response under the proposal q.
-	ratio float64
+	// Ratio is log q(y)/pi(y) of the response, q being the policy that its tokens were drawn from, such as the guided one
+	// or the proposal, and pi the base policy, or Reference.
+	Ratio float64
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
 	Scalars []float32 // [T][len(value.Scalars)]
@@ -126,8 +127,8 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	for n, i := c.last, t-1; n != nil; n, i = n.parent, i-1 {
 		r.LogProbs[i], r.BaseLogProbs[i] = n.logp, n.base
 		r.KL += n.kl
-		if d.proposal != 0 {
-			r.ratio += float64(n.guided) - float64(n.base)
+		if n.guided != n.from { // both may be -Inf
+			r.Ratio += float64(n.guided) - float64(n.from)
 		}
 		if r.Values != nil {
 			r.Values[i] = n.value

@@ -439,4 +439,28 @@ func TestReference(t *testing.T) {
 			t.Errorf("%+v from %+v: KL %v (%s), want %v", c.s, c.from, r.KL, r.KLKind, c.want)
 		}
 	}
+
+	// The best of some samples at another temperature is as much further away as these are.
+	hot := tilted(2)
+	worth := func(_ context.Context, texts []string) (out []float64, _ error) {
+		for _, text := range texts {
+			out = append(out, hot[text[0]])
+		}
+		return out, nil
+	}
+	for _, s := range []decode.Strategy{
+		{Method: decode.MethodBestOfN, N: 2},
+		{Method: decode.MethodBlockBestOfK, N: 2, Beam: decode.Beam{Block: 1}, Rollouts: decode.Rollouts{N: 1}},
+	} {
+		job, err := s.Job(e, decode.Request{Prompt: []int32{begin}, MaxTokens: 1, Sampling: policy.Sampling{Temp: 2}, Reference: &whole, Rerank: worth}, func(r decode.Response) {
+			from := math.Log(hot[r.Text[0]] / pi[r.Text[0]])
+			if want := math.Log(2) - 0.5 + from; math.Abs(r.Ratio-from) > 1e-5 || math.Abs(r.KL-want) > 1e-5 {
+				t.Errorf("%s: %q has the ratio %v and the KL %v, want %v and %v", s.Method, r.Text, r.Ratio, r.KL, from, want)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, e, job)
+	}
 }

@@ -171,11 +171,7 @@ func (w *work) answer(ctx context.Context, e *engine.Engine, s *shard) ([]Answer
 	draw.Finished = func() { w.count(1) }
 	out := make([]Answer, s.count())
 	err := draw.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
-		a := Answer{Response: batch.Stored(s.prompts[task].ID, sample, r, false), Value: number.Float(r.Value)}
-		for k, p := range r.GuidedLogProbs {
-			a.Ratio += number.Float(p - r.BaseLogProbs[k])
-		}
-		out[task*s.samples+sample] = a
+		out[task*s.samples+sample] = Answer{batch.Stored(s.prompts[task].ID, sample, r, false), number.Float(r.Value), number.Float(r.Ratio)}
 		return nil
 	})
 	return out, err
