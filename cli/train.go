@@ -127,7 +127,7 @@ func trainValue(c *cli.Context) error {
 		return err
 	}
 	t := report.TrainingOf(head, metrics.Training)
-	t.Head, t.Page, t.Shards, t.Tried, t.Seconds = out, page, data.Shards, metrics.Tried, time.Since(begin).Seconds()
+	t.Head, t.Page, t.Shards, t.Tried, t.LeftOut, t.Seconds = out, page, data.Shards, metrics.Tried, metrics.LeftOut, time.Since(begin).Seconds()
 	if err := head.Save(out); err != nil {
 		return err
 	}

@@ -2,11 +2,13 @@ package learn
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -90,10 +92,21 @@ func Fit(ctx context.Context, d *Data, f Fitting) (*valuehead.Head, *Metrics, er
 		return nil, nil, err
 	}
 	head, m, err := Train(ctx, d, features, o)
-	if err == nil {
-		m.Tried = slices.DeleteFunc(trials, func(t valuehead.Trial) bool { return t.Err != nil })
+	if err != nil {
+		return nil, nil, err
 	}
-	return head, m, err
+	for _, t := range trials {
+		if t.Err == nil {
+			m.Tried = append(m.Tried, t)
+			continue
+		}
+		why := t.Err
+		if f := (*fault.Error)(nil); errors.As(why, &f) {
+			why = f.Err // what to do is of no use here
+		}
+		m.LeftOut = append(m.LeftOut, LeftOut{t.Name, why.Error()})
+	}
+	return head, m, nil
 }
 
 // share are the returns of about a share of the prompts, which a hash of their names decides.
@@ -135,9 +148,11 @@ func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int
 		}
 	}
 	all := choices(o, layers)
-	if o.Embeddings == nil {
-		all = slices.DeleteFunc(all, func(c valuehead.Choice) bool { return c.Options.Kind == valuehead.Additive })
-	}
+	returns := o.Target == "" || o.Target == valuehead.MonteCarloReturn || o.Target == valuehead.FUDGE // which alone closed forms are fitted to
+	all = slices.DeleteFunc(all, func(c valuehead.Choice) bool {
+		additive := c.Options.Kind == valuehead.Additive
+		return additive && o.Embeddings == nil || (additive || c.Options.Ridge) && !returns
+	})
 	at := -1
 	for i, c := range all {
 		if notify != nil {

@@ -62,8 +62,15 @@ type Metrics struct {
 	Tokens       float64           `json:"tokens"`       // mean length of their responses
 	Head         string            `json:"head"`
 	Tried        []valuehead.Trial `json:"tried,omitempty"` // what the head was chosen from, the kinds that could be fitted
+	LeftOut      []LeftOut         `json:"left_out,omitempty"`
 	Parameters   int               `json:"parameters"`
 	Training     *valuehead.Report `json:"training"`
+}
+
+// LeftOut is a kind of head that could not be fitted to the data.
+type LeftOut struct {
+	Name string `json:"name"`
+	Why  string `json:"why"`
 }
 
 // MeanSD is a mean and a standard deviation.
@@ -90,10 +97,12 @@ func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o va
 		return nil, nil, err
 	}
 	if o.Target == valuehead.CDQ {
-		o.Embeddings = nil // what each token adds would take the place of its Q
 		data.Candidates = func(t *states.Trajectory) *valuehead.Candidates {
 			return value.Candidates(t, nextTokens, cmp.Or(o.Temp, 1))
 		}
+	}
+	if o.Target == valuehead.CDQ || o.Shape.Embedding > 0 { // what each token adds would take the place of what the head says of tokens
+		o.Embeddings = nil
 	}
 	head, report, err := valuehead.Train(ctx, data, o)
 	if err != nil {

@@ -99,7 +99,7 @@ func (l *Learn) resolve(n node) {
 	if l.Ahead = l.Ahead || target == valuehead.CDQ; l.Ahead && l.Kind == "" {
 		l.Kind = string(valuehead.Recall)
 	}
-	if l.Ahead && l.Kind != string(valuehead.Recall) && !closed {
-		n.wrong("choose recall, or leave kind out", "heads of kind %s do not value tokens before they are fed", l.Kind)
+	if l.Ahead && l.Kind != string(valuehead.Recall) {
+		n.wrong("choose recall, or leave ahead out: what tokens add is learned beside heads of other kinds", "heads of kind %s do not value tokens before they are fed", l.Kind)
 	}
 }

@@ -69,7 +69,7 @@ func Finished(w io.Writer, dir string, rounds int, evaluated bool) error {
 	}
 	fmt.Fprintf(w, "value function: %s\n", filepath.Join(dir, run.Head(rounds)))
 	if len(m.Tried) > 0 {
-		fmt.Fprintf(w, "chosen: %s\n", choice(m.Tried))
+		fmt.Fprintf(w, "chosen: %s\n", choice(m.Tried, m.LeftOut))
 	}
 	_, err = fmt.Fprintf(w, "report: %s\n", filepath.Join(dir, File))
 	return err
@@ -101,7 +101,7 @@ func (t *Training) Write(w io.Writer) error {
 		{"time", fmt.Sprintf("%.1f s", t.Seconds)},
 	}
 	if len(t.Tried) > 0 {
-		s = append(s, sheet.Property{"chosen", choice(t.Tried)})
+		s = append(s, sheet.Property{"chosen", choice(t.Tried, t.LeftOut)})
 	}
 	if t.Page != "" {
 		s = append(s, sheet.Property{"report", t.Page})

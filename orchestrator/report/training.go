@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -31,6 +32,7 @@ type Training struct {
 	Page       string            `json:"-"`       // the page about it, "" for none
 	Report     *valuehead.Report `json:"report"`
 	Tried      []valuehead.Trial `json:"tried,omitempty"` // what the head was chosen from
+	LeftOut    []learn.LeftOut   `json:"left_out,omitempty"`
 }
 
 // TrainingOf tells how a head was trained.
@@ -79,14 +81,18 @@ func (t *Training) Gives() string {
 	return gives
 }
 
-// choice says which of some heads was kept, and what each gave in cross-validation.
-func choice(trials []valuehead.Trial) string {
+// choice says which of some heads was kept, what each gave in cross-validation, and which could not be fitted.
+func choice(trials []valuehead.Trial, left []learn.LeftOut) string {
 	var all []string
 	for _, t := range trials {
 		all = append(all, fmt.Sprintf("%s %.3f", t.Name, t.R2))
 	}
 	best := slices.MaxFunc(trials, func(a, b valuehead.Trial) int { return cmp.Compare(a.R2, b.R2) })
-	return fmt.Sprintf("%s, of %s (R^2 by cross-validation over prompts)", best.Name, strings.Join(all, ", "))
+	text := fmt.Sprintf("%s, of %s (R^2 by cross-validation over prompts)", best.Name, strings.Join(all, ", "))
+	for _, l := range left {
+		text += fmt.Sprintf("; left out: %s (%s)", l.Name, l.Why)
+	}
+	return text
 }
 
 // TokensInWords says whether a head knows what each token adds, and how much of the return that is.
