@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama/blas"
 )
 
@@ -80,6 +81,42 @@ func (x *adapter) back(n int, in, dy []float32, g *adapter, add bool) {
 	blas.Gemm(true, false, x.rank, x.cols, n, adapterScale, by, x.rank, in, x.cols, keep(add), g.a, x.cols)
 }
 
+// WriteAdapter saves what a model that was trained with a Rank has learned as an adapter to the model that
+// it was made from, which llama.cpp loads (llama_adapter_lora_init): F16 or F32. A new output is not in it.
+func (m *Model) WriteAdapter(path string, stored gguf.TensorType, metadata []gguf.KV) error {
+	l := m.adapted
+	if l == nil {
+		return fmt.Errorf("train: the model has no adapters: train it with a rank")
+	}
+	kvs := append([]gguf.KV{
+		{Key: "general.type", Value: "adapter"},
+		{Key: "general.architecture", Value: arch},
+		{Key: "adapter.type", Value: "lora"},
+		{Key: "adapter.lora.alpha", Value: float32(adapterScale * l.rank)},
+	}, metadata...)
+	c, rank := m.Config, uint64(l.rank)
+	var tensors []gguf.Tensor
+	layers, _, _ := c.adapters(l.flat, l.rank)
+	for i := range layers {
+		x := &layers[i]
+		for _, part := range []struct {
+			name       string
+			of         *adapter
+			from, rows int
+		}{
+			{"attn_q", &x.qkv, 0, c.Width}, {"attn_k", &x.qkv, c.Width, c.kv()}, {"attn_v", &x.qkv, c.Width + c.kv(), c.kv()},
+			{"attn_output", &x.attnOut, 0, c.Width},
+			{"ffn_gate", &x.gateUp, 0, c.FF}, {"ffn_up", &x.gateUp, c.FF, c.FF}, {"ffn_down", &x.down, 0, c.Width},
+		} {
+			name := fmt.Sprintf("blk.%d.%s.weight.lora_", i, part.name)
+			tensors = append(tensors,
+				gguf.Tensor{Name: name + "a", Shape: []uint64{uint64(part.of.cols), rank}, Type: stored, Data: part.of.a},
+				gguf.Tensor{Name: name + "b", Shape: []uint64{rank, uint64(part.rows)}, Type: stored, Data: part.of.b[part.from*l.rank : (part.from+part.rows)*l.rank]})
+		}
+	}
+	return gguf.Write(path, kvs, tensors)
+}
+
 // learned is what training moves: the numbers of a model itself, or of adapters to it.
 type learned struct {
 	model   *Model
@@ -96,7 +133,7 @@ func (m *Model) learn(rank int, seed uint64) *learned {
 		return &learned{model: m, tensors: m.Config.tensors(), flat: m.params}
 	}
 	l := &learned{model: m, rank: rank, base: slices.Clone(m.params), tensors: m.Config.adapterTensors(rank)}
-	l.flat = random(l.tensors, seed)
+	l.flat, m.adapted = random(l.tensors, seed), l
 	layers, norm, out := m.Config.adapters(l.flat, rank)
 	for i := range layers {
 		some, _ := layers[i].all(&layer{})

@@ -181,8 +181,9 @@ func (c Config) view(flat []float32) weights {
 
 // Model is a set of parameters.
 type Model struct {
-	Config Config
-	params []float32 // in the order of tensors
+	Config  Config
+	params  []float32 // in the order of tensors
+	adapted *learned  // the adapters by which they were made from those of another model, nil without
 }
 
 // New makes a model with random weights, the same ones for the same seed. Large
@@ -192,7 +193,7 @@ func New(cfg Config, seed uint64) (*Model, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return &Model{cfg, random(cfg.tensors(), seed)}, nil
+	return &Model{Config: cfg, params: random(cfg.tensors(), seed)}, nil
 }
 
 // random are initial values of tensors, one after another.

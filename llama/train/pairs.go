@@ -96,26 +96,44 @@ func (m *RewardModel) Norm() []float32 { return m.Config.view(m.model.params).no
 func (m *RewardModel) Trunk() *Model {
 	c := m.Config
 	c.Tied, c.Outputs = true, c.Vocab
-	return &Model{c, m.model.params[:c.Params()]}
+	return &Model{Config: c, params: m.model.params[:c.Params()]}
 }
 
 // PairLoss is what a policy is trained on preferences by.
 type PairLoss struct {
-	name string
-	of   loss
+	name   string
+	of     loss
+	chosen bool // the chosen answer alone counts
 }
 
 // DPO is -log sigmoid(beta (log-ratio)) of the policy's log-ratio of both answers less the reference's.
-func DPO(beta float64) PairLoss { return PairLoss{fmt.Sprintf("DPO %v", beta), logistic(beta)} }
+func DPO(beta float64) PairLoss {
+	return PairLoss{name: fmt.Sprintf("DPO %v", beta), of: logistic(beta)}
+}
 
 // IPO is (log-ratio - 1/(2 tau))^2 of the same log-ratio.
-func IPO(tau float64) PairLoss { return PairLoss{fmt.Sprintf("IPO %v", tau), square(tau)} }
+func IPO(tau float64) PairLoss { return PairLoss{name: fmt.Sprintf("IPO %v", tau), of: square(tau)} }
+
+// SFT is minus the mean log-probability of the chosen answers' tokens: where they are the best of some
+// samples, supervised fine-tuning on best-of-n. The other answers and the reference count for nothing.
+func SFT() PairLoss { return PairLoss{name: "SFT", of: likelihood, chosen: true} }
 
 // TrainPolicy fine-tunes the whole of base on preferences. The pairs' offsets are the reference's
 // (see [Model.Reference]).
 func TrainPolicy(ctx context.Context, base *Model, by PairLoss, opts Options, pairs, heldOut []Pair) (*Model, error) {
 	opts.From = base
-	return run(ctx, base.Config, opts, objective{by.name, by.of}, examplesOfPairs(pairs), examplesOfPairs(heldOut))
+	return run(ctx, base.Config, opts, objective{by.name, by.of}, by.examples(pairs), by.examples(heldOut))
+}
+
+func (by PairLoss) examples(pairs []Pair) []example {
+	if !by.chosen {
+		return examplesOfPairs(pairs)
+	}
+	out := make([]example, len(pairs))
+	for i := range pairs {
+		out[i].docs = []Doc{pairs[i].Chosen}
+	}
+	return out
 }
 
 // Reference is by how much the model's log-probability of each pair's chosen answer exceeds that
@@ -134,6 +152,12 @@ func (m *Model) Reference(ctx context.Context, pairs []Pair, workers int) ([]flo
 		out[i] = scores[2*i] - scores[2*i+1]
 	}
 	return out, nil
+}
+
+// LogProbs are the log-probabilities of the documents, in nats: the sums of their tokens' by their weights.
+// The number of workers (0 for GOMAXPROCS) does not change them.
+func (m *Model) LogProbs(ctx context.Context, docs []Doc, workers int) ([]float64, error) {
+	return m.scores(ctx, docs, workers)
 }
 
 // scores are the documents' weighted sums of what the model says.

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 )
@@ -172,5 +173,74 @@ func TestPolicies(t *testing.T) {
 				t.Errorf("%d of 100 pairs moved the right way", right)
 			}
 		})
+	}
+}
+
+// A model and the adapter that was learned to it are, to llama.cpp, the model that training made.
+func TestAdapterFile(t *testing.T) {
+	cfg := train.Config{Vocab: 20, Width: 32, Layers: 2, Heads: 4, KV: 2, FF: 48, Context: 16, Theta: 100, Tied: true}
+	base, err := train.New(cfg, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := evenPairs(100, cfg.Vocab, false, 1)
+	m, err := train.TrainPolicy(t.Context(), base, train.DPO(.5), train.Options{Steps: 20, LR: 4e-3, Rank: 3}, pairs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model, adapter := filepath.Join(t.TempDir(), "base.gguf"), filepath.Join(t.TempDir(), "adapter.gguf")
+	if err := base.WriteGGUF(model, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.WriteAdapter(adapter, gguf.F32, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := base.WriteAdapter(adapter, gguf.F32, nil); err == nil {
+		t.Error("a model without adapters writes one")
+	}
+	l, err := llama.Load(model, llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	lora, err := l.LoadLoRA(adapter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.NewContext(llama.ContextParams{Threads: 1, Flash: llama.FlashOff, CacheK: llama.CacheF32, CacheV: llama.CacheF32})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetLoRA(llama.LoRAScale{LoRA: lora, Scale: 1}); err != nil {
+		t.Fatal(err)
+	}
+	doc := pairs[0].Chosen
+	for i, token := range doc.Tokens {
+		if _, err := c.Add(token, int32(i), 0, true, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Decode(); err != nil {
+		t.Fatal(err)
+	}
+	got := 0.0
+	for i, next := range doc.Tokens[1:] {
+		row, err := c.Row(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += float64(doc.Weights[i+1]) * float64(row.Logits[next]-row.LSE)
+	}
+	want, err := m.LogProbs(t.Context(), []train.Doc{doc}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := base.LogProbs(t.Context(), []train.Doc{doc}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(got-want[0]) > 1e-4 || math.Abs(want[0]-before[0]) < .1 {
+		t.Errorf("log-probability %.6f by llama.cpp, %.6f in training, %.6f before it", got, want[0], before[0])
 	}
 }

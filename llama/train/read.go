@@ -51,7 +51,7 @@ func Read(f *gguf.File, weights func(tensor string) ([]float32, error)) (*Model,
 		}
 		return nil, refuse("it has a tensor %s", name)
 	}
-	m := &Model{c, make([]float32, 0, c.Params())}
+	m := &Model{Config: c, params: make([]float32, 0, c.Params())}
 	for _, t := range tensors {
 		data, err := weights(t.name)
 		if err != nil {

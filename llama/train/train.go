@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,12 @@ type Options struct {
 	// removes it once the model is safe.
 	Checkpoint      string
 	CheckpointEvery int
+
+	// Snapshot, if set, is called Snapshots times, evenly spread over the steps and the last time after
+	// the last one, with the model as it is then. A run that goes on from a checkpoint may call it again
+	// for a step, with the same model.
+	Snapshots int
+	Snapshot  func(step int, m *Model) error
 
 	EvalEvery int            // steps between held-out losses, a 10th of Steps; the last step always has one
 	Progress  func(Progress) // called after every step, on the caller's goroutine
@@ -185,6 +192,11 @@ func (t *trainer) run(ctx context.Context) error {
 				return t.stop(err)
 			}
 		}
+		if opts.Snapshot != nil && slices.Contains(SnapshotSteps(opts.Steps, opts.Snapshots), p.Step) {
+			if err := opts.Snapshot(p.Step, t.model); err != nil {
+				return err
+			}
+		}
 		if p.Step%opts.CheckpointEvery == 0 || p.Step == opts.Steps {
 			if err := t.save(); err != nil {
 				return err
@@ -195,6 +207,17 @@ func (t *trainer) run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// SnapshotSteps are the steps after which n snapshots of a run of so many are taken, or fewer where
+// there are not as many steps.
+func SnapshotSteps(steps, n int) (at []int) {
+	for k := range n {
+		if step := steps * (k + 1) / n; step > 0 && !slices.Contains(at, step) {
+			at = append(at, step)
+		}
+	}
+	return at
 }
 
 // stop keeps the state of a run that was cancelled.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -152,6 +153,63 @@ func testDeterministic(t *testing.T, from *Model, rank int) {
 	_, err = Run(t.Context(), tiny, Options{Steps: 26, Checkpoint: path}, docs, nil)
 	if err == nil || !strings.Contains(err.Error(), "another run") {
 		t.Errorf("checkpoint of other options: %v", err)
+	}
+}
+
+// Snapshots are taken of the model as it is then, whether the run was stopped or not.
+func TestSnapshots(t *testing.T) {
+	docs, path := randomDocs(30, tiny.Context, tiny, 7), filepath.Join(t.TempDir(), "checkpoint")
+	took := map[int][]float32{}
+	opts := Options{Steps: 10, BatchTokens: 200, Workers: 1, Checkpoint: path, CheckpointEvery: 1, Snapshots: 3, Snapshot: func(step int, m *Model) error {
+		took[step] = slices.Clone(m.params)
+		return nil
+	}}
+	ctx, cancel := context.WithCancel(t.Context())
+	opts.Progress = func(p Progress) {
+		if p.Step == 4 {
+			cancel()
+		}
+	}
+	if _, err := Run(ctx, tiny, opts, docs, nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	m, err := Run(t.Context(), tiny, opts, docs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := slices.Sorted(maps.Keys(took)); !slices.Equal(at, []int{3, 6, 10}) || !slices.Equal(at, SnapshotSteps(10, 3)) {
+		t.Errorf("taken after steps %v", at)
+	}
+	if !slices.Equal(took[10], m.params) || slices.Equal(took[3], took[6]) {
+		t.Error("a snapshot is not the model after its step")
+	}
+	if at := SnapshotSteps(2, 3); !slices.Equal(at, []int{1, 2}) {
+		t.Errorf("of two steps: %v", at)
+	}
+}
+
+// Supervised fine-tuning of pairs is training on the tokens of the chosen answers.
+func TestSFT(t *testing.T) {
+	base, err := New(tiny, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	docs := randomDocs(20, 20, tiny, 3)
+	var pairs []Pair
+	for i := range 10 {
+		pairs = append(pairs, Pair{docs[i], docs[10+i], 5})
+	}
+	opts := Options{Steps: 5, BatchTokens: 100, From: base}
+	got, err := TrainPolicy(t.Context(), base, SFT(), opts, pairs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := Run(t.Context(), tiny, opts, docs[:10], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got.params, want.params) || slices.Equal(got.params, base.params) {
+		t.Error("another model than by next tokens of the chosen answers")
 	}
 }
 
