@@ -18,6 +18,11 @@ func (b *Sampler) KL(ref *Sampler, recent []int32) float64 {
 		}
 	}
 	ref.at(b.row, recent, norm)
+	return b.KLTo(ref)
+}
+
+// KLTo is KL(pi || ref) where ref looks at the same state of a text by another model's row.
+func (b *Sampler) KLTo(ref *Sampler) float64 {
 	kl, q := 0.0, ref.logPs()
 	add := func(id int32, logp float64) {
 		if p := math.Exp(logp); p > 0 {
