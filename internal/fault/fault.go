@@ -28,6 +28,7 @@ var words = map[Field]string{
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
 	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",
 	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
+	"run": "the run", "validation": "the validation prompts", "work": "the working folder",
 }
 
 // Fields are all settings that hints may name.

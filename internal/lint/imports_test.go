@@ -50,7 +50,7 @@ func packages(t *testing.T) []pkg {
 var rooms = [][]string{
 	{"scripts/"},
 	{"cli"},
-	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report", "orchestrator/inspect", "orchestrator/recipe", "orchestrator/experiment"},
+	{"orchestrator/loop", "orchestrator/serve", "orchestrator/fleet", "orchestrator/report", "orchestrator/inspect", "orchestrator/recipe", "orchestrator/experiment", "orchestrator/tune"},
 	{"orchestrator/eval", "orchestrator/rollout", "orchestrator/learn"},
 	{"orchestrator/batch", "orchestrator/run", "orchestrator/chat"},
 	{"orchestrator/decode", "orchestrator/reward"},

@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
+	"github.com/ivo-decoding/ivo/orchestrator/tune"
 )
 
 // Model describes a GGUF model by its header; the weights are not loaded.
@@ -41,8 +42,10 @@ type Model struct {
 	Memory        Memory           `json:"memory"`
 	Tensors       []TensorCount    `json:"tensors"`
 	Fingerprint   string           `json:"fingerprint"`
-	Returns       []float32        `json:"returns,omitempty"` // of a value model, which gives a distribution over them
-	Policy        string           `json:"policy,omitempty"`  // that it values, by its fingerprint
+	TunedFrom     string           `json:"tuned_from,omitempty"` // fingerprint of the model that ivo tune made it from
+	TunedBy       string           `json:"tuned_by,omitempty"`   // how
+	Returns       []float32        `json:"returns,omitempty"`    // of a value model, which gives a distribution over them
+	Policy        string           `json:"policy,omitempty"`     // that it values, by its fingerprint
 }
 
 // Memory is [llama.Memory] of a context of some size, estimated.
@@ -83,6 +86,7 @@ func findModel(ctx context.Context, f *gguf.File, o Options) (Finding, error) {
 	m.ChatTemplate = m.Template != ""
 	m.Returns, _ = f.Value(train.AtomsKey).([]float32)
 	m.Policy = f.Str(learn.PolicyKey)
+	m.TunedFrom, m.TunedBy = f.Str(tune.FromKey), f.Str(tune.ByKey)
 	if m.KVHeads == 0 {
 		m.KVHeads = m.Heads
 	}
@@ -171,6 +175,9 @@ func (m *Model) Write(w io.Writer) error {
 		{"memory", fmt.Sprintf("%s for %d tokens of context (%s): weights %s, cache %s, computing about %s",
 			sheet.Size(mem.Weights+mem.Cache+mem.Compute), mem.Context, fault.Name("ctx"), sheet.Size(mem.Weights), sheet.Size(mem.Cache), sheet.Size(mem.Compute))},
 		{"fingerprint", m.Fingerprint},
+	}
+	if m.TunedBy != "" {
+		s = append(s, sheet.Property{"policy", m.TunedBy + ", from " + m.TunedFrom})
 	}
 	if n := len(m.Returns); n > 0 {
 		s = append(s, sheet.Property{"value model", fmt.Sprintf("a distribution over %d returns from %.3g to %.3g, of policy %s", n, m.Returns[0], m.Returns[n-1], cmp.Or(m.Policy, "unknown"))})

@@ -3,6 +3,7 @@ package loop
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
@@ -68,6 +70,29 @@ type Encoding struct {
 	Kwargs       string `yaml:"kwargs,omitempty"` // JSON
 	ParseContent bool   `yaml:"parse_content,omitempty"`
 	Date         string `yaml:"date,omitempty"` // on which the run was begun, if the template tells the date
+}
+
+// Options are those of the encoder.
+func (e Encoding) Options() (prompt.Options, error) {
+	o := prompt.Options{Chat: e.Chat, System: e.System, Template: e.Template, ParseContent: e.ParseContent}
+	if e.Kwargs != "" {
+		var kwargs map[string]json.RawMessage // keeps the order of the keys within
+		if err := json.Unmarshal([]byte(e.Kwargs), &kwargs); err != nil {
+			return o, fmt.Errorf("the template's variables: %w (they are kept in %s)", err, run.OptionsFile)
+		}
+		o.TemplateKwargs = map[string]any{}
+		for name, v := range kwargs {
+			o.TemplateKwargs[name] = v
+		}
+	}
+	if e.Date == "" {
+		return o, nil
+	}
+	var err error
+	if o.Now, err = time.ParseInLocation(time.DateOnly, e.Date, time.Local); err != nil {
+		err = fmt.Errorf("the date on which the run was begun: %w (it is kept in %s)", err, run.OptionsFile)
+	}
+	return o, err
 }
 
 // Inputs identify what a run was started with: a path may come to mean another file, and what
