@@ -21,6 +21,9 @@ func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int
 		return -1, err
 	}
 	defer c.leave()
+	if output && c.params.LayersOnly {
+		return -1, failf(addOp, "add the token with AddKept", "output in a context that computes inner layers only")
+	}
 	if err := c.place(token, pos, seq, temp); err != nil {
 		return -1, err
 	}
@@ -72,8 +75,8 @@ func (c *Context) AddKept(token, pos, seq int32) (kept int, err error) {
 		return -1, err
 	}
 	defer c.leave()
-	if last := c.model.info.Layers - 1; len(c.params.Layers) == 0 || slices.Max(c.params.Layers) >= last {
-		return -1, failf(addOp, fmt.Sprintf("tap layers from 0 to %d", last-1), "states without logits of layers %v", c.params.Layers)
+	if !c.model.inner(c.params.Layers) {
+		return -1, failf(addOp, c.model.hintInner(), "states without logits of layers %v", c.params.Layers)
 	}
 	if err := c.place(token, pos, seq, 0); err != nil {
 		return -1, err
@@ -83,6 +86,13 @@ func (c *Context) AddKept(token, pos, seq int32) (kept int, err error) {
 	c.n++
 	return c.kept - 1, nil
 }
+
+// inner says whether layers, at least one, lie below the last.
+func (m *Model) inner(layers []int) bool {
+	return len(layers) > 0 && slices.Max(layers) < m.info.Layers-1
+}
+
+func (m *Model) hintInner() string { return fmt.Sprintf("tap layers from 0 to %d", m.info.Layers-2) }
 
 // empty takes all tokens out of the batch and ends the validity of the rows.
 func (c *Context) empty() {

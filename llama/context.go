@@ -48,6 +48,9 @@ type ContextParams struct {
 	// side by side in this order: 0 is the output of the first layer, Info().Layers
 	// means the state after the final norm.
 	Layers []int
+	// LayersOnly computes nothing above the highest of Layers, which have to be inner ones: no token
+	// has output, and the states of those that were added with [Context.AddKept] are all there is.
+	LayersOnly bool
 	// Top is the number of likeliest tokens that [Row].Top gives; default 0.
 	Top int
 	// Rope changes the model's positional encoding, to stretch its context.
@@ -218,6 +221,9 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		}
 		layers[i] = int32(l)
 	}
+	if p.LayersOnly && !m.inner(p.Layers) {
+		return nil, failf(op, m.hintInner(), "states without logits of layers %v", p.Layers)
+	}
 
 	if err := m.checkMemory(op, p); err != nil {
 		return nil, err
@@ -233,7 +239,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	cp.rope_scaling, cp.rope_freq_base, cp.rope_freq_scale = C.int32_t(p.Rope.Scaling)-1, C.float(p.Rope.FreqBase), C.float(p.Rope.FreqScale)
 	cp.yarn_ext_factor, cp.yarn_attn_factor, cp.yarn_beta_fast = own(p.Rope.YaRNExtFactor), own(p.Rope.YaRNAttnFactor), own(p.Rope.YaRNBetaFast)
 	cp.yarn_beta_slow, cp.yarn_orig_ctx = own(p.Rope.YaRNBetaSlow), C.uint32_t(p.Rope.YaRNOrigCtx)
-	cp.kv_unified, cp.embeddings, cp.top_n = C.bool(!p.Streams), C.bool(p.Embeddings), C.int32_t(p.Top)
+	cp.kv_unified, cp.embeddings, cp.top_n, cp.layers_only = C.bool(!p.Streams), C.bool(p.Embeddings), C.int32_t(p.Top), C.bool(p.LayersOnly)
 	cp.n_positions = C.int32_t(m.positions())
 	if len(layers) > 0 {
 		var pin runtime.Pinner

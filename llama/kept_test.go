@@ -37,6 +37,29 @@ func TestKept(t *testing.T) {
 		}
 		for _, ubatch := range []int{512, 3} {
 			p.UBatch = ubatch
+			only := p
+			only.LayersOnly = true
+			alone := newContext(t, m, only)
+			for half := range 2 { // the second reads what the first left in the cache
+				at := half * 4
+				for i := at; i < min(at+4, len(tokens)); i++ {
+					if _, err := alone.AddKept(tokens[i], int32(i), 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := alone.Decode(); err != nil {
+					t.Fatal(err)
+				}
+				for i := at; i < min(at+4, len(tokens)); i++ {
+					got, err := alone.Kept(i - at)
+					if err != nil || maxDiff(got, want[i]) > 1e-5 {
+						t.Errorf("embeddings %t, micro-batch %d: token %d without the layers above is off by %g, %v", embeddings, ubatch, i, maxDiff(got, want[i]), err)
+					}
+				}
+			}
+			if _, err := alone.Add(1, int32(len(tokens)), 0, true, 0); err == nil {
+				t.Error("output of a context without the layers above")
+			}
 			c := newContext(t, m, p)
 			kept := 0
 			for i, token := range tokens {
@@ -83,6 +106,9 @@ func TestKept(t *testing.T) {
 		c := newContext(t, m, llama.ContextParams{Layers: layers})
 		if _, err := c.AddKept(5, 0, 0); err == nil {
 			t.Errorf("layers %v: states without logits", layers)
+		}
+		if _, err := m.NewContext(llama.ContextParams{Layers: layers, LayersOnly: true}); err == nil {
+			t.Errorf("layers %v alone", layers)
 		}
 	}
 }

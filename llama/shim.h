@@ -40,6 +40,7 @@ typedef struct {
     uint32_t yarn_orig_ctx; // 0 the model's own
     int32_t n_layers;
     const int32_t * layers; // tapped layers; n_layer of the model means the final norm
+    bool layers_only;       // nothing above the highest tapped layer is computed
     int32_t top_n;          // candidates kept per output row, sorted
     int32_t n_positions;    // that the model has learned; 0 for any number
 } ivo_context_params;

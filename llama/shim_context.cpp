@@ -37,7 +37,7 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     auto * s = of(c);
     const int32_t layer = tapped_layer(s, t);
     if (ask) {
-        return layer >= 0 && s->n_outputs + s->n_kept > 0;
+        return layer >= 0 && (s->n_outputs + s->n_kept > 0 || layer == s->last_layer);
     }
     if (layer < 0) {
         return true;
@@ -81,7 +81,7 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     if (r != n_rows) {
         row = -1;
     }
-    return true;
+    return layer != s->last_layer; // false ends the graph
 }
 
 bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0; }
@@ -165,6 +165,9 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
             } else {
                 s->layers[p->layers[i]] = i;
                 inner = true;
+                if (p->layers_only) {
+                    s->last_layer = std::max(s->last_layer, p->layers[i]);
+                }
             }
         }
         s->embeddings = p->embeddings || s->final_slot >= 0;

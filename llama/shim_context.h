@@ -20,6 +20,7 @@ struct context_impl {
     std::vector<int32_t> layers; // layer -> slot in a row of states, -1 when not tapped
     int32_t n_taps = 0;
     int32_t final_slot = -1;
+    int32_t last_layer = -1;     // above which nothing is computed; -1 of whole graphs
     std::vector<int32_t> n_seq_id;
     std::vector<int32_t *> seq_ptr;
     std::vector<float> states, kept, lse, entropy, lse_t, top_logit;

@@ -9,6 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/cespare/xxhash/v2"
@@ -44,6 +45,9 @@ func (c *Context) SaveSequence(seq int32) ([]byte, error) {
 	const op = "save sequence"
 	if err := c.checkSequence(op, seq); err != nil {
 		return nil, err
+	}
+	if c.params.LayersOnly {
+		return nil, failf(op, "save one of a context with all layers", "the layers above %d know nothing of the sequence", slices.Max(c.params.Layers))
 	}
 	identity, err := c.stateIdentity()
 	if err != nil {

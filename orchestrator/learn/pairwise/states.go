@@ -29,7 +29,7 @@ import (
 const op = "train a reward head"
 
 // shardPairs is the number of pairs whose states lie in one file: what an interruption costs.
-const shardPairs = 32
+const shardPairs = 16
 
 // The sides of a pair, as the numbers of its samples in the store.
 const chosen, rejected = 0, 1

@@ -73,7 +73,7 @@ func (r *Reader) followed(all []*conversation) (*follower, error) {
 		}
 		f.c = nil
 	}
-	c, err := r.context(max(followedCells, 2*longest), followedSequences)
+	c, err := r.context(max(followedCells, 2*longest), followedSequences, false)
 	if err != nil {
 		return nil, err
 	}

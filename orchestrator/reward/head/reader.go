@@ -330,14 +330,14 @@ func (r *Reader) room(cells int) (err error) {
 	for ctx < cells {
 		ctx *= 2
 	}
-	r.c, err = r.context(min(ctx, max(leastCells, r.Limit())), sequences)
+	r.c, err = r.context(min(ctx, max(leastCells, r.Limit())), sequences, r.inner)
 	return err
 }
 
-// context makes a context of the trunk that gives the states that are read.
-func (r *Reader) context(cells, sequences int) (*llama.Context, error) {
+// context makes a context of the trunk that gives the states that are read; with only nothing above them.
+func (r *Reader) context(cells, sequences int, only bool) (*llama.Context, error) {
 	c, err := r.model.NewContext(llama.ContextParams{
-		Ctx: cells, Batch: together, Sequences: sequences, Threads: engine.Threads(r.model), Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, FullWindow: true,
+		Ctx: cells, Batch: together, Sequences: sequences, Threads: engine.Threads(r.model), Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, LayersOnly: only, FullWindow: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reward model: %w", err)
