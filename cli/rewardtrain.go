@@ -99,6 +99,7 @@ func trainReward(c *cli.Context) error {
 	if trunk.Layers == nil {
 		trunk.Layers = pairwise.Layers(m)
 	}
+	trunk.Prompts = o.Kind == pairwise.Auto || o.Kind == pairwise.Recall
 	folder := c.String("states")
 	if folder == "" {
 		folder = out + ".states"

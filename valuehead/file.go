@@ -37,10 +37,23 @@ const (
 
 // Save writes the head as a GGUF file of its own, whole or not at all.
 func (h *Head) Save(path string) error {
+	kvs, tensors := h.Pack("")
+	kvs = append([]gguf.KV{{Key: keyType, Value: FileType}, {Key: "general.architecture", Value: "ivo-valuehead"}}, kvs...)
+	sum := newChecksum()
+	for _, kv := range kvs {
+		sum.kv(kv)
+	}
+	for _, t := range tensors {
+		sum.floats(t.Name, t.Data)
+	}
+	return gguf.Write(path, append(kvs, gguf.KV{Key: keyChecksum, Value: sum.digest.Sum64()}), tensors)
+}
+
+// Pack is what a file holds of the head: its metadata, and its tensors by names that begin with some
+// letters, for files that hold more than a head. [Unpack] reads it.
+func (h *Head) Pack(letters string) (kvs []gguf.KV, tensors []gguf.Tensor) {
 	s, o := h.features.schema, h.features.options
-	kvs := []gguf.KV{
-		{Key: keyType, Value: FileType},
-		{Key: "general.architecture", Value: "ivo-valuehead"},
+	kvs = []gguf.KV{
 		{Key: prefix + "version", Value: uint32(fileVersion)},
 		{Key: prefix + "kind", Value: string(h.kind)},
 		{Key: prefix + "spread", Value: string(h.spread)},
@@ -90,26 +103,18 @@ func (h *Head) Save(path string) error {
 	if h.shape.looks() {
 		kvs = append(kvs, gguf.KV{Key: keyMatch, Value: string(h.shape.Match)})
 	}
-	var tensors []gguf.Tensor
 	for _, t := range h.named() {
 		shape := []uint64{uint64(t.cols), uint64(t.rows)}
 		if t.rows == 1 {
 			shape = shape[:1]
 		}
-		tensors = append(tensors, gguf.Tensor{Name: t.name, Shape: shape, Data: t.data})
+		tensors = append(tensors, gguf.Tensor{Name: letters + t.name, Shape: shape, Data: t.data})
 	}
 	if p := h.probe; p != nil {
 		kvs = append(kvs, gguf.KV{Key: keyProbe, Value: p.Tokens})
-		tensors = append(tensors, gguf.Tensor{Name: probeTensor, Shape: []uint64{uint64(s.Width), uint64(len(p.Tokens) - p.From)}, Data: p.States})
+		tensors = append(tensors, gguf.Tensor{Name: letters + probeTensor, Shape: []uint64{uint64(s.Width), uint64(len(p.Tokens) - p.From)}, Data: p.States})
 	}
-	sum := newChecksum()
-	for _, kv := range kvs {
-		sum.kv(kv)
-	}
-	for _, t := range tensors {
-		sum.floats(t.Name, t.Data)
-	}
-	return gguf.Write(path, append(kvs, gguf.KV{Key: keyChecksum, Value: sum.digest.Sum64()}), tensors)
+	return kvs, tensors
 }
 
 // Load reads a head that Save wrote. Any damage is an error that names the file and ends
@@ -140,6 +145,41 @@ func Load(path string) (*Head, error) {
 
 // decode builds the head from a file of the right type and version.
 func decode(f *gguf.File) (*Head, error) {
+	sum := newChecksum()
+	for _, kv := range f.KVs {
+		if kv.Key != keyChecksum {
+			sum.kv(kv)
+		}
+	}
+	data := make(map[string][]float32)
+	for _, t := range f.Tensors {
+		x, err := f.ReadF32(t.Name)
+		if err != nil {
+			return nil, err
+		}
+		sum.floats(t.Name, x)
+		data[t.Name] = x
+	}
+	m := metadata{f: f}
+	if checksum := value[uint64](&m, "checksum"); m.err != nil {
+		return nil, m.err
+	} else if sum.digest.Sum64() != checksum {
+		return nil, errors.New("its checksum does not fit")
+	}
+	return build(f, data)
+}
+
+// Unpack builds the head that [Head.Pack] put into a file that has been checked, with its tensors by
+// their own names.
+func Unpack(f *gguf.File, data map[string][]float32) (*Head, error) {
+	if v, _ := f.Int(prefix + "version"); v != fileVersion {
+		return nil, fmt.Errorf("a value head in it has format version %d, this ivo reads %d", v, fileVersion)
+	}
+	return build(f, data)
+}
+
+// build makes the head of metadata and tensors.
+func build(f *gguf.File, data map[string][]float32) (*Head, error) {
 	m := metadata{f: f}
 	kind, spread := Kind(value[string](&m, "kind")), Spread(value[string](&m, "spread"))
 	shape := Shape{Advantages: value[bool](&m, "shape.advantages")}
@@ -183,30 +223,9 @@ func decode(f *gguf.File) (*Head, error) {
 		R2Last: value[float64](&m, "train.r2_last"), Spearman: value[float64](&m, "train.spearman"),
 	}
 	target := Target(value[string](&m, "train.target"))
-	checksum := value[uint64](&m, "checksum")
 	if m.err != nil {
 		return nil, m.err
 	}
-
-	sum := newChecksum()
-	for _, kv := range f.KVs {
-		if kv.Key != keyChecksum {
-			sum.kv(kv)
-		}
-	}
-	data := make(map[string][]float32)
-	for _, t := range f.Tensors {
-		x, err := f.ReadF32(t.Name)
-		if err != nil {
-			return nil, err
-		}
-		sum.floats(t.Name, x)
-		data[t.Name] = x
-	}
-	if sum.digest.Sum64() != checksum {
-		return nil, errors.New("its checksum does not fit")
-	}
-
 	features, err := NewFeatures(schema, options)
 	if err != nil {
 		return nil, err

@@ -297,7 +297,7 @@ func (h *Head) slicesOf(examples []Example) (out [][]Example) {
 	rows := h.sliceRows()
 	from, n := 0, 0
 	for i, e := range examples {
-		if n += len(e.Trajectory.Tokens); n >= rows || i == len(examples)-1 {
+		if n += e.states(); n >= rows || i == len(examples)-1 {
 			out = append(out, examples[from:i+1])
 			from, n = i+1, 0
 		}

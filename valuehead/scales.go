@@ -99,6 +99,12 @@ func (h *Head) fitScales(src Source, entries []entry) (marginal []float64, err e
 		if h.kind != Additive {
 			rows.add(buf, h.features.width)
 		}
+		if ex.Rival != nil {
+			if buf, err = h.rows(buf[:0], memory, ex.rival()); err != nil {
+				return nil, err
+			}
+			rows.add(buf, h.features.width)
+		}
 		r := ex.Return
 		all[i] = r
 		h.probe = probe(h.probe, ex)

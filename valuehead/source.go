@@ -17,6 +17,10 @@ type Example struct {
 	Prompt *states.Prompt
 	// Candidates are the likeliest tokens before each token, for [CDQ]; else nil.
 	Candidates *Candidates
+	// Rival is a response to the same prompt to which Trajectory was preferred, by Margin, for
+	// [Preference]; else nil.
+	Rival  *states.Trajectory
+	Margin float32
 }
 
 // Candidates are the K likeliest tokens in each of the T states before a token of a
@@ -64,12 +68,29 @@ func checkExample(f *Features, e Example) error {
 		return fail("%d candidates, %d log-probabilities and %d scalars for %d states of %d (collect them again)", len(c.Tokens), len(c.LogProbs), len(c.Scalars), n, c.K)
 	}
 	if e.Prompt != nil {
-		return checkPrompt(e.Prompt, s)
+		if err := checkPrompt(e.Prompt, s); err != nil {
+			return err
+		}
 	}
-	return nil
+	if e.Rival == nil {
+		return nil
+	}
+	if n == 0 || len(e.Rival.Tokens) == 0 || !finite(e.Margin) {
+		return fail("a pair of %d and %d tokens with the margin %v (leave it out)", n, len(e.Rival.Tokens), e.Margin)
+	}
+	return checkExample(f, Example{Trajectory: e.Rival})
 }
 
 func finite(v float32) bool { return v-v == 0 }
+
+// bytes is the memory that the rows of responses take.
+func (e Example) bytes() int {
+	n := 4 * (len(e.Trajectory.Hidden) + len(e.Trajectory.Scalars))
+	if e.Rival != nil {
+		n += e.rival().bytes()
+	}
+	return n
+}
 
 // entry is what training remembers of every trajectory of a source.
 type entry struct {
@@ -117,7 +138,7 @@ func stream(src Source, entries []entry, rng *rand.Rand, window int, together bo
 				} else {
 					groups = append(groups, []Example{ex})
 				}
-				if size += 4 * (len(ex.Trajectory.Hidden) + len(ex.Trajectory.Scalars)); size >= window && !flush() {
+				if size += ex.bytes(); size >= window && !flush() {
 					return
 				}
 			}

@@ -16,7 +16,7 @@ const (
 	CDQ              Target = "cd-q"        // [NextValues]
 )
 
-// Targets are all of them.
+// Targets are all of them that have a value for every state; [Preference] is for pairs.
 var Targets = []Target{MonteCarloReturn, FUDGE, TDLambda, CDQ}
 
 func (t Target) validate() error {
@@ -24,6 +24,9 @@ func (t Target) validate() error {
 		if t == known {
 			return nil
 		}
+	}
+	if t == Preference {
+		return nil
 	}
 	return fault.New(op, "", nil, fmt.Sprintf("choose from %q", Targets), "unknown target %q", t)
 }

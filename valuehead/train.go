@@ -158,6 +158,9 @@ func (o *TrainOptions) validate() error {
 	case o.Spread != HLGauss && o.Spread != TwoHot:
 		return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", HLGauss, TwoHot), "unknown spread %q", o.Spread)
 	}
+	if o.Target == Preference && (o.Shape.Atoms > 0 || o.Shape.Members > 1 || o.closed()) {
+		return fault.New(op, "atoms", 0, "choose 0 as {atoms}, one member, and a head that is trained by steps", "pairs teach one number of a response, by steps")
+	}
 	if o.Kind == Additive {
 		switch {
 		case o.Embeddings == nil:
@@ -284,9 +287,14 @@ func survey(ctx context.Context, src Source) (all []entry, vocabulary int, err e
 		if len(t.Tokens) == 0 {
 			continue
 		}
-		all = append(all, entry{i, t.Prompt, len(t.Tokens)})
-		for _, token := range t.Tokens {
-			vocabulary = max(vocabulary, int(token)+1)
+		all = append(all, entry{i, t.Prompt, ex.states()})
+		for _, e := range sides([]Example{ex}) {
+			if e.Trajectory == nil {
+				continue
+			}
+			for _, token := range e.Trajectory.Tokens {
+				vocabulary = max(vocabulary, int(token)+1)
+			}
 		}
 	}
 	return all, vocabulary, nil

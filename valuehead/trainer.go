@@ -54,60 +54,20 @@ func (t *trainer) run(ctx context.Context, held []entry) (*Report, error) {
 	if o.From == nil {
 		bestLoss = math.Inf(1) // a random head is never the one to keep
 	}
-	states := tokens(t.train)
-	perEpoch := (states + o.Batch - 1) / o.Batch
-	p := Progress{Steps: perEpoch * o.Epochs, Epochs: o.Epochs, HeldOutLoss: start}
-	tell := func() {
-		if o.Progress != nil {
-			o.Progress(p)
-		}
-	}
-	var batch []Example
+	p := t.progress()
+	p.HeldOutLoss = start
 	for epoch := range o.Epochs {
-		rng := rand.New(rand.NewPCG(o.Seed, uint64(epoch)+1))
-		total, updates, seen, b := 0.0, 0, 0, 0
-		update := func() error {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			rate := learningRate(o.Rate, p.Step, int(o.Warmup*float64(p.Steps)), p.Steps)
-			loss, err := t.step(batch, rate)
-			if err != nil {
-				return err
-			}
-			batch = batch[:0]
-			total += loss
-			updates++
-			b++
-			p.Step++
-			p.TrainLoss = total / float64(updates)
-			tell()
-			return nil
+		if err := t.epoch(ctx, epoch, &p); err != nil {
+			return nil, err
 		}
-		for ex, err := range stream(t.src, t.train, rng, windowBytes, t.head.NeedsPrompt()) {
-			if err != nil {
-				return nil, err
-			}
-			batch = append(batch, ex)
-			seen += len(ex.Trajectory.Tokens)
-			// Long responses may fill several minibatches' worth of states at once.
-			if at := epochShare(seen, states, perEpoch); at > b {
-				if err := update(); err != nil {
-					return nil, err
-				}
-				p.Step += at - b
-				b = at
-			}
-		}
-		p.Epoch++
 		if p.HeldOutLoss, p.HeldOutR2, err = t.heldOut(ctx, held); err != nil {
 			return nil, err
 		}
-		if bad := p.TrainLoss + p.HeldOutLoss; bad-bad != 0 {
+		if p.HeldOutLoss-p.HeldOutLoss != 0 {
 			return nil, errDiverged
 		}
 		report.Epochs = append(report.Epochs, Epoch{p.TrainLoss, p.HeldOutLoss, p.HeldOutR2})
-		tell()
+		t.tell(p)
 		if p.HeldOutLoss < bestLoss {
 			bestLoss, report.Best = p.HeldOutLoss, p.Epoch
 			copy(best, t.head.params)
@@ -117,6 +77,59 @@ func (t *trainer) run(ctx context.Context, held []entry) (*Report, error) {
 	}
 	copy(t.head.params, best)
 	return report, nil
+}
+
+// progress is that of training that begins.
+func (t *trainer) progress() Progress {
+	o := &t.options
+	return Progress{Steps: (tokens(t.train) + o.Batch - 1) / o.Batch * o.Epochs, Epochs: o.Epochs}
+}
+
+func (t *trainer) tell(p Progress) {
+	if t.options.Progress != nil {
+		t.options.Progress(p)
+	}
+}
+
+// epoch trains on all examples once.
+func (t *trainer) epoch(ctx context.Context, epoch int, p *Progress) error {
+	o := &t.options
+	states, perEpoch := tokens(t.train), p.Steps/p.Epochs
+	rng := rand.New(rand.NewPCG(o.Seed, uint64(epoch)+1))
+	total, updates, seen, b := 0.0, 0, 0, 0
+	var batch []Example
+	for ex, err := range stream(t.src, t.train, rng, windowBytes, t.head.NeedsPrompt()) {
+		if err != nil {
+			return err
+		}
+		batch = append(batch, ex)
+		seen += ex.states()
+		// Long responses may fill several minibatches' worth of states at once.
+		at := epochShare(seen, states, perEpoch)
+		if at == b {
+			continue
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		loss, err := t.step(batch, learningRate(o.Rate, p.Step, int(o.Warmup*float64(p.Steps)), p.Steps))
+		if err != nil {
+			return err
+		}
+		batch = batch[:0]
+		total += loss
+		updates++
+		p.TrainLoss = total / float64(updates)
+		p.Step++
+		t.tell(*p)
+		p.Step += at - b - 1
+		b = at
+	}
+	p.Epoch++
+	if p.TrainLoss-p.TrainLoss != 0 {
+		return errDiverged
+	}
+	return nil
 }
 
 // epochShare is how many of an epoch's minibatches seen of its states fill.
@@ -129,9 +142,12 @@ func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 	o, h := &t.options, t.head
 	t.optimiser.step++
 	parts := h.slicesOf(batch)
-	states := 0
-	for _, e := range batch {
-		states += len(e.Trajectory.Tokens)
+	terms := len(batch) // of the loss
+	if o.Target != Preference {
+		terms = 0
+		for _, e := range batch {
+			terms += len(e.Trajectory.Tokens)
+		}
 	}
 	for len(t.slices) < len(parts) {
 		t.slices = append(t.slices, &gradient{memory: h.features.NewAccumulator(), grad: make([]float32, len(h.params)), q: make([]float32, len(h.atoms))})
@@ -139,7 +155,7 @@ func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 	parallel(o.Workers, len(parts), func(i int) {
 		g := t.slices[i]
 		g.rng.Seed(o.Seed, uint64(t.optimiser.step)<<32|uint64(i))
-		g.err = t.gradient(g, parts[i], 1/float32(states))
+		g.err = t.gradient(g, parts[i], 1/float32(terms))
 	})
 	loss := 0.0
 	for _, g := range t.slices[:len(parts)] {
@@ -163,7 +179,7 @@ func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 			}
 		}
 	})
-	return loss / float64(states), nil
+	return loss / float64(terms), nil
 }
 
 // gradient computes the gradient of weight times the loss summed over a slice, and that
@@ -171,6 +187,16 @@ func (t *trainer) step(batch []Example, rate float64) (float64, error) {
 func (t *trainer) gradient(g *gradient, part []Example, weight float32) error {
 	h, s := t.head, &g.scratch
 	s.drop, s.rng = float32(t.options.Dropout), nil
+	if t.options.Target == Preference {
+		if err := h.load(s, g.memory, sides(part)); err != nil {
+			return err
+		}
+		s.rng = &g.rng
+		h.model.forward(h.params, s)
+		g.loss = s.preferences(part, weight)
+		h.model.backward(h.params, s, g.grad)
+		return nil
+	}
 	if err := h.load(s, g.memory, part); err != nil {
 		return err
 	}

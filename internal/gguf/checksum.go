@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"reflect"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -14,9 +15,14 @@ import (
 func Checksum(kvs []KV, tensors []Tensor, except string) uint64 {
 	sum := xxhash.New()
 	for _, kv := range kvs {
-		if kv.Key != except {
-			fmt.Fprintf(sum, "%q=%#v\n", kv.Key, kv.Value) // with types, and texts in quotes
+		if kv.Key == except {
+			continue
 		}
+		v := reflect.ValueOf(kv.Value)
+		if v.Kind() == reflect.Slice && v.Len() == 0 {
+			v = reflect.Zero(v.Type()) // as it is read: a file does not tell it from nil
+		}
+		fmt.Fprintf(sum, "%q=%#v\n", kv.Key, v) // with types, and texts in quotes
 	}
 	var b [4]byte
 	for _, t := range tensors {

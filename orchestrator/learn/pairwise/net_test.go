@@ -104,7 +104,15 @@ func TestNetsAsHeads(t *testing.T) {
 		h := n.head(n.reading, kind)
 		h.Trunk.Width = n.in
 		for i, p := range raw {
-			if got := h.Reward(p[chosen], nil) - h.Reward(p[rejected], nil); math.Abs(got-want[i]) > 1e-4*max(1, math.Abs(want[i])) {
+			won, err := h.Reward(head.States{Hidden: p[chosen]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			lost, err := h.Reward(head.States{Hidden: p[rejected]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := won - lost; math.Abs(got-want[i]) > 1e-4*max(1, math.Abs(want[i])) {
 				t.Errorf("%s: pair %d differs by %g as a head, by %g as a net", kind, i, got, want[i])
 			}
 		}

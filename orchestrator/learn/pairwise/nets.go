@@ -2,10 +2,8 @@ package pairwise
 
 import (
 	"context"
-	"math"
 
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
-	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // rowsOf are what a net of the candidate reads of the pairs to be trained on.
@@ -21,25 +19,13 @@ func (r *trainer) rowsOf(ctx context.Context, c candidate) ([]rows, error) {
 	for k, i := range r.train {
 		place[i] = k
 	}
-	err := r.data.each(ctx, func(pair, side int, t states.Trajectory) error {
+	err := r.data.each(ctx, c.layers, false, func(pair, side int, t head.States) error {
 		if k, ok := place[pair]; ok {
-			all[k][side] = r.data.of(t, c.layers)
+			all[k][side] = t.Hidden
 		}
 		return nil
 	})
 	return all, err
-}
-
-// of are the states of some of the stored layers, side by side.
-func (d *Data) of(t states.Trajectory, layers []int) []float32 {
-	w := d.schema.Width
-	x := make([]float32, 0, len(t.Tokens)*len(layers)*d.width)
-	for at := 0; at < len(t.Hidden); at += w {
-		for _, l := range layers {
-			x = append(x, t.Hidden[at+l*d.width:at+(l+1)*d.width]...)
-		}
-	}
-	return x
 }
 
 // tryNet tries a head that is trained by steps, for as many epochs as serve the folds best.
@@ -100,12 +86,8 @@ func (r *trainer) tryNet(ctx context.Context, c candidate) (*fitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &fitted{Trial: Trial{Name: r.name(c), LogLoss: math.Inf(1)}, candidate: c}
-	for e, differences := range after {
-		if loss, accuracy := judged(differences); loss < f.LogLoss {
-			f.LogLoss, f.Accuracy, f.Epochs = loss, accuracy, e+1
-		}
-	}
+	f := best(after)
+	f.Name, f.candidate = r.name(c), c
 	f.fit = func(ctx context.Context) (*head.Head, error) {
 		n := fresh()
 		if err := n.train(ctx, all, r.margin, s, func(epoch int) bool { return epoch == f.Epochs }); err != nil {

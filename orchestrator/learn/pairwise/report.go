@@ -11,7 +11,6 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
-	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Report says how well a head predicts preferences that it was not trained on.
@@ -57,9 +56,9 @@ func (r *trainer) measure(ctx context.Context, h *head.Head) (*Report, error) {
 	for side := range rewards {
 		rewards[side] = make([]float64, len(r.data.Pairs))
 	}
-	err := r.data.each(ctx, func(pair, side int, t states.Trajectory) error {
-		rewards[side][pair] = h.Reward(r.data.of(t, layers), nil)
-		return nil
+	err := r.data.each(ctx, layers, h.Reading.Recall != nil, func(pair, side int, s head.States) (err error) {
+		rewards[side][pair], err = h.Reward(s)
+		return err
 	})
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
@@ -29,7 +30,7 @@ import (
 const op = "train a reward head"
 
 // shardPairs is the number of pairs whose states lie in one file: what an interruption costs.
-const shardPairs = 16
+const shardPairs = 8
 
 // The sides of a pair, as the numbers of its samples in the store.
 const chosen, rejected = 0, 1
@@ -56,6 +57,7 @@ type Trunk struct {
 	Model    *llama.Model
 	Layers   []int  // by rising number, see [Layers]
 	Template string // "" for the model's own
+	Prompts  bool   // the prompts' own states are stored, too, for heads that look back at them
 }
 
 // Data are pairs with the states of their sides.
@@ -66,6 +68,7 @@ type Data struct {
 	width  int // of one layer's state
 	schema states.Schema
 	shards []string // of Pairs, shardPairs each; those that were left out lack in them
+	first  []int    // number of the first pair of each shard, and of all pairs
 }
 
 // Collect computes the states of the pairs' sides, into files in dir that are named for what is in
@@ -76,11 +79,15 @@ func (t Trunk) Collect(ctx context.Context, dir string, pairs []preference.Pair,
 	if len(layers) > 0 && layers[0] == head.Embeddings { // which are read alone
 		layers = layers[1:]
 	}
-	for _, layers := range [][]int{t.Layers[:len(t.Layers)-len(layers)], layers} {
+	for i, layers := range [][]int{t.Layers[:len(t.Layers)-len(layers)], layers} {
 		if len(layers) == 0 {
 			continue
 		}
-		reader, err := head.NewReader(t.Model, head.Reading{Layers: layers, Pooling: head.Mean}, t.Template)
+		pooling := head.Mean
+		if i == 1 && t.Prompts {
+			pooling = head.Recall
+		}
+		reader, err := head.NewReader(t.Model, head.Reading{Layers: layers, Pooling: pooling}, t.Template)
 		if err != nil {
 			return nil, err
 		}
@@ -99,6 +106,9 @@ func (t Trunk) Collect(ctx context.Context, dir string, pairs []preference.Pair,
 	}
 	if d.schema.Norms, err = llama.Norms(t.Model.Metadata()); err != nil {
 		return nil, err
+	}
+	if t.Prompts && len(layers) > 0 {
+		d.schema.Prompts, d.schema.PromptLayers = true, layers
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, &fault.Error{Op: op, Err: err, Hint: "choose a folder you may write to"}
@@ -137,12 +147,15 @@ func (d *Data) collect(ctx context.Context, readers []*head.Reader, path string,
 		p.Prompt.ID = fmt.Sprint(i)
 		answers = append(answers, head.Answer{Prompt: p.Prompt, Response: p.Chosen}, head.Answer{Prompt: p.Prompt, Response: p.Rejected})
 	}
-	trajectories := make([]states.Trajectory, len(answers))
+	trajectories, prompts := make([]states.Trajectory, len(answers)), make([]states.Prompt, len(answers))
 	for _, reader := range readers {
 		err := reader.Read(ctx, answers, func(i int, s head.States, err error) error {
 			if err == nil { // else it is too long
 				t := &trajectories[i]
 				*t = states.Trajectory{Prompt: answers[i].Prompt.ID, Sample: i % 2, Tokens: s.Tokens, Hidden: beside(t.Hidden, s.Hidden, len(s.Tokens))}
+				if s.Prompt != nil {
+					prompts[i] = *s.Prompt
+				}
 			}
 			return nil
 		})
@@ -151,13 +164,27 @@ func (d *Data) collect(ctx context.Context, readers []*head.Reader, path string,
 		}
 	}
 	var stored []states.Trajectory
+	var asked []states.Prompt
 	for i := 0; i < len(trajectories); i += 2 {
-		if trajectories[i].Tokens != nil && trajectories[i+1].Tokens != nil {
-			stored = append(stored, trajectories[i:i+2]...)
+		if trajectories[i].Tokens == nil || trajectories[i+1].Tokens == nil {
+			continue
 		}
+		if d.schema.Prompts {
+			asked = append(asked, prompts[i])
+			// Tokens may run from the prompt into the answer: the sides part where they are read apart.
+			if !slices.Equal(prompts[i].Tokens, prompts[i+1].Tokens) {
+				prompts[i+1].ID += " " + rejectedPrompt
+				trajectories[i+1].Prompt = prompts[i+1].ID
+				asked = append(asked, prompts[i+1])
+			}
+		}
+		stored = append(stored, trajectories[i:i+2]...)
 	}
-	return states.Write(path, d.schema, nil, stored)
+	return states.Write(path, d.schema, asked, stored)
 }
+
+// rejectedPrompt ends the names of prompts that are the rejected sides' alone.
+const rejectedPrompt = "rejected"
 
 // keep finds the pairs whose states are there.
 func (d *Data) keep(pairs []preference.Pair) error {
@@ -168,6 +195,7 @@ func (d *Data) keep(pairs []preference.Pair) error {
 		}
 		err = r.Expect(d.schema)
 		n := r.Len()
+		d.first = append(d.first, len(d.Pairs))
 		for i := 0; i < n && err == nil; i += 2 {
 			var m states.Meta
 			if m, err = r.At(i); err == nil {
@@ -181,31 +209,91 @@ func (d *Data) keep(pairs []preference.Pair) error {
 			return fmt.Errorf("%w (remove the file, and run the same command again)", err)
 		}
 	}
+	d.first = append(d.first, len(d.Pairs))
 	if d.Left = len(pairs) - len(d.Pairs); len(d.Pairs) == 0 {
 		return fault.New(op, "pairs", nil, "take shorter conversations, or a model that reads more", "none of %d pairs fits the model's context", len(pairs))
 	}
 	return nil
 }
 
-// each calls f with the states of every pair's sides, in order, as far as f wants them.
-func (d *Data) each(ctx context.Context, f func(pair, side int, t states.Trajectory) error) error {
-	at := 0
-	for _, path := range d.shards {
+// each calls f with the states of every pair's sides, in order: those of some of the stored layers, by
+// their numbers, and with prompts those of the prompts.
+func (d *Data) each(ctx context.Context, layers []int, prompts bool, f func(pair, side int, s head.States) error) error {
+	for i := range d.shards {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		all, err := states.Read(path, d.schema)
+		all, err := d.load(i, layers, prompts)
 		if err != nil {
 			return err
 		}
-		for _, t := range all {
-			if err := f(at/2, t.Sample, t); err != nil {
-				return err
+		for k, pair := range all {
+			for side, s := range pair {
+				if err := f(d.first[i]+k, side, s); err != nil {
+					return err
+				}
 			}
-			at++
 		}
 	}
 	return nil
+}
+
+// all are the numbers of the stored layers.
+func (d *Data) all() []int {
+	all := make([]int, len(d.layers))
+	for i := range all {
+		all[i] = i
+	}
+	return all
+}
+
+// load reads a shard: the states of some of the stored layers of each pair's sides, and with prompts
+// those of the prompts.
+func (d *Data) load(shard int, layers []int, prompts bool) (pairs [][2]head.States, err error) {
+	r, err := states.Open(d.shards[shard])
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if err := r.Expect(d.schema); err != nil {
+		return nil, err
+	}
+	asked := map[string]*states.Prompt{}
+	for t, err := range r.All() {
+		if err != nil {
+			return nil, err
+		}
+		if prompts && asked[t.Prompt] == nil {
+			p, err := r.Prompt(t.Prompt)
+			if err != nil {
+				return nil, err
+			}
+			// The prompts lack the embeddings.
+			below := len(d.schema.Layers) - len(d.schema.PromptLayers)
+			p.Hidden = cut(p.Hidden, d.width, len(d.schema.PromptLayers), layers, below)
+			asked[t.Prompt] = &p
+		}
+		if t.Sample == chosen {
+			pairs = append(pairs, [2]head.States{})
+		}
+		pairs[len(pairs)-1][t.Sample] = head.States{Tokens: t.Tokens, Hidden: cut(t.Hidden, d.width, len(d.schema.Layers), layers, 0), Prompt: asked[t.Prompt]}
+	}
+	return pairs, nil
+}
+
+// cut takes some layers, counted from below on, out of rows of n layers.
+func cut(hidden []float32, width, n int, layers []int, below int) []float32 {
+	if len(layers) == n && below == 0 {
+		return hidden
+	}
+	x := make([]float32, 0, len(hidden)/n*len(layers))
+	for at := 0; at < len(hidden); at += n * width {
+		for _, l := range layers {
+			from := at + (l-below)*width
+			x = append(x, hidden[from:from+width]...)
+		}
+	}
+	return x
 }
 
 // beside puts n rows behind n others.

@@ -16,7 +16,6 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/preference"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
-	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // The kinds of heads.
@@ -26,10 +25,11 @@ const (
 	MLP    = "mlp"       // one hidden layer on it
 	Attend = "attention" // a weighted sum of the mean of states that a learned query looks at
 	Tokens = "tokens"    // one hidden layer on every token's state, whose outputs are summed up
+	Recall = "recall"    // a memory along the answer that looks back at the prompt's states
 )
 
 // Kinds are all kinds of heads.
-func Kinds() []string { return []string{Auto, Linear, MLP, Attend, Tokens} }
+func Kinds() []string { return []string{Auto, Linear, MLP, Attend, Tokens, Recall} }
 
 // Options say what is learned. The zero value takes the kind of head, the pooling and the layers that
 // predict held-out folds of the training pairs best.
@@ -70,6 +70,7 @@ type trainer struct {
 	held   []int
 	fold   []int     // of train
 	margin []float64 // of train
+	depth  int       // layers of the model
 
 	longest    int          // tokens of the longest answer to be trained on
 	last, mean [2][]float32 // of each pair's sides, [pairs][width of all stored layers]
@@ -78,7 +79,7 @@ type trainer struct {
 
 // Train learns a head from the pairs, and measures it on those that are held out.
 func (t Trunk) Train(ctx context.Context, d *Data, o Options) (*head.Head, *Report, error) {
-	r := &trainer{Options: o, data: d}
+	r := &trainer{Options: o, data: d, depth: t.Model.Info().Layers}
 	if err := r.part(); err != nil {
 		return nil, nil, err
 	}
@@ -142,7 +143,7 @@ func (r *trainer) pool(ctx context.Context) error {
 	for side := range 2 {
 		r.last[side], r.mean[side], r.tokens[side] = make([]float32, n*w), make([]float32, n*w), make([]int, n)
 	}
-	err := r.data.each(ctx, func(pair, side int, t states.Trajectory) error {
+	err := r.data.each(ctx, r.data.all(), false, func(pair, side int, t head.States) error {
 		sum := make([]float64, w)
 		for i, v := range t.Hidden {
 			sum[i%w] += float64(v)
@@ -211,7 +212,7 @@ func (r *trainer) name(c candidate) string {
 	if r.data.layers[c.layers[0]] == head.Embeddings {
 		where = "embeddings"
 	}
-	if c.kind != Attend {
+	if c.kind != Attend && c.kind != Recall {
 		where = string(c.pooling) + ", " + where
 	}
 	return c.kind + ", " + where
@@ -227,6 +228,16 @@ type fitted struct {
 // choose tries heads by cross-validation and returns the one with the least log loss: linear ones of
 // all poolings and layers first, then the other kinds where those were best.
 func (r *trainer) choose(ctx context.Context) (best *fitted, tried []Trial, err error) {
+	if r.Kind == Recall {
+		f, err := r.tryRecall(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if r.Progress != nil {
+			r.Progress(1, 1, f.Trial)
+		}
+		return f, []Trial{f.Trial}, nil
+	}
 	var linear []candidate
 	poolings := []head.Pooling{head.Last, head.Mean, head.Sum}
 	if r.Pooling != "" {
@@ -250,7 +261,11 @@ func (r *trainer) choose(ctx context.Context) (best *fitted, tried []Trial, err 
 			trained = append(trained, kind)
 		}
 	}
+	recalls := r.Kind == Auto && r.data.schema.Prompts
 	total := len(linear) + len(trained)
+	if recalls {
+		total++
+	}
 	done := 0
 	tell := func(f *fitted) {
 		done++
@@ -289,6 +304,15 @@ func (r *trainer) choose(ctx context.Context) (best *fitted, tried []Trial, err 
 		}
 		tell(f)
 		if best == nil || f.LogLoss < best.LogLoss {
+			best = f
+		}
+	}
+	if recalls {
+		f, err := r.tryRecall(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if tell(f); f.LogLoss < best.LogLoss {
 			best = f
 		}
 	}

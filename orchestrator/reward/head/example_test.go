@@ -15,7 +15,10 @@ func ExampleHead_Reward() {
 			{In: 2, Out: 1, Weight: []float32{0.5, 0.25}},
 		},
 	}
-	fmt.Println(h.Reward([]float32{1, 2, -1}, nil), h.Reward([]float32{-4, 0, 1}, nil))
+	for _, state := range [][]float32{{1, 2, -1}, {-4, 0, 1}} {
+		fmt.Println(h.Reward(head.States{Hidden: state}))
+	}
 	// Output:
-	// 1.75 0
+	// 1.75 <nil>
+	// 0 <nil>
 }

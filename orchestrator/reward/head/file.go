@@ -6,20 +6,23 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // FileType is the value of general.type in a reward head's GGUF file.
 const FileType = "ivo.rewardhead"
 
 const (
-	fileVersion = 1
-	keyType     = "general.type"
-	prefix      = "ivo.rewardhead."
-	keyChecksum = prefix + "checksum"
-	keyGate     = prefix + "gate.temperature" // absent without a gate
+	fileVersion   = 1
+	recallVersion = 2 // of heads that look back
+	keyType       = "general.type"
+	prefix        = "ivo.rewardhead."
+	keyChecksum   = prefix + "checksum"
+	keyGate       = prefix + "gate.temperature" // absent without a gate
 	// What heads read: the state after the final norm, or those of the layers that are named.
 	stateNorm   = "final norm"
 	stateLayers = "layers"
@@ -28,6 +31,7 @@ const (
 	normTensor  = "trunk.norm"
 	queryTensor = "pooling.query"
 	eachName    = "each"
+	recallName  = "recall." // of the value head's tensors
 	hintImport  = "make the head again, or copy the file anew"
 )
 
@@ -39,7 +43,7 @@ func (h *Head) Save(path string) error {
 	kvs := []gguf.KV{
 		{Key: keyType, Value: FileType},
 		{Key: "general.architecture", Value: "ivo-rewardhead"},
-		{Key: prefix + "version", Value: uint32(fileVersion)},
+		{Key: prefix + "version", Value: h.version()},
 		{Key: prefix + "source", Value: h.Source},
 		{Key: prefix + "state", Value: stateNorm},
 		{Key: prefix + "pooling", Value: string(cmp.Or(h.Reading.Pooling, Last))},
@@ -67,6 +71,10 @@ func (h *Head) Save(path string) error {
 	if e := h.Reading.Each; e != nil {
 		tensors = append(tensors, layerTensors(eachName, []Layer{*e})...)
 	}
+	if v := h.Reading.Recall; v != nil {
+		more, weights := v.Pack(recallName)
+		kvs, tensors = append(kvs, more...), append(tensors, weights...)
+	}
 	if g := h.Gate; g != nil {
 		kvs = append(kvs, gguf.KV{Key: keyGate, Value: g.Temperature}, gguf.KV{Key: prefix + "gate.scale", Value: g.Scale},
 			gguf.KV{Key: prefix + "gate.layers", Value: uint32(len(g.Layers))})
@@ -77,6 +85,14 @@ func (h *Head) Save(path string) error {
 	}
 	sum := gguf.Checksum(kvs, tensors, keyChecksum)
 	return gguf.Write(path, append(kvs, gguf.KV{Key: keyChecksum, Value: sum}), tensors)
+}
+
+// version is the first version of the format that has what the head needs.
+func (h *Head) version() uint32 {
+	if h.Reading.Recall != nil {
+		return recallVersion
+	}
+	return fileVersion
 }
 
 func layerTensors(name string, layers []Layer) (out []gguf.Tensor) {
@@ -105,8 +121,8 @@ func Load(path string) (*Head, error) {
 	if f.Str(keyType) != FileType {
 		return fail("name a head that ivo reward import or ivo reward train wrote, and behind @ the model whose states it reads", "is a GGUF file, but not a reward head")
 	}
-	if v, _ := f.Int(prefix + "version"); v != fileVersion {
-		return fail("make the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)
+	if v, _ := f.Int(prefix + "version"); v != fileVersion && v != recallVersion {
+		return fail("make the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d and %d", v, fileVersion, recallVersion)
 	}
 	h, err := decode(f)
 	if err != nil {
@@ -162,6 +178,18 @@ func decode(f *gguf.File) (*Head, error) {
 	if temperature, ok := f.Value(keyGate).(float64); ok {
 		scale, _ := f.Value(prefix + "gate.scale").(float64)
 		h.Gate = &Gate{layersOf(tensors, "gate", number("gate.layers")), temperature, scale}
+	}
+	if h.Reading.Pooling == Recall {
+		weights := map[string][]float32{}
+		for _, t := range tensors {
+			if name, ok := strings.CutPrefix(t.Name, recallName); ok {
+				weights[name] = t.Data
+			}
+		}
+		var err error
+		if h.Reading.Recall, err = valuehead.Unpack(f, weights); err != nil {
+			return nil, err
+		}
 	}
 	for _, t := range tensors {
 		switch t.Name {

@@ -50,7 +50,7 @@ func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer 
 		return errors.Join(err, f.cache.Reset())
 	}
 	for _, c := range all {
-		if err := take(c.answer, c.states, nil); err != nil {
+		if err := take(c.answer, c.read(), nil); err != nil {
 			return err
 		}
 	}
@@ -86,11 +86,11 @@ func (f *follower) read(all []*conversation) error {
 	var wants []*cache.Want
 	for _, c := range all {
 		if c.gate >= 0 {
-			if err := f.cache.Bring([]*cache.Want{statesOf(c.tokens[:c.gate+1], c.gate, &c.states.gate)}); err != nil {
+			if err := f.cache.Bring([]*cache.Want{statesOf(c.tokens[:c.gate+1], c.gate, &c.states.Gate)}); err != nil {
 				return err
 			}
 		}
-		wants = append(wants, statesOf(c.tokens, c.from, &c.states.Hidden))
+		wants = append(wants, statesOf(c.tokens, c.since, &c.states.Hidden))
 	}
 	if err := f.cache.Share(wants, &followed{}); err != nil {
 		return err

@@ -53,15 +53,18 @@ type Gate struct {
 	Temperature, Scale float64
 }
 
-// Reward is the reward of an answer by the states that the head reads of it, [n][Reading's width],
-// n = 1 of heads that read the last token's alone, and, with a gate, by that of its prompt's last
-// token. It is computed in double precision.
-func (h *Head) Reward(states, prompt []float32) float64 {
-	out := run(h.Layers, h.Reading.pool(states, h.Reading.width(h.Trunk)))
-	if h.Gate == nil {
-		return out[0]
+// Reward is the reward of an answer by the states that the head reads of it. It is computed in double
+// precision, but for what a recall head says.
+func (h *Head) Reward(s States) (float64, error) {
+	pooled, err := h.Reading.pool(s, h.Reading.width(h.Trunk))
+	if err != nil {
+		return 0, err
 	}
-	weights := run(h.Gate.Layers, wide(prompt))
+	out := run(h.Layers, pooled)
+	if h.Gate == nil {
+		return out[0], nil
+	}
+	weights := run(h.Gate.Layers, wide(s.Gate))
 	most := slices.Max(weights)
 	sum, r := 0.0, 0.0
 	for i, w := range weights {
@@ -69,7 +72,7 @@ func (h *Head) Reward(states, prompt []float32) float64 {
 		sum += w
 		r += w * out[i]
 	}
-	return h.Gate.Scale * r / sum
+	return h.Gate.Scale * r / sum, nil
 }
 
 // run is the output of layers.

@@ -294,8 +294,9 @@ func TestGateReadsTheEndOfTheTurn(t *testing.T) {
 		if err != nil || got[0].Err != nil {
 			t.Fatal(got, err)
 		}
-		if want := h.Reward(stateAt(t, m, tokens, len(tokens)-1), stateAt(t, m, tokens, ends[2])); math.Abs(got[0].Value-want) > 1e-3 {
-			t.Errorf("got %v, want %v", got[0].Value, want)
+		want, err := h.Reward(head.States{Hidden: stateAt(t, m, tokens, len(tokens)-1), Gate: stateAt(t, m, tokens, ends[2])})
+		if err != nil || math.Abs(got[0].Value-want) > 1e-3 {
+			t.Errorf("got %v, want %v, %v", got[0].Value, want, err)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 const (
@@ -114,16 +115,30 @@ type conversation struct {
 	answer int    // its number
 	prompt string // the prompt's id
 	tokens []int32
-	from   int // the position of the first token whose state is wanted; all that follow are
+	from   int // the position of the answer's first token that is read; all that follow are
+	since  int // that of the first token whose state is wanted: 0 where the prompt's are
 	gate   int // the position whose state the gate reads; -1 without
 	states States
 }
 
 // States are what a head reads of an answer.
 type States struct {
-	Tokens []int32   // [n] after which the states are: those of the answer with what ends its turn, or the last one alone
-	Hidden []float32 // [n][layers * width], row-major
-	gate   []float32
+	Tokens []int32        // [n] after which the states are: those of the answer with what ends its turn, or the last one alone
+	Hidden []float32      // [n][layers * width], row-major
+	Prompt *states.Prompt // the prompt's tokens and their states, of readings that look back; else nil
+	Gate   []float32      // the state that the gate reads
+}
+
+// read is what was read of the conversation.
+func (c *conversation) read() States {
+	s := c.states
+	if c.since == c.from {
+		return s
+	}
+	at := len(s.Hidden) / (len(c.tokens) - c.since) * (c.from - c.since)
+	s.Prompt = &states.Prompt{ID: c.prompt, Tokens: c.tokens[c.since:c.from], Hidden: s.Hidden[:at:at]}
+	s.Hidden = s.Hidden[at:]
+	return s
 }
 
 // encode makes tokens of an answer. opened is those of its prompt up to the answer, where all of the
@@ -146,6 +161,11 @@ func (r *Reader) encode(a Answer, opened []int32) (*conversation, error) {
 	c.from = len(c.tokens) - 1
 	if !r.reads.one() {
 		c.from = min(c.from, common(opened, c.tokens))
+	}
+	if c.since = c.from; r.reads.Pooling == Recall {
+		if c.since = 0; c.from == 0 {
+			return nil, errors.New("the reward looks back at the prompt, and there is none (give it a text)")
+		}
 	}
 	c.states.Tokens = c.tokens[c.from:]
 	if !r.gate {
@@ -215,7 +235,7 @@ func (r *Reader) Read(ctx context.Context, answers []Answer, take func(answer in
 			}
 		}
 		for _, c := range some {
-			if err := take(c.answer, c.states, none); err != nil {
+			if err := take(c.answer, c.read(), none); err != nil {
 				return err
 			}
 			c.states = States{}
@@ -412,7 +432,7 @@ func (f *feed) add(c *conversation, seq int32, from, to int, some []*conversatio
 				return err
 			}
 		}
-		output := slices.ContainsFunc(some, func(c *conversation) bool { return pos == c.gate || pos >= c.from })
+		output := slices.ContainsFunc(some, func(c *conversation) bool { return pos == c.gate || pos >= c.since })
 		var row int
 		var err error
 		if f.inner && output {
@@ -425,9 +445,9 @@ func (f *feed) add(c *conversation, seq int32, from, to int, some []*conversatio
 		}
 		for _, c := range some {
 			if pos == c.gate {
-				f.wanted = append(f.wanted, wanted{row, &c.states.gate})
+				f.wanted = append(f.wanted, wanted{row, &c.states.Gate})
 			}
-			if pos >= c.from {
+			if pos >= c.since {
 				f.wanted = append(f.wanted, wanted{row, &c.states.Hidden})
 			}
 		}

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math"
 	"slices"
+
+	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Pooling says how the states of an answer's tokens become one.
@@ -14,6 +17,7 @@ const (
 	Mean      Pooling = "mean"       // of the states after each token of the answer
 	Sum       Pooling = "sum"        // of these and of a 1 behind each, over Reading.Longest
 	Attention Pooling = "attention"  // their mean, weighted by softmax(Reading.Query . state)
+	Recall    Pooling = "recall"     // what Reading.Recall says after the last token, a single number
 )
 
 // Embeddings is the layer below the first: a token's embedding as it is stored, for which nothing is
@@ -34,6 +38,14 @@ type Reading struct {
 	// Each is a layer that every state goes through before they are pooled, with max(0, x) behind it;
 	// nil for none. What attends are the states themselves.
 	Each *Layer
+	// Recall is a value head that reads the answer token by token and looks back at the prompt's own
+	// states, which the layers give, too.
+	Recall *valuehead.Head
+}
+
+// Schema describes the states of some layers for heads that look back at the prompt.
+func Schema(layers []int, width int) states.Schema {
+	return states.Schema{Layers: layers, Width: len(layers) * width, Prompts: true, PromptLayers: layers}
 }
 
 // embeddings says whether nothing is computed of the trunk.
@@ -46,10 +58,14 @@ func (r Reading) one() bool { return r.Pooling == "" || r.Pooling == Last }
 func (r Reading) width(t Trunk) int { return max(1, len(r.Layers)) * t.Width }
 
 // pool makes one state of n, [n][width].
-func (r Reading) pool(states []float32, width int) []float64 {
-	n := len(states) / width
+func (r Reading) pool(s States, width int) ([]float64, error) {
+	if r.Pooling == Recall {
+		worth, err := r.Recall.Worth(valuehead.Example{Trajectory: &states.Trajectory{Tokens: s.Tokens, Hidden: s.Hidden}, Prompt: s.Prompt})
+		return []float64{float64(worth)}, err
+	}
+	n := len(s.Hidden) / width
 	row := func(i int) []float64 {
-		x := wide(states[i*width : (i+1)*width])
+		x := wide(s.Hidden[i*width : (i+1)*width])
 		if r.Each != nil {
 			x = run([]Layer{*r.Each}, x)
 			for j, v := range x {
@@ -59,7 +75,7 @@ func (r Reading) pool(states []float32, width int) []float64 {
 		return x
 	}
 	if r.one() {
-		return row(n - 1)
+		return row(n - 1), nil
 	}
 	weights := make([]float64, n)
 	switch r.Pooling {
@@ -74,7 +90,7 @@ func (r Reading) pool(states []float32, width int) []float64 {
 	case Attention:
 		for i := range weights {
 			for j, q := range r.Query {
-				weights[i] += float64(q) * float64(states[i*width+j])
+				weights[i] += float64(q) * float64(s.Hidden[i*width+j])
 			}
 		}
 		most, sum := slices.Max(weights), 0.0
@@ -99,7 +115,7 @@ func (r Reading) pool(states []float32, width int) []float64 {
 	if r.Pooling == Sum {
 		pooled = append(pooled, float64(n)/float64(r.Longest))
 	}
-	return pooled
+	return pooled, nil
 }
 
 // check finds what does not fit, and says how wide the pooled state is.
@@ -119,6 +135,14 @@ func (r Reading) check(t Trunk) (pooled int, err error) {
 	if (r.Longest > 0) != (r.Pooling == Sum) || r.Longest < 0 {
 		return 0, fmt.Errorf("its longest answer has %d tokens for %q", r.Longest, r.Pooling)
 	}
+	if (r.Recall != nil) != (r.Pooling == Recall) || r.Recall != nil && (r.embeddings() || r.Each != nil) {
+		return 0, fmt.Errorf("it pools by %q, and has a value head for that: %t", r.Pooling, r.Recall != nil)
+	}
+	if r.Recall != nil { // whatever model its states are of
+		if err := Schema(r.Layers, t.Width).Match(r.Recall.Features().Schema()); err != nil {
+			return 0, fmt.Errorf("its value head reads other states: %w", err)
+		}
+	}
 	if r.Layers == nil && !r.one() {
 		return 0, fmt.Errorf("it pools by %q and names no layers", r.Pooling)
 	}
@@ -130,6 +154,8 @@ func (r Reading) check(t Trunk) (pooled int, err error) {
 	switch r.Pooling {
 	case "", Last, Mean, Attention:
 		return width, nil
+	case Recall:
+		return 1, nil
 	case Sum:
 		return width + 1, nil
 	}

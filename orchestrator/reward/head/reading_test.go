@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -12,6 +13,8 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+	"github.com/ivo-decoding/ivo/valuehead"
+	store "github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // reader is a random head of a reading.
@@ -151,6 +154,95 @@ func TestReadings(t *testing.T) {
 	}
 	if _, err := head.NewScorer(reader(m, head.Reading{Layers: []int{99}}, 0), m); err == nil {
 		t.Error("a layer that is not there is read")
+	}
+}
+
+// A head that looks back at the prompt scores as its value head says, token by token, of states that are
+// computed one by one here, whole and growing; and its file gives it back.
+func TestRecall(t *testing.T) {
+	m := load(t, lab)
+	layers, width := []int{0, 3}, m.Info().Width
+	features, err := valuehead.NewFeatures(head.Schema(layers, width), valuehead.FeaturesOf(valuehead.Recall))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(4, 4))
+	numbers := func(n int) []float32 { return testcheckpoint.Random(rng, "F32", "", n).Values }
+	data := valuehead.NewDataset(features)
+	for range 40 {
+		answer := func() *store.Trajectory {
+			return &store.Trajectory{Tokens: []int32{5, 6}, Hidden: numbers(2 * len(layers) * width)}
+		}
+		e := valuehead.Example{Trajectory: answer(), Rival: answer(), Prompt: &store.Prompt{Tokens: []int32{6, 7, 5}, Hidden: numbers(3 * len(layers) * width)}}
+		if err := data.AddExample(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	value, err := valuehead.TrainPreferences(t.Context(), data, valuehead.TrainOptions{Kind: valuehead.Recall, Epochs: 2, Batch: 16}, func(*valuehead.Head, int) (bool, error) { return false, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &head.Head{
+		Trunk: head.Trunk{Width: width}, Reading: head.Reading{Layers: layers, Pooling: head.Recall, Recall: value},
+		Layers: []head.Layer{{In: 1, Out: 1, Weight: []float32{-2}, Bias: []float32{0.5}}},
+	}
+	path := filepath.Join(t.TempDir(), "head.gguf")
+	if err := h.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := head.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := head.NewScorer(again, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	all := answers(m)
+	got, err := s.Score(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed, err := s.Follow(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, a := range all {
+		tokens, from, err := s.Encode(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := statesFrom(t, m, tokens, 0, layers...)
+		memory, err := value.Begin(&store.Prompt{Tokens: tokens[:from], Hidden: slices.Concat(rows[:from]...)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, token := range tokens[from:] {
+			if err := memory.Push(token, rows[from+k], nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v := make([]float32, 1)
+		if err := value.Values([]*valuehead.Memory{memory}, valuehead.Reading{}, v); err != nil {
+			t.Fatal(err)
+		}
+		want := 0.5 - 2*float64(v[0])
+		for way, got := range map[string]head.Score{"whole": got[i], "followed": followed[i]} {
+			if got.Err != nil || math.Abs(got.Value-want) > 1e-3*max(1, math.Abs(want)) {
+				t.Errorf("answer %d, %s: got %+v, want %v", i, way, got, want)
+			}
+		}
+	}
+	for name, r := range map[string]head.Reading{
+		"other layers":    {Layers: []int{0, 2}, Pooling: head.Recall, Recall: value},
+		"no value head":   {Layers: layers, Pooling: head.Recall},
+		"another pooling": {Layers: layers, Pooling: head.Mean, Recall: value},
+	} {
+		h.Reading = r
+		if err := h.Save(filepath.Join(t.TempDir(), "head.gguf")); err == nil {
+			t.Errorf("%s: saved", name)
+		}
 	}
 }
 

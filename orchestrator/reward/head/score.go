@@ -95,9 +95,10 @@ func (s *Scorer) Follow(ctx context.Context, answers []Answer) ([]Score, error) 
 func (s *Scorer) score(ctx context.Context, answers []Answer, read func(context.Context, []Answer, func(int, States, error) error) error) ([]Score, error) {
 	scores := make([]Score, len(answers))
 	err := read(ctx, answers, func(i int, states States, err error) error {
-		if scores[i].Err = err; err == nil {
-			scores[i].Value = s.head.Reward(states.Hidden, states.gate)
+		if err == nil {
+			scores[i].Value, err = s.head.Reward(states)
 		}
+		scores[i].Err = err
 		return nil
 	})
 	if err != nil {

@@ -153,7 +153,11 @@ func exact(t *testing.T, h *head.Head, m *llama.Model, a head.Answer) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return h.Reward(row.Hidden, nil)
+	r, err := h.Reward(head.States{Hidden: row.Hidden})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 // The scores of an imported head on the converted trunk are those that transformers' own forward pass
