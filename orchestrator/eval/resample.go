@@ -78,3 +78,12 @@ func (m Means) Minus(other Means) Means {
 	}
 	return d
 }
+
+// Over is the ratio of two means, resample by resample.
+func (m Means) Over(other Means) Means {
+	q := Means{m.Mean / other.Mean, slices.Clone(m.means)}
+	for i, x := range other.means {
+		q.means[i] /= x
+	}
+	return q
+}

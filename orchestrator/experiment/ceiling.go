@@ -221,6 +221,9 @@ func (w *work) explained(ctx context.Context, p *recipe.Policy, most float64) (o
 		v := &w.x.Values[i]
 		heads := map[string]bool{}
 		for _, seed := range w.x.Seeds {
+			if err := w.prepare(ctx, v.ID, seed); err != nil {
+				return nil, err
+			}
 			g, err := w.x.Guide(v.ID, seed)
 			if err != nil {
 				return nil, err

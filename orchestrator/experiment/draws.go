@@ -55,28 +55,24 @@ func (s *shard) cost() int {
 	return int(float64(s.count()*s.draw.MaxTokens*t.Sequences()) * (1 + each))
 }
 
-// shards are those of a method's answers to prompts, under each seed.
-func (w *work) shards(p *recipe.Policy, m *recipe.Method, prompts []prompt.Encoded) (out [][]*shard, err error) {
-	for _, seed := range w.x.Seeds {
-		draw, guide, err := w.x.Draw(m, seed)
-		if err != nil {
+// shards are those of a method's answers to prompts under a seed.
+func (w *work) shards(p *recipe.Policy, m *recipe.Method, prompts []prompt.Encoded, seed uint64) (out []*shard, err error) {
+	draw, guide, err := w.x.Draw(m, seed)
+	if err != nil {
+		return nil, err
+	}
+	for part := range slices.Chunk(prompts, eval.ShardPrompts) {
+		s := &shard{policy: p, draw: *draw, guide: guide, seed: seed, samples: m.Samples, prompts: part}
+		if s.key, err = w.key(s); err != nil {
 			return nil, err
 		}
-		var of []*shard
-		for part := range slices.Chunk(prompts, eval.ShardPrompts) {
-			s := &shard{policy: p, draw: *draw, guide: guide, seed: seed, samples: m.Samples, prompts: part}
-			if s.key, err = w.key(s); err != nil {
-				return nil, err
-			}
-			if known := w.known[s.key]; known != nil {
-				s = known
-			} else if s.done, err = w.d.Done(s.file(), s.key); err != nil {
-				return nil, err
-			}
-			w.known[s.key] = s
-			of = append(of, s)
+		if known := w.known[s.key]; known != nil {
+			s = known
+		} else if s.done, err = w.d.Done(s.file(), s.key); err != nil {
+			return nil, err
 		}
-		out = append(out, of)
+		w.known[s.key] = s
+		out = append(out, s)
 	}
 	return out, nil
 }
@@ -87,23 +83,29 @@ func (w *work) key(s *shard) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	type task struct {
-		ID     string
-		Tokens []int32
-		Stop   []string
-		Record prompt.Record // which rewards look at
-	}
-	rerank, tasks := "", []task(nil)
+	rerank := ""
 	if s.draw.Rerank != nil {
 		rerank = s.draw.Rerank.Info().Fingerprint
-	}
-	for _, t := range s.prompts {
-		tasks = append(tasks, task{t.ID, t.Tokens, s.policy.Encoder.Stops(t.Record), t.Record})
 	}
 	c := w.x.Context
 	c.Threads = 0 // they make no difference
 	d := s.draw
-	return run.Key("answers", 1, fingerprint, s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks), nil
+	return run.Key("answers", 1, fingerprint, s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks(s.policy, s.prompts)), nil
+}
+
+// task is a prompt as far as its answers and what rewards say of them depend on it.
+type task struct {
+	ID     string
+	Tokens []int32
+	Stop   []string
+	Record prompt.Record
+}
+
+func tasks(p *recipe.Policy, prompts []prompt.Encoded) (out []task) {
+	for _, t := range prompts {
+		out = append(out, task{t.ID, t.Tokens, p.Encoder.Stops(t.Record), t.Record})
+	}
+	return out
 }
 
 // decode answers what of the shards is not there.

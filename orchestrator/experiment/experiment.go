@@ -66,6 +66,9 @@ type work struct {
 	d       *run.Dir
 	scorers []*batch.Scorer   // of the rewards
 	known   map[string]*shard // by key
+	cells   string            // folder in which cells are kept; "" for none
+	ready   map[prepared]bool // value functions
+	looped  map[string]bool   // runs of the recipe, by key
 	notify  func(Event)
 
 	mu          sync.Mutex
@@ -110,9 +113,9 @@ func (w *work) drawn(cost int) {
 	w.left -= cost
 }
 
-// Run carries out the experiment in a folder, or goes on with it.
-func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Event)) (_ *Results, err error) {
-	w := &work{x: x, known: map[string]*shard{}, notify: notify}
+// open opens the folder in which an experiment is carried out.
+func open(x *recipe.Experiment, dir string, notify func(Event)) (_ *work, err error) {
+	w := &work{x: x, known: map[string]*shard{}, ready: map[prepared]bool{}, looped: map[string]bool{}, notify: notify}
 	if w.notify == nil {
 		w.notify = func(Event) {}
 	}
@@ -122,20 +125,30 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 	if w.d, err = run.Open(dir); err != nil {
 		return nil, err
 	}
-	defer w.d.Close()
 	for _, m := range x.Rewards {
 		w.scorers = append(w.scorers, &batch.Scorer{Dir: w.d, Model: m})
 	}
-	if err := w.learn(ctx); err != nil {
+	return w, nil
+}
+
+// Run carries out the experiment in a folder, or goes on with it.
+func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Event)) (*Results, error) {
+	w, err := open(x, dir, notify)
+	if err != nil {
 		return nil, err
 	}
+	defer w.d.Close()
 	chosen, err := w.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
-	answers, err := w.test(ctx, chosen)
+	outcomes, samples, err := w.test(ctx, chosen)
 	if err != nil {
 		return nil, err
+	}
+	var answers []MethodAnswers
+	for i, o := range outcomes {
+		answers = append(answers, MethodAnswers{o.Policy, o.Method, samples[i]})
 	}
 	judged, err := w.judge(ctx, answers)
 	if err != nil {
@@ -145,13 +158,46 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 	if err != nil {
 		return nil, err
 	}
-	e, err := w.evaluation(chosen, answers)
+	e, err := w.evaluation(chosen, outcomes)
 	if err != nil {
 		return nil, err
 	}
 	e.Judged, e.Ceilings = judged, ceilings
 	r := &Results{*e, answers}
 	return r, w.write(r)
+}
+
+// Kept are the results of an experiment whose cells are kept.
+type Kept struct {
+	Evaluation
+	Outcomes []Outcome // one for each of Evaluation's rows
+	Learned  []Learned // by the recipe's runs, as far as it is known
+}
+
+// Keep carries out the experiment as far as its cells are not there yet, and keeps those in a folder of their own.
+// What they are made of lies in dir, and is not needed where they are: runs are made and models loaded for what is
+// missing alone. Judges and ceilings, which take more than cells have, are left out.
+func Keep(ctx context.Context, x *recipe.Experiment, dir, cells string, notify func(Event)) (*Kept, error) {
+	w, err := open(x, dir, notify)
+	if err != nil {
+		return nil, err
+	}
+	defer w.d.Close()
+	w.cells = cells
+	chosen, err := w.choose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	outcomes, _, err := w.test(ctx, chosen)
+	if err != nil {
+		return nil, err
+	}
+	e, err := w.evaluation(chosen, outcomes)
+	if err != nil {
+		return nil, err
+	}
+	learned, err := w.allLearned()
+	return &Kept{*e, outcomes, learned}, err
 }
 
 // choice is a method's variations of one policy, of which one is taken.
@@ -165,8 +211,6 @@ type choice struct {
 
 // choose answers the validation prompts by the methods whose settings are chosen.
 func (w *work) choose(ctx context.Context) (all []*choice, err error) {
-	var shards [][][]*shard // of the first method and every variation of every choice, by seed
-	rewards := 1            // that are asked
 	for _, p := range w.x.Policies {
 		for i := range w.x.Methods {
 			m := &w.x.Methods[i]
@@ -180,52 +224,33 @@ func (w *work) choose(ctx context.Context) (all []*choice, err error) {
 			all[at].tried = append(all[at].tried, m)
 		}
 	}
+	var wants []want
 	for _, c := range all {
-		tried := c.tried
+		rewards := 1
 		if c.tried[0].Choose.Within != nil {
 			rewards = len(w.scorers)
-			tried = slices.Concat([]*recipe.Method{w.first(c.policy)}, tried)
+			wants = append(wants, want{c.policy, w.first(c.policy), c.policy.Validation, rewards})
 		}
-		for _, m := range tried {
-			of, err := w.shards(c.policy, m, c.policy.Validation)
-			if err != nil {
-				return nil, err
-			}
-			shards = append(shards, of)
+		for _, m := range c.tried {
+			wants = append(wants, want{c.policy, m, c.policy.Validation, rewards})
 		}
 	}
-	if all == nil {
-		return nil, nil
-	}
-	every := unique(shards)
-	w.expect(every)
-	if err := w.decode(ctx, "choose", every); err != nil {
-		return nil, err
-	}
-	if err := w.score(ctx, "choose", every, rewards); err != nil {
+	cells, _, err := w.gather(ctx, "choose", wants)
+	if err != nil {
 		return nil, err
 	}
 	for _, c := range all {
 		resampling := eval.NewResampling(len(c.policy.Validation), len(w.x.Seeds), 1)
-		row := func(m *recipe.Method) (Row, error) {
-			samples, err := w.samples(shards[0], rewards)
-			if err != nil {
-				return Row{}, err
-			}
-			shards = shards[1:]
-			return w.row(c.policy, m, sumUp(m, samples), nil, resampling), nil
+		row := func(m *recipe.Method) Row {
+			r := rowOf(c.policy, m, cells[0], nil, resampling)
+			cells = cells[1:]
+			return r
 		}
 		if c.tried[0].Choose.Within != nil {
-			if c.base, err = row(w.first(c.policy)); err != nil {
-				return nil, err
-			}
+			c.base = row(w.first(c.policy))
 		}
 		for _, m := range c.tried {
-			r, err := row(m)
-			if err != nil {
-				return nil, err
-			}
-			c.rows = append(c.rows, r)
+			c.rows = append(c.rows, row(m))
 		}
 		c.take(w.name)
 	}
@@ -274,41 +299,28 @@ func (c *choice) take(name func(spec string) string) {
 }
 
 // test answers the test prompts by the methods, those that were chosen among them.
-func (w *work) test(ctx context.Context, chosen []*choice) (out []MethodAnswers, err error) {
-	var shards [][][]*shard
+func (w *work) test(ctx context.Context, chosen []*choice) (out []Outcome, samples [][][]Sample, err error) {
+	var wants []want
 	for _, p := range w.x.Policies {
 		for i := range w.x.Methods {
 			m := &w.x.Methods[i]
 			if !m.Of(p) || m.Choose != nil && !slices.ContainsFunc(chosen, func(c *choice) bool { return c.policy == p && c.tried[c.taken] == m }) {
 				continue
 			}
-			of, err := w.shards(p, m, p.Test)
-			if err != nil {
-				return nil, err
-			}
-			out, shards = append(out, MethodAnswers{Policy: p, Method: m}), append(shards, of)
+			out, wants = append(out, Outcome{Policy: p, Method: m}), append(wants, want{p, m, p.Test, len(w.scorers)})
 		}
 	}
-	every := unique(shards)
-	w.expect(every)
-	if err := w.decode(ctx, "test", every); err != nil {
-		return nil, err
+	cells, samples, err := w.gather(ctx, "test", wants)
+	for i := range cells {
+		out[i].Cells = cells[i]
 	}
-	if err := w.score(ctx, "test", every, len(w.scorers)); err != nil {
-		return nil, err
-	}
-	for i := range out {
-		if out[i].Samples, err = w.samples(shards[i], len(w.scorers)); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return out, samples, err
 }
 
 // unique are the shards of several methods, each once, in their order.
-func unique(all [][][]*shard) (out []*shard) {
+func unique(all [][]*shard) (out []*shard) {
 	seen := map[*shard]bool{}
-	for _, s := range slices.Concat(slices.Concat(all...)...) {
+	for _, s := range slices.Concat(all...) {
 		if !seen[s] {
 			seen[s], out = true, append(out, s)
 		}
@@ -330,16 +342,4 @@ func (w *work) expect(shards []*shard) {
 		}
 	}
 	slog.Debug("to draw", "shards", len(shards)-done, "done", done)
-}
-
-// samples are the answers of shards by seed.
-func (w *work) samples(shards [][]*shard, n int) (out [][]Sample, err error) {
-	for _, of := range shards {
-		s, err := w.read(of, n)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
 }

@@ -2,8 +2,12 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
@@ -13,25 +17,86 @@ import (
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
-// learn trains the value functions that are learned from runs, those that are not there.
-func (w *work) learn(ctx context.Context) error {
-	for i := range w.x.Values {
-		v := &w.x.Values[i]
-		if v.Source.Learn == nil {
-			continue
-		}
-		file, err := w.train(ctx, v)
-		if err != nil {
-			return fmt.Errorf("values.%s: %w", v.ID, err)
-		}
-		w.x.Learned(v.ID, w.d.Path(file))
+// prepare has a value function ready to guide under a seed, where it is one that is learned.
+func (w *work) prepare(ctx context.Context, id string, seed uint64) error {
+	at := slices.IndexFunc(w.x.Values, func(v recipe.Value) bool { return v.ID == id })
+	if at < 0 || w.ready[prepared{id, seed}] {
+		return nil
 	}
-	return w.x.CheckLearned()
+	file, err := w.learned(ctx, &w.x.Values[at], seed)
+	if err != nil {
+		return fmt.Errorf("values.%s: %w", id, err)
+	}
+	if w.ready[prepared{id, seed}] = true; file == "" {
+		return nil
+	}
+	return w.x.Learned(id, seed, file)
+}
+
+// Teach has a value function of the recipe ready under a seed, where it is one that is learned: the recipe's methods
+// draw by it from then on. What that takes lies in a folder of an experiment.
+func Teach(ctx context.Context, x *recipe.Experiment, dir, value string, seed uint64, notify func(Event)) error {
+	w, err := open(x, dir, notify)
+	if err != nil {
+		return err
+	}
+	return errors.Join(w.prepare(ctx, value, seed), w.d.Close())
+}
+
+// prepared is a value function under a seed.
+type prepared struct {
+	value string
+	seed  uint64
+}
+
+// learned is the file of a value function that is learned; empty of one that is there.
+func (w *work) learned(ctx context.Context, v *recipe.Value, seed uint64) (string, error) {
+	s := v.Source
+	if s.Run == "" {
+		if s.Learn == nil {
+			return "", nil
+		}
+		return w.train(ctx, v.ID, *s.Learn)
+	}
+	dir, err := w.loop(ctx, w.x.Run(s.Run), seed)
+	if err != nil {
+		return "", err
+	}
+	if s.After > 0 {
+		return filepath.Join(dir, run.Head(s.After)), w.keepLearned(v.ID, seed, filepath.Join(dir, run.Metrics(s.After)))
+	}
+	l := *s.Learn
+	l.Run, l.Seed = dir, seed
+	file, err := w.train(ctx, v.ID, l)
+	if err != nil {
+		return "", err
+	}
+	return file, w.keepLearned(v.ID, seed, strings.TrimSuffix(file, ".gguf")+".json")
+}
+
+// loop makes a run of the recipe under a seed, in a folder of the experiment that bears its key.
+func (w *work) loop(ctx context.Context, r *recipe.Run, seed uint64) (string, error) {
+	key, err := w.x.Key(r, seed, r.Options.Rounds)
+	if err != nil {
+		return "", err
+	}
+	dir := w.d.Path(path.Join("runs", key))
+	if w.looped[key] {
+		return dir, nil
+	}
+	o, of := w.x.Loop(r, seed)
+	of.Notify = func(e loop.Event) {
+		w.notify(Event{Stage: fmt.Sprintf("run %s, seed %d: %s", r.ID, seed, e.Stage), Done: e.Done, Total: e.Total, Unit: e.Unit, Note: e.Note})
+	}
+	if err := loop.Run(ctx, dir, o, of); err != nil {
+		return "", err
+	}
+	w.looped[key] = true
+	return dir, nil
 }
 
 // train fits a head to a run's stored states and what the recipe's reward said of its responses.
-func (w *work) train(ctx context.Context, v *recipe.Value) (file string, err error) {
-	l := v.Source.Learn
+func (w *work) train(ctx context.Context, id string, l recipe.Learn) (name string, err error) {
 	o, err := loop.ReadOptions(l.Run)
 	if err != nil {
 		return "", err
@@ -46,15 +111,15 @@ func (w *work) train(ctx context.Context, v *recipe.Value) (file string, err err
 			return "", err
 		}
 	}
-	key := run.Key("value", 1, *l, o.Head, o.Sampling.Temp, data.From, embeddings != nil)
+	key := run.Key("value", 1, l, o.Head, o.Sampling.Temp, data.From, embeddings != nil)
 	file, metrics := path.Join("values", key+".gguf"), path.Join("values", key+".json")
 	if embeddings != nil {
 		defer embeddings.Close()
 	}
 	if done, err := w.d.Done(metrics, key); done || err != nil {
-		return file, err
+		return w.d.Path(file), err
 	}
-	w.begin("learn "+v.ID, 1, "value functions")
+	w.begin("learn "+id, 1, "value functions")
 	how := o.Head
 	if l.Kind != "" {
 		how.Kind = l.Kind
@@ -77,7 +142,7 @@ func (w *work) train(ctx context.Context, v *recipe.Value) (file string, err err
 	if err := h.Save(w.d.Path(file)); err != nil {
 		return "", err
 	}
-	return file, run.Put(w.d, metrics, key, nil, []string{file}, m)
+	return w.d.Path(file), run.Put(w.d, metrics, key, nil, []string{file}, m)
 }
 
 // embedding is the width of a token's own features in heads that value tokens before they are fed.

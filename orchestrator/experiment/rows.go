@@ -132,59 +132,6 @@ type Explained struct {
 	OfMost number.Float `json:"of_most"`
 }
 
-// sums are what a method's answers come to, [seed][prompt].
-type sums struct {
-	rewards [][][]float64 // [reward][seed][prompt]
-	each    [][][]float64 // the reward of every answer, [seed][prompt][answer]
-	kl      [][]float64
-	exact   bool
-	answers int // to each prompt under each seed
-	decoded, emitted,
-	calls int
-	count int // answers in all
-}
-
-// sumUp takes the means of a method's answers to each prompt. Where a prompt has more samples than the
-// best is taken of, there are several such answers.
-func sumUp(m *recipe.Method, seeds [][]Sample) *sums {
-	prompts := len(seeds[0]) / m.Samples
-	s := &sums{exact: m.BestOf == 1, answers: m.Samples / m.BestOf}
-	s.rewards = make([][][]float64, len(seeds[0][0].Rewards))
-	for _, samples := range seeds {
-		kl, each := make([]float64, prompts), make([][]float64, prompts)
-		rewards := make([][]float64, len(s.rewards))
-		for r := range rewards {
-			rewards[r] = make([]float64, prompts)
-		}
-		for p := range prompts {
-			for g := range s.answers {
-				group := samples[p*m.Samples+g*m.BestOf:][:m.BestOf]
-				a, divergence := best(m, group)
-				kl[p] += divergence / float64(s.answers)
-				each[p] = append(each[p], a.Rewards[0])
-				for r, x := range a.Rewards {
-					rewards[r][p] += x / float64(s.answers)
-				}
-				s.exact = s.exact && a.KLKind == decode.KLExact
-				s.emitted += a.Emitted
-				for _, a := range group {
-					s.decoded += a.Decoded
-					s.calls += a.RewardCalls
-				}
-				if m.BestOf > 1 && m.By == recipe.ByReward {
-					s.calls += m.BestOf
-				}
-				s.count++
-			}
-		}
-		s.kl, s.each = append(s.kl, kl), append(s.each, each)
-		for r := range rewards {
-			s.rewards[r] = append(s.rewards[r], rewards[r])
-		}
-	}
-	return s
-}
-
 // best is the answer that is taken of some samples, and the KL of doing so: at most
 // log n - (n-1)/n from the policy that drew them (arXiv 2401.01879), to which the answer's
 // log-probability under that less the base policy's is added.
@@ -210,28 +157,53 @@ func best(m *recipe.Method, group []Sample) (Sample, float64) {
 
 var unknown = eval.Interval{Mean: math.NaN(), Lo: math.NaN(), Hi: math.NaN()}
 
-// row states a method's means, with its wins against the base where there is one.
-func (w *work) row(p *recipe.Policy, m *recipe.Method, s, base *sums, r *eval.Resampling) Row {
+// rowOf states a method's means, with its wins against the base where there is one. cells are by seed.
+func rowOf(p *recipe.Policy, m *recipe.Method, cells, base []*Cell, r *eval.Resampling) Row {
 	row := Row{
 		Model: p.ID, Method: m.ID, Family: m.Family, Settings: m.Settings, Kind: kindOf(m), Value: m.Value,
-		Reward: r.Of(s.rewards[0]).Interval(), Wins: unknown,
-		KL: r.Of(s.kl).Interval(), KLKind: decode.KLBound, Answers: s.answers,
-		DecodedPerEmitted: float64(s.decoded) / float64(max(1, s.emitted)),
-		Decoded:           float64(s.decoded) / float64(s.count), Emitted: float64(s.emitted) / float64(s.count), RewardCalls: float64(s.calls) / float64(s.count),
+		Reward: r.Of(means(cells, 0)).Interval(), Wins: unknown, KL: r.Of(divergences(cells)).Interval(), KLKind: decode.KLExact, Answers: cells[0].Answers,
 	}
-	if s.exact {
-		row.KLKind = decode.KLExact
+	decoded, emitted, calls, count := 0, 0, 0, 0
+	for _, c := range cells {
+		decoded, emitted, calls, count = decoded+c.Decoded, emitted+c.Emitted, calls+c.Calls, count+c.count()
+		if !c.Exact {
+			row.KLKind = decode.KLBound
+		}
 	}
+	row.DecodedPerEmitted = float64(decoded) / float64(max(1, emitted))
+	row.Decoded, row.Emitted, row.RewardCalls = float64(decoded)/float64(count), float64(emitted)/float64(count), float64(calls)/float64(count)
 	if base != nil {
-		row.Wins = r.Of(wins(s.each, base.each)).Interval()
+		row.Wins = r.Of(Wins(cells, base, 0)).Interval()
 	}
-	for i, values := range s.rewards[1:] {
+	for i, s := range cells[0].Rewards[1:] {
 		if row.Others == nil {
 			row.Others = map[string]eval.Interval{}
 		}
-		row.Others[w.x.Rewards[1+i].Info().Name] = r.Of(values).Interval()
+		row.Others[s.Reward] = r.Of(means(cells, 1+i)).Interval()
 	}
 	return row
+}
+
+// means are the mean rewards of answers, [seed][prompt], by the place of the reward.
+func means(cells []*Cell, reward int) (out [][]float64) {
+	for _, c := range cells {
+		out = append(out, c.Means(reward))
+	}
+	return out
+}
+
+func divergences(cells []*Cell) (out [][]float64) {
+	for _, c := range cells {
+		out = append(out, floats(c.KL))
+	}
+	return out
+}
+
+func floats(of []number.Float) (out []float64) {
+	for _, x := range of {
+		out = append(out, float64(x))
+	}
+	return out
 }
 
 func kindOf(m *recipe.Method) Kind {
@@ -244,16 +216,21 @@ func kindOf(m *recipe.Method) Kind {
 	return Alone
 }
 
-// wins are the shares of pairs of an answer of each, to the same prompt under the same seed, of which a's has
-// the larger reward; ties, as [eval.WinRate] has them, count one half.
-func wins(a, b [][][]float64) (out [][]float64) {
-	tie := eval.Tie(slices.Concat(slices.Concat(a...)...), slices.Concat(slices.Concat(b...)...))
+// Wins are the shares of pairs of an answer of each, to the same prompt under the same seed, of which a's has the
+// larger reward; ties, as [eval.WinRate] has them, count one half. Cells are by seed, the result is [seed][prompt].
+func Wins(a, b []*Cell, reward int) (out [][]float64) {
+	var own, others []float64
 	for s := range a {
-		of := make([]float64, len(a[s]))
+		own, others = append(own, floats(a[s].Rewards[reward].Scores)...), append(others, floats(b[s].Rewards[reward].Scores)...)
+	}
+	tie := eval.Tie(own, others)
+	for s := range a {
+		own, others := a[s].Rewards[reward].of(a[s].Answers), b[s].Rewards[reward].of(b[s].Answers)
+		of := make([]float64, len(own))
 		for p := range of {
-			for _, x := range a[s][p] {
-				for _, y := range b[s][p] {
-					of[p] += tie.Win(x, y) / float64(len(a[s][p])*len(b[s][p]))
+			for _, x := range own[p] {
+				for _, y := range others[p] {
+					of[p] += tie.Win(x, y) / float64(len(own[p])*len(others[p]))
 				}
 			}
 		}
@@ -263,7 +240,7 @@ func wins(a, b [][][]float64) (out [][]float64) {
 }
 
 // evaluation compares the methods.
-func (w *work) evaluation(chosen []*choice, answers []MethodAnswers) (*Evaluation, error) {
+func (w *work) evaluation(chosen []*choice, outcomes []Outcome) (*Evaluation, error) {
 	x := w.x
 	e := &Evaluation{
 		Recipe: x.Path, Reward: x.Rewards[0].Info().Name, Seeds: x.Seeds, Temperature: x.Sampling.Temp,
@@ -281,7 +258,7 @@ func (w *work) evaluation(chosen []*choice, answers []MethodAnswers) (*Evaluatio
 			return nil, err
 		}
 		e.Models = append(e.Models, Model{p.ID, p.Path(), fingerprint})
-		e.compare(w, p, slices.DeleteFunc(slices.Clone(answers), func(a MethodAnswers) bool { return a.Policy != p }))
+		e.compare(w, p, slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool { return o.Policy != p }))
 	}
 	for _, c := range chosen {
 		e.Choices = append(e.Choices, Choice{Model: c.policy.ID, Taken: c.tried[c.taken].ID, MaxKL: c.tried[0].Choose.MaxKL, Rows: c.rows})
@@ -290,40 +267,38 @@ func (w *work) evaluation(chosen []*choice, answers []MethodAnswers) (*Evaluatio
 }
 
 // compare states the rows of a policy and the differences between them.
-func (e *Evaluation) compare(w *work, p *recipe.Policy, answers []MethodAnswers) {
-	if len(answers) == 0 {
+func (e *Evaluation) compare(w *work, p *recipe.Policy, outcomes []Outcome) {
+	if len(outcomes) == 0 {
 		return
 	}
 	r := eval.NewResampling(len(p.Test), len(w.x.Seeds), 1)
-	var all []*sums
-	var means [][]eval.Means // [method][reward]
-	for _, a := range answers {
-		s := sumUp(a.Method, a.Samples)
-		var of []eval.Means
-		for _, values := range s.rewards {
-			of = append(of, r.Of(values))
+	var of [][]eval.Means // [method][reward]
+	for _, o := range outcomes {
+		var own []eval.Means
+		for reward := range w.x.Rewards {
+			own = append(own, r.Of(means(o.Cells, reward)))
 		}
-		all, means = append(all, s), append(means, of)
+		of = append(of, own)
 	}
-	for i, a := range answers {
-		e.Rows = append(e.Rows, w.row(p, a.Method, all[i], all[0], r))
+	for i, o := range outcomes {
+		e.Rows = append(e.Rows, rowOf(p, o.Method, o.Cells, outcomes[0].Cells, r))
 		for k := range i {
-			e.Paired = append(e.Paired, Difference{p.ID, a.Method.ID, answers[k].Method.ID, means[i][0].Minus(means[k][0]).Interval()})
-			if k == 0 || answers[k].Method.Entry == a.Method.Entry {
-				e.guard(p, answers, means, k, i)
+			e.Paired = append(e.Paired, Difference{p.ID, o.Method.ID, outcomes[k].Method.ID, of[i][0].Minus(of[k][0]).Interval()})
+			if k == 0 || outcomes[k].Method.Entry == o.Method.Entry {
+				e.guard(p, outcomes, of, k, i)
 			}
 		}
 	}
 }
 
 // guard notes by which of the rewards that are watched the better one of two methods is the worse one.
-func (e *Evaluation) guard(p *recipe.Policy, answers []MethodAnswers, means [][]eval.Means, than, i int) {
+func (e *Evaluation) guard(p *recipe.Policy, outcomes []Outcome, means [][]eval.Means, than, i int) {
 	if than > 0 && means[i][0].Mean < means[than][0].Mean {
 		i, than = than, i
 	}
 	for k, watched := range e.Watch {
 		o := eval.Overoptimization{
-			Method: answers[i].Method.ID, Than: answers[than].Method.ID,
+			Method: outcomes[i].Method.ID, Than: outcomes[than].Method.ID,
 			Reward: means[i][0].Minus(means[than][0]).Interval(), Second: means[i][1+k].Minus(means[than][1+k]).Interval(),
 		}
 		if o.BeyondDoubt() {

@@ -47,16 +47,17 @@ func (r *Recipe) reading(v *Value, m *Method) valuehead.Reading {
 	return v.Reading
 }
 
-func (r *Recipe) value(id string) *Value {
+// Value is the value function of that name.
+func (r *Recipe) Value(id string) *Value {
 	return &r.Values[slices.IndexFunc(r.Values, func(v Value) bool { return v.ID == id })]
 }
 
 // guide opens a method's value function under a seed, once.
 func (x *Experiment) guide(m *Method, seed uint64) (*Guide, error) {
-	v := x.value(m.Value)
+	v := x.Value(m.Value)
 	s := v.Source
-	if s.Learn != nil {
-		s.Heads = []string{x.learned[v.ID]}
+	if v.learns() {
+		s.Heads = []string{x.learned[learned{v.ID, seed}]}
 	}
 	o := value.Options{
 		Heads: Files(s.Heads, seed), Model: Files([]string{s.Model}, seed)[0], Reading: x.reading(v, m), Load: x.o.Load,
@@ -99,23 +100,25 @@ func (g *Guide) Check(p *Policy) error {
 	return g.function.CheckPolicy(p.Model)
 }
 
-// Learned says where the head lies that was learned for a value.
-func (x *Experiment) Learned(id, file string) { x.learned[id] = file }
-
-// CheckLearned finds methods that what was learned cannot guide.
-func (x *Experiment) CheckLearned() error {
+// Learned says where the head lies that was learned for a value under a seed, and finds the methods that it cannot
+// guide.
+func (x *Experiment) Learned(id string, seed uint64, file string) error {
+	x.learned[learned{id, seed}] = file
 	p := &Problems{Path: x.Path}
 	for i := range x.Methods {
-		if m := &x.Methods[i]; m.Value != "" && x.value(m.Value).Source.Learn != nil {
-			x.checkGuidance(m, p)
+		if m := &x.Methods[i]; m.Value == id {
+			x.checkGuidance(m, []uint64{seed}, p)
 		}
 	}
 	return p.err()
 }
 
+// learns says whether it takes work to have it.
+func (v *Value) learns() bool { return v.Source.Learn != nil || v.Source.Run != "" }
+
 // BySeed says whether there is another value function under each seed.
 func (v *Value) BySeed() bool {
-	return strings.Contains(strings.Join(v.Source.Heads, " ")+v.Source.Model, "{seed}")
+	return v.Source.Run != "" || strings.Contains(strings.Join(v.Source.Heads, " ")+v.Source.Model, "{seed}")
 }
 
 // openValues opens the value functions, and finds those that do not suit what they are to guide.
@@ -124,19 +127,19 @@ func (x *Experiment) openValues(p *Problems) {
 	for i := range x.Methods {
 		m := &x.Methods[i]
 		used[m.Value] = true
-		x.checkGuidance(m, p)
+		x.checkGuidance(m, x.Seeds, p)
 	}
 	for i := range x.Values {
 		v := &x.Values[i]
 		if !used[v.ID] { // it is opened all the same, to find what is wrong with it
-			x.checkGuidance(&Method{Entry: v.ID, Value: v.ID, Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: x.Sampling, line: v.line}, p)
+			x.checkGuidance(&Method{Entry: v.ID, Value: v.ID, Strategy: decode.Strategy{Method: decode.MethodSample}, Sampling: x.Sampling, line: v.line}, x.Seeds, p)
 		}
 	}
 }
 
-// checkGuidance finds what a method lacks to be guided under each seed.
-func (x *Experiment) checkGuidance(m *Method, p *Problems) {
-	draw := x.policy(m)
+// checkGuidance finds what a method lacks to be guided under each of some seeds.
+func (x *Experiment) checkGuidance(m *Method, seeds []uint64, p *Problems) {
+	draw := x.Bare(m)
 	if m.Rerank {
 		draw.Rerank = noReward{}
 	}
@@ -149,13 +152,16 @@ func (x *Experiment) checkGuidance(m *Method, p *Problems) {
 	if !slices.ContainsFunc(x.Values, func(v Value) bool { return v.ID == m.Value }) {
 		return // which was said
 	}
-	v := x.value(m.Value)
+	v := x.Value(m.Value)
 	what := "values." + v.ID
-	if v.Source.Learn != nil && x.learned[v.ID] == "" {
-		x.checkLearn(m, v, p)
+	if _, there := x.learned[learned{v.ID, seeds[0]}]; v.learns() && !there {
+		if v.Source.Run != "" {
+			x.checkRun(m, v, p)
+		} else {
+			x.checkLearn(m, v, p)
+		}
 		return
 	}
-	seeds := x.Seeds
 	if !v.BySeed() {
 		seeds = seeds[:1]
 	}

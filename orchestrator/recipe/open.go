@@ -22,7 +22,19 @@ type Options struct {
 	AllowCommands bool          // the recipe's cmd: rewards run
 	Timeout       time.Duration // for an answer of a program or a server; 0 for two minutes
 	Workers       int           // see [reward.Options]
+	Most          Most
 	Load          func(path string) (*llama.Model, error)
+}
+
+// Most says how much of a recipe is carried out at most, for a look at what it will give; 0 for all of it.
+type Most struct{ Train, Validation, Test, Seeds int }
+
+// of lessens what a recipe asks for.
+func (o Most) of(r *Recipe) {
+	r.Prompts.Train.most, r.Prompts.Validation.most, r.Prompts.Test.most = o.Train, o.Validation, o.Test
+	if o.Seeds > 0 && len(r.Seeds) > o.Seeds {
+		r.Seeds = r.Seeds[:o.Seeds]
+	}
 }
 
 // Experiment is a recipe with all that it names opened. Close it after use.
@@ -34,7 +46,13 @@ type Experiment struct {
 
 	o       Options
 	guides  map[string]*Guide
-	learned map[string]string // files of heads that were learned, by the id of the value
+	learned map[learned]string // files of heads
+}
+
+// learned names a value function that is learned.
+type learned struct {
+	value string
+	seed  uint64
 }
 
 // Policy is a model of the recipe, with the prompts as it is given them.
@@ -55,10 +73,12 @@ func Open(ctx context.Context, path string, o Options) (*Experiment, error) {
 	if o.Load == nil {
 		o.Load = func(path string) (*llama.Model, error) { return llama.Load(path, llama.ModelParams{GPULayers: -1}) }
 	}
-	x := &Experiment{Recipe: r, o: o, guides: map[string]*Guide{}, learned: map[string]string{}}
+	x := &Experiment{Recipe: r, o: o, guides: map[string]*Guide{}, learned: map[learned]string{}}
+	o.Most.of(r)
 	r.prompts(p)
 	x.openRewards(ctx, p)
 	x.openPolicies(p)
+	x.openRuns(p)
 	x.openValues(p)
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(context.Cause(ctx), x.Close())
@@ -201,7 +221,7 @@ func (x *Experiment) fits(policy *Policy, tokens int) error {
 	}
 	for i := range x.Methods {
 		m := &x.Methods[i]
-		if need := x.policy(m).Cells(tokens, m.Samples); need > x.Context.Cells {
+		if need := x.Bare(m).Cells(tokens, m.Samples); need > x.Context.Cells {
 			return fmt.Errorf("it has %d tokens, for which %q takes %d of context, there are %d (raise context, lower max_tokens, or shorten it)", tokens, m.ID, need, x.Context.Cells)
 		}
 	}
@@ -214,8 +234,8 @@ func (x *Experiment) fits(policy *Policy, tokens int) error {
 	return nil
 }
 
-// policy is what a method draws by, without its value function and reward.
-func (r *Recipe) policy(m *Method) *batch.Policy {
+// Bare is what a method draws by, without its value function and reward.
+func (r *Recipe) Bare(m *Method) *batch.Policy {
 	p := &batch.Policy{Strategy: m.Strategy, Sampling: m.Sampling, MaxTokens: r.MaxTokens, Stop: r.Stop}
 	if m.Sampling != r.Sampling {
 		p.Reference = &r.Sampling
@@ -225,7 +245,7 @@ func (r *Recipe) policy(m *Method) *batch.Policy {
 
 // Draw is what a method draws by under a seed.
 func (x *Experiment) Draw(m *Method, seed uint64) (*batch.Policy, *Guide, error) {
-	p := x.policy(m)
+	p := x.Bare(m)
 	if m.Rerank {
 		p.Rerank = x.Rewards[0]
 	}

@@ -31,10 +31,18 @@ func (r *Recipe) prompts(p *Problems) {
 			p.fail(x.line, "prompts."+x.name, bare(err))
 			continue
 		}
+		if x.Skip >= len(x.Records) && x.Skip > 0 {
+			p.add(x.line, "prompts.%s: all of %d prompts are skipped (lower skip)", x.name, len(x.Records))
+			x.Skip = 0
+		}
+		x.Records, x.lines = x.Records[x.Skip:], x.lines[x.Skip:]
 		if x.First > len(x.Records) {
 			p.add(x.line, "prompts.%s: the first %d of %d prompts (lower first)", x.name, x.First, len(x.Records))
-		} else if x.First > 0 {
-			x.Records, x.lines = x.Records[:x.First], x.lines[:x.First]
+		}
+		for _, n := range []int{x.First, x.most} {
+			if n > 0 && n < len(x.Records) {
+				x.Records, x.lines = x.Records[:n], x.lines[:n]
+			}
 		}
 		for _, before := range parts[:i] {
 			if shared := x.shared(before.Part); len(shared) > 0 {

@@ -42,6 +42,7 @@ type Recipe struct {
 	Stop      []string
 	Seeds     []uint64
 	Rerolls   int // of each state for the ceiling; 0 for no ceiling
+	Runs      []Run
 	Values    []Value
 	Methods   []Method
 	Context   batch.Context // of one engine
@@ -71,8 +72,10 @@ type Parts struct{ Train, Validation, Test Part }
 // Part are prompts of a file.
 type Part struct {
 	File    string
-	First   int // so many of them; 0 for all
+	Skip    int // so many at the beginning
+	First   int // so many of the rest; 0 for all
 	Records []prompt.Record
+	most    int   // see [Most]
 	lines   []int // of the file, on which the records begin
 	line    int   // of the recipe
 }
@@ -98,11 +101,13 @@ type Source struct {
 	Model  string   // a model of its own, by the head or by itself
 	Reward string   // spec of a reward whose scores of unfinished responses are the values
 	Learn  *Learn   // from the states of a run
+	Run    string   // id of the recipe's run that Learn, or After, is about; empty for one that is there
+	After  int      // the run's own value function after this round
 }
 
 // Learn says what is learned from a run of ivo iterate.
 type Learn struct {
-	Run    string `json:"-"` // its folder
+	Run    string `json:"-"` // its folder, or the id of one of the recipe's
 	Round  int    // of which the states are; 0 for all
 	Target string // see [valuehead.Target]
 	Kind   string // of the head; see [learn.Head]
@@ -212,7 +217,7 @@ func syntax(err error) (line int, said string) {
 }
 
 func (r *Recipe) read(n node) {
-	methods := node{}
+	values, methods := node{}, node{}
 	ceiling := false
 	n.fields(map[string]func(node){
 		"model":  func(n node) { r.models(n) },
@@ -233,7 +238,8 @@ func (r *Recipe) read(n node) {
 			ceiling = true
 			n.fields(map[string]func(node){"rerolls": setSequences(&r.Rerolls, 2)})
 		},
-		"values":   r.values,
+		"runs":     r.runs,
+		"values":   func(n node) { values = n },
 		"methods":  func(n node) { methods = n },
 		"context":  setInteger(&r.Context.Cells, 1),
 		"parallel": setSequences(&r.Parallel, 1),
@@ -258,6 +264,9 @@ func (r *Recipe) read(n node) {
 	}
 	if ceiling && r.Rerolls == 0 {
 		n.p.add(0, "ceiling.rerolls is missing (give it the number of continuations of each state, such as 16)")
+	}
+	if values.Node != nil { // they refer to the runs
+		r.values(values)
 	}
 	if methods.Node != nil { // last: they refer to all that the others define
 		r.methods(methods)
@@ -311,7 +320,7 @@ func (p *Part) read(n node) {
 		p.File, _ = n.text()
 		return
 	}
-	n.fields(map[string]func(node){"file": setText(&p.File), "first": setInteger(&p.First, 1)})
+	n.fields(map[string]func(node){"file": setText(&p.File), "skip": setInteger(&p.Skip, 0), "first": setInteger(&p.First, 1)})
 	if n.Kind == yaml.MappingNode && p.File == "" {
 		n.wrong("give it", "file is missing")
 	}

@@ -21,13 +21,13 @@ func (r *Recipe) values(n node) {
 				v.Source.Heads = []string{file}
 			}
 		} else {
-			v.read(n)
+			v.read(n, r)
 		}
 		r.Values = append(r.Values, v)
 	})
 }
 
-func (v *Value) read(n node) {
+func (v *Value) read(n node, r *Recipe) {
 	var of []string // where it comes from
 	from := func(name string, read func(node)) func(node) {
 		return func(n node) {
@@ -38,7 +38,10 @@ func (v *Value) read(n node) {
 		}
 	}
 	l := &Learn{Target: string(valuehead.MonteCarloReturn), Seed: 1}
-	learned := func(read func(node)) func(node) { return from("run", read) }
+	after, others := 0, false // the run's own value function; or how another is learned
+	how := func(read func(node)) func(node) {
+		return from("run", func(n node) { others = true; read(n) })
+	}
 	reading := 0
 	read := func(to *float64) func(node) {
 		return func(n node) { reading++; *to, _ = n.number() }
@@ -48,16 +51,17 @@ func (v *Value) read(n node) {
 		"head": heads, "heads": heads,
 		"model":  from("model", setText(&v.Source.Model)),
 		"reward": from("reward", setText(&v.Source.Reward)),
-		"run":    learned(setText(&l.Run)),
-		"round":  learned(setInteger(&l.Round, 0)),
-		"target": learned(func(n node) {
+		"run":    from("run", setText(&l.Run)),
+		"after":  from("run", setInteger(&after, 1)),
+		"round":  how(setInteger(&l.Round, 0)),
+		"target": how(func(n node) {
 			if t, ok := one(n, valuehead.Targets); ok {
 				l.Target = string(t)
 			}
 		}),
-		"kind":  learned(func(n node) { l.Kind, _ = one(n, kinds) }),
-		"ahead": learned(setTruth(&l.Ahead)),
-		"seed": learned(func(n node) {
+		"kind":  how(func(n node) { l.Kind, _ = one(n, kinds) }),
+		"ahead": how(setTruth(&l.Ahead)),
+		"seed": how(func(n node) {
 			if s, ok := n.integer(0); ok {
 				l.Seed = uint64(s)
 			}
@@ -71,16 +75,17 @@ func (v *Value) read(n node) {
 	switch {
 	case len(of) == 0:
 		n.wrong("give it head, model, reward or run", "it does not say where the values come from")
-	case len(of) > 1 && !slices.Equal(of, []string{"head", "model"}):
+	case len(of) > 1 && !slices.Equal(of, []string{"head", "model"}) && !(slices.Equal(of, []string{"model", "run"}) && (after > 0 || r.Run(l.Run) != nil)):
 		n.wrong("give one of head, model, reward and run, or a head with the model whose states it reads", "it has %v", of)
 	case slices.Contains(of, "run") && l.Run == "":
-		n.wrong("name a folder of ivo iterate", "run is missing")
+		n.wrong("name one of runs, or a folder of ivo iterate", "run is missing")
 	case reading > 0 && v.Source.Reward != "":
 		n.wrong("leave them out", "beta, pessimistic and quantile read a distribution, and a reward has none")
 	}
 	if slices.Contains(of, "run") {
 		l.resolve(n)
 		v.Source.Learn = l
+		v.ofRun(n, r, after, others)
 	}
 	if err := v.Reading.Check(); err != nil {
 		n.p.fail(n.Line, n.name, bare(err))
