@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -115,8 +114,8 @@ var kinds = map[string]kind{
 		open: openDistinct,
 	},
 	"gold": {
-		form: "gold", about: "the rule that each prompt states in its field \"gold\"",
-		open: func(argument string, _ Options) (Model, error) { return Gold{}, noArgument(argument) },
+		form: "gold[:RULE]", about: "the rule that each prompt states in its field \"gold\"; gold:RULE that one, gold:safe whether it is safe",
+		open: openGold,
 	},
 	"head": {
 		form: "head:HEAD.gguf@MODEL", about: "what a reward model says: its head, of ivo reward import, on the states of MODEL.gguf",
@@ -158,14 +157,6 @@ var kinds = map[string]kind{
 		form: "sentiment[:pos|:neg]", about: "how positive it is, VADER's compound score (English)",
 		open: openSentiment,
 	},
-}
-
-// noArgument refuses an argument of a kind that takes none.
-func noArgument(argument string) error {
-	if argument == "" {
-		return nil
-	}
-	return fault.New("", "reward", nil, "leave it out", "it takes no argument, and %q is one", argument)
 }
 
 // Options are what a spec does not say.

@@ -1,6 +1,7 @@
 package reward
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"unicode"
@@ -60,6 +61,11 @@ func (g SummaryGold) Max(words int) float64 {
 //	#covered - #invented or distracting - 0.5 #repeated - 0.02 #words
 func (g SummaryGold) Judge(response string) SummaryVerdict {
 	clauses, words := splitClauses(response)
+	return g.judge(clauses, words)
+}
+
+// judge scores the clauses of a response of so many words.
+func (g SummaryGold) judge(clauses [][]string, words int) SummaryVerdict {
 	v := SummaryVerdict{Words: words, Reward: -wordPenalty * float64(words)}
 	stated := map[string]bool{}
 	for _, clause := range clauses {
@@ -79,6 +85,13 @@ func (g SummaryGold) Judge(response string) SummaryVerdict {
 		}
 	}
 	return v
+}
+
+func (g SummaryGold) check() error {
+	if len(g.Facts) == 0 {
+		return errors.New(`it lists no facts (give "facts" such as ["bought|got red bike"])`)
+	}
+	return nil
 }
 
 // verdict classifies a clause by itself; two clauses that state the same thing have
