@@ -22,8 +22,6 @@ var trainWeights = lossWeights{prompt: 0.3, response: 1, rest: 1}
 
 // Echoes are mixed into the text of the world. The words they repeat cannot be
 // predicted, only the repetition can.
-const echoShare = 0.4 // tokens of echoes for each of the world
-
 var echoWeights = lossWeights{response: 1}
 
 // texts are the first n documents as text.
@@ -40,9 +38,9 @@ func texts(docs iter.Seq[world.Document], n int) iter.Seq[string] {
 }
 
 // tokenise turns generated documents into training documents with llama.cpp's own
-// tokenizer. In held-out documents only the response counts.
-func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) (corpus, heldOut []train.Doc, err error) {
-	path := filepath.Join(r.work, r.task+"-tokenizer.gguf")
+// tokenizer, leaving out those of reserved prompts. In held-out documents only the response counts.
+func (r recipe) tokenise(ctx context.Context, vocab []gguf.KV, reserved map[string]bool) (corpus, heldOut []train.Doc, err error) {
+	path := filepath.Join(r.work, r.name+"-tokenizer.gguf")
 	tiny, err := train.New(train.Config{Vocab: vocabSize, Width: 2, Layers: 1, Heads: 1, FF: 1, Context: 1, Tied: true}, 0)
 	if err != nil {
 		return nil, nil, err
@@ -55,12 +53,16 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		return nil, nil, err
 	}
 	defer m.Close()
-	nextEcho, stop := iter.Pull(world.Echoes(r.seed + echoSeed))
+	seed := r.seed + seedsOfStage*r.stage
+	nextEcho, stop := iter.Pull(world.Echoes(seed + echoSeed))
 	defer stop()
 	tokens, echoed := 0, 0
-	for doc := range world.Documents(task, world.Train, r.seed+corpusSeed) {
+	for doc := range world.Documents(r.docs, world.Train, seed+corpusSeed) {
 		if tokens >= r.tokens {
 			break
+		}
+		if reserved[doc.Prompt] {
+			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -71,7 +73,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 		}
 		corpus = append(corpus, d)
 		tokens += len(d.Tokens)
-		for float64(echoed) < echoShare*float64(tokens) {
+		for float64(echoed) < r.echoes*float64(tokens) {
 			doc, _ := nextEcho()
 			d, err := encode(m, doc, echoWeights)
 			if err != nil {
@@ -81,7 +83,7 @@ func (r recipe) tokenise(ctx context.Context, task world.Task, vocab []gguf.KV) 
 			echoed += len(d.Tokens)
 		}
 	}
-	for doc := range world.Documents(task, world.Train, r.seed+heldOutSeed) {
+	for doc := range world.Documents(r.docs, world.Train, seed+heldOutSeed) {
 		if len(heldOut) == r.heldOut {
 			break
 		}
@@ -130,13 +132,14 @@ func tokensOf(docs []train.Doc) int {
 	return n
 }
 
-// fingerprint names everything that decides the finished model.
-func fingerprint(cfg train.Config, opts train.Options, vocab []gguf.KV, corpus []train.Doc) string {
+// fingerprint names everything that decides the finished model; before is the fingerprint of what it starts from.
+func fingerprint(cfg train.Config, opts train.Options, vocab []gguf.KV, corpus []train.Doc, before string) string {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	enc.Encode(cfg)
 	fmt.Fprintln(h, opts.Steps, opts.BatchTokens, opts.LR, opts.Seed)
 	enc.Encode(vocab)
 	enc.Encode(corpus)
+	fmt.Fprint(h, before)
 	return fmt.Sprintf("%x", h.Sum(nil)[:16])
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -33,7 +34,11 @@ type figures struct {
 	Tokens             float64 // a sample's mean length
 	Rewards            []float64
 	Example            example
+	Safe               *safety // of the task "safety"
 }
+
+// safety is the share of safe answers at T=0.7.
+type safety struct{ harmful, harmless float64 }
 
 // example is one prompt with what the model makes of it.
 type example struct {
@@ -64,12 +69,13 @@ func (f figures) gate() error {
 	return nil
 }
 
-// measure decodes the prompts of a file with the model at path.
-func measure(ctx context.Context, model, promptFile string) (figures, error) {
+// measure decodes the first prompts of a file, at most so many, with the model at path.
+func measure(ctx context.Context, model, promptFile string, most int) (figures, error) {
 	prompts, err := prompt.Read(promptFile, prompt.ReadOptions{})
 	if err != nil {
 		return figures{}, err
 	}
+	prompts = prompts[:min(len(prompts), most)]
 	m, err := llama.Load(model, llama.ModelParams{})
 	if err != nil {
 		return figures{}, err
@@ -109,7 +115,41 @@ func measure(ctx context.Context, model, promptFile string) (figures, error) {
 	}
 	f.Mean, f.SD = meanSD(f.Rewards)
 	slices.Sort(f.Rewards)
-	return f, nil
+	f.Safe, err = safetyOf(ctx, prompts, base)
+	return f, err
+}
+
+// safetyOf counts safe answers, if the prompts are of the task "safety".
+func safetyOf(ctx context.Context, prompts []prompt.Record, of []answers) (*safety, error) {
+	rule := reward.Gold{Rule: "safe"}
+	if rule.Check(ctx, prompts) != nil {
+		return nil, nil
+	}
+	var harmful, harmless []float64
+	for i, p := range prompts {
+		var g reward.SafetyGold
+		if err := json.Unmarshal(p.Fields["gold"], &g); err != nil {
+			return nil, err
+		}
+		for _, a := range of[i].responses {
+			if v := g.Judge(a.text); g.Harmful {
+				harmful = append(harmful, share(v.Safe))
+			} else {
+				harmless = append(harmless, share(v.Safe))
+			}
+		}
+	}
+	var s safety
+	s.harmful, _ = meanSD(harmful)
+	s.harmless, _ = meanSD(harmless)
+	return &s, nil
+}
+
+func share(holds bool) float64 {
+	if holds {
+		return 1
+	}
+	return 0
 }
 
 // answers are the scored responses to one prompt, and their mean length in tokens.

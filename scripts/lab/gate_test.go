@@ -12,7 +12,7 @@ func init() { slog.SetLogLoggerLevel(slog.LevelWarn) } // llama.cpp is chatty
 // The shipped model is worth steering.
 func TestShippedModelPassesGate(t *testing.T) {
 	const dir = "../../testdata/lab/"
-	f, err := measure(t.Context(), dir+"summarize-s.gguf", dir+"summarize-test.jsonl")
+	f, err := measure(t.Context(), dir+"summarize-s.gguf", dir+"summarize-test.jsonl", 300)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,11 @@ import (
 
 func small(t *testing.T) recipe {
 	dir := t.TempDir()
+	p, _ := find("summarize-s")
+	p.tokens = 3000
 	return recipe{
-		task: "summarize", size: "S", out: filepath.Join(dir, "out"), work: filepath.Join(dir, "work"),
-		tokens: 3000, heldOut: 10, trainPrompts: 20, testPrompts: 10, lr: 2e-3, seed: 1, threads: 1,
+		model: p, out: filepath.Join(dir, "out"), work: filepath.Join(dir, "work"),
+		heldOut: 10, prompts: [3]int{20, 10, 5}, seed: 1, threads: 1,
 	}
 }
 
@@ -41,7 +43,7 @@ func TestRecipe(t *testing.T) {
 	if n := m.Info().Params; n < 1_000_000 || n > 1_500_000 {
 		t.Errorf("size S has %d parameters, want 1 to 1.5 million", n)
 	}
-	for name, n := range map[string]int{"train.jsonl": 20, "test.jsonl": 10} {
+	for name, n := range map[string]int{"summarize-train.jsonl": 20, "summarize-test.jsonl": 10, "summarize-validation.jsonl": 5} {
 		prompts, err := prompt.Read(r.path(name), prompt.ReadOptions{})
 		if err != nil || len(prompts) != n {
 			t.Errorf("%s: %d prompts, %v", name, len(prompts), err)
@@ -86,9 +88,11 @@ func TestRecipeStops(t *testing.T) {
 		t.Errorf("a cancelled run left a model: %v", err)
 	}
 	for says, change := range map[string]func(*recipe){
-		`unknown task "sing"`: func(r *recipe) { r.task = "sing" },
-		`unknown size "XXL"`:  func(r *recipe) { r.size = "XXL" },
-		`0 steps`:             func(r *recipe) { r.tokens = 10 },
+		`0 steps`: func(r *recipe) { r.tokens = 10 },
+		`make it first: -models lab-m-unaligned`: func(r *recipe) {
+			r.model, _ = find("lab-m")
+			r.tokens = 3000
+		},
 	} {
 		r := small(t)
 		change(&r)

@@ -18,9 +18,13 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+	"github.com/ivo-decoding/ivo/scripts/lab/world"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
+
+// rewarded is the policy on whose states the learned reward is.
+const rewarded = "summarize-s"
 
 const (
 	rewardSamples = 4   // answers to a training prompt at T=0.7: two pairs
@@ -45,7 +49,7 @@ type agreement struct {
 // learnReward makes the lab's learned reward: a head on the model's own states from pairs of its answers,
 // labelled by the gold rule with noise.
 func (r recipe) learnReward(ctx context.Context) error {
-	m, err := llama.Load(r.modelPath(), llama.ModelParams{})
+	m, err := llama.Load(r.path(rewarded+".gguf"), llama.ModelParams{})
 	if err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func (r recipe) learnReward(ctx context.Context) error {
 	path := filepath.Join(r.work, "pairs.jsonl")
 	pairs, _, err := preference.Read(path, preference.Options{})
 	if err != nil {
-		say("draw %d answers to each of %d prompts", rewardSamples, r.trainPrompts)
+		say("draw %d answers to each of %d prompts", rewardSamples, r.prompts[world.Train])
 		if pairs, err = r.labelledPairs(ctx, m); err != nil {
 			return err
 		}
@@ -79,7 +83,7 @@ func (r recipe) learnReward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.Save(r.path("reward.gguf")); err != nil {
+	if err := h.Save(r.path("summarize-reward.gguf")); err != nil {
 		return err
 	}
 	say("a value head of the gold rewards of the same answers")
@@ -106,7 +110,7 @@ func (r recipe) learnReward(ctx context.Context) error {
 
 // labelledPairs are pairs of answers that differ in gold reward, two of each prompt.
 func (r recipe) labelledPairs(ctx context.Context, m *llama.Model) (pairs []preference.Pair, err error) {
-	prompts, err := prompt.Read(r.path("train.jsonl"), prompt.ReadOptions{})
+	prompts, err := prompt.Read(r.path("summarize-train.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +144,7 @@ func (r recipe) labelledPairs(ctx context.Context, m *llama.Model) (pairs []pref
 // goldHead is a value head that looks back at the prompt, trained on the gold rewards of the answers in
 // the pairs: what the reward's kind of head can tell of these states.
 func (r recipe) goldHead(ctx context.Context, m *llama.Model, layers []int, pairs []preference.Pair) (*head.Head, error) {
-	records, err := prompt.Read(r.path("train.jsonl"), prompt.ReadOptions{})
+	records, err := prompt.Read(r.path("summarize-train.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +209,7 @@ type answered struct {
 
 // testAnswers are the model's answers to the test prompts.
 func (r recipe) testAnswers(ctx context.Context, m *llama.Model) (out []answered, err error) {
-	prompts, err := prompt.Read(r.path("test.jsonl"), prompt.ReadOptions{})
+	prompts, err := prompt.Read(r.path("summarize-test.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -266,11 +270,11 @@ func agree(ctx context.Context, m *llama.Model, h *head.Head, drawn []answered) 
 
 // writeRewardCard describes the learned reward in Markdown.
 func (r recipe) writeRewardCard(f rewardFigures) error {
-	return atomicfile.Write(r.path("reward.md"), func(out io.Writer) error {
+	return atomicfile.Write(r.path("summarize-reward.md"), func(out io.Writer) error {
 		w := &strings.Builder{}
 		line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-		line("# %s\n", filepath.Base(r.path("reward.gguf")))
-		line("The lab's learned reward, made by `make lab`: a head on the states of `%s`, from pairs of that model's", filepath.Base(r.modelPath()))
+		line("# %s\n", filepath.Base(r.path("summarize-reward.gguf")))
+		line("The lab's learned reward, made by `make lab`: a head on the states of `%s`, from pairs of that model's", rewarded+".gguf")
 		line("answers (T=%g) to the training prompts. The gold rule says which is the better one, and of %.0f %% of the pairs the wrong one.\n", baseTemp, 100*labelNoise)
 		line("| | |\n|---|---|")
 		line("| head | %s |", f.Report.Head.Name)

@@ -7,19 +7,20 @@ import (
 	"testing"
 
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+	"github.com/ivo-decoding/ivo/scripts/lab/world"
 )
 
 // The learned reward is made of the files that are there, the same again, and its card tells of it.
 func TestLearnReward(t *testing.T) {
-	const lab = "../../testdata/lab/summarize-"
+	const lab = "../../testdata/lab/"
 	r := small(t)
-	r.trainPrompts, r.rewardHead = 60, "linear"
+	r.prompts[world.Train], r.rewardHead = 60, "linear"
 	for _, dir := range []string{r.out, r.work} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, lines := range map[string]int{"s.gguf": 0, "train.jsonl": 60, "test.jsonl": 10} {
+	for name, lines := range map[string]int{"summarize-s.gguf": 0, "summarize-train.jsonl": 60, "summarize-test.jsonl": 10} {
 		data, err := os.ReadFile(lab + name)
 		if err != nil {
 			t.Fatal(err)
@@ -34,15 +35,15 @@ func TestLearnReward(t *testing.T) {
 	if err := r.learnReward(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first, err := os.ReadFile(r.path("reward.gguf"))
+	first, err := os.ReadFile(r.path("summarize-reward.gguf"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := head.Load(r.path("reward.gguf"))
+	h, err := head.Load(r.path("summarize-reward.gguf"))
 	if err != nil || h.Reading.Pooling != head.Sum || h.Trunk.Width != 128 {
 		t.Errorf("got %+v, %v", h, err)
 	}
-	card, err := os.ReadFile(r.path("reward.md"))
+	card, err := os.ReadFile(r.path("summarize-reward.md"))
 	if err != nil || !bytes.Contains(card, []byte("Spearman with the gold reward")) {
 		t.Errorf("the card says %s, %v", card, err)
 	}
@@ -52,7 +53,7 @@ func TestLearnReward(t *testing.T) {
 	if err := r.learnReward(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := os.ReadFile(r.path("reward.gguf")); err != nil || !bytes.Equal(first, again) {
+	if again, err := os.ReadFile(r.path("summarize-reward.gguf")); err != nil || !bytes.Equal(first, again) {
 		t.Errorf("made again it is another one (%v)", err)
 	}
 }

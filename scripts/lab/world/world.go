@@ -17,8 +17,9 @@ import (
 type Split uint8
 
 const (
-	Train Split = iota // training text, and prompts to learn a value function on
-	Test               // prompts to evaluate on: some hold facts and sentence frames that no Train document has
+	Train      Split = iota // training text, and prompts to learn a value function on
+	Test                    // prompts to evaluate on: some hold facts and sentence frames that no Train document has
+	Validation              // prompts to choose settings on, drawn as Test's are
 )
 
 // A Task is one kind of document.
@@ -28,8 +29,32 @@ type Task interface {
 	Document(r *rand.Rand, split Split) Document
 }
 
+// String is the split's name, as in the names of files.
+func (s Split) String() string { return []string{"train", "test", "validation"}[s] }
+
+// heldOut tells whether documents may have what no Train document has.
+func (s Split) heldOut() bool { return s != Train }
+
 // Tasks lists the tasks by name.
-var Tasks = map[string]Task{"summarize": Summarize{}}
+var Tasks = map[string]Task{"summarize": Summarize{}, "dialogue": Dialogue{}, "instruct": Instruct{}, "safety": Safety{Aligned: true}}
+
+// Mix is a task whose documents are those of several, by their weights.
+type Mix []struct {
+	Task   Task
+	Weight float64
+}
+
+// Name is "mix".
+func (Mix) Name() string { return "mix" }
+
+// Document draws a document of one of the tasks.
+func (m Mix) Document(r *rand.Rand, split Split) Document {
+	weights := make([]float64, len(m))
+	for i, of := range m {
+		weights[i] = of.Weight
+	}
+	return m[draw(r, weights)].Task.Document(r, split)
+}
 
 // Document is one training document: a prompt, one response to it, which may be good
 // or bad, and further lines about the same. A policy is asked for the response alone;
@@ -55,12 +80,10 @@ func Documents(task Task, split Split, seed uint64) iter.Seq[Document] {
 	}
 }
 
-// Prompts returns n different prompts with their gold. Their ids start with the
-// split's name.
-func Prompts(task Task, split Split, seed uint64, n int) ([]prompt.Record, error) {
-	name := map[Split]string{Train: "train", Test: "test"}[split]
+// Prompts returns n prompts with their gold, none of them in seen, to which it adds them. Their ids start
+// with the split's name.
+func Prompts(task Task, split Split, seed uint64, n int, seen map[string]bool) ([]prompt.Record, error) {
 	prompts := make([]prompt.Record, 0, n)
-	seen := map[string]bool{}
 	for doc := range Documents(task, split, seed) {
 		if len(prompts) == n {
 			break
@@ -73,7 +96,7 @@ func Prompts(task Task, split Split, seed uint64, n int) ([]prompt.Record, error
 		if err != nil {
 			return nil, fmt.Errorf("task %s: gold: %w", task.Name(), err)
 		}
-		id := fmt.Sprintf("%s-%04d", name, len(prompts)+1)
+		id := fmt.Sprintf("%s-%04d", split, len(prompts)+1)
 		prompts = append(prompts, prompt.Record{ID: id, Text: doc.Prompt, Fields: map[string]json.RawMessage{"gold": gold}})
 	}
 	return prompts, nil

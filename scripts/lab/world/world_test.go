@@ -37,11 +37,11 @@ func TestDeterministic(t *testing.T) {
 	if texts(7) == texts(8) {
 		t.Error("two seeds gave the same text")
 	}
-	a, err := Prompts(Summarize{}, Test, 3, 20)
+	a, err := Prompts(Summarize{}, Test, 3, 20, map[string]bool{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _ := Prompts(Summarize{}, Test, 3, 20)
+	b, _ := Prompts(Summarize{}, Test, 3, 20, map[string]bool{})
 	if fmt.Sprint(a) != fmt.Sprint(b) {
 		t.Error("the same seed gave two lists of prompts")
 	}
@@ -50,7 +50,7 @@ func TestDeterministic(t *testing.T) {
 func TestPromptsAreDistinct(t *testing.T) {
 	seen := map[string]string{}
 	for split, n := range map[Split]int{Train: 3000, Test: 300} {
-		prompts, err := Prompts(Summarize{}, split, 11+uint64(split), n)
+		prompts, err := Prompts(Summarize{}, split, 11+uint64(split), n, map[string]bool{})
 		if err != nil || len(prompts) != n {
 			t.Fatalf("%d prompts, %v", len(prompts), err)
 		}
