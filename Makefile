@@ -71,7 +71,7 @@ ceiling: build ## compare the demo's value functions with the best there could b
 bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
 	$(GO) run ./scripts/bench
 
-lab: ## make the lab's world, tokenizer and model anew (resumable, under an hour)
+lab: ## make the lab's world, tokenizer and models anew (resumable, hours)
 	$(GO) run ./scripts/lab
 
 lab-reward: ## make the lab's learned reward anew from the files of make lab (minutes)
