@@ -165,7 +165,7 @@ func (r recipe) train(ctx context.Context, vocab []gguf.KV, corpus, heldOut []tr
 		if err != nil {
 			return err
 		}
-		if opts.From, err = train.Read(f, nil); err != nil {
+		if opts.From, err = r.start(f); err != nil {
 			return err
 		}
 		before = f.Str(keyRecipe)
@@ -202,6 +202,15 @@ func (r recipe) train(ctx context.Context, vocab []gguf.KV, corpus, heldOut []tr
 	}
 	say("wrote %s: held-out loss %.4f nats a token of response", r.modelPath(), loss)
 	return os.Remove(opts.Checkpoint)
+}
+
+// start is the model to start with, of the weights in a file: grown, if they are those of a smaller one.
+func (r recipe) start(f *gguf.File) (*train.Model, error) {
+	m, err := train.Read(f, nil)
+	if err != nil || m.Config.Width == r.shape.Width {
+		return m, err
+	}
+	return grow(f, r.config(), filepath.Join(r.work, r.name+"-grown.gguf"), r.seed)
 }
 
 // title is what the model is called within its file.
