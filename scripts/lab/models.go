@@ -47,7 +47,7 @@ var models = []model{
 	{name: "lab-s", shape: sizeS, tasks: allTasks, docs: mix(true), tokens: 3_000_000, echoes: 0.4, lr: 2e-3, stage: 1, store: "F32", gated: 100},
 	{name: "lab-m-unaligned", shape: sizeM, from: "summarize-s", tasks: allTasks, docs: mix(false), tokens: 1_500_000, lr: 1e-3, stage: 2, store: "Q8_0", gated: 100},
 	{name: "lab-m", shape: sizeM, from: "lab-m-unaligned", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 5e-4, stage: 3, store: "Q8_0", gated: 100},
-	{name: "lab-l", shape: sizeL, from: "summarize-s", tasks: allTasks, docs: mix(true), tokens: 800_000, lr: 7e-4, stage: 4, store: "Q8_0", gated: 100},
+	{name: "lab-l", shape: sizeL, from: "summarize-s", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 1e-3, stage: 4, store: "Q8_0", gated: 100},
 }
 
 // mix has about as many tokens of each task.
