@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
-	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
+	"github.com/ivo-decoding/ivo/orchestrator/eval/winrate"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
@@ -63,7 +63,7 @@ func judgeAnswers(c *cli.Context) error {
 			return err
 		}
 	}
-	pairs, left, err := pairwise.Read(a, b, records)
+	pairs, left, err := winrate.Read(a, b, records)
 	if err != nil {
 		return err
 	}
@@ -73,13 +73,13 @@ func judgeAnswers(c *cli.Context) error {
 	if n := c.Int("take"); n > 0 && n < len(pairs) {
 		pairs = pairs[:n]
 	}
-	file, err := pairwise.Open(c.String("out"), m, pairs)
+	file, err := winrate.Open(c.String("out"), m, pairs)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	meter := terminal.NewMeter(c.App.ErrWriter)
-	comparison := pairwise.Comparison{
+	comparison := winrate.Comparison{
 		Judge: m, SkipUnscored: c.Bool("skip-unscored"), Together: 4 * c.Int("reward-workers"),
 		Progress: func(done, all int) { meter.Show("judge", done, all, "verdicts", "") },
 	}

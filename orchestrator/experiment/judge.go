@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"path"
 
-	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
+	"github.com/ivo-decoding/ivo/orchestrator/eval/winrate"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -34,25 +34,25 @@ func (w *work) judge(ctx context.Context, answers []MethodAnswers) (out []Judged
 }
 
 // compareBy asks a judge about pairs of answers, in a file that is named by the key of judge and answers.
-func (w *work) compareBy(ctx context.Context, m reward.Model, a, base *MethodAnswers) (_ *pairwise.Report, err error) {
-	var pairs []pairwise.Pair
+func (w *work) compareBy(ctx context.Context, m reward.Model, a, base *MethodAnswers) (_ *winrate.Report, err error) {
+	var pairs []winrate.Pair
 	for s := range a.Samples {
 		own, other := a.Taken(s), base.Taken(s)
 		for i, p := range a.Policy.Test {
-			pairs = append(pairs, pairwise.Pair{Prompt: p.Record, Sample: s, A: pairwise.Answer{Text: own[i].Text, Finish: string(own[i].Finish)}, B: pairwise.Answer{Text: other[i].Text, Finish: string(other[i].Finish)}})
+			pairs = append(pairs, winrate.Pair{Prompt: p.Record, Sample: s, A: winrate.Answer{Text: own[i].Text, Finish: string(own[i].Finish)}, B: winrate.Answer{Text: other[i].Text, Finish: string(other[i].Finish)}})
 		}
 	}
 	name := path.Join("judged", run.Key("judged", 2, m.Info().Fingerprint, pairs)+".jsonl")
 	if err := w.d.Make(name); err != nil {
 		return nil, err
 	}
-	file, err := pairwise.Open(w.d.Path(name), m, pairs)
+	file, err := winrate.Open(w.d.Path(name), m, pairs)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	w.begin("judge "+a.Method.ID, len(pairs), "verdicts")
-	c := pairwise.Comparison{Judge: m, Progress: func(done, all int) { w.at(done, all, "verdicts") }}
+	c := winrate.Comparison{Judge: m, Progress: func(done, all int) { w.at(done, all, "verdicts") }}
 	verdicts, err := c.Run(ctx, pairs, file)
 	if err != nil {
 		return nil, err

@@ -7,7 +7,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
-	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
+	"github.com/ivo-decoding/ivo/orchestrator/eval/winrate"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -46,7 +46,7 @@ type Overoptimized struct {
 type Judged struct {
 	Model  string           `json:"model,omitempty"`
 	Method string           `json:"method"`
-	Report *pairwise.Report `json:"report"` // a is the method
+	Report *winrate.Report `json:"report"` // a is the method
 }
 
 // Model is a policy.

@@ -1,4 +1,4 @@
-package pairwise
+package winrate
 
 import (
 	"bufio"

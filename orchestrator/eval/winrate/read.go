@@ -1,4 +1,4 @@
-package pairwise
+package winrate
 
 import (
 	"bufio"
@@ -77,6 +77,9 @@ func Read(pathA, pathB string, records []prompt.Record) (pairs []Pair, left int,
 		}
 		if shown := a.prompt.Show(); shown != b.prompt.Show() && shown != "" && b.prompt.Show() != "" {
 			return nil, 0, fault.New("read the answers", "", nil, "give answers to the same prompts", "%s and %s answer different prompts under the id %q", pathA, pathB, a.prompt.ID)
+		}
+		if answered, asked := cmp.Or(a.prompt.Show(), b.prompt.Show()), p.Prompt.Show(); answered != "" && asked != "" && answered != asked {
+			return nil, 0, fault.New("read the answers", "prompts", nil, "give the {prompts} that were answered", "prompt %q is another one than %s and %s answer", a.prompt.ID, pathA, pathB)
 		}
 		left--
 		p.Prompt.Fields = known[a.prompt.ID].Fields

@@ -1,11 +1,11 @@
-package pairwise_test
+package winrate_test
 
 import (
 	"context"
 	"fmt"
 	"log"
 
-	"github.com/ivo-decoding/ivo/orchestrator/eval/pairwise"
+	"github.com/ivo-decoding/ivo/orchestrator/eval/winrate"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
@@ -17,19 +17,19 @@ func ExampleComparison() {
 		log.Fatal(err)
 	}
 	defer m.Close()
-	var pairs []pairwise.Pair
+	var pairs []winrate.Pair
 	for id, said := range map[string][2]string{
 		"1": {"A wonderful film.", "A film."},
 		"2": {"I liked it.", "I loved it, it is great!"},
 		"3": {"A good book.", "A bad book."},
 	} {
-		pairs = append(pairs, pairwise.Pair{Prompt: prompt.Record{ID: id}, A: pairwise.Answer{Text: said[0]}, B: pairwise.Answer{Text: said[1]}})
+		pairs = append(pairs, winrate.Pair{Prompt: prompt.Record{ID: id}, A: winrate.Answer{Text: said[0]}, B: winrate.Answer{Text: said[1]}})
 	}
-	file, err := pairwise.Open("", m, pairs) // "" keeps no verdicts
+	file, err := winrate.Open("", m, pairs) // "" keeps no verdicts
 	if err != nil {
 		log.Fatal(err)
 	}
-	c := pairwise.Comparison{Judge: m}
+	c := winrate.Comparison{Judge: m}
 	verdicts, err := c.Run(context.Background(), pairs, file)
 	if err != nil {
 		log.Fatal(err)

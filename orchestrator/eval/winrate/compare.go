@@ -1,8 +1,8 @@
-// Package pairwise compares two policies by a judge: prompt by prompt, whose answer is the better one? It is
+// Package winrate compares two policies by a judge: prompt by prompt, whose answer is the better one? It is
 // given the answers, asks about each pair in both orders, keeps what the judge says in a file that a stopped
 // comparison goes on with, and sums it up, with what is known of the judge's own bias. It knows neither how
 // answers come about nor what judges are made of.
-package pairwise
+package winrate
 
 import (
 	"cmp"
