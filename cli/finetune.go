@@ -27,7 +27,7 @@ func fineTune(c *cli.Context) (err error) {
 	if c.IsSet("lr") {
 		t.Rate = c.Float64("lr")
 	}
-	for _, name := range []string{"head", "one-pass", "layers", "hidden", "match", "members", "from", "target", "lambda", "weight-decay", "warm-up", "dropout", "html"} {
+	for _, name := range []string{"head", "one-pass", "layers", "hidden", "match", "members", "from", "target", "lambda", "weight-decay", "warm-up", "dropout", "temp", "html", "overwrite"} {
 		if c.IsSet(name) {
 			return usagef(c, "--%s with --fine-tune (it is for value functions that read the states of a model)", name)
 		}

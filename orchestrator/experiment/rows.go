@@ -44,8 +44,8 @@ type Overoptimized struct {
 // Judged is what a judge says of a method's answers beside the first method's: one of each to a prompt under
 // each seed.
 type Judged struct {
-	Model  string           `json:"model,omitempty"`
-	Method string           `json:"method"`
+	Model  string          `json:"model,omitempty"`
+	Method string          `json:"method"`
 	Report *winrate.Report `json:"report"` // a is the method
 }
 

@@ -145,6 +145,9 @@ func (t Trunk) encode(ctx context.Context, pairs []preference.Pair, o FineTuning
 		fits := true
 		for side, text := range []string{p.Chosen, p.Rejected} {
 			tokens, from, err := reader.Encode(head.Answer{Prompt: p.Prompt, Response: text})
+			if err != nil && !tooLong(err) {
+				return nil, nil, unreadable(err)
+			}
 			if fits = fits && err == nil && len(tokens) <= most; !fits {
 				break
 			}

@@ -150,7 +150,10 @@ func (d *Data) collect(ctx context.Context, readers []*head.Reader, path string,
 	trajectories, prompts := make([]states.Trajectory, len(answers)), make([]states.Prompt, len(answers))
 	for _, reader := range readers {
 		err := reader.Read(ctx, answers, func(i int, s head.States, err error) error {
-			if err == nil { // else it is too long
+			switch {
+			case err != nil && !tooLong(err):
+				return unreadable(err)
+			case err == nil:
 				t := &trajectories[i]
 				*t = states.Trajectory{Prompt: answers[i].Prompt.ID, Sample: i % 2, Tokens: s.Tokens, Hidden: beside(t.Hidden, s.Hidden, len(s.Tokens))}
 				if s.Prompt != nil {
@@ -185,6 +188,17 @@ func (d *Data) collect(ctx context.Context, readers []*head.Reader, path string,
 
 // rejectedPrompt ends the names of prompts that are the rejected sides' alone.
 const rejectedPrompt = "rejected"
+
+// unreadable is the error of a pair that is no conversation to the model.
+func unreadable(err error) error {
+	return &fault.Error{Op: op, Field: "template", Err: fmt.Errorf("a pair cannot be shown to the model: %w", err), Hint: "mend the pairs, or give another {template}"}
+}
+
+// tooLong says whether an answer cannot be read for its length alone, of which there is a most.
+func tooLong(err error) bool {
+	f := (*fault.Error)(nil)
+	return errors.As(err, &f) && f.Limit != nil
+}
 
 // keep finds the pairs whose states are there.
 func (d *Data) keep(pairs []preference.Pair) error {

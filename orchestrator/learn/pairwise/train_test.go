@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -167,5 +168,14 @@ func TestTooLong(t *testing.T) {
 	}
 	if _, err := trunk.Collect(t.Context(), t.TempDir(), pairs[1:2], nil); err == nil {
 		t.Error("pairs that are too long are learned from")
+	}
+	// What the chat template refuses is not said to be too long.
+	trunk.Template = "{{ raise_exception('no turns') }}"
+	_, err = trunk.Collect(t.Context(), t.TempDir(), pairs, nil)
+	_, tuned := trunk.FineTune(t.Context(), pairs, pairwise.FineTuning{}, pairwise.Files{})
+	for _, err := range []error{err, tuned} {
+		if err == nil || !strings.Contains(err.Error(), "no turns") {
+			t.Errorf("of a template that refuses them: %v", err)
+		}
 	}
 }
