@@ -5,11 +5,8 @@ package cli
 import (
 	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -59,51 +56,9 @@ methods:
 		}
 		return all
 	}
-	code, log := exitOf(t, args("whole"))
-	if code != 0 {
-		t.Fatalf("exit code %d: %s", code, log)
-	}
-	event := func(line string) bool { return strings.Contains(line, "done=") && strings.Contains(line, "unit=") }
-	events := 0
-	for line := range strings.Lines(log) {
-		if event(line) {
-			events++
+	killings{4, 5, 17, dir, args, func(t *testing.T, name string) {
+		if result(name) != result("whole") {
+			t.Error("it gave other results")
 		}
-	}
-	const runs, kills = 4, 5
-	for k := range runs {
-		name := fmt.Sprint("run", k)
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			rng := rand.New(rand.NewPCG(17, uint64(k)))
-			for killed := 0; killed < kills; {
-				n := 1 + rng.IntN(events)
-				code, _, log, sent := stopWhen(t, args(name), func(line string) bool {
-					if event(line) {
-						n--
-					}
-					return n == 0
-				}, syscall.SIGKILL)
-				switch {
-				case sent && code == -1:
-					killed++
-				case code != 0:
-					t.Fatalf("killed %d times: exit code %d: %s", killed, code, log)
-				default: // it was over before the signal came
-					if result(name) != result("whole") {
-						t.Errorf("killed %d times, it gave other results", killed)
-					}
-					if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			if code, log := exitOf(t, args(name)); code != 0 {
-				t.Fatalf("exit code %d: %s", code, log)
-			}
-			if result(name) != result("whole") {
-				t.Error("it gave other results")
-			}
-		})
-	}
+	}}.survived(t)
 }

@@ -28,8 +28,24 @@ func TestKilledAtRandomPoints(t *testing.T) {
 	args := func(name string) []string {
 		return f.iterate(filepath.Join(dir, name), "-n", "12", "-v", "--reward", "cmd:sh "+program)
 	}
+	killings{6, 5, 11, dir, args, func(t *testing.T, name string) {
+		sameRun(t, filepath.Join(dir, name), filepath.Join(dir, "whole"))
+	}}.survived(t)
+}
+
+// killings are runs of a command that goes on where it was, each of which is killed some times.
+type killings struct {
+	runs, kills int
+	seed        uint64
+	dir         string                          // in which each run writes to a path of its name
+	args        func(name string) []string      // of the command; the run "whole" is left alone
+	same        func(t *testing.T, name string) // finds what a run has come to other than "whole"
+}
+
+// survived kills each run after random events of its log, until it is left alone and has to be the same.
+func (k killings) survived(t *testing.T) {
 	event := func(line string) bool { return strings.Contains(line, "done=") && strings.Contains(line, "unit=") }
-	code, log := exitOf(t, args("whole"))
+	code, log := exitOf(t, k.args("whole"))
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
@@ -39,17 +55,15 @@ func TestKilledAtRandomPoints(t *testing.T) {
 			events++
 		}
 	}
-	const runs, kills = 6, 5
-	for k := range runs {
-		name := fmt.Sprint("run", k)
+	for i := range k.runs {
+		name := fmt.Sprint("run", i)
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rng := rand.New(rand.NewPCG(11, uint64(k)))
-			out := filepath.Join(dir, name)
-			for killed := 0; killed < kills; {
+			rng := rand.New(rand.NewPCG(k.seed, uint64(i)))
+			for killed := 0; killed < k.kills; {
 				// What is finished is told of once more, but for training: a continued run has nearly as many events.
 				n := 1 + rng.IntN(events)
-				code, _, log, sent := stopWhen(t, args(name), func(line string) bool {
+				code, _, log, sent := stopWhen(t, k.args(name), func(line string) bool {
 					if event(line) {
 						n--
 					}
@@ -61,16 +75,16 @@ func TestKilledAtRandomPoints(t *testing.T) {
 				case code != 0:
 					t.Fatalf("killed %d times: exit code %d: %s", killed, code, log)
 				default: // it was over before the signal came
-					sameRun(t, out, filepath.Join(dir, "whole"))
-					if err := os.RemoveAll(out); err != nil {
+					k.same(t, name)
+					if err := os.RemoveAll(filepath.Join(k.dir, name)); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
-			if code, log := exitOf(t, args(name)); code != 0 {
+			if code, log := exitOf(t, k.args(name)); code != 0 {
 				t.Fatalf("exit code %d: %s", code, log)
 			}
-			sameRun(t, out, filepath.Join(dir, "whole"))
+			k.same(t, name)
 		})
 	}
 }
