@@ -66,6 +66,9 @@ func iterate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if o.SecondReward != "" && len(test) == 0 {
+		return usagef(c, "--second-reward judges what is evaluated, and nothing is (give --eval-prompts, or --hold-out a number)")
+	}
 	w := loop.Work{Redo: c.Bool("redo"), Say: func(text string) { fmt.Fprintf(c.App.ErrWriter, "(%s)\n", text) }}
 	if w.Reward, err = openReward(c, o.Reward); err != nil {
 		return err

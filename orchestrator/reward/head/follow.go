@@ -37,9 +37,6 @@ func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer 
 	if err != nil {
 		return err
 	}
-	if r.embeddings != nil {
-		return r.lookUp(all, take)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f, err := r.followed(all)
