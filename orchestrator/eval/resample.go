@@ -55,7 +55,9 @@ func (r *Resampling) Of(values [][]float64) Means {
 				continue
 			}
 			for p, x := range of {
-				part += r.ofPrompt[i][p] * x
+				if n := r.ofPrompt[i][p]; n > 0 { // for 0 times what is infinite is no number
+					part += n * x
+				}
 			}
 			sum += weight * part
 		}

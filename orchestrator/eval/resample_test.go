@@ -64,3 +64,15 @@ func TestResamplingOfOneSeed(t *testing.T) {
 		t.Errorf("%v, textbook %g +- %g", got, mean, half)
 	}
 }
+
+// What is infinite for some prompts is so in the draws that have one of them, and in the mean.
+func TestResamplingOfInfinite(t *testing.T) {
+	r := eval.NewResampling(3, 1, 1)
+	far := math.Inf(1)
+	if got := r.Of([][]float64{{1, far, 2}}).Interval(); got.Mean != far || got.Hi != far || !(got.Lo < 3) {
+		t.Errorf("%+v", got)
+	}
+	if got := r.Of([][]float64{{far, far, far}}).Interval(); got != (eval.Interval{Mean: far, Lo: far, Hi: far}) {
+		t.Errorf("%+v", got)
+	}
+}

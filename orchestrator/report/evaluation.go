@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"text/tabwriter"
 
@@ -210,10 +211,11 @@ func classOf(k experiment.Kind) string {
 // Class is that of the row's mark.
 func (r evaluationRow) Class() string { return classOf(r.Kind) }
 
-// Divergence shows reward against the KL from the base policy, of rows that have more than a bound.
+// Divergence shows reward against the KL from the base policy, of rows that have more than a bound, and that is finite:
+// sampling that says what the base policy cannot is infinitely far away.
 func (p *policyPage) Divergence() *chart {
 	return p.chart("Mean reward against distance from the base policy", axis{title: "KL from the base policy, nats an answer"}, func(r *evaluationRow) (eval.Interval, bool) {
-		return r.KL, !r.Bound()
+		return r.KL, !r.Bound() && r.KL.Hi-r.KL.Lo < math.Inf(1) // which NaN is not
 	})
 }
 

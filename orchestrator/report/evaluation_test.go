@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -42,6 +43,24 @@ func results() *experiment.Results {
 			{Policy: policy, Method: method("base"), Samples: [][]experiment.Sample{say("calm", "wide & far")}},
 			{Policy: policy, Method: method("beam"), Samples: [][]experiment.Sample{say("bluest", "green")}},
 		},
+	}
+}
+
+// A method that is infinitely far from the base policy has no place in a plot against distance.
+func TestInfinitelyFar(t *testing.T) {
+	r := results()
+	r.Rows[1].KLKind, r.Rows[1].KL = decode.KLExact, eval.Interval{Mean: math.Inf(1), Lo: math.NaN(), Hi: math.NaN()}
+	path := filepath.Join(t.TempDir(), "report.html")
+	if err := report.WriteEvaluation(path, r); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plots := regexp.MustCompile(`(?s)<svg.*?</svg>`).FindAllString(string(text), -1)
+	if len(plots) != 2 || strings.Contains(plots[0], "beam") || !strings.Contains(plots[1], "beam") || regexp.MustCompile("NaN|Inf").MatchString(plots[0]) {
+		t.Errorf("%d plots: %s", len(plots), plots[0])
 	}
 }
 
