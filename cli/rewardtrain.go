@@ -59,6 +59,12 @@ func trainReward(c *cli.Context) error {
 		return usagef(c, "no --pairs or no --out (they name the file of pairs and the file for the head)")
 	case !slices.Contains(pairwise.Kinds(), o.Kind):
 		return usagef(c, "--head %q is not one of %s", o.Kind, strings.Join(pairwise.Kinds(), ", "))
+	case c.IsSet("pooling") && (o.Kind == pairwise.Attend || o.Kind == pairwise.Tokens):
+		return usagef(c, "--pooling with --head %s (which pools states in its own way)", o.Kind)
+	case c.IsSet("hidden") && (o.Kind == pairwise.Linear || o.Kind == pairwise.Attend):
+		return usagef(c, "--hidden with --head %s (which has no hidden layer)", o.Kind)
+	case c.IsSet("epochs") && o.Kind == pairwise.Linear && !c.Bool("fine-tune"):
+		return usagef(c, "--epochs with --head linear (which is fitted at once)")
 	case !within(o.Margins, 1e6) || !within(o.HeldOut, 0.9) || o.HeldOut == 0 || o.Hidden < 1 || o.Epochs < 0:
 		return usagef(c, "--margin is not negative, --held-out lies between 0 and .9, --hidden is positive, --epochs not negative")
 	}
