@@ -132,7 +132,8 @@ type missing struct {
 	shards []*shard
 }
 
-// gather finds or makes cells, and returns them by seed, with the samples of those that were made.
+// gather finds or makes cells, and returns them by seed, with the samples of those that were made. Where none are to
+// be made, those that are missing are nil.
 func (w *work) gather(ctx context.Context, stage string, wants []want) (cells [][]*Cell, samples [][][]Sample, err error) {
 	var open []*missing
 	for i, x := range wants {
@@ -142,7 +143,7 @@ func (w *work) gather(ctx context.Context, stage string, wants []want) (cells []
 			if cells[i][s], err = w.kept(ctx, x, m); err != nil {
 				return nil, nil, err
 			}
-			if cells[i][s] == nil {
+			if cells[i][s] == nil && !w.only {
 				open = append(open, m)
 			}
 		}
@@ -232,6 +233,9 @@ func (w *work) kept(ctx context.Context, x want, m *missing) (*Cell, error) {
 	}
 	seed := w.x.Seeds[m.seed]
 	if !w.x.Foretold(x.method.Value) {
+		if w.only {
+			return nil, nil // its key is known when it has been learned
+		}
 		if err := w.prepare(ctx, x.method.Value, seed); err != nil {
 			return nil, err
 		}

@@ -67,6 +67,7 @@ type work struct {
 	scorers []*batch.Scorer   // of the rewards
 	known   map[string]*shard // by key
 	cells   string            // folder in which cells are kept; "" for none
+	only    bool              // no cells are made
 	ready   map[prepared]bool // value functions
 	looped  map[string]bool   // runs of the recipe, by key
 	notify  func(Event)
@@ -167,23 +168,32 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 	return r, w.write(r)
 }
 
+// Keeping says where an experiment's cells are kept.
+type Keeping struct {
+	Dir    string // of what they are made of, which is not needed where they are
+	Cells  string
+	Only   bool // nothing is made: methods that lack a cell are left out
+	Notify func(Event)
+}
+
 // Kept are the results of an experiment whose cells are kept.
 type Kept struct {
 	Evaluation
 	Outcomes []Outcome // one for each of Evaluation's rows
 	Learned  []Learned // by the recipe's runs, as far as it is known
+	Missing  []string  // methods that were left out
 }
 
-// Keep carries out the experiment as far as its cells are not there yet, and keeps those in a folder of their own.
-// What they are made of lies in dir, and is not needed where they are: runs are made and models loaded for what is
-// missing alone. Judges and ceilings, which take more than cells have, are left out.
-func Keep(ctx context.Context, x *recipe.Experiment, dir, cells string, notify func(Event)) (*Kept, error) {
-	w, err := open(x, dir, notify)
+// Keep carries out the experiment as far as its cells are not there yet, and keeps those in a folder of their own:
+// runs are made and answers drawn for what is missing alone. Judges and ceilings, which take more than cells have,
+// are left out.
+func Keep(ctx context.Context, x *recipe.Experiment, k Keeping) (*Kept, error) {
+	w, err := open(x, k.Dir, k.Notify)
 	if err != nil {
 		return nil, err
 	}
 	defer w.d.Close()
-	w.cells = cells
+	w.cells, w.only = k.Cells, k.Only
 	chosen, err := w.choose(ctx)
 	if err != nil {
 		return nil, err
@@ -192,12 +202,22 @@ func Keep(ctx context.Context, x *recipe.Experiment, dir, cells string, notify f
 	if err != nil {
 		return nil, err
 	}
-	e, err := w.evaluation(chosen, outcomes)
+	kept := &Kept{}
+	whole := slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool {
+		first := slices.IndexFunc(outcomes, func(x Outcome) bool { return x.Policy == o.Policy }) // which it is compared with
+		lacks := slices.Contains(o.Cells, nil) || slices.Contains(outcomes[first].Cells, nil)
+		if lacks {
+			kept.Missing = append(kept.Missing, o.Method.ID)
+		}
+		return lacks
+	})
+	e, err := w.evaluation(chosen, whole)
 	if err != nil {
 		return nil, err
 	}
-	learned, err := w.allLearned()
-	return &Kept{*e, outcomes, learned}, err
+	kept.Evaluation, kept.Outcomes = *e, whole
+	kept.Learned, err = w.allLearned()
+	return kept, err
 }
 
 // choice is a method's variations of one policy, of which one is taken.
@@ -239,10 +259,14 @@ func (w *work) choose(ctx context.Context) (all []*choice, err error) {
 	if err != nil {
 		return nil, err
 	}
+	chosen := all[:0]
 	for _, c := range all {
 		resampling := eval.NewResampling(len(c.policy.Validation), len(w.x.Seeds), 1)
-		row := func(m *recipe.Method) Row {
-			r := rowOf(c.policy, m, cells[0], nil, resampling)
+		lacks := false // a cell, where none are made
+		row := func(m *recipe.Method) (r Row) {
+			if lacks = lacks || slices.Contains(cells[0], nil); !lacks {
+				r = rowOf(c.policy, m, cells[0], nil, resampling)
+			}
 			cells = cells[1:]
 			return r
 		}
@@ -252,9 +276,12 @@ func (w *work) choose(ctx context.Context) (all []*choice, err error) {
 		for _, m := range c.tried {
 			c.rows = append(c.rows, row(m))
 		}
-		c.take(w.name)
+		if !lacks {
+			c.take(w.name)
+			chosen = append(chosen, c)
+		}
 	}
-	return all, nil
+	return chosen, nil
 }
 
 // first is the method of a policy that its others are compared with.

@@ -438,7 +438,7 @@ func keep(t *testing.T, dir, text, out string) *experiment.Kept {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	r, err := experiment.Keep(context.Background(), x, filepath.Join(dir, out), filepath.Join(dir, "cells"), nil)
+	r, err := experiment.Keep(context.Background(), x, experiment.Keeping{Dir: filepath.Join(dir, out), Cells: filepath.Join(dir, "cells"), Only: out == "only"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -482,6 +482,9 @@ func TestCellsAreKept(t *testing.T) {
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
 	}
+	if some := keep(t, dir, learning, "only"); !slices.Equal(some.Missing, []string{"the best"}) || len(some.Rows) != methods {
+		t.Errorf("of what is kept %d methods are told, without %q", len(some.Rows), some.Missing)
+	}
 	keep(t, dir, learning, "elsewhere")
 	if after, err := os.ReadFile(name); err != nil || !bytes.Equal(after, before) {
 		t.Errorf("%v: made again, the cell is %s, not %s", err, after, before)
@@ -509,7 +512,7 @@ func TestCellsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	if _, err := experiment.Keep(context.Background(), x, filepath.Join(dir, "here"), filepath.Join(dir, "cells"), nil); err == nil || !strings.Contains(err.Error(), "delete the file") {
+	if _, err := experiment.Keep(context.Background(), x, experiment.Keeping{Dir: filepath.Join(dir, "here"), Cells: filepath.Join(dir, "cells")}); err == nil || !strings.Contains(err.Error(), "delete the file") {
 		t.Errorf("a damaged cell: %v", err)
 	}
 }
