@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo model test test-system race lint real frontier ceiling bench lab lab-reward clean
+.PHONY: help build demo model test test-system race lint real frontier ceiling bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -67,6 +67,12 @@ frontier: build ## compare all strategies and value sources on the demo's run (r
 
 ceiling: build ## compare the demo's value functions with the best there could be (a few minutes)
 	bin/ivo eval scripts/ceiling.yaml
+
+paper: ## carry out the paper's experiments in the lab, as far as docs/paper/cells lacks them, and write docs/paper.md; EFFORT=quick or full
+	$(GO) run ./scripts/paper -effort $(EFFORT)
+
+paper-real: model ## the same on a real model, for docs/paper-real.md (hours; resumable)
+	$(GO) run ./scripts/paper -real -effort $(EFFORT)
 
 bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
 	$(GO) run ./scripts/bench

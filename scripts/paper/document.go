@@ -1,0 +1,411 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+)
+
+// document is what is written: it holds nothing but what follows from the cells, so that a run that was stopped and
+// went on gives the same bytes.
+type document struct {
+	bytes.Buffer
+	*paper
+}
+
+// say writes a line.
+func (d *document) say(format string, args ...any) { fmt.Fprintf(d, format+"\n", args...) }
+
+// table begins a table.
+func (d *document) table(columns ...string) {
+	d.say("")
+	d.say("%s", strings.Join(columns, " | "))
+	d.say("---%s", strings.Repeat("|---", len(columns)-1))
+}
+
+func (p *paper) write(all []*study) error {
+	d := &document{paper: p}
+	title := "# The paper's experiments, in the lab"
+	if p.real {
+		title = "# The paper's experiments, on a real model"
+	}
+	d.say("%s", title)
+	d.say("")
+	target := map[bool]string{true: "paper-real", false: "paper"}[p.real]
+	d.say("Written by `make %s EFFORT=%s` (scripts/paper); not to be edited. What each method gave under each seed lies in [%s](%s), so that", target, p.name, filepath.Base(p.cells), link(p.doc, p.cells))
+	d.say("the same command writes this again in seconds and, where something has changed, does anew what that concerns. The paper is arXiv 2503.02368; its numbers are of other")
+	d.say("models and rewards, so what can be compared are orders and shapes. Every seed has value functions of its own, learned from answers of its own. Intervals are 95 %% intervals of a")
+	d.say("bootstrap over prompts and seeds; differences and verdicts are of methods on the same prompts under the same seeds, paired.")
+	if p.name != "full" {
+		d.say("This is the effort `%s`: of each recipe at most %s.", p.name, p.most())
+	}
+	d.say("")
+	d.say("study | what | carried out")
+	d.say("---|---|---")
+	for _, s := range all {
+		done := "no: " + s.lacks
+		if s.lacks == "" {
+			done = fmt.Sprintf("%d prompts to learn from, %d to choose on, %d to test on; seeds: %d", len(s.x.Prompts.Train.Records), len(s.x.Prompts.Validation.Records), len(s.x.Prompts.Test.Records), len(s.x.Seeds))
+			if n := len(s.missing); n > 0 {
+				done += fmt.Sprintf("; %d methods, those that are missing below, have not been carried out yet", n)
+			}
+		}
+		d.say("%s | %s | %s", s.name, s.about, done)
+	}
+	d.verdicts(all)
+	d.frontier(all)
+	d.wins(all)
+	d.beams(all)
+	d.transfer(all)
+	d.safety(all)
+	d.growth(all)
+	d.timing(all)
+	d.settings(all)
+	d.compute(all)
+	d.proxy(all)
+	if err := os.MkdirAll(filepath.Dir(p.doc), 0o755); err != nil {
+		return err
+	}
+	return atomicfile.WriteBytes(p.doc, d.Bytes())
+}
+
+func link(doc, to string) string {
+	rel, err := filepath.Rel(filepath.Dir(doc), to)
+	if err != nil {
+		return to
+	}
+	return filepath.ToSlash(rel)
+}
+
+// most says how much of a recipe the effort takes.
+func (e effort) most() string {
+	return fmt.Sprintf("%d prompts to learn from, %d to choose on, %d to test on, and %d seeds", e.Train, e.Validation, e.Test, e.Seeds)
+}
+
+// tasks are the studies of a task that were carried out; what is missing of the others is said.
+func (d *document) tasks(all []*study) (out []*study) {
+	for _, s := range all {
+		switch {
+		case s.task && s.lacks == "":
+			out = append(out, s)
+		case s.task:
+			d.say("")
+			d.say("%s: not carried out, %s.", s.name, s.lacks)
+		}
+	}
+	return out
+}
+
+// named is the study of a name where it was carried out; else nil, which is said.
+func (d *document) named(all []*study, name string) *study {
+	for _, s := range all {
+		if s.name == name && s.lacks == "" {
+			return s
+		} else if s.name == name {
+			d.say("")
+			d.say("Not carried out: %s.", s.lacks)
+			return nil
+		}
+	}
+	d.say("")
+	d.say("Not a part of this document.")
+	return nil
+}
+
+func (d *document) verdicts(all []*study) {
+	d.say("")
+	d.say("## What the paper claims, and whether it holds here")
+	d.table("study", "figure", "claim", "verdict", "figures")
+	for _, s := range all {
+		for _, part := range []struct {
+			figure string
+			of     func() []verdict
+			task   bool
+		}{
+			{"Fig. 2", s.frontierClaims, true}, {"Table 1", s.winClaims, true}, {"Fig. 3", s.beamClaims, true}, {"Fig. 4", s.growthClaims, true},
+			{"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false},
+		} {
+			if s.task != part.task || s.lacks != "" {
+				continue
+			}
+			for _, v := range part.of() {
+				d.say("%s | %s | %s | %s | %s", s.name, part.figure, v.claim, v.holds, v.figures)
+			}
+		}
+	}
+	for _, s := range all {
+		if s.lacks != "" {
+			d.say("%s | | all | %s | %s", s.name, unknown, s.lacks)
+		}
+	}
+}
+
+// row tells of a method in a table of those that are compared by reward and KL.
+func (d *document) row(s *study, r *result) {
+	kl := digits(r.Row.KL, 2)
+	if r.KLKind == decode.KLBound {
+		kl = "at most " + kl
+	}
+	others := ""
+	for _, name := range s.watched {
+		others += " | " + text(r.Others[name])
+	}
+	d.say("%s | %s | %s | %s | %.1f%s", r.Row.Method, text(r.Row.Reward), kl, percent(r.Row.Wins), r.DecodedPerEmitted, others)
+}
+
+func (d *document) rows(s *study, families ...string) {
+	d.table(append([]string{s.name, "reward", "KL, nats", "win rate", "decoded a token"}, s.watched...)...)
+	for i := range s.rows {
+		for _, f := range families {
+			if s.rows[i].Family == f {
+				d.row(s, &s.rows[i])
+			}
+		}
+	}
+}
+
+func (d *document) frontier(all []*study) {
+	d.say("")
+	d.say("## Fig. 2: reward against KL, beta swept")
+	d.say("")
+	d.say("The paper: on TL;DR, IVO about 3.5 at a KL of .8, all others below 3.2, and FUDGE, VAS and ARGS fall past .4; on HH, IVO 1.75 at .3, DPO 1.65, VAS 1.5, FUDGE 1.3.")
+	d.say("Here greedy decoding and lower temperatures, which cost nothing, are shown too. KL is that of a whole answer, where the paper's is that of a token's; IVO is tokenwise guidance by a mean value (Eq. 5),")
+	d.say("IVO soft by the soft value, IVO pessimistic by the mean less a standard deviation. ARGS asks the reward itself about every candidate's text, which is an oracle where the rule can count on unfinished text.")
+	for _, s := range d.tasks(all) {
+		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO soft", "IVO pessimistic", "IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO")
+	}
+	d.say("")
+	d.say("DPO and IPO: not among the methods of these recipes yet.")
+}
+
+func (s *study) winClaims() (out []verdict) {
+	own := s.chosen("IVO")
+	for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS"} {
+		other := s.chosen(name)
+		v := verdict{fmt.Sprintf("IVO wins more often against the base policy than %s", name), unknown, ""}
+		if own != nil && other != nil {
+			x := s.minus(experiment.Wins(own.Cells, s.rows[0].Cells, 0), experiment.Wins(other.Cells, s.rows[0].Cells, 0))
+			v.holds, v.figures = above(x), fmt.Sprintf("%s and %s: difference %s", percent(own.Row.Wins), percent(other.Row.Wins), percent(x))
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+func (d *document) wins(all []*study) {
+	d.say("")
+	d.say("## Table 1: win rate against the base policy")
+	d.say("")
+	d.say("The paper, on HH by GPT-4: FUDGE 64.85, VAS 68.49, DPO 72.45, IPO 66.55, IVO 77.52 %%. Here the judges are the rewards: of an answer and one of the base policy to the same prompt, the one with more wins;")
+	d.say("ties count one half. The setting of each method is the one with the largest reward on the validation prompts. The training's price is an estimate: 2 operations a parameter and token of the policy for")
+	d.say("what is sampled, 6 a parameter of the head and state for each pass over these.")
+	for _, s := range d.tasks(all) {
+		columns := []string{s.name, s.x.Reward.Spec + ": wins"}
+		for _, name := range s.watched {
+			columns = append(columns, name+": wins")
+		}
+		d.table(append(columns, "training, FLOPs")...)
+		for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "IVO"} {
+			r := s.chosen(name)
+			if r == nil {
+				d.say("%s%s", name, strings.Repeat(" | "+unknown, len(columns)))
+				continue
+			}
+			line := r.Row.Method + " | " + percent(r.Row.Wins)
+			for i := range s.watched {
+				line += " | " + percent(s.resample.Of(experiment.Wins(r.Cells, s.rows[0].Cells, 1+i)).Interval())
+			}
+			d.say("%s | %s", line, s.price(r.Value))
+		}
+	}
+}
+
+// price is about what it took to learn a value function, as far as that is known.
+func (s *study) price(value string) string {
+	for _, l := range s.learned {
+		if l.Value != value {
+			continue
+		}
+		v := s.x.Value(value)
+		rounds := 1
+		if v.Source.After > 0 {
+			rounds = v.Source.After
+		}
+		tokens := float64(rounds*l.Trajectories) * l.Tokens
+		const epochs = 5
+		return fmt.Sprintf("%.1e", 2*s.models[0].parameters*tokens+6*float64(l.Parameters)*tokens*epochs)
+	}
+	if s.x.Value(value).Source.Reward != "" {
+		return "0"
+	}
+	return "not kept"
+}
+
+func (d *document) beams(all []*study) {
+	d.say("")
+	d.say("## Fig. 3: block beam search with each value function")
+	d.say("")
+	d.say("The paper: on TL;DR base 3.2, ARGS 3.55, FUDGE 4.05, VAS 4.15, IVO* 4.25, IVO 4.3; on HH 2.1, -, 2.7, 2.7, 2.8, 3.1. Four beams of blocks of four tokens here, as there.")
+	for _, s := range d.tasks(all) {
+		d.rows(s, "base", "greedy", "beam", "beam sizes", "block sizes")
+	}
+}
+
+func (d *document) growth(all []*study) {
+	d.say("")
+	d.say("## Fig. 4: trajectories and rounds")
+	d.say("")
+	d.say("The paper: the main jump at four trajectories a prompt; rounds 2.82, 3.1, 3.15. Here the same beam search; as many trajectories of the base policy as two and three rounds take are the control.")
+	for _, s := range d.tasks(all) {
+		d.table(s.name, "trajectories a prompt", "rounds", "reward", "R² over all states, at the last")
+		for _, x := range []struct {
+			method, value        string
+			trajectories, rounds int
+		}{
+			{"beam, K=1", "K=1", 1, 1}, {"beam, K=2", "K=2", 2, 1}, {"beam, IVO*", "IVO*", 4, 1}, {"beam, K=8", "K=8", 8, 1}, {"beam, K=12", "K=12", 12, 1},
+			{"beam, IVO", "IVO", 8, 2}, {"beam, 3 rounds", "3 rounds", 12, 3},
+		} {
+			if r := s.of(x.method); r != nil {
+				d.say("%s | %d | %d | %s | %s", x.method, x.trajectories, x.rounds, text(r.Row.Reward), s.explained(x.value))
+			}
+		}
+	}
+}
+
+// explained is the mean over seeds of what a value function explains on held-out prompts.
+func (s *study) explained(value string) string {
+	all, last, n := 0.0, 0.0, 0.0
+	for _, l := range s.learned {
+		if l.Value == value {
+			all, last, n = all+float64(l.R2), last+float64(l.R2Last), n+1
+		}
+	}
+	if n == 0 {
+		return "not kept"
+	}
+	return fmt.Sprintf("%.2f, %.2f", all/n, last/n)
+}
+
+func (d *document) timing(all []*study) {
+	d.say("")
+	d.say("## Table 4 and Fig. 5: relative time, and block size")
+	d.say("")
+	d.say("The paper: 2.7 : 1.5 : 1.0 and 4.4 : 1.6 : 1.0. Processor time of an emitted token by one thread, prompts included, of one prompt at a time, all methods in turns in one run.")
+	for _, s := range d.tasks(all) {
+		if s.times == nil {
+			continue
+		}
+		d.table(s.name, "time of a token", "relative to the base policy", "decoded a token", "reward")
+		for _, t := range s.times {
+			reward := ""
+			if r := s.of(t.Method); r != nil {
+				reward = text(r.Row.Reward)
+			}
+			d.say("%s | %.2g ms | %s | %.1f | %s", t.Method, 1e3*t.Seconds, digits(t.Relative, 1), t.Decoded, reward)
+		}
+	}
+}
+
+func (d *document) settings(all []*study) {
+	d.say("")
+	d.say("## Table 5: settings")
+	d.table("", "the paper", "here")
+	for _, row := range [][3]string{
+		{"trajectories a prompt, K", "4", "4"}, {"temperature", ".7", ".7"}, {"candidates, k", "20", "20"}, {"beta", "2", "swept; chosen on validation prompts where one is taken"},
+		{"rounds", "2", "2"}, {"learning rate", "5e-6, of a language model", "2e-3, of a head on the policy's states"}, {"batch", "128", "whole answers, 32 at a time"},
+		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields"},
+		{"round 2's policy", "blockwise, beta 2", "block beam search, two beams of blocks of four"},
+	} {
+		d.say("%s | %s | %s", row[0], row[1], row[2])
+	}
+	for _, s := range all {
+		if s.lacks != "" || len(s.choices) == 0 {
+			continue
+		}
+		d.table(s.name, "chosen", "on the validation prompts")
+		for _, c := range s.choices {
+			var tried []string
+			for _, r := range c.Rows {
+				tried = append(tried, fmt.Sprintf("%s: %.2f at %.2f", r.Method, r.Reward.Mean, r.KL.Mean))
+			}
+			d.say("%s | %s | %s", c.Rows[0].Family, c.Taken, strings.Join(tried, "; "))
+		}
+	}
+}
+
+// compute compares what methods give with what the best of several answers gives that decodes as much.
+func (d *document) compute(all []*study) {
+	d.say("")
+	d.say("## Past the paper: reward against decoded tokens")
+	d.say("")
+	d.say("Best-of-n at equal decoded tokens is what lies between its two nearest n, in a straight line over the logarithm.")
+	for _, s := range d.tasks(all) {
+		d.table(s.name, "reward", "decoded tokens an answer", "reward calls", "less best-of-n by IVO at equal tokens", "less best-of-n by the reward")
+		byHead, byReward := s.bestOfN("best-of-n, IVO"), s.bestOfN("best-of-n, the reward")
+		for i := range s.rows {
+			r := &s.rows[i]
+			if strings.HasSuffix(r.Family, " chosen") {
+				continue
+			}
+			less := func(c costs) string {
+				if r.Kind == experiment.Ranked {
+					return ""
+				}
+				other, ok := c.at(r.Decoded)
+				if !ok {
+					return "beyond n"
+				}
+				return text(s.minus(r.Rewards(0), other))
+			}
+			d.say("%s | %s | %.0f | %.0f | %s | %s", r.Row.Method, text(r.Row.Reward), r.Decoded, r.RewardCalls, less(byHead), less(byReward))
+		}
+	}
+}
+
+// costs are rewards over decoded tokens, from the base policy's on.
+type costs []place
+
+func (s *study) bestOfN(family string) (out costs) {
+	for _, r := range append([]*result{&s.rows[0]}, s.family(family)...) {
+		out = append(out, place{math.Log(r.Decoded), r.Rewards(0)})
+	}
+	return out
+}
+
+func (c costs) at(decoded float64) ([][]float64, bool) {
+	x := math.Log(decoded)
+	if x <= c[0].kl {
+		return c[0].rewards, true
+	}
+	of := curve{points: c}
+	return of.at(x)
+}
+
+func (d *document) proxy(all []*study) {
+	if d.real {
+		return
+	}
+	d.say("")
+	d.say("## Past the paper: proxy against gold")
+	s := d.named(all, "proxy")
+	if s == nil {
+		return
+	}
+	d.table("", s.x.Reward.Spec, cmp.Or(strings.Join(s.watched, " | "), "gold"), "KL, nats")
+	for i := range s.rows {
+		r := &s.rows[i]
+		line := r.Row.Method + " | " + text(r.Row.Reward)
+		for _, name := range s.watched {
+			line += " | " + text(r.Others[name])
+		}
+		d.say("%s | %s", line, digits(r.Row.KL, 2))
+	}
+}

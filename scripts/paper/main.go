@@ -1,0 +1,172 @@
+// Command paper carries out the experiments of the paper (arXiv 2503.02368) and writes a document that has each of
+// its tables and figures, with its own numbers beside ours, and says of each claim whether it holds here.
+//
+// The experiments are recipes, in this folder; orchestrator/experiment carries them out. What a method gave under a
+// seed is a small file in the repository, so that the next start goes on from there, on any machine: one that has
+// all of them writes the document in seconds. Run it with make paper, or make paper-real for the real model.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/internal/testmodel"
+	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+)
+
+// effort is how much of the recipes is done.
+type effort struct {
+	name string
+	recipe.Most
+}
+
+// efforts by name: quick shows that all of it works, full is what the recipes say.
+var efforts = map[string]effort{
+	"quick":   {"quick", recipe.Most{Train: 200, Validation: 10, Test: 40, Seeds: 2}},
+	"default": {"default", recipe.Most{Train: 1000, Validation: 50, Test: 150, Seeds: 3}},
+	"full":    {"full", recipe.Most{}},
+}
+
+// paper is one start of the command.
+type paper struct {
+	effort
+	recipes, out, cells, doc string
+	only                     string
+	kept, real               bool
+	show                     func(stage string, done, total int, unit, note string)
+}
+
+func main() {
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	p := paper{}
+	name := flag.String("effort", "default", "quick, default or full")
+	flag.StringVar(&p.recipes, "recipes", "scripts/paper", "folder of the recipes")
+	flag.StringVar(&p.out, "out", "runs/paper", "folder of what takes work: runs, answers")
+	flag.StringVar(&p.cells, "cells", "docs/paper/cells", "folder of what methods gave, which is kept")
+	flag.StringVar(&p.doc, "report", "", "file of the document; docs/paper.md by default, docs/paper-real.md with -real")
+	flag.StringVar(&p.only, "only", "", "carry out this recipe alone; of the others, tell what is kept")
+	flag.BoolVar(&p.kept, "kept", false, "make nothing: write the document of the cells that are there")
+	seeds := flag.Int("seeds", 0, "take no more seeds than this")
+	flag.BoolVar(&p.real, "real", false, "the real model's recipes in place of the lab's")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	meter := terminal.NewMeter(os.Stderr)
+	p.show = meter.Show
+	p.Seeds = *seeds
+	err := p.run(ctx, *name)
+	meter.Close()
+	if err != nil {
+		if ctx.Err() != nil {
+			err = errors.New("stopped (the same command goes on from what is finished)")
+		}
+		fmt.Fprintln(os.Stderr, "paper:", err)
+		os.Exit(1)
+	}
+	fmt.Println("document:", p.doc)
+}
+
+func (p *paper) run(ctx context.Context, name string) (err error) {
+	seeds, ok := p.Seeds, false
+	if p.effort, ok = efforts[name]; !ok {
+		return fmt.Errorf("there is no effort %q (choose quick, default or full)", name)
+	}
+	if seeds > 0 {
+		p.Seeds = seeds
+	}
+	if p.doc == "" {
+		p.doc = "docs/paper.md"
+		if p.real {
+			p.doc = "docs/paper-real.md"
+		}
+	}
+	var all []*study
+	for _, s := range studies(p.real) {
+		if err := p.carryOut(ctx, s); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		all = append(all, s)
+	}
+	return p.write(all)
+}
+
+// carryOut has a study's recipe carried out, as far as its cells are not there.
+func (p *paper) carryOut(ctx context.Context, s *study) error {
+	path, err := p.recipe(s.name)
+	if err != nil {
+		return err
+	}
+	r, err := recipe.Read(path)
+	if err != nil {
+		return err
+	}
+	if s.lacks = missing(r); s.lacks != "" {
+		return nil
+	}
+	only := p.kept || p.only != "" && p.only != s.name
+	x, err := recipe.Open(ctx, path, recipe.Options{Most: p.Most})
+	if err != nil {
+		return err
+	}
+	defer x.Close()
+	out, cells := filepath.Join(p.out, s.name), filepath.Join(p.cells, s.name)
+	kept, err := experiment.Keep(ctx, x, experiment.Keeping{Dir: out, Cells: cells, Only: only, Notify: func(e experiment.Event) {
+		p.show(s.name+": "+e.Stage, e.Done, e.Total, e.Unit, e.Note)
+	}})
+	if err != nil {
+		return err
+	}
+	if s.take(x, kept); len(s.rows) == 0 {
+		s.lacks = "nothing of it is kept yet"
+		return nil
+	}
+	if s.timed {
+		s.times, err = p.time(ctx, x, out, cells, only)
+	}
+	return err
+}
+
+// smollm2 stands in a recipe for the file of the real model.
+const smollm2 = "${SMOLLM2}"
+
+// recipe is the file of a study's recipe: one that names the real model with its path filled in.
+func (p *paper) recipe(name string) (string, error) {
+	path := filepath.Join(p.recipes, name+".yaml")
+	text, err := os.ReadFile(path)
+	if err != nil || !bytes.Contains(text, []byte(smollm2)) {
+		return path, err
+	}
+	model, err := testmodel.Path()
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(p.out, 0o755); err != nil {
+		return "", err
+	}
+	path = filepath.Join(p.out, name+".yaml")
+	return path, atomicfile.WriteBytes(path, bytes.ReplaceAll(text, []byte(smollm2), []byte(model)))
+}
+
+// missing names a file of a recipe that is not there: a model or prompts that are still to be made.
+func missing(r *recipe.Recipe) string {
+	files := []string{r.Prompts.Train.File, r.Prompts.Validation.File, r.Prompts.Test.File}
+	for _, m := range r.Models {
+		files = append(files, m.File)
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); file != "" && err != nil {
+			return "there is no " + file
+		}
+	}
+	return ""
+}

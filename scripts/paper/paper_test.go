@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+)
+
+// Every recipe is one, and of what the document compares nothing is missing in those of tasks.
+func TestRecipes(t *testing.T) {
+	for _, real := range []bool{false, true} {
+		for _, s := range studies(real) {
+			r, err := recipe.Read(s.name + ".yaml")
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if n := len(contending(r)); s.timed && n < 6 {
+				t.Errorf("%s: %d methods to measure the time of", s.name, n)
+			}
+		}
+	}
+}
+
+// less makes a recipe small: few settings, short answers.
+var less = strings.NewReplacer(
+	"[0.5, 1, 2, 4, 8]", "[2]", "[1, 2, 4, 8, 16]", "[2]", "[0.5, 0.35, 0.2]", "0.5", "block: [1, 2, 8]", "block: [2]", "beams: 4, block: 4", "beams: 2, block: 2", "beams: [2, 3]", "beams: 3",
+	"samples: 64", "samples: 4", "[2, 4, 8, 16, 32, 64]", "[2, 4]", "[4, 16, 64]", "4", "max_tokens: 64", "max_tokens: 12", "kind: recall", "kind: linear", "samples: 12, ", "samples: 3, ", "samples: 8, ", "samples: 3, ",
+)
+
+// The document is written from the cells alone: where these are, a start that has nothing else gives the same bytes.
+func TestDocument(t *testing.T) {
+	t.Chdir("../..")
+	dir := t.TempDir()
+	for _, s := range studies(false) {
+		text, err := os.ReadFile(filepath.Join("scripts/paper", s.name+".yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		small := less.Replace(string(text))
+		if s.name == "proxy" { // a study whose inputs are not there
+			small = strings.Replace(small, "test: testdata", "test: nowhere", 1)
+		}
+		if err := os.WriteFile(filepath.Join(dir, s.name+".yaml"), []byte(small), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	efforts["tiny"] = effort{"tiny", recipe.Most{Train: 8, Validation: 1, Test: 2, Seeds: 2}}
+	write := func(out string) string {
+		p := paper{recipes: dir, out: filepath.Join(dir, out), cells: filepath.Join(dir, "cells"), doc: filepath.Join(dir, "paper.md"), only: "summarize", show: func(string, int, int, string, string) {}}
+		if err := p.run(context.Background(), "tiny"); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(p.doc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	first := write("here")
+	for _, want := range []string{
+		"\n## Fig. 2", "\n## Table 1", "\n## Fig. 3", "\n## Table 2", "\n## Table 3", "\n## Fig. 4", "\n## Table 4", "\n## Table 5",
+		"summarize | Fig. 2 | IVO at or above FUDGE at every matched KL | ", "summarize | Fig. 4 | a second round adds | ", "\nbeam, CD-Q | ", "\nbest-of-4, IVO | ",
+		"proxy | | all | not measured | there is no nowhere/lab/summarize-test.jsonl", "Written by `make paper EFFORT=tiny`", "\nIVO chosen beta=",
+	} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the document lacks %q", want)
+		}
+	}
+	for _, never := range []string{"NaN", "%!"} {
+		if strings.Contains(first, never) {
+			t.Errorf("the document has %s in it", never)
+		}
+	}
+	if again := write("elsewhere"); again != first {
+		t.Error("written again from the cells, it is another one")
+	}
+	if t.Failed() {
+		t.Log(first)
+	}
+}
