@@ -15,12 +15,35 @@ const arch = "llama"
 // as numbers, whatever type it is stored as; nil reads F32 and F16 alone. What the package does
 // not compute is refused: other architectures, biases, mixtures of experts, scaled positions.
 func Read(f *gguf.File, weights func(tensor string) ([]float32, error)) (*Model, error) {
-	refuse := func(format string, args ...any) error {
-		return &gguf.Error{Path: f.Path, Msg: fmt.Sprintf(format, args...),
+	c, err := Trainable(f)
+	if err != nil {
+		return nil, err
+	}
+	if weights == nil {
+		weights = f.ReadF32
+	}
+	m := &Model{Config: c, params: make([]float32, 0, c.Params())}
+	for _, t := range c.tensors() {
+		data, err := weights(t.name)
+		if err != nil {
+			return nil, err
+		}
+		if len(data) != t.rows*t.cols {
+			return nil, &gguf.Error{Path: f.Path, Msg: fmt.Sprintf("%s has %d values, not %d x %d", t.name, len(data), t.rows, t.cols), Hint: "the file is damaged: download or write it again"}
+		}
+		m.params = append(m.params, data...)
+	}
+	return m, nil
+}
+
+// Trainable is the shape of a GGUF model that [Read] takes, or why it does not.
+func Trainable(f *gguf.File) (Config, error) {
+	refuse := func(format string, args ...any) (Config, error) {
+		return Config{}, &gguf.Error{Path: f.Path, Msg: fmt.Sprintf(format, args...),
 			Hint: "what can be trained are models of the plain llama architecture: no biases, no experts, no scaled positions"}
 	}
 	if a := f.Str("general.architecture"); a != arch {
-		return nil, refuse("the architecture is %q", a)
+		return refuse("the architecture is %q", a)
 	}
 	stored := map[string]gguf.TensorInfo{}
 	for _, part := range f.Parts() {
@@ -30,39 +53,24 @@ func Read(f *gguf.File, weights func(tensor string) ([]float32, error)) (*Model,
 	}
 	c, err := shape(f, stored)
 	if err != nil {
-		return nil, refuse("%v", err)
+		return refuse("%v", err)
 	}
-	if weights == nil {
-		weights = f.ReadF32
-	}
-	tensors := c.tensors()
-	for _, t := range tensors {
+	for _, t := range c.tensors() {
 		if err := t.check(stored); err != nil {
-			return nil, refuse("%v", err)
+			return refuse("%v", err)
 		}
 		delete(stored, t.name)
 	}
 	for name := range stored {
 		switch {
 		case strings.HasSuffix(name, ".bias"):
-			return nil, refuse("it has biases (%s)", name)
+			return refuse("it has biases (%s)", name)
 		case strings.Contains(name, "rope_"):
-			return nil, refuse("positions are scaled (%s)", name)
+			return refuse("positions are scaled (%s)", name)
 		}
-		return nil, refuse("it has a tensor %s", name)
+		return refuse("it has a tensor %s", name)
 	}
-	m := &Model{Config: c, params: make([]float32, 0, c.Params())}
-	for _, t := range tensors {
-		data, err := weights(t.name)
-		if err != nil {
-			return nil, err
-		}
-		if len(data) != t.rows*t.cols {
-			return nil, refuse("%s has %d values, not %d x %d", t.name, len(data), t.rows, t.cols)
-		}
-		m.params = append(m.params, data...)
-	}
-	return m, nil
+	return c, nil
 }
 
 // shape reads a model's shape from its metadata.

@@ -3,18 +3,73 @@ package batch
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
-// Divergence is how far the policy of one model is from that of another one of the same vocabulary, such as
-// the model that it was trained from, along responses that it has drawn. It belongs to one goroutine.
-type Divergence struct{ policy, base reading }
+// Distribution is a model with what shapes its distribution over the next token.
+type Distribution struct {
+	Model    *llama.Model
+	Sampling policy.Sampling
+}
 
-// reading is a model that reads a text, and its policy.
+// Drawn is a response with the tokens of its prompt.
+type Drawn struct {
+	Prompt   []int32
+	Response *decode.Response
+}
+
+// Diverge measures how far responses that were drawn from one model are from another one of the same vocabulary,
+// such as the one that it was trained from. In nats, it sets KL to the sum of KL(of || from) over a response's
+// states, whose mean over responses is the KL between the policies of whole responses, and Ratio to log
+// of(response) / from(response), which has the same mean. Both models read every response again, with a
+// context's settings but for its size.
+func Diverge(ctx context.Context, of, from Distribution, c Context, drawn []Drawn) error {
+	longest := 0
+	for _, x := range drawn {
+		longest = max(longest, len(x.Prompt)+len(x.Response.Tokens))
+	}
+	if longest == 0 {
+		return nil
+	}
+	d := &divergence{}
+	defer d.close()
+	for _, side := range []struct {
+		to *reading
+		Distribution
+	}{{&d.of, of}, {&d.from, from}} {
+		threads := c.Threads
+		if threads == 0 {
+			threads = engine.Threads(side.Model)
+		}
+		context, err := side.Model.NewContext(llama.ContextParams{
+			Ctx: longest, Batch: min(longest, readAtOnce), UBatch: c.UBatch, Threads: threads, Flash: c.Flash, CacheK: c.CacheK, CacheV: c.CacheV,
+			Top: min(engine.DefaultTop, side.Model.Info().Vocab),
+		})
+		if err != nil {
+			return err
+		}
+		*side.to = reading{context, policy.Sampler{Sampling: side.Sampling}}
+	}
+	for _, x := range drawn {
+		r := x.Response
+		kl, ratio, err := d.measure(ctx, x.Prompt, r.Tokens)
+		if err != nil {
+			return fmt.Errorf("compare %s with %s: %w", of.Model.Path(), from.Model.Path(), err)
+		}
+		r.KL, r.KLKind, r.Ratio = kl, decode.KLExact, ratio
+	}
+	return nil
+}
+
+// divergence are two models that read the same text.
+type divergence struct{ of, from reading }
+
 type reading struct {
 	c       *llama.Context
 	sampler policy.Sampler
@@ -40,34 +95,10 @@ func SameTokens(a, b *llama.Model) error {
 // readAtOnce bounds the memory that logits take.
 const readAtOnce = 256 // tokens
 
-// NewDivergence compares models that decode with a context's settings but for its size, which is of the
-// longest prompt and its response.
-func NewDivergence(of, from *llama.Model, sampling, base policy.Sampling, c Context, longest int) (*Divergence, error) {
-	d := &Divergence{}
-	for _, side := range []struct {
-		to       *reading
-		model    *llama.Model
-		sampling policy.Sampling
-	}{{&d.policy, of, sampling}, {&d.base, from, base}} {
-		if c.Threads == 0 {
-			c.Threads = engine.Threads(side.model)
-		}
-		ctx, err := side.model.NewContext(llama.ContextParams{
-			Ctx: longest, Batch: min(longest, readAtOnce), UBatch: c.UBatch, Threads: c.Threads, Flash: c.Flash, CacheK: c.CacheK, CacheV: c.CacheV,
-			Top: min(engine.DefaultTop, side.model.Info().Vocab),
-		})
-		if err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
-		*side.to = reading{ctx, policy.Sampler{Sampling: side.sampling}}
-	}
-	return d, nil
-}
-
-// Close frees both contexts.
-func (d *Divergence) Close() error {
+// close frees both contexts.
+func (d *divergence) close() error {
 	var errs []error
-	for _, r := range []*reading{&d.policy, &d.base} {
+	for _, r := range []*reading{&d.of, &d.from} {
 		if r.c != nil {
 			errs = append(errs, r.c.Close())
 		}
@@ -75,12 +106,10 @@ func (d *Divergence) Close() error {
 	return errors.Join(errs...)
 }
 
-// Of is what a response to a prompt, drawn from the policy, says of the divergence, in nats: the sum of
-// KL(policy || base) over its states, whose mean over responses is KL between the policies of whole
-// responses, and log policy(response) / base(response), whose mean is the same with more variance.
-func (d *Divergence) Of(ctx context.Context, prompt, response []int32) (kl, ratio float64, err error) {
+// measure reads a response to a prompt.
+func (d *divergence) measure(ctx context.Context, prompt, response []int32) (kl, ratio float64, err error) {
 	text := append(prompt[:len(prompt):len(prompt)], response...)
-	for _, r := range []*reading{&d.policy, &d.base} {
+	for _, r := range []*reading{&d.of, &d.from} {
 		if err := r.c.Clear(); err != nil {
 			return 0, 0, err
 		}
@@ -91,7 +120,7 @@ func (d *Divergence) Of(ctx context.Context, prompt, response []int32) (kl, rati
 			return 0, 0, context.Cause(ctx)
 		}
 		end := min(at+readAtOnce, len(text)-1)
-		for _, r := range []*reading{&d.policy, &d.base} {
+		for _, r := range []*reading{&d.of, &d.from} {
 			for i := at; i < end; i++ {
 				if _, err := r.c.Add(text[i], int32(i), 0, i >= first, float32(r.sampler.Temp)); err != nil {
 					return 0, 0, err
@@ -102,15 +131,15 @@ func (d *Divergence) Of(ctx context.Context, prompt, response []int32) (kl, rati
 			}
 		}
 		for i := max(at, first); i < end; i++ {
-			for _, r := range []*reading{&d.policy, &d.base} {
+			for _, r := range []*reading{&d.of, &d.from} {
 				row, err := r.c.Row(i - max(at, first))
 				if err != nil {
 					return 0, 0, err
 				}
 				r.sampler.At(&row, text[:i+1])
 			}
-			kl += d.policy.sampler.KLTo(&d.base.sampler)
-			ratio += d.policy.sampler.LogP(text[i+1]) - d.base.sampler.LogP(text[i+1])
+			kl += d.of.sampler.KLTo(&d.from.sampler)
+			ratio += d.of.sampler.LogP(text[i+1]) - d.from.sampler.LogP(text[i+1])
 		}
 	}
 	return kl, ratio, nil

@@ -195,7 +195,10 @@ func (w *work) make(ctx context.Context, stage string, wants []want, open []*mis
 		if err := w.prepare(ctx, x.method.Value, seed); err != nil {
 			return err
 		}
-		var err error
+		err := w.tune(ctx, x.method.Policy, seed)
+		if err != nil {
+			return err
+		}
 		if m.shards, err = w.shards(x.policy, x.method, x.prompts, seed); err != nil {
 			return err
 		}
@@ -211,7 +214,7 @@ func (w *work) make(ctx context.Context, stage string, wants []want, open []*mis
 
 // cellKey is that of all that a cell depends on, on whatever machine: how answers are batched is no part of it.
 func (w *work) cellKey(x want, seed uint64) (string, error) {
-	fingerprint, err := x.policy.Fingerprint()
+	drawing, err := w.x.DrawingIdentity(x.policy, x.method, seed)
 	if err != nil {
 		return "", err
 	}
@@ -220,7 +223,7 @@ func (w *work) cellKey(x want, seed uint64) (string, error) {
 		return "", err
 	}
 	d, m := w.x.Bare(x.method), x.method
-	return run.Key("cell", 1, fingerprint, guidance, w.x.Rewards[0].Info().Fingerprint, m.Rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop,
+	return run.Key("cell", 1, drawing, guidance, w.x.Rewards[0].Info().Fingerprint, m.Rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop,
 		seed, m.Samples, m.BestOf, m.By, tasks(x.policy, x.prompts)), nil
 }
 

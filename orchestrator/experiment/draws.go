@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/number"
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
@@ -30,6 +31,7 @@ type Answer struct {
 // finds it again.
 type shard struct {
 	policy  *recipe.Policy
+	model   *llama.Model // that draws, the policy's own or one that was tuned from it
 	draw    batch.Policy
 	guide   *recipe.Guide
 	seed    uint64
@@ -61,11 +63,14 @@ func (w *work) shards(p *recipe.Policy, m *recipe.Method, prompts []prompt.Encod
 	if err != nil {
 		return nil, err
 	}
+	model := w.x.Drawing(p, m, seed)
+	drawing, err := w.x.DrawingIdentity(p, m, seed)
+	if err != nil {
+		return nil, err
+	}
 	for part := range slices.Chunk(prompts, eval.ShardPrompts) {
-		s := &shard{policy: p, draw: *draw, guide: guide, seed: seed, samples: m.Samples, prompts: part}
-		if s.key, err = w.key(s); err != nil {
-			return nil, err
-		}
+		s := &shard{policy: p, model: model, draw: *draw, guide: guide, seed: seed, samples: m.Samples, prompts: part}
+		s.key = w.key(s, drawing)
 		if known := w.known[s.key]; known != nil {
 			s = known
 		} else if s.done, err = w.d.Done(s.file(), s.key); err != nil {
@@ -78,11 +83,7 @@ func (w *work) shards(p *recipe.Policy, m *recipe.Method, prompts []prompt.Encod
 }
 
 // key is that of all that a shard's answers depend on.
-func (w *work) key(s *shard) (string, error) {
-	fingerprint, err := s.policy.Fingerprint()
-	if err != nil {
-		return "", err
-	}
+func (w *work) key(s *shard, drawing string) string {
 	rerank := ""
 	if s.draw.Rerank != nil {
 		rerank = s.draw.Rerank.Info().Fingerprint
@@ -90,7 +91,7 @@ func (w *work) key(s *shard) (string, error) {
 	c := w.x.Context
 	c.Threads = 0 // they make no difference
 	d := s.draw
-	return run.Key("answers", 1, fingerprint, s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks(s.policy, s.prompts)), nil
+	return run.Key("answers", 1, drawing, s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks(s.policy, s.prompts))
 }
 
 // task is a prompt as far as its answers and what rewards say of them depend on it.
@@ -118,7 +119,7 @@ func (w *work) decode(ctx context.Context, stage string, all []*shard) error {
 	for len(all) > 0 {
 		first := all[0]
 		alike := func(s *shard) bool {
-			return s.policy == first.policy && slices.Equal(s.guide.Layers, first.guide.Layers)
+			return s.policy == first.policy && s.model == first.model && slices.Equal(s.guide.Layers, first.guide.Layers)
 		}
 		var group, rest []*shard
 		for _, s := range all {
@@ -139,12 +140,12 @@ func (w *work) decode(ctx context.Context, stage string, all []*shard) error {
 	return nil
 }
 
-// decodeGroup answers shards of one policy and one choice of layers.
+// decodeGroup answers shards of one model and one choice of layers.
 func (w *work) decodeGroup(ctx context.Context, group []*shard) error {
 	if len(group) == 0 {
 		return nil
 	}
-	pool, err := engine.NewPool(group[0].policy.Model, w.x.Context.Params(w.x.Parallel, group[0].guide.Layers), 0)
+	pool, err := engine.NewPool(group[0].model, w.x.Context.Params(w.x.Parallel, group[0].guide.Layers), 0)
 	if err != nil {
 		return err
 	}
@@ -171,12 +172,23 @@ func (w *work) answer(ctx context.Context, e *engine.Engine, s *shard) ([]Answer
 		return policy.Key(s.seed, 0, string(draw.Strategy.Method)+" "+id, sample)
 	}
 	draw.Finished = func() { w.count(1) }
-	out := make([]Answer, s.count())
+	responses, drawn := make([]decode.Response, s.count()), make([]batch.Drawn, s.count())
 	err := draw.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
-		out[task*s.samples+sample] = Answer{batch.Stored(s.prompts[task].ID, sample, r, false), number.Float(r.Value), number.Float(r.Ratio)}
+		i := task*s.samples + sample
+		responses[i], drawn[i] = r, batch.Drawn{Prompt: s.prompts[task].Tokens, Response: &responses[i]}
 		return nil
 	})
-	return out, err
+	if base := s.policy.Model; err == nil && s.model != base { // the KL is that from the model that it was tuned from
+		err = batch.Diverge(ctx, batch.Distribution{Model: s.model, Sampling: draw.Sampling}, batch.Distribution{Model: base, Sampling: w.x.Sampling}, w.x.Context, drawn)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Answer, s.count())
+	for i, r := range responses {
+		out[i] = Answer{batch.Stored(s.prompts[i/s.samples].ID, i%s.samples, r, false), number.Float(r.Value), number.Float(r.Ratio)}
+	}
+	return out, nil
 }
 
 // score asks the rewards, the first n of them, about the answers of the shards.

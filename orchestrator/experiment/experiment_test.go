@@ -532,3 +532,46 @@ func TestMost(t *testing.T) {
 		t.Errorf("%d, %d and %d prompts, %d seeds", len(p.Train.Records), len(p.Validation.Records), len(p.Test.Records), len(x.Seeds))
 	}
 }
+
+// A policy that is the model itself answers as the model does, at no distance from it; one that the experiment
+// trains is some way off, and what training took is told, from the cells too.
+func TestPolicies(t *testing.T) {
+	const text = `
+model: ../../testdata/lab/summarize-s.gguf
+prompts:
+  train: {file: ../../testdata/lab/summarize-train.jsonl, first: 6}
+  validation: {file: ../../testdata/lab/summarize-train.jsonl, skip: 6, first: 2}
+  test: {file: ../../testdata/lab/summarize-test.jsonl, first: 2}
+reward: gold
+max_tokens: 8
+seeds: 1
+runs:
+  one: {rounds: 1, samples: 4, kind: ridge, parallel: 8}
+policies:
+  itself: ../../testdata/lab/summarize-s.gguf
+  DPO: {run: one, beta: [0.1, 0.5], lr: 1e-3, keep: 1, samples: 1}
+methods:
+  - {id: base, strategy: sample, samples: 2}
+  - {id: "{policy}", policy: [itself, DPO], strategy: sample, samples: 2}
+  - {id: "the best, {policy}", policy: DPO, strategy: sample, samples: 2, best_of: 2, by: reward}
+`
+	dir := t.TempDir()
+	first := keep(t, dir, text, "here")
+	base, itself, dpo, best := first.Rows[0], first.Rows[1], first.Rows[2], first.Rows[3]
+	if itself.Reward != base.Reward || math.Abs(itself.KL.Mean) > 1e-3 || itself.KLKind != decode.KLExact {
+		t.Errorf("the model as another one: %+v, not %+v", itself, base)
+	}
+	if dpo.KLKind != decode.KLExact || dpo.KL.Mean < .01 || best.Reward.Mean < dpo.Reward.Mean || best.KLKind != decode.KLBound {
+		t.Errorf("trained: %+v and %+v", dpo, best)
+	}
+	if len(first.Tuned) != 1 || first.Tuned[0].Policy != "DPO" || first.Tuned[0].Report.Effort.Trained != 2 || first.Tuned[0].Report.Effort.Trajectories != 24 {
+		t.Errorf("tuned %+v", first.Tuned)
+	}
+	again := keep(t, dir, text, "elsewhere")
+	if diff := difference(&again.Evaluation, &first.Evaluation); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "elsewhere", "policies")); err == nil {
+		t.Error("a policy was trained although all cells were there")
+	}
+}

@@ -23,8 +23,9 @@ type Evaluation struct {
 	Judges      []string     `json:"judges,omitempty"`
 	Seeds       []uint64     `json:"seeds"`
 	Prompts     Prompts      `json:"prompts"`
-	Temperature float64      `json:"temperature"` // of the base policy
-	Rows        []Row        `json:"rows"`        // on the test prompts
+	Temperature float64      `json:"temperature"`     // of the base policy
+	Rows        []Row        `json:"rows"`            // on the test prompts
+	Tuned       []Tuning     `json:"tuned,omitempty"` // of policies that the experiment has trained
 	Choices     []Choice     `json:"choices,omitempty"`
 	Paired      []Difference `json:"paired"`
 	Judged      []Judged     `json:"judged,omitempty"`
@@ -263,7 +264,12 @@ func (w *work) evaluation(chosen []*choice, outcomes []Outcome) (*Evaluation, er
 	for _, c := range chosen {
 		e.Choices = append(e.Choices, Choice{Model: c.policy.ID, Taken: c.tried[c.taken].ID, MaxKL: c.tried[0].Choose.MaxKL, Rows: c.rows})
 	}
-	return e, nil
+	tuned, err := w.tunings()
+	for i := range tuned {
+		tuned[i].Report.Effort.Seconds = 0 // which differ from time to time
+	}
+	e.Tuned = tuned
+	return e, err
 }
 
 // compare states the rows of a policy and the differences between them.

@@ -82,6 +82,7 @@ func (r *Recipe) method(n node) []Method {
 		"family":   setText(&e.base.Family),
 		"strategy": e.strategy,
 		"value":    func(n node) { swept(e, n, "value", node.text, func(m *Method, v string) { m.Value = v }) },
+		"policy":   func(n node) { swept(e, n, "policy", node.text, func(m *Method, v string) { m.Policy = v }) },
 		"soft":     setTruth(&e.base.Soft),
 		"sampling": e.sampling,
 		"samples":  setInteger(&e.base.Samples, 1),
@@ -305,6 +306,9 @@ func (r *Recipe) check(n node, m *Method) {
 	}
 	if m.Value != "" && !slices.ContainsFunc(r.Values, func(v Value) bool { return v.ID == m.Value }) {
 		say(r.hintValues(), "there is no value %q", m.Value)
+	}
+	if m.Policy != "" {
+		r.checkPolicy(m, say)
 	}
 	for _, id := range m.Models {
 		if !slices.ContainsFunc(r.Models, func(x Model) bool { return x.ID == id }) {

@@ -47,6 +47,7 @@ type Experiment struct {
 	o       Options
 	guides  map[string]*Guide
 	learned map[learned]string // files of heads
+	tuned   map[learned]*llama.Model
 }
 
 // learned names a value function that is learned.
@@ -73,12 +74,13 @@ func Open(ctx context.Context, path string, o Options) (*Experiment, error) {
 	if o.Load == nil {
 		o.Load = func(path string) (*llama.Model, error) { return llama.Load(path, llama.ModelParams{GPULayers: -1}) }
 	}
-	x := &Experiment{Recipe: r, o: o, guides: map[string]*Guide{}, learned: map[learned]string{}}
+	x := &Experiment{Recipe: r, o: o, guides: map[string]*Guide{}, learned: map[learned]string{}, tuned: map[learned]*llama.Model{}}
 	o.Most.of(r)
 	r.prompts(p)
 	x.openRewards(ctx, p)
 	x.openPolicies(p)
 	x.openRuns(p)
+	x.openTuned(p)
 	x.openValues(p)
 	if err := ctx.Err(); err != nil {
 		return nil, errors.Join(context.Cause(ctx), x.Close())
@@ -96,6 +98,9 @@ func (x *Experiment) Close() error {
 		errs = append(errs, g.close())
 	}
 	for _, m := range slices.Concat(x.Rewards, x.Judging) {
+		errs = append(errs, m.Close())
+	}
+	for _, m := range x.tuned {
 		errs = append(errs, m.Close())
 	}
 	for _, p := range x.Policies {

@@ -44,6 +44,7 @@ type Recipe struct {
 	Rerolls   int // of each state for the ceiling; 0 for no ceiling
 	Runs      []Run
 	Values    []Value
+	Tuned     []Tuned
 	Methods   []Method
 	Context   batch.Context // of one engine
 	Parallel  int           // sequences at once
@@ -125,6 +126,7 @@ type Method struct {
 	Strategy decode.Strategy
 	Rerank   bool   // the reward takes part in the search
 	Value    string // id; empty for none
+	Policy   string // id of a tuned policy that answers; empty for the model itself
 	Soft     bool   // the value is V_beta of the strategy's own beta
 	Sampling policy.Sampling
 	Samples  int // answers to a prompt
@@ -217,7 +219,7 @@ func syntax(err error) (line int, said string) {
 }
 
 func (r *Recipe) read(n node) {
-	values, methods := node{}, node{}
+	values, tuned, methods := node{}, node{}, node{}
 	ceiling := false
 	n.fields(map[string]func(node){
 		"model":  func(n node) { r.models(n) },
@@ -240,6 +242,7 @@ func (r *Recipe) read(n node) {
 		},
 		"runs":     r.runs,
 		"values":   func(n node) { values = n },
+		"policies": func(n node) { tuned = n },
 		"methods":  func(n node) { methods = n },
 		"context":  setInteger(&r.Context.Cells, 1),
 		"parallel": setSequences(&r.Parallel, 1),
@@ -267,6 +270,9 @@ func (r *Recipe) read(n node) {
 	}
 	if values.Node != nil { // they refer to the runs
 		r.values(values)
+	}
+	if tuned.Node != nil {
+		r.tuned(tuned)
 	}
 	if methods.Node != nil { // last: they refer to all that the others define
 		r.methods(methods)

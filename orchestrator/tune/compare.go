@@ -2,12 +2,10 @@ package tune
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -129,28 +127,21 @@ func (t *tuning) decode(ctx context.Context, e *engine.Engine, m *llama.Model, p
 		Key:      func(id string, sample int) uint64 { return policy.Key(t.Seed, 0, "validation "+id, sample) },
 		Finished: func() { count(1) },
 	}
-	out, tokens := make([]batch.Response, len(prompts)*t.Samples), make([][]int32, len(prompts)*t.Samples)
-	longest := 0
+	responses, drawn := make([]decode.Response, len(prompts)*t.Samples), make([]batch.Drawn, len(prompts)*t.Samples)
 	err := draw.Decode(ctx, e, t.tasks(prompts), func(task, sample int, r decode.Response) error {
 		i := task*t.Samples + sample
-		out[i], tokens[i] = batch.Stored(prompts[task].ID, sample, r, false), r.Tokens
-		longest = max(longest, len(prompts[task].Tokens)+len(r.Tokens))
+		responses[i], drawn[i] = r, batch.Drawn{Prompt: prompts[task].Tokens, Response: &responses[i]}
 		return nil
 	})
-	if err != nil || m == t.Model {
-		return out, err
+	if err == nil && m != t.Model {
+		err = batch.Diverge(ctx, batch.Distribution{Model: m, Sampling: t.Sampling}, batch.Distribution{Model: t.Model, Sampling: t.Sampling}, t.Context, drawn)
 	}
-	d, err := batch.NewDivergence(m, t.Model, t.Sampling, t.Sampling, t.Context, longest)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	for i := range out {
-		kl, _, err := d.Of(ctx, prompts[i/t.Samples].Tokens, tokens[i])
-		if err != nil {
-			return nil, fmt.Errorf("prompt %s: %w", out[i].Prompt, err)
-		}
-		out[i].KL = number.Float(kl)
+	out := make([]batch.Response, len(responses))
+	for i, r := range responses {
+		out[i] = batch.Stored(prompts[i/t.Samples].ID, i%t.Samples, r, false)
 	}
 	return out, nil
 }

@@ -34,8 +34,6 @@ type Tried struct {
 	Reward eval.Interval `json:"reward"`
 	KL     eval.Interval `json:"kl"` // nats an answer, from the base policy
 	Chosen bool          `json:"chosen,omitempty"`
-
-	tokens int // of the answers
 }
 
 // Effort is what a tuning took, whatever part of it was done earlier.
@@ -47,17 +45,12 @@ type Effort struct {
 	Tokens       int     `json:"tokens_trained_on"` // over all trainings
 	Reference    int     `json:"tokens_of_reference"`
 	Answered     int     `json:"tokens_of_answers"`
-	FLOPs        float64 `json:"flops"`   // 6 a parameter and token trained on, 2 a token that is read or drawn
-	Seconds      float64 `json:"seconds"` // of training
+	FLOPs        float64 `json:"flops"`             // 6 a parameter and token trained on, 2 a token that is read or drawn
+	Seconds      float64 `json:"seconds,omitempty"` // of training
 }
 
-func (t *tuning) effort(settings []*setting, base *Tried) Effort {
+func (t *tuning) effort(settings []*setting) Effort {
 	e := Effort{Trained: len(settings), Trajectories: t.Trajectories}
-	count := func(tried *Tried) {
-		e.Compared++
-		e.Answers += len(t.Validation) * t.Samples
-		e.Answered += tried.tokens
-	}
 	if t.Loss != SFT {
 		for _, p := range t.pairs {
 			e.Reference += len(p.Chosen.Tokens) + len(p.Rejected.Tokens)
@@ -67,8 +60,10 @@ func (t *tuning) effort(settings []*setting, base *Tried) Effort {
 		e.Tokens += s.Tokens
 		e.Seconds += s.Seconds
 		for _, c := range s.candidates {
-			if base != nil {
-				count(&c.Tried)
+			if len(t.Validation) > 0 {
+				e.Compared++
+				e.Answers += len(t.Validation) * t.Samples
+				e.Answered += c.tokens
 			}
 		}
 	}

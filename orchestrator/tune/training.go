@@ -36,7 +36,8 @@ type training struct {
 // candidate is a policy that may be taken: that of a setting after a step.
 type candidate struct {
 	Tried
-	of *setting // nil of the base policy
+	of     *setting // nil of the base policy
+	tokens int      // of its answers
 }
 
 const policies = "policies"

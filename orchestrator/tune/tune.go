@@ -285,7 +285,7 @@ func (t *tuning) run(ctx context.Context) (*Report, error) {
 		}
 	}
 	best.Chosen = true
-	report.Effort = t.effort(settings, report.Compared)
+	report.Effort = t.effort(settings)
 	if err := copyFile(t.d.Path(best.policy()), t.Out); err != nil {
 		return nil, err
 	}
