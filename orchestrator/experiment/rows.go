@@ -71,6 +71,7 @@ const (
 	Alone  Kind = "alone"  // nothing: the model alone
 	Ranked Kind = "ranked" // whole answers are ranked
 	Guided Kind = "guided" // decoding is guided
+	Tuned  Kind = "tuned"  // the model itself was trained
 )
 
 // Row is what a method gave on some prompts: means over prompts and seeds, with intervals.
@@ -213,6 +214,8 @@ func kindOf(m *recipe.Method) Kind {
 		return Ranked
 	case m.Strategy.NeedsValue():
 		return Guided
+	case m.Policy != "":
+		return Tuned
 	}
 	return Alone
 }

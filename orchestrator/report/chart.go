@@ -113,6 +113,7 @@ var shapes = map[string]string{
 	alone:  "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
 	ranked: "M-4 -4h8v8h-8z",
 	guided: "M0 -6L6 0L0 6L-6 0z",
+	tuned:  "M0 -6L6 5L-6 5z",
 }
 
 // plot lays out the points, joined by a line for each class if joined. left and right are

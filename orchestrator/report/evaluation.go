@@ -204,6 +204,8 @@ func classOf(k experiment.Kind) string {
 		return guided
 	case experiment.Ranked:
 		return ranked
+	case experiment.Tuned:
+		return tuned
 	}
 	return alone
 }

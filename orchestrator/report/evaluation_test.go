@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/tune"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -34,9 +35,11 @@ func results() *experiment.Results {
 	return &experiment.Results{
 		Evaluation: experiment.Evaluation{
 			Recipe: "own.yaml", Models: []experiment.Model{{ID: "s", File: "s.gguf"}}, Reward: "length:8", Watch: []string{"distinct"}, Seeds: []uint64{1, 2}, Prompts: experiment.Prompts{Test: 2},
-			Rows:     []experiment.Row{row("base", experiment.Alone, decode.KLExact, 1), row("beam", experiment.Guided, decode.KLBound, 2)},
-			Paired:   []experiment.Difference{{Model: "s", A: "beam", B: "base", Difference: at(1.25)}},
-			Choices:  []experiment.Choice{{Model: "s", Taken: "beam", MaxKL: 4, Rows: []experiment.Row{row("beam", experiment.Guided, decode.KLBound, 3)}}},
+			Rows:    []experiment.Row{row("base", experiment.Alone, decode.KLExact, 1), row("beam", experiment.Guided, decode.KLBound, 2)},
+			Paired:  []experiment.Difference{{Model: "s", A: "beam", B: "base", Difference: at(1.25)}},
+			Choices: []experiment.Choice{{Model: "s", Taken: "beam", MaxKL: 4, Rows: []experiment.Row{row("beam", experiment.Guided, decode.KLBound, 3)}}},
+			Tuned: []experiment.Tuning{{Policy: "mine", Seed: 2, Report: &tune.Report{Loss: tune.DPO, Pairs: 7, Effort: tune.Effort{Trained: 4, Compared: 12, Trajectories: 28}, Tried: []*tune.Tried{
+				{Beta: 0.5, Rate: 1e-4, Step: 3, Steps: 9, Reward: at(6), KL: at(5), Chosen: true}}}}},
 			Ceilings: []experiment.Ceiling{{Model: "s", Rerolls: 16, Most: valuehead.Ceilings{All: valuehead.Ceiling{States: 8, R2: 0.64}}, Explains: []experiment.Explained{{Value: "ivo", R2: 0.32, OfMost: 0.5}}}},
 		},
 		Answers: []experiment.MethodAnswers{
@@ -77,7 +80,7 @@ func TestEvaluationPage(t *testing.T) {
 	page := string(text)
 	for _, want := range []string{
 		"1.25 [1.15,\u00a01.35]", "−1.25 [−1.35,\u00a0−1.15]", "at most 2.00", "0.75 [0.65,\u00a00.85]", "beam was chosen from 1", "within 4.0 nats",
-		"8 states", "continued 16 times", "0.640", "0.320", "50\u00a0%", "the &lt;sea&gt;", "wide &amp; far", "bluest", "2 seeds",
+		"mine, seed 2: 4 trainings by dpo on 7 pairs, chosen from 28 trajectories; 12 policies compared", "0.5, taken", "3 of 9", "8 states", "continued 16 times", "0.640", "0.320", "50\u00a0%", "the &lt;sea&gt;", "wide &amp; far", "bluest", "2 seeds",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)

@@ -136,6 +136,7 @@ const (
 	alone  = "alone"  // the model without a value function
 	ranked = "ranked" // whole answers ranked by it
 	guided = "guided" // decoding guided by it
+	tuned  = "tuned"  // the model itself trained
 )
 
 // method is how a method did, and what it is.
