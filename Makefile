@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo model test test-system race lint real frontier ceiling bench lab lab-reward paper paper-real clean
+.PHONY: help build demo model test test-system race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -64,6 +64,9 @@ real: ## take a real model through it with two rewards; EFFORT=quick, learning o
 
 frontier: build ## compare all strategies and value sources on the demo's run (resumable, more than an hour)
 	bin/ivo eval scripts/frontier.yaml
+
+tuned: build ## compare policies trained by DPO, IPO and on the best samples with value guidance, in the lab (resumable, long)
+	bin/ivo eval scripts/tuned.yaml
 
 ceiling: build ## compare the demo's value functions with the best there could be (a few minutes)
 	bin/ivo eval scripts/ceiling.yaml

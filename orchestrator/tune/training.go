@@ -28,7 +28,7 @@ type training struct {
 	Beta    float64 `json:"beta"`
 	Rate    float64 `json:"lr"`
 	Steps   int     `json:"steps"`
-	Tokens  int     `json:"tokens"`  // of its minibatches
+	Tokens  int     `json:"tokens"`  // of its passes over the pairs
 	Loss    float64 `json:"loss"`    // of its last tenth
 	Seconds float64 `json:"seconds"` // at the pace of the steps since it was last begun or continued
 }
@@ -63,6 +63,7 @@ func (t *tuning) setting(beta, rate float64) *setting {
 	}
 	s := &setting{batch: max(most, min(t.Batch, rows*t.Epochs/leastSteps)), training: training{Beta: beta, Rate: rate}}
 	s.Steps = max(1, rows*t.Epochs/s.batch)
+	s.Tokens = rows * t.Epochs
 	s.key = run.Key("training", 1, t.backbone, t.data, t.Loss, beta, rate, s.Steps, s.batch, t.Rank, t.Type, t.Seed)
 	for _, step := range train.SnapshotSteps(s.Steps, t.Keep) {
 		s.candidates = append(s.candidates, &candidate{of: s, Tried: Tried{Beta: beta, Rate: rate, Step: step, Steps: s.Steps}})
@@ -135,7 +136,7 @@ func (t *tuning) train(ctx context.Context, s *setting, number string) error {
 			return t.train(ctx, s, number)
 		}
 	}
-	s.Tokens, s.Loss, s.Seconds = s.Steps*s.batch, last, time.Since(begun).Seconds()/float64(max(1, done))*float64(s.Steps)
+	s.Loss, s.Seconds = last, time.Since(begun).Seconds()/float64(max(1, done))*float64(s.Steps)
 	return run.Put(t.d, s.file(), s.key, nil, nil, &s.training)
 }
 
