@@ -102,8 +102,11 @@ func tunePolicy(c *cli.Context) error {
 	} else if err := tuneOnFile(c, &w); err != nil {
 		return err
 	}
-	if spec == "" && (len(o.Betas) > 1 || len(o.Rates) > 1 || c.String("validation") != "" || c.IsSet("hold-out")) {
-		return usagef(c, "no --reward, by which one of several policies would be chosen")
+	if spec == "" {
+		choosing := slices.ContainsFunc([]string{"validation", "hold-out", "keep", "samples", "max-kl"}, c.IsSet)
+		if choosing || len(o.Betas) > 1 || len(o.Rates) > 1 {
+			return usagef(c, "no --reward, by which one of several policies would be chosen")
+		}
 	}
 	if spec != "" {
 		if w.Reward, err = openReward(c, spec); err != nil {
@@ -159,14 +162,21 @@ func tuneOptions(c *cli.Context) (*tune.Options, error) {
 	}
 	if c.String("run") != "" {
 		said := []string{"predict", "parallel", "ctx-size"}
-		for _, f := range slices.Concat(samplingFlags(loop.Defaults(0).Sampling), promptFlags()) {
-			said = append(said, f.Names()[0])
+		for _, f := range slices.Concat(samplingFlags(loop.Defaults(0).Sampling), promptFlags(), computeFlags()) {
+			if name := f.Names()[0]; name != "threads" {
+				said = append(said, name)
+			}
 		}
 		for _, name := range said {
 			if c.IsSet(name) {
 				return nil, usagef(c, "--%s with --run (the run says how its prompts are shown and answered)", name)
 			}
 		}
+		if c.IsSet("skip-pairs") {
+			return nil, usagef(c, "--skip-pairs is for --pairs, a file")
+		}
+	} else if c.IsSet("round") {
+		return nil, usagef(c, "--round is for --run")
 	}
 	var err error
 	if o.Betas, err = positives(c, "beta"); err != nil {
@@ -217,14 +227,14 @@ func tuneOnFile(c *cli.Context, w *tune.Work) (err error) {
 
 // validation reads the prompts that the policy is chosen on, or holds some of the pairs' out.
 func validation(c *cli.Context, o *tune.Options, w *tune.Work) error {
-	path := c.String("validation")
+	path, fits := c.String("validation"), func(tokens int) error { return o.Fits(tokens, w.Model.Info().ContextTrain) }
 	if path == "" {
-		return w.HoldOut(c.Int("hold-out"))
+		return w.HoldOut(c.Int("hold-out"), fits)
 	}
 	records, err := readRecords(c, path)
 	if err != nil {
 		return err
 	}
-	w.Validation, err = fit(c, w.Encoder, records, func(tokens int) error { return o.Fits(tokens, w.Model.Info().ContextTrain) })
+	w.Validation, err = fit(c, w.Encoder, records, fits)
 	return err
 }

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -45,6 +46,9 @@ func (o *optimizer) rate() float64 {
 	return o.opts.LR * (.1 + .9*.5*(1+math.Cos(math.Pi*progress)))
 }
 
+// ErrNotFinite says that a training has left the numbers, mostly by too high a learning rate.
+var ErrNotFinite = errors.New("the gradient is not finite")
+
 // update sums the shards' gradients (in grads, one after another) and does one step;
 // a gradient that is not finite is refused and nothing changes.
 func (o *optimizer) update(grads []float32, shards int) error {
@@ -59,7 +63,7 @@ func (o *optimizer) update(grads []float32, shards int) error {
 		norm += x
 	}
 	if math.IsNaN(norm) || math.IsInf(norm, 0) {
-		return fmt.Errorf("train: step %d: the gradient is not finite: lower the learning rate", o.step+1)
+		return fmt.Errorf("train: step %d: %w: lower the learning rate", o.step+1, ErrNotFinite)
 	}
 	scale := 1.0
 	if norm = math.Sqrt(norm); norm > o.opts.Clip {

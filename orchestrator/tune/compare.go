@@ -2,6 +2,8 @@ package tune
 
 import (
 	"context"
+	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -37,8 +39,11 @@ func (t *tuning) parts(c *candidate) (out []part) {
 	return out
 }
 
-// answered says whether the validation prompts are answered by a candidate.
+// answered says whether the validation prompts are answered by a candidate, or cannot be.
 func (t *tuning) answered(c *candidate) (bool, error) {
+	if why, err := t.ruinedBy(c); why != "" || err != nil {
+		return why != "", err
+	}
 	for _, p := range t.parts(c) {
 		if done, err := t.d.Done(p.name, p.key); !done || err != nil {
 			return false, err
@@ -54,9 +59,20 @@ func (t *tuning) compare(ctx context.Context, c *candidate, name string) error {
 	done, err := t.answered(c)
 	if err == nil && !done {
 		err = t.answer(ctx, c, parts, name)
+		if c.of != nil && errors.Is(err, llama.ErrNotFinite) {
+			err = t.ruined(c, err)
+		}
+	}
+	if err == nil {
+		c.Ruined, err = t.ruinedBy(c)
 	}
 	if err != nil {
 		return err
+	}
+	if c.Ruined != "" {
+		none := math.NaN()
+		c.Reward, c.KL = eval.Interval{Mean: none, Lo: none, Hi: none}, eval.Interval{Mean: none, Lo: none, Hi: none}
+		return nil
 	}
 	t.pace.answered(done, time.Since(begun))
 	rewards, kls := make([]float64, len(t.Validation)), make([]float64, len(t.Validation))

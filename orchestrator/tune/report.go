@@ -31,6 +31,7 @@ type Tried struct {
 	Rate   float64       `json:"lr,omitempty"`
 	Step   int           `json:"step,omitempty"`
 	Steps  int           `json:"steps,omitempty"`
+	Ruined string        `json:"ruined,omitempty"` // why it could not answer; reward and KL are not known then
 	Reward eval.Interval `json:"reward"`
 	KL     eval.Interval `json:"kl"` // nats an answer, from the base policy
 	Chosen bool          `json:"chosen,omitempty"`
@@ -60,7 +61,7 @@ func (t *tuning) effort(settings []*setting) Effort {
 		e.Tokens += s.Tokens
 		e.Seconds += s.Seconds
 		for _, c := range s.candidates {
-			if len(t.Validation) > 0 {
+			if len(t.Validation) > 0 && c.Ruined == "" {
 				e.Compared++
 				e.Answers += len(t.Validation) * t.Samples
 				e.Answered += c.tokens
@@ -87,7 +88,11 @@ func (r *Report) Write(w io.Writer) error {
 			if r.Loss == SFT {
 				beta = ""
 			}
-			fmt.Fprintf(t, "%s\t%s\t%.3g\t%d of %d\t%s\t%s\t\n", mark, beta, c.Rate, c.Step, c.Steps, interval(c.Reward), interval(c.KL))
+			reward, kl := interval(c.Reward), interval(c.KL)
+			if c.Ruined != "" {
+				reward, kl = "ruined\t", "\t"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%.3g\t%d of %d\t%s\t%s\t\n", mark, beta, c.Rate, c.Step, c.Steps, reward, kl)
 		}
 		if err := t.Flush(); err != nil {
 			return err

@@ -58,11 +58,19 @@ func OfRun(dir string, round int, m *llama.Model, o *Options, w *Work) (spec str
 }
 
 // HoldOut takes the pairs of n prompts out of the work, or of a tenth of them and at most 100 where n is 0, and
-// makes these the validation prompts.
-func (w *Work) HoldOut(n int) error {
-	records := make([]prompt.Record, len(w.Pairs))
-	for i, p := range w.Pairs {
-		records[i] = p.Prompt.Record
+// makes these the validation prompts. fits says why a prompt of so many tokens cannot be answered.
+func (w *Work) HoldOut(n int, fits func(tokens int) error) error {
+	var records []prompt.Record
+	var left error
+	for _, p := range w.Pairs {
+		if err := fits(len(p.Prompt.Tokens)); err != nil {
+			left = fmt.Errorf("prompt %s: %w", p.Prompt.ID, err)
+		} else {
+			records = append(records, p.Prompt.Record)
+		}
+	}
+	if len(records) == 0 && left != nil {
+		return left
 	}
 	if n == 0 {
 		n = min(len(records)/10, 100)

@@ -71,7 +71,37 @@ func (t *tuning) setting(beta, rate float64) *setting {
 	return s
 }
 
-func (s *setting) file() string { return "trainings/" + s.key + ".json" }
+func (s *setting) file() string       { return "trainings/" + s.key + ".json" }
+func (s *setting) checkpoint() string { return "trainings/" + s.key + ".checkpoint" }
+
+// ruin says why a policy cannot be compared: its weights or what it says are no numbers any more, as too high
+// a learning rate leaves them.
+type ruin struct {
+	run.Stamp
+	Why string `json:"why"`
+}
+
+func (c *candidate) ruin() string { return fmt.Sprintf("ruined/%s-%06d.json", c.of.key, c.Step) }
+
+// ruined notes that a candidate is, so that it is not trained again for that.
+func (t *tuning) ruined(c *candidate, why error) error {
+	return run.Put(t.d, c.ruin(), c.of.key, nil, nil, &ruin{Why: why.Error()})
+}
+
+// ruinedBy is how a candidate is known to be ruined, "" if it is not.
+func (t *tuning) ruinedBy(c *candidate) (string, error) {
+	if c.of == nil {
+		return "", nil
+	}
+	known, err := run.Value[ruin](t.d.Path(c.ruin()))
+	if run.Absent(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return known.Why, nil
+}
 
 // there says whether a candidate's policy is in the folder.
 func (t *tuning) there(c *candidate) bool {
@@ -108,7 +138,7 @@ func (t *tuning) train(ctx context.Context, s *setting, number string) error {
 	if err := t.d.Make(s.file()); err != nil {
 		return err
 	}
-	checkpoint := t.d.Path("trainings/" + s.key + ".checkpoint")
+	checkpoint := t.d.Path(s.checkpoint())
 	loss := map[Loss]train.PairLoss{DPO: train.DPO(s.Beta), IPO: train.IPO(s.Beta), SFT: train.SFT()}[t.Loss]
 	begun, done := time.Now(), 0
 	last := 0.0 // mean loss of the last tenth
@@ -125,6 +155,9 @@ func (t *tuning) train(ctx context.Context, s *setting, number string) error {
 		},
 	}
 	_, err := train.TrainPolicy(ctx, t.base, loss, o, t.pairs, nil)
+	if errors.Is(err, train.ErrNotFinite) && len(t.Validation) > 0 {
+		return t.broken(s, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -138,6 +171,23 @@ func (t *tuning) train(ctx context.Context, s *setting, number string) error {
 	}
 	s.Loss, s.Seconds = last, time.Since(begun).Seconds()/float64(max(1, done))*float64(s.Steps)
 	return run.Put(t.d, s.file(), s.key, nil, nil, &s.training)
+}
+
+// broken notes that a training has come to no numbers: what is left of its candidates is ruined.
+func (t *tuning) broken(s *setting, why error) error {
+	for _, c := range s.candidates {
+		if done, err := t.answered(c); err != nil {
+			return err
+		} else if !done && !t.there(c) {
+			if err := t.ruined(c, why); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.Remove(t.d.Path(s.checkpoint())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // snapshot writes the policy after a step, if it is a candidate.

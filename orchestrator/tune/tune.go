@@ -16,6 +16,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -161,6 +163,11 @@ func Run(ctx context.Context, o Options, w Work) (_ *Report, err error) {
 			return nil, err
 		}
 	}
+	for _, file := range []string{t.Out, t.Adapter} {
+		if filepath.Clean(t.Dir) == filepath.Clean(file) {
+			return nil, fault.New(op, "work", nil, "give another {work}", "%s is to be a file, and cannot be the folder of what is kept", file)
+		}
+	}
 	if t.d, err = run.Open(t.Dir); err != nil {
 		return nil, rename(err, "work")
 	}
@@ -224,6 +231,15 @@ func (t *tuning) claim() error {
 	what := ""
 	switch {
 	case run.Absent(err):
+		entries, err := os.ReadDir(t.Dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if !strings.HasPrefix(e.Name(), ".") { // such as the lock
+				return fault.New(op, "work", nil, "give another {work}", "%s holds something else than a tuning, such as %s", t.Dir, e.Name())
+			}
+		}
 		return run.Put(t.d, claimFile, run.Key(t.backbone, t.data), nil, nil, &claim{Model: t.Model.Path(), Backbone: t.backbone, Pairs: t.data})
 	case err != nil:
 		return err
@@ -267,20 +283,23 @@ func (t *tuning) run(ctx context.Context) (*Report, error) {
 			return nil, err
 		}
 		for _, c := range s.candidates {
-			if len(t.Validation) > 0 && (best == nil || t.better(c, best)) {
+			if len(t.Validation) > 0 && c.Ruined == "" && (best == nil || t.better(c, best)) {
 				best = c
 			}
 			report.Tried = append(report.Tried, &c.Tried)
 		}
-		if err := t.prune(best); err != nil {
+		if err := t.forget(settings[:i+1], best); err != nil {
 			return nil, err
 		}
+	}
+	if best == nil {
+		return nil, fault.New(op, "lr", nil, "lower {lr}", "every policy that was trained is ruined: %s", settings[0].candidates[0].Ruined)
 	}
 	if !t.there(best) { // somebody has removed it
 		if err := t.train(ctx, best.of, "again"); err != nil {
 			return nil, err
 		}
-		if err := t.prune(best); err != nil {
+		if err := t.forget(settings, best); err != nil {
 			return nil, err
 		}
 	}
@@ -339,18 +358,22 @@ func (t *tuning) better(a, b *candidate) bool {
 	return near(a)
 }
 
-// prune removes the policies that will not be taken.
-func (t *tuning) prune(best *candidate) error {
-	files, err := os.ReadDir(t.d.Path(policies))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, f := range files {
-		if name := policies + "/" + f.Name(); err == nil && name != best.policy() && name != best.adapter() {
-			err = os.Remove(t.d.Path(name))
+// forget removes the policies that will not be taken of the settings so far. Those of later ones are kept: one
+// may be the best of what was done before.
+func (t *tuning) forget(settings []*setting, best *candidate) error {
+	for _, s := range settings {
+		for _, c := range s.candidates {
+			if c == best {
+				continue
+			}
+			for _, name := range []string{c.policy(), c.adapter()} {
+				if err := os.Remove(t.d.Path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return err
+				}
+			}
 		}
 	}
-	return err
+	return nil
 }
 
 func copyFile(from, to string) error {
