@@ -7,11 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/scripts/lab/tokenizer"
+	"github.com/ivo-decoding/ivo/scripts/lab/world"
 )
 
 func small(t *testing.T) recipe {
@@ -103,5 +107,69 @@ func TestRecipeStops(t *testing.T) {
 		if _, err := os.Stat(r.modelPath()); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: there is a model: %v", says, err)
 		}
+	}
+}
+
+// A model that starts from another's weights is quantized, and its card tells of every task; what is reserved for
+// tests is not trained on.
+func TestRecipeOfAllTasks(t *testing.T) {
+	r := small(t)
+	r.model, _ = find("lab-m-unaligned")
+	r.tokens, r.gated, r.prompts = 3000, 2, [3]int{4, 2, 2}
+	for _, dir := range []string{r.out, r.work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start, err := os.ReadFile(shipped + "summarize-s.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(r.path("summarize-s.gguf"), start, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	run(t, r)
+	f, err := gguf.Read(r.modelPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind, _ := f.Int("general.file_type"); kind != 7 { // Q8_0
+		t.Errorf("the model's file type is %d", kind)
+	}
+	before, err := gguf.Read(r.weightsPath("summarize-s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, _ := before.Float(keyHeldOut)
+	if loss, ok := f.Float(keyHeldOut); !ok || loss > 4 || loss == old {
+		t.Errorf("its held-out loss is %v: it does not start from weights that know the world", loss)
+	}
+	card, err := os.ReadFile(r.path("lab-m-unaligned.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range append([]string{"the weights of `summarize-s`", "Safe (`gold:safe`)"}, allTasks...) {
+		if !strings.Contains(string(card), want) {
+			t.Errorf("the card does not tell of %q", want)
+		}
+	}
+
+	vocab, err := tokenizer.Train(texts(world.Documents(world.Summarize{}, world.Train, 1), 4000), vocabSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reserved := map[string]bool{}
+	for doc := range world.Documents(r.docs, world.Train, r.seed+seedsOfStage*r.stage+corpusSeed) {
+		if reserved[doc.Prompt] = true; len(reserved) == 2 {
+			break
+		}
+	}
+	all, _, err := r.tokenise(t.Context(), vocab, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fewer, _, err := r.tokenise(t.Context(), vocab, reserved)
+	if err != nil || !reflect.DeepEqual(all[2].Tokens, fewer[0].Tokens) {
+		t.Errorf("reserved prompts are trained on (%v)", err)
 	}
 }
