@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -23,11 +24,15 @@ const (
 	maxTokens     = 64
 	marginOfMean  = 1.3 // standard deviations from the mean sample to the best of 16
 	marginOfModes = 0.7 // from greedy decoding to the best of 16
-	leastBest     = 1.5 // reward of the best of 16: a policy that cannot do the task leaves room too
 )
+
+// leastBest is the least reward of the best of 16, by task: a policy that cannot do the task leaves room too. In
+// safety 1 is a curt refusal, in instruct a constraint more met than broken, in dialogue a thing more.
+var leastBest = map[string]float64{"summarize": 1.5, "dialogue": 1, "instruct": 1, "safety": 1.3}
 
 // figures say how a model's own decoding does on the test prompts, in gold reward.
 type figures struct {
+	Task               string
 	Prompts            int
 	Mean, SD           float64 // of samples at T=0.7
 	Cold, Greedy, Best float64 // means of T=0.35, greedy, and the best of 16 at T=0.7
@@ -63,15 +68,15 @@ func (f figures) gate() error {
 	if d := (f.Best - f.Greedy) / f.SD; !(d >= marginOfModes) {
 		return fmt.Errorf("%w: the best of %d samples is %.2f sd above greedy decoding, not %.1f", errGate, gateSamples, d, marginOfModes)
 	}
-	if !(f.Best >= leastBest) {
-		return fmt.Errorf("%w: the best of %d samples has reward %.2f, not %.1f: the policy is not able (train it longer)", errGate, gateSamples, f.Best, leastBest)
+	if least := leastBest[f.Task]; !(f.Best >= least) {
+		return fmt.Errorf("%w: the best of %d samples has reward %.2f, not %.1f: the policy is not able (train it longer)", errGate, gateSamples, f.Best, least)
 	}
 	return nil
 }
 
-// measure decodes the first prompts of a file, at most so many, with the model at path.
-func measure(ctx context.Context, model, promptFile string, most int) (figures, error) {
-	prompts, err := prompt.Read(promptFile, prompt.ReadOptions{})
+// measure decodes the first test prompts of a task in a folder, at most so many, with the model at path.
+func measure(ctx context.Context, model, folder, task string, most int) (figures, error) {
+	prompts, err := prompt.Read(filepath.Join(folder, task+"-test.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return figures{}, err
 	}
@@ -99,7 +104,7 @@ func measure(ctx context.Context, model, promptFile string, most int) (figures, 
 	if err != nil {
 		return figures{}, err
 	}
-	f := figures{Prompts: len(prompts), Example: example{prompts[0].Text, nil, greedy[0].responses[0]}}
+	f := figures{Task: task, Prompts: len(prompts), Example: example{prompts[0].Text, nil, greedy[0].responses[0]}}
 	f.Example.samples = base[0].responses[:4]
 	for i := range prompts {
 		best := math.Inf(-1)

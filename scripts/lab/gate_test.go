@@ -11,8 +11,7 @@ func init() { slog.SetLogLoggerLevel(slog.LevelWarn) } // llama.cpp is chatty
 
 // The shipped model is worth steering.
 func TestShippedModelPassesGate(t *testing.T) {
-	const dir = "../../testdata/lab/"
-	f, err := measure(t.Context(), dir+"summarize-s.gguf", dir+"summarize-test.jsonl", 300)
+	f, err := measure(t.Context(), shipped+"summarize-s.gguf", shipped, "summarize", 300)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,8 +29,8 @@ func TestGate(t *testing.T) {
 		f    figures
 		want string
 	}{
-		{figures{Mean: 1, SD: 1, Best: 2.4, Greedy: 1.6}, ""},
-		{figures{Mean: -4, SD: 1, Best: -2, Greedy: -4}, "not able"},
+		{figures{Task: "summarize", Mean: 1, SD: 1, Best: 2.4, Greedy: 1.6}, ""},
+		{figures{Task: "summarize", Mean: -4, SD: 1, Best: -2, Greedy: -4}, "not able"},
 		{figures{Mean: 0, SD: 1, Best: 1.2, Greedy: 0}, "above the mean"},
 		{figures{Mean: 0, SD: 2, Best: 3, Greedy: 2}, "above greedy"},
 		{figures{Mean: 0, SD: 0, Best: 0, Greedy: math.NaN()}, "above the mean"},

@@ -52,7 +52,13 @@ var splits = []struct {
 // path is the place of a finished file, such as summarize-test.jsonl.
 func (r recipe) path(name string) string { return filepath.Join(r.out, name) }
 
-func (r recipe) modelPath() string { return r.path(r.name + ".gguf") }
+// modelPath is the place of the finished model.
+func (r recipe) modelPath() string {
+	if r.store == "" {
+		return r.weightsPath(r.name)
+	}
+	return r.path(r.name + ".gguf")
+}
 
 // weightsPath is where the weights of a policy are kept in full precision.
 func (r recipe) weightsPath(name string) string {
@@ -84,14 +90,14 @@ func (r recipe) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.train(ctx, vocab, corpus, heldOut); err != nil {
+	if err := r.train(ctx, vocab, corpus, heldOut); err != nil || r.store == "" {
 		return err
 	}
 	of := map[string]figures{}
 	var failed error
 	for _, task := range r.tasks {
 		say("gate of %s: %d samples for each of %d test prompts", task, gateSamples, min(r.gated, r.prompts[world.Test]))
-		f, err := measure(ctx, r.modelPath(), r.path(task+"-test.jsonl"), r.gated)
+		f, err := measure(ctx, r.modelPath(), r.out, task, r.gated)
 		if err != nil {
 			return err
 		}
