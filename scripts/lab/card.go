@@ -46,8 +46,11 @@ func (r recipe) writeCard(of map[string]figures) error {
 		line("| training | %d tokens, each seen once; learning rate %g; seed %d |", r.tokens, r.lr, r.seed)
 		line("| held-out loss | %.4f nats a token of response |", loss)
 		line("| end of a response | the line break, which is the end-of-turn token |\n")
-		for _, task := range r.tasks {
+		for i, task := range r.tasks {
 			f := of[task]
+			if i > 0 {
+				line("")
+			}
 			if len(r.tasks) > 1 {
 				line("## %s: gold reward on %d test prompts\n", task, f.Prompts)
 			} else {
