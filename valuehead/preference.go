@@ -37,16 +37,27 @@ func sides(pairs []Example) []Example {
 }
 
 // preferences is the loss of the pairs whose sides are in s, with its gradient times weight in s.dout.
-func (s *scratch) preferences(pairs []Example, weight float32) (loss float64) {
+func (s *scratch) preferences(pairs []Example, noise float64, weight float32) (loss float64) {
 	clear(s.dout)
 	for i, e := range pairs {
 		won, lost := s.starts[2*i+1]-1, s.starts[2*i+2]-1
-		d := float64(s.out[won]-s.out[lost]) - float64(e.Margin)
-		loss += math.Max(-d, 0) + math.Log1p(math.Exp(-math.Abs(d)))
-		g := weight * float32(1/(1+math.Exp(d)))
-		s.dout[won], s.dout[lost] = -g, g
+		one, slope := Surprise(float64(s.out[won]-s.out[lost])-float64(e.Margin), noise)
+		loss += one
+		s.dout[won], s.dout[lost] = weight*float32(slope), -weight*float32(slope)
 	}
 	return loss
+}
+
+// Surprise is the loss of a pair whose rewards differ by d, less its margin, and its derivative:
+// -log((1-noise) sigma(d) + noise sigma(-d)), noise being the share of pairs whose sides are known to be
+// swapped (forward correction, arXiv 1609.03683). With noise a pair that is surely wrong teaches nothing.
+func Surprise(d, noise float64) (loss, slope float64) {
+	if noise == 0 {
+		return math.Max(-d, 0) + math.Log1p(math.Exp(-math.Abs(d))), -1 / (1 + math.Exp(d))
+	}
+	s := 1 / (1 + math.Exp(-d))
+	p := (1-2*noise)*s + noise
+	return -math.Log(p), -(1 - 2*noise) * s * (1 - s) / p
 }
 
 // TrainPreferences fits a head to all pairs of a source, for as many epochs as the options say. after
@@ -74,6 +85,9 @@ func TrainPreferences(ctx context.Context, src Source, options TrainOptions, aft
 		return nil, err
 	}
 	h.probe = nil
+	if r, ok := h.model.(*recallNet); ok {
+		r.forgetPrompt(h.params)
+	}
 	t := newTrainer(h, src, all, o)
 	p := t.progress()
 	for epoch := range o.Epochs {
@@ -86,6 +100,16 @@ func TrainPreferences(ctx context.Context, src Source, options TrainOptions, aft
 		}
 	}
 	return h, nil
+}
+
+// forgetPrompt makes an empty response worth the same after every prompt: both sides of a pair begin with
+// it, so that pairs would leave it as random as it is.
+func (m *recallNet) forgetPrompt(params []float32) {
+	p := parts(m, params)
+	clear(p[m.start])
+	if m.promptRow > 0 {
+		clear(p[m.start+1])
+	}
 }
 
 // Worth is the value of a whole response, at its last state.

@@ -97,31 +97,33 @@ func TestPreferences(t *testing.T) {
 	}
 }
 
-// The loss of a pair is -log sigma of the difference less the margin, and its gradient that of
+// The loss of a pair is -log sigma of the difference less the margin, but for the noise, and its gradient that of
 // central differences.
 func TestPreferenceLoss(t *testing.T) {
 	s := &scratch{batch: batch{starts: []int{0, 2, 3, 5, 8}}, out: []float32{9, .5, -.25, 9, 3, 9, 9, -2}, dout: make([]float32, 8)}
 	pairs := []Example{{}, {Margin: 1.5}}
-	loss := func() float64 {
-		total := 0.0
-		for i, rows := range [][2]int{{1, 2}, {4, 7}} {
-			d := float64(s.out[rows[0]]) - float64(s.out[rows[1]]) - float64(pairs[i].Margin)
-			total -= math.Log(1 / (1 + math.Exp(-d)))
+	for _, noise := range []float64{0, 0.1} {
+		loss := func() float64 {
+			total := 0.0
+			for i, rows := range [][2]int{{1, 2}, {4, 7}} {
+				d := float64(s.out[rows[0]]) - float64(s.out[rows[1]]) - float64(pairs[i].Margin)
+				total -= math.Log((1-noise)/(1+math.Exp(-d)) + noise/(1+math.Exp(d)))
+			}
+			return total
 		}
-		return total
-	}
-	if got := s.preferences(pairs, 2); math.Abs(got-loss()) > 1e-6 {
-		t.Errorf("loss %g, not %g", got, loss())
-	}
-	for i, got := range slices.Clone(s.dout) {
-		const step = 1e-2
-		at := s.out[i]
-		s.out[i] = at + step
-		up := loss()
-		s.out[i] = at - step
-		want := 2 * (up - loss()) / (2 * step)
-		if s.out[i] = at; math.Abs(float64(got)-want) > 1e-3 {
-			t.Errorf("output %d: gradient %g, not %g", i, got, want)
+		if got := s.preferences(pairs, noise, 2); math.Abs(got-loss()) > 1e-6 {
+			t.Errorf("noise %g: loss %g, not %g", noise, got, loss())
+		}
+		for i, got := range slices.Clone(s.dout) {
+			const step = 1e-2
+			at := s.out[i]
+			s.out[i] = at + step
+			up := loss()
+			s.out[i] = at - step
+			want := 2 * (up - loss()) / (2 * step)
+			if s.out[i] = at; math.Abs(float64(got)-want) > 1e-3 {
+				t.Errorf("noise %g, output %d: gradient %g, not %g", noise, i, got, want)
+			}
 		}
 	}
 }

@@ -26,7 +26,7 @@ type TrainOptions struct {
 	Dropout     float64 // of hidden layers; default 0.3, of Recall 0.1
 	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 5
 	Batch       int     // states in a minibatch, at least; default 1024
-	Rate        float64 // peak learning rate of AdamW; default 0.002
+	Rate        float64 // peak learning rate of AdamW; default 0.002, of Preference 0.0005
 	WeightDecay float64 // of AdamW: a step shrinks weights by Rate*WeightDecay; default 1, of Recall 0.1
 	Warmup      float64 // share of the steps over which the rate rises; default 0.05
 	Patience    int     // epochs without a better held-out loss before stopping; default 3
@@ -44,7 +44,9 @@ type TrainOptions struct {
 	// Temp is the temperature that the responses were drawn with, at which the unit of advantages is
 	// measured; 0 for 1.
 	Temp float64
-	bare bool // without advantages all the same
+	// Noise is the share of pairs whose sides are swapped, where it is known, of Preference: see [Surprise].
+	Noise float64
+	bare  bool // without advantages all the same
 
 	// From is a head to begin from, of the same kind, size and features; its scales of
 	// inputs and rewards are kept, and what tokens add to a linear one. Nil trains a fresh one. What is fitted in closed form, as
@@ -125,6 +127,9 @@ func (o *TrainOptions) defaults() {
 	}
 	if o.Rate == 0 {
 		o.Rate = 0.002
+		if o.Target == Preference { // which tells little at a time: at four times this the lab's heads forget what they found
+			o.Rate = 0.0005
+		}
 	}
 	if o.Shape.Hidden == 0 {
 		o.Shape.Hidden = o.Hidden
@@ -157,6 +162,9 @@ func (o *TrainOptions) validate() error {
 		return fault.New(op, "", 1, "choose one from 0 to 1, such as 0.95", "lambda %v", o.Lambda)
 	case o.Spread != HLGauss && o.Spread != TwoHot:
 		return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", HLGauss, TwoHot), "unknown spread %q", o.Spread)
+	}
+	if !(o.Noise >= 0 && o.Noise < 0.5) {
+		return fault.New(op, "", 0.5, "choose one below .5, or 0", "a share %v of the pairs is swapped", o.Noise)
 	}
 	if o.Target == Preference && (o.Shape.Atoms > 0 || o.Shape.Members > 1 || o.closed()) {
 		return fault.New(op, "atoms", 0, "choose 0 as {atoms}, one member, and a head that is trained by steps", "pairs teach one number of a response, by steps")

@@ -193,7 +193,7 @@ func (t *trainer) gradient(g *gradient, part []Example, weight float32) error {
 		}
 		s.rng = &g.rng
 		h.model.forward(h.params, s)
-		g.loss = s.preferences(part, weight)
+		g.loss = s.preferences(part, t.options.Noise, weight)
 		h.model.backward(h.params, s, g.grad)
 		return nil
 	}

@@ -80,7 +80,8 @@ func (r *trainer) recallLayers() []int {
 	return slices.Compact([]int{first, near})
 }
 
-// tryRecall tries a head that looks back at the prompt, for as many epochs as serve the folds best.
+// tryRecall tries a head that looks back at the prompt, for as many epochs as serve the folds best. Where
+// no other kind is tried the epochs alone are to be chosen, which one of the folds can do.
 func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 	if !r.data.schema.Prompts {
 		return nil, fault.New(op, "layers", nil, "store layers above the embeddings, and the prompts with them", "a head that looks back at the prompt needs its states, which are not stored")
@@ -91,12 +92,13 @@ func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 		states += r.tokens[chosen][i] + r.tokens[rejected][i]
 	}
 	o := valuehead.TrainOptions{Kind: valuehead.Recall, Epochs: r.Epochs, Batch: min(1024, max(128, states/40)), Seed: r.Seed, Workers: r.Workers}
-	// The differences of each pair's rewards after each epoch, by heads that were not trained on it.
-	after := make([][]float64, o.Epochs)
-	for e := range after {
-		after[e] = make([]float64, len(r.train))
+	tried := folds
+	if r.Kind == Recall {
+		tried = 1
 	}
-	for k := range folds {
+	// The differences of pairs' rewards after each epoch, by heads that were not trained on them.
+	after := make([][]float64, o.Epochs)
+	for k := range tried {
 		var in, out []int
 		for i, f := range r.fold {
 			if f == k {
@@ -114,12 +116,12 @@ func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 			return nil, err
 		}
 		if _, err := valuehead.TrainPreferences(ctx, from, o, func(h *valuehead.Head, epoch int) (bool, error) {
-			for j, i := range out {
-				d, err := difference(h, others, j)
+			for i := range out {
+				d, err := difference(h, others, i)
 				if err != nil {
 					return true, err
 				}
-				after[epoch-1][i] = d
+				after[epoch-1] = append(after[epoch-1], d)
 			}
 			return false, nil
 		}); err != nil {
