@@ -32,6 +32,7 @@ func trainRewardCommand() *cli.Command {
 			&cli.StringFlag{Name: "pairs", Usage: "`FILE` of pairs: JSON lines, an array or CSV, also packed with gzip; - for standard input", Category: pairs, TakesFile: true},
 			&cli.BoolFlag{Name: "skip-pairs", Usage: "leave out pairs that say nothing, such as those of two equal or empty sides", Category: pairs},
 			&cli.Float64Flag{Name: "margin", Usage: "what a pair's margin counts for, in units of the reward; 0 for nothing", Value: 1, Category: pairs},
+			&cli.Float64Flag{Name: "label-noise", Usage: "`SHARE` of the pairs whose sides are known to be swapped; of heads that are trained by steps", Category: pairs},
 			&cli.Float64Flag{Name: "held-out", Usage: "share of the prompts that the head is measured on", Value: 0.2, Category: pairs},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` for the head; it must not exist", Category: learned},
 			&cli.StringFlag{Name: "states", Usage: "`FOLDER` that the model's states are kept in; without it OUT.states", Category: learned},
@@ -51,7 +52,7 @@ func trainRewardCommand() *cli.Command {
 
 func trainReward(c *cli.Context) error {
 	o, out := pairwise.Options{
-		Kind: c.String("head"), Margins: c.Float64("margin"), HeldOut: c.Float64("held-out"), Hidden: c.Int("hidden"), Epochs: c.Int("epochs"),
+		Kind: c.String("head"), Margins: c.Float64("margin"), HeldOut: c.Float64("held-out"), Noise: c.Float64("label-noise"), Hidden: c.Int("hidden"), Epochs: c.Int("epochs"),
 		Seed: c.Uint64("seed"), Workers: max(0, c.Int("threads")),
 	}, c.String("out")
 	switch {
@@ -59,10 +60,14 @@ func trainReward(c *cli.Context) error {
 		return usagef(c, "no --pairs or no --out (they name the file of pairs and the file for the head)")
 	case !slices.Contains(pairwise.Kinds(), o.Kind):
 		return usagef(c, "--head %q is not one of %s", o.Kind, strings.Join(pairwise.Kinds(), ", "))
-	case c.IsSet("pooling") && (o.Kind == pairwise.Attend || o.Kind == pairwise.Tokens):
+	case c.IsSet("label-noise") && (c.Bool("fine-tune") || o.Kind == pairwise.Linear):
+		return usagef(c, "--label-noise with --fine-tune or --head linear (which learn as if no pair were wrong)")
+	case !(o.Noise >= 0 && o.Noise < 0.5):
+		return usagef(c, "--label-noise %g is not below .5 (where a half is swapped pairs say nothing)", o.Noise)
+	case c.IsSet("pooling") && (o.Kind == pairwise.Recall || o.Kind == pairwise.Attend || o.Kind == pairwise.Tokens):
 		return usagef(c, "--pooling with --head %s (which pools states in its own way)", o.Kind)
-	case c.IsSet("hidden") && (o.Kind == pairwise.Linear || o.Kind == pairwise.Attend):
-		return usagef(c, "--hidden with --head %s (which has no hidden layer)", o.Kind)
+	case c.IsSet("hidden") && (o.Kind == pairwise.Linear || o.Kind == pairwise.Attend || o.Kind == pairwise.Recall):
+		return usagef(c, "--hidden with --head %s (which has no hidden layer, or one of a size of its own)", o.Kind)
 	case c.IsSet("epochs") && o.Kind == pairwise.Linear && !c.Bool("fine-tune"):
 		return usagef(c, "--epochs with --head linear (which is fitted at once)")
 	case !within(o.Margins, 1e6) || !within(o.HeldOut, 0.9) || o.HeldOut == 0 || o.Hidden < 1 || o.Epochs < 0:

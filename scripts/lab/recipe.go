@@ -23,12 +23,13 @@ import (
 // recipe is what the files of one model are made from.
 type recipe struct {
 	model
-	out, work  string
-	heldOut    int
-	prompts    [3]int // how many of each world.Split
-	seed       uint64
-	threads    int
-	rewardHead string
+	out, work    string
+	heldOut      int
+	prompts      [3]int // how many of each world.Split
+	seed         uint64
+	threads      int
+	rewardHead   string
+	rewardEpochs int
 }
 
 // Seeds of the parts, counted from the recipe's, so that no two share documents.

@@ -75,7 +75,7 @@ func (r recipe) learnReward(ctx context.Context) error {
 	f := rewardFigures{Pairs: len(pairs)}
 	var h *head.Head
 	h, f.Report, err = trunk.Train(ctx, data, pairwise.Options{
-		Kind: r.rewardHead, Pooling: head.Sum, Hidden: 64, Seed: r.seed, HeldOut: 0.05, Workers: r.threads,
+		Kind: r.rewardHead, Pooling: head.Sum, Hidden: 64, Seed: r.seed, HeldOut: 0.05, Noise: labelNoise, Epochs: r.rewardEpochs, Workers: r.threads,
 		Progress: func(done, of int, t pairwise.Trial) {
 			say("head %d of %d: %s: log loss %.3f, accuracy %.3f", done, of, t.Name, t.LogLoss, t.Accuracy)
 		},

@@ -178,11 +178,3 @@ func (d *design) validated(w []float32, columns, penalty int) []float64 {
 }
 
 func sigma(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
-
-// surprise is -log sigma(x).
-func surprise(x float64) float64 {
-	if x < 0 {
-		return math.Log1p(math.Exp(x)) - x
-	}
-	return math.Log1p(math.Exp(-x))
-}

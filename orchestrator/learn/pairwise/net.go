@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/ivo-decoding/ivo/llama/blas"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // net is a head that is trained by steps: of the rows of an answer, each of which may go through a
@@ -224,6 +225,7 @@ type schedule struct {
 	epochs, batch int
 	rate, decay   float64
 	drop          float64 // share of the hidden units
+	noise         float64 // see Options
 	seed          uint64
 }
 
@@ -263,7 +265,8 @@ func (n *net) train(ctx context.Context, pairs []rows, margin []float64, s sched
 			n.pass(answers, func(r []float64) []float64 {
 				by := make([]float64, len(r))
 				for k, i := range some {
-					g := -sigma(margin[i]-(r[2*k]-r[2*k+1])) / float64(len(some))
+					_, slope := valuehead.Surprise(r[2*k]-r[2*k+1]-margin[i], s.noise)
+					g := slope / float64(len(some))
 					by[2*k], by[2*k+1] = g, -g
 				}
 				return by

@@ -128,7 +128,7 @@ func TestNetsAsHeads(t *testing.T) {
 		if err := fresh.train(t.Context(), n.pairs, make([]float64, len(n.pairs)), schedule{epochs: 100, batch: 4, rate: 0.02, seed: 1}, nil); err != nil {
 			t.Fatal(err)
 		}
-		if _, accuracy := judged(fresh.differences(n.pairs)); accuracy < 1 {
+		if _, accuracy := judged(fresh.differences(n.pairs), 0); accuracy < 1 {
 			t.Errorf("%s: %s of the pairs are learned", kind, fmt.Sprint(accuracy))
 		}
 	}
@@ -137,7 +137,7 @@ func TestNetsAsHeads(t *testing.T) {
 func TestReliability(t *testing.T) {
 	at := func(p float64) float64 { return math.Log(p / (1 - p)) }
 	// Three pairs at .8, of which two are right, and one at .55, which is wrong.
-	bins, ece := reliability([]float64{at(0.81), at(0.81), -at(0.81), -at(0.56)})
+	bins, ece := reliability([]float64{at(0.81), at(0.81), -at(0.81), -at(0.56)}, 0)
 	if len(bins) != 2 || bins[1].Pairs != 3 || math.Abs(bins[1].Accuracy-2.0/3) > 1e-9 || math.Abs(bins[0].Confidence-0.56) > 1e-9 {
 		t.Errorf("got %+v", bins)
 	}

@@ -52,7 +52,7 @@ func (r *trainer) tryNet(ctx context.Context, c candidate) (*fitted, error) {
 		n.mean, n.unit = scale.mean, scale.unit
 		return n
 	}
-	s := schedule{epochs: r.Epochs, batch: 32, rate: 3e-3, decay: 1, drop: 0.2, seed: r.Seed}
+	s := schedule{epochs: r.Epochs, batch: 32, rate: 3e-3, decay: 1, drop: 0.2, noise: r.Noise, seed: r.Seed}
 	margins := func(numbers []int) (some []rows, margin []float64) {
 		for _, i := range numbers {
 			some, margin = append(some, all[i]), append(margin, r.margin[i])
@@ -86,7 +86,7 @@ func (r *trainer) tryNet(ctx context.Context, c candidate) (*fitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := best(after)
+	f := best(after, r.Noise)
 	f.Name, f.candidate = r.name(c), c
 	f.fit = func(ctx context.Context) (*head.Head, error) {
 		n := fresh()

@@ -80,7 +80,7 @@ func (r *trainer) recallLayers() []int {
 	return slices.Compact([]int{first, near})
 }
 
-// tryRecall tries a head that looks back at the prompt, for as many epochs as serve the folds best. Where
+// tryRecall tries a head that looks back at the prompt, a sum over the answer's tokens, for as many epochs as serve the folds best. Where
 // no other kind is tried the epochs alone are to be chosen, which one of the folds can do.
 func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 	if !r.data.schema.Prompts {
@@ -91,7 +91,7 @@ func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 	for _, i := range r.train {
 		states += r.tokens[chosen][i] + r.tokens[rejected][i]
 	}
-	o := valuehead.TrainOptions{Kind: valuehead.Recall, Epochs: r.Epochs, Batch: min(1024, max(128, states/40)), Seed: r.Seed, Workers: r.Workers}
+	o := valuehead.TrainOptions{Kind: valuehead.Recall, Shape: valuehead.Shape{Advantages: true}, Noise: r.Noise, Epochs: r.Epochs, Batch: min(1024, max(128, states/40)), Seed: r.Seed, Workers: r.Workers}
 	tried := folds
 	if r.Kind == Recall {
 		tried = 1
@@ -128,7 +128,7 @@ func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 			return nil, err
 		}
 	}
-	f := best(after)
+	f := best(after, r.Noise)
 	f.Name, f.candidate = r.name(c), c
 	f.fit = func(ctx context.Context) (*head.Head, error) {
 		all := make([]int, len(r.train))
@@ -166,10 +166,10 @@ func difference(h *valuehead.Head, s *source, i int) (float64, error) {
 }
 
 // best is the trial of the epoch after which differences of rewards predict best.
-func best(after [][]float64) *fitted {
+func best(after [][]float64, noise float64) *fitted {
 	f := &fitted{Trial: Trial{LogLoss: math.Inf(1)}}
 	for e, differences := range after {
-		if loss, accuracy := judged(differences); loss < f.LogLoss {
+		if loss, accuracy := judged(differences, noise); loss < f.LogLoss {
 			f.LogLoss, f.Accuracy, f.Epochs = loss, accuracy, e+1
 		}
 	}

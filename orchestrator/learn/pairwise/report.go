@@ -82,8 +82,8 @@ func (r *trainer) report(ctx context.Context, rewards [2][]float64) (_ *Report, 
 	own := r.perPrompt(difference)
 	report.Prompts = len(own)
 	report.Accuracy = eval.Bootstrap(own, r.Seed)
-	report.LogLoss, _ = judged(differences)
-	report.Reliability, report.ECE = reliability(differences)
+	report.LogLoss, _ = judged(differences, r.Noise)
+	report.Reliability, report.ECE = reliability(differences, r.Noise)
 	for _, b := range []struct {
 		name string
 		of   func(pair, side int) float64
@@ -147,11 +147,11 @@ func (r *trainer) sentiment(ctx context.Context) (func(pair, side int) float64, 
 }
 
 // reliability sorts pairs into ten bins by how sure the head is of which side was chosen.
-func reliability(differences []float64) (bins []Bin, ece float64) {
+func reliability(differences []float64, noise float64) (bins []Bin, ece float64) {
 	const n = 10
 	all := make([]Bin, n)
 	for _, d := range differences {
-		confidence := sigma(math.Abs(d))
+		confidence := noise + (1-2*noise)*sigma(math.Abs(d))
 		b := &all[min(n-1, int((confidence-0.5)*2*n))]
 		b.Pairs++
 		b.Confidence += confidence

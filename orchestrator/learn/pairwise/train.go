@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/preference"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // The kinds of heads.
@@ -38,8 +39,11 @@ type Options struct {
 	Pooling head.Pooling // of linear heads and MLPs; "" for the best of Last, Mean and Sum
 	HeldOut float64      // share of the prompts that the head is measured on; 0 for .2
 	Margins float64      // what a pair's margin counts for, in units of the reward; 0 for nothing
-	Hidden  int          // units of a hidden layer; 0 for 32
-	Epochs  int          // most passes over the pairs of heads that are trained by steps; 0 for 8 to 40, the fewer pairs the more
+	// Noise is the share of pairs whose sides are known to be swapped: such a pair is never impossible, so
+	// that rewards may differ by much and still be wrong. Linear heads are fitted without it.
+	Noise   float64
+	Hidden  int // units of a hidden layer; 0 for 32
+	Epochs  int // most passes over the pairs of heads that are trained by steps; 0 for 8 to 40, the fewer pairs the more
 	Seed    uint64
 	Workers int // 0 for one a core
 	// Progress, if set, is told of each head that was tried, one call at a time.
@@ -49,7 +53,7 @@ type Options struct {
 // Trial is a head that was tried, with what the folds it was not trained on say.
 type Trial struct {
 	Name     string  `json:"name"`
-	LogLoss  float64 `json:"log_loss"` // mean of -log sigma(R(chosen) - R(rejected)); log 2 = .693 of a coin
+	LogLoss  float64 `json:"log_loss"` // mean of -log sigma(R(chosen) - R(rejected)), but for the noise; log 2 = .693 of a coin
 	Accuracy float64 `json:"accuracy"`
 	Penalty  float64 `json:"penalty,omitempty"`
 	Epochs   int     `json:"epochs,omitempty"`
@@ -79,6 +83,9 @@ type trainer struct {
 
 // Train learns a head from the pairs, and measures it on those that are held out.
 func (t Trunk) Train(ctx context.Context, d *Data, o Options) (*head.Head, *Report, error) {
+	if !(o.Noise >= 0 && o.Noise < 0.5) {
+		return nil, nil, fault.New(op, "", 0.5, "choose one below .5, or 0", "a share %v of the pairs is swapped", o.Noise)
+	}
 	r := &trainer{Options: o, data: d, depth: t.Model.Info().Layers}
 	if err := r.part(); err != nil {
 		return nil, nil, err
@@ -340,9 +347,10 @@ func (r *trainer) parallel(ctx context.Context, n int, work func(ctx context.Con
 }
 
 // judged is the log loss and the accuracy of differences of rewards.
-func judged(differences []float64) (loss, accuracy float64) {
+func judged(differences []float64, noise float64) (loss, accuracy float64) {
 	for _, d := range differences {
-		loss += surprise(d)
+		one, _ := valuehead.Surprise(d, noise)
+		loss += one
 		accuracy += right(d)
 	}
 	n := float64(len(differences))
@@ -379,7 +387,7 @@ func (r *trainer) tryLinear(ctx context.Context, c candidate) (*fitted, error) {
 	f := &fitted{Trial: Trial{Name: r.name(c), LogLoss: math.Inf(1)}, candidate: c}
 	at := 0
 	for l, penalty := range penalties {
-		if loss, accuracy := judged(d.validated(w, columns, l)); loss < f.LogLoss {
+		if loss, accuracy := judged(d.validated(w, columns, l), r.Noise); loss < f.LogLoss {
 			f.LogLoss, f.Accuracy, f.Penalty, at = loss, accuracy, penalty, l
 		}
 	}
