@@ -3,6 +3,7 @@ package tune
 import (
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -77,8 +78,7 @@ func (t *tuning) effort(settings []*setting) Effort {
 func (r *Report) Write(w io.Writer) error {
 	if r.Compared != nil {
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-		beta := map[Loss]string{DPO: "beta", IPO: "tau", SFT: ""}[r.Loss]
-		fmt.Fprintf(t, "\t%s\tlr\tstep\treward\t\tKL\t\t\n", beta)
+		fmt.Fprintf(t, "\t%s\tlr\tstep\treward\t\tKL\t\t\n", r.beta())
 		fmt.Fprintf(t, "base\t\t\t\t%s\t%s\t\n", interval(r.Compared.Reward), "0\t")
 		for _, c := range r.Tried {
 			mark, beta := "", fmt.Sprint(c.Beta)
@@ -99,7 +99,14 @@ func (r *Report) Write(w io.Writer) error {
 		}
 		fmt.Fprintln(w)
 	}
-	e := r.Effort
+	e, taken := r.Effort, &Tried{}
+	var betas, rates []float64
+	for _, c := range r.Tried {
+		betas, rates = append(betas, c.Beta), append(rates, c.Rate)
+		if c.Chosen {
+			taken = c
+		}
+	}
 	s := sheet.Sheet{
 		{"policy", r.Policy},
 		{"trained", fmt.Sprintf("%d policies by %s on %d pairs, chosen from %d trajectories", e.Trained, r.Loss, r.Pairs, e.Trajectories)},
@@ -112,7 +119,29 @@ func (r *Report) Write(w io.Writer) error {
 	} else {
 		s = append(s, sheet.Property{"chosen", "nothing: it is the last policy of the first setting (a reward chooses among several)"})
 	}
+	for _, edge := range []string{atEdge(r.beta(), betas, taken.Beta), atEdge("lr", rates, taken.Rate)} {
+		if edge != "" {
+			s = append(s, sheet.Property{"note", edge})
+		}
+	}
 	return append(s, sheet.Property{"effort", fmt.Sprintf("%d tokens trained on in %v, %d of the reference, %d of answers; %.2g FLOPs", e.Tokens, time.Duration(e.Seconds*float64(time.Second)).Round(time.Second), e.Reference, e.Answered, e.FLOPs)}).Write(w)
+}
+
+// beta is what the setting beta is called.
+func (r *Report) beta() string { return map[Loss]string{DPO: "beta", IPO: "tau", SFT: ""}[r.Loss] }
+
+// atEdge says that a setting was taken beyond which nothing was tried, where several were.
+func atEdge(name string, tried []float64, taken float64) string {
+	tried = slices.Compact(slices.Sorted(slices.Values(tried)))
+	switch {
+	case len(tried) < 3:
+		return ""
+	case taken == tried[0]:
+		return fmt.Sprintf("the smallest %s was taken, %v: a smaller one may be better", name, taken)
+	case taken == tried[len(tried)-1]:
+		return fmt.Sprintf("the largest %s was taken, %v: a larger one may be better", name, taken)
+	}
+	return ""
 }
 
 func interval(i eval.Interval) string { return fmt.Sprintf("%.3f\t[%.3f, %.3f]", i.Mean, i.Lo, i.Hi) }

@@ -2,6 +2,7 @@ package tune
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -86,6 +87,22 @@ func TestOfTexts(t *testing.T) {
 		}
 		if string(got) != text || !m.IsEOG(tokens[last]) {
 			t.Errorf("%q becomes %q and the token %d", text, got, tokens[last])
+		}
+	}
+}
+
+// The report marks what was taken, and says where the grid ends too soon.
+func TestReport(t *testing.T) {
+	tried := func(beta float64) *Tried { return &Tried{Beta: beta, Rate: 1e-4, Step: 9, Steps: 9} }
+	for taken, note := range map[int]string{0: "the smallest tau was taken, 0.1", 1: "", 2: "the largest tau was taken, 0.3"} {
+		r := &Report{Loss: IPO, Compared: &Tried{}, Tried: []*Tried{tried(0.1), tried(0.2), tried(0.3)}}
+		r.Tried[taken].Chosen = true
+		var b strings.Builder
+		if err := r.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), fmt.Sprintf("taken  %v", r.Tried[taken].Beta)) || strings.Contains(b.String(), "note") != (note != "") || !strings.Contains(b.String(), note) {
+			t.Errorf("%q: %s", note, b.String())
 		}
 	}
 }
