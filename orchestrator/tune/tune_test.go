@@ -17,7 +17,7 @@ func TestHoldOut(t *testing.T) {
 	for i := range 60 { // of every prompt two pairs
 		w.Pairs = append(w.Pairs, Pair{Prompt: prompt.Encoded{Record: prompt.Record{ID: fmt.Sprint(i), Text: fmt.Sprint("p", i/2)}}})
 	}
-	if err := w.HoldOut(10); err != nil {
+	if err := w.HoldOut(10, func(int) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	held := map[string]bool{}
@@ -36,7 +36,7 @@ func TestHoldOut(t *testing.T) {
 		t.Errorf("%d pairs are left, %d prompts held out", len(w.Pairs), len(held))
 	}
 	few := &Work{Pairs: w.Pairs[:3]}
-	if err := few.HoldOut(0); err == nil {
+	if err := few.HoldOut(0, func(int) error { return nil }); err == nil {
 		t.Error("a tenth of three prompts is held out")
 	}
 }
