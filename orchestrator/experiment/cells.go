@@ -148,7 +148,7 @@ func (w *work) gather(ctx context.Context, stage string, wants []want) (cells []
 			}
 		}
 	}
-	// What is kept is made bit by bit, so that little is lost: cells of one seed that are drawn with the same engines.
+	// What is kept is made bit by bit, so that little is lost.
 	for _, some := range w.portions(wants, open) {
 		if err := w.make(ctx, stage, wants, some); err != nil {
 			return nil, nil, err
@@ -169,7 +169,8 @@ func (w *work) gather(ctx context.Context, stage string, wants []want) (cells []
 	return cells, samples, nil
 }
 
-// portions parts what is missing into what is made at once: all of it, where no cells are kept.
+// portions parts what is missing into what is made at once: a method's settings under a seed; all of it, where no
+// cells are kept.
 func (w *work) portions(wants []want, open []*missing) (out [][]*missing) {
 	if w.cells == "" {
 		return [][]*missing{open}
@@ -177,7 +178,8 @@ func (w *work) portions(wants []want, open []*missing) (out [][]*missing) {
 	slices.SortStableFunc(open, func(a, b *missing) int { return a.seed - b.seed })
 	for _, m := range open {
 		last := len(out) - 1
-		if last < 0 || out[last][0].seed != m.seed || wants[out[last][0].want].method.Entry != wants[m.want].method.Entry {
+		alike := func(a, b *recipe.Method) bool { return a.Entry == b.Entry && a.Value == b.Value }
+		if last < 0 || out[last][0].seed != m.seed || !alike(wants[out[last][0].want].method, wants[m.want].method) {
 			out = append(out, nil)
 			last++
 		}

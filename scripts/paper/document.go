@@ -74,8 +74,18 @@ func (p *paper) write(all []*study) error {
 	if err := os.MkdirAll(filepath.Dir(p.doc), 0o755); err != nil {
 		return err
 	}
+	for _, s := range all {
+		if s.task && s.lacks == "" {
+			if err := s.page(p.page(s)); err != nil {
+				return err
+			}
+		}
+	}
 	return atomicfile.WriteBytes(p.doc, d.Bytes())
 }
+
+// page is where a task's plots lie: beside the cells.
+func (p *paper) page(s *study) string { return filepath.Join(filepath.Dir(p.cells), s.name+".html") }
 
 func link(doc, to string) string {
 	rel, err := filepath.Rel(filepath.Dir(doc), to)
@@ -180,6 +190,8 @@ func (d *document) frontier(all []*study) {
 	d.say("Here greedy decoding and lower temperatures, which cost nothing, are shown too. KL is that of a whole answer, where the paper's is that of a token's; IVO is tokenwise guidance by a mean value (Eq. 5),")
 	d.say("IVO soft by the soft value, IVO pessimistic by the mean less a standard deviation. ARGS asks the reward itself about every candidate's text, which is an oracle where the rule can count on unfinished text.")
 	for _, s := range d.tasks(all) {
+		d.say("")
+		d.say("[%s, plotted](%s)", s.name, link(d.doc, d.page(s)))
 		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO soft", "IVO pessimistic", "IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO")
 	}
 	d.say("")
