@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -97,7 +98,11 @@ func link(doc, to string) string {
 
 // most says how much of a recipe the effort takes.
 func (e effort) most() string {
-	return fmt.Sprintf("%d prompts to learn from, %d to choose on, %d to test on, and %d seeds", e.Train, e.Validation, e.Test, e.Seeds)
+	seeds := "one seed"
+	if e.Seeds != 1 {
+		seeds = fmt.Sprintf("%d seeds", e.Seeds)
+	}
+	return fmt.Sprintf("%d prompts to learn from, %d to choose on, %d to test on, and %s", e.Train, e.Validation, e.Test, seeds)
 }
 
 // tasks are the studies of a task that were carried out; what is missing of the others is said.
@@ -133,8 +138,17 @@ func (d *document) named(all []*study, name string) *study {
 func (d *document) verdicts(all []*study) {
 	d.say("")
 	d.say("## What the paper claims, and whether it holds here")
-	d.table("study", "figure", "claim", "verdict", "figures")
+	type line struct {
+		study, figure string
+		verdict
+	}
+	var lines []line
+	counts := map[string]int{}
 	for _, s := range all {
+		if s.lacks != "" {
+			lines = append(lines, line{s.name, "", verdict{"all", unknown, s.lacks}})
+			continue
+		}
 		for _, part := range []struct {
 			figure string
 			of     func() []verdict
@@ -143,18 +157,22 @@ func (d *document) verdicts(all []*study) {
 			{"Fig. 2", s.frontierClaims, true}, {"Table 1", s.winClaims, true}, {"Fig. 3", s.beamClaims, true}, {"Fig. 4", s.growthClaims, true},
 			{"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false},
 		} {
-			if s.task != part.task || s.lacks != "" {
+			if s.task != part.task {
 				continue
 			}
 			for _, v := range part.of() {
-				d.say("%s | %s | %s | %s | %s", s.name, part.figure, v.claim, v.holds, v.figures)
+				lines = append(lines, line{s.name, part.figure, v})
+				counts[strings.SplitN(v.holds, ":", 2)[0]]++
 			}
 		}
 	}
-	for _, s := range all {
-		if s.lacks != "" {
-			d.say("%s | | all | %s | %s", s.name, unknown, s.lacks)
-		}
+	d.say("")
+	d.say("A claim holds where the paired interval is clear of zero on its side, does not hold where it is clear on the other side, and is not clear else. Where a curve is compared with another")
+	d.say("one at every matched KL, it holds where it is clearly above at all of the other one's settings. Of %d claims that were measured, %d hold and %d do not.",
+		len(lines)-counts[unknown]-len(slices.DeleteFunc(slices.Clone(all), func(s *study) bool { return s.lacks == "" })), counts[holds], counts[fails])
+	d.table("study", "figure", "claim", "verdict", "figures")
+	for _, l := range lines {
+		d.say("%s | %s | %s | %s | %s", l.study, l.figure, l.claim, l.holds, l.figures)
 	}
 }
 
