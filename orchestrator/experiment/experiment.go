@@ -114,28 +114,32 @@ func (w *work) drawn(cost int) {
 	w.left -= cost
 }
 
-// open opens the folder in which an experiment is carried out.
-func open(x *recipe.Experiment, dir string, notify func(Event)) (_ *work, err error) {
+func begun(x *recipe.Experiment, notify func(Event)) *work {
 	w := &work{x: x, known: map[string]*shard{}, ready: map[prepared]bool{}, looped: map[string]bool{}, notify: notify}
 	if w.notify == nil {
 		w.notify = func(Event) {}
 	}
+	return w
+}
+
+// open opens the folder in which an experiment is carried out.
+func (w *work) open(dir string) (err error) {
 	if err := run.Expect(dir, true); err != nil {
-		return nil, err
+		return err
 	}
 	if w.d, err = run.Open(dir); err != nil {
-		return nil, err
+		return err
 	}
-	for _, m := range x.Rewards {
+	for _, m := range w.x.Rewards {
 		w.scorers = append(w.scorers, &batch.Scorer{Dir: w.d, Model: m})
 	}
-	return w, nil
+	return nil
 }
 
 // Run carries out the experiment in a folder, or goes on with it.
 func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Event)) (*Results, error) {
-	w, err := open(x, dir, notify)
-	if err != nil {
+	w := begun(x, notify)
+	if err := w.open(dir); err != nil {
 		return nil, err
 	}
 	defer w.d.Close()
@@ -188,12 +192,13 @@ type Kept struct {
 // runs are made and answers drawn for what is missing alone. Judges and ceilings, which take more than cells have,
 // are left out.
 func Keep(ctx context.Context, x *recipe.Experiment, k Keeping) (*Kept, error) {
-	w, err := open(x, k.Dir, k.Notify)
-	if err != nil {
-		return nil, err
+	w := begun(x, k.Notify)
+	if w.cells, w.only = k.Cells, k.Only; !k.Only {
+		if err := w.open(k.Dir); err != nil {
+			return nil, err
+		}
+		defer w.d.Close()
 	}
-	defer w.d.Close()
-	w.cells, w.only = k.Cells, k.Only
 	chosen, err := w.choose(ctx)
 	if err != nil {
 		return nil, err
@@ -248,7 +253,7 @@ func (w *work) choose(ctx context.Context) (all []*choice, err error) {
 	for _, c := range all {
 		rewards := 1
 		if c.tried[0].Choose.Within != nil {
-			rewards = len(w.scorers)
+			rewards = len(w.x.Rewards)
 			wants = append(wants, want{c.policy, w.first(c.policy), c.policy.Validation, rewards})
 		}
 		for _, m := range c.tried {
@@ -334,7 +339,7 @@ func (w *work) test(ctx context.Context, chosen []*choice) (out []Outcome, sampl
 			if !m.Of(p) || m.Choose != nil && !slices.ContainsFunc(chosen, func(c *choice) bool { return c.policy == p && c.tried[c.taken] == m }) {
 				continue
 			}
-			out, wants = append(out, Outcome{Policy: p, Method: m}), append(wants, want{p, m, p.Test, len(w.scorers)})
+			out, wants = append(out, Outcome{Policy: p, Method: m}), append(wants, want{p, m, p.Test, len(w.x.Rewards)})
 		}
 	}
 	cells, samples, err := w.gather(ctx, "test", wants)

@@ -36,8 +36,8 @@ func (w *work) prepare(ctx context.Context, id string, seed uint64) error {
 // Teach has a value function of the recipe ready under a seed, where it is one that is learned: the recipe's methods
 // draw by it from then on. What that takes lies in a folder of an experiment.
 func Teach(ctx context.Context, x *recipe.Experiment, dir, value string, seed uint64, notify func(Event)) error {
-	w, err := open(x, dir, notify)
-	if err != nil {
+	w := begun(x, notify)
+	if err := w.open(dir); err != nil {
 		return err
 	}
 	return errors.Join(w.prepare(ctx, value, seed), w.d.Close())

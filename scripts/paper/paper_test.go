@@ -28,7 +28,7 @@ func TestRecipes(t *testing.T) {
 
 // less makes a recipe small: few settings, short answers.
 var less = strings.NewReplacer(
-	"[0.5, 1, 2, 4, 8]", "[2]", "[1, 2, 4, 8, 16]", "[2]", "[0.5, 0.35, 0.2]", "0.5", "block: [1, 2, 8]", "block: [2]", "beams: 4, block: 4", "beams: 2, block: 2", "beams: [2, 3]", "beams: 3",
+	"[2, 8, 16, 32, 64]", "[2]", "[1, 4, 8, 16, 32]", "[4]", "[8, 32, 64, 128, 256]", "[64]", "[2, 3, 4, 8]", "[3]", "[0.5, 0.35, 0.2]", "0.5", "block: [1, 2, 8]", "block: [2]", "beams: 4, block: 4", "beams: 2, block: 2", "beams: [2, 3]", "beams: 3",
 	"samples: 64", "samples: 4", "[2, 4, 8, 16, 32, 64]", "[2, 4]", "[4, 16, 64]", "4", "max_tokens: 64", "max_tokens: 12", "kind: recall", "kind: linear", "samples: 12, ", "samples: 3, ", "samples: 8, ", "samples: 3, ",
 )
 
