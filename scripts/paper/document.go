@@ -210,15 +210,13 @@ func (d *document) frontier(all []*study) {
 	for _, s := range d.tasks(all) {
 		d.say("")
 		d.say("[%s, plotted](%s)", s.name, link(d.doc, d.page(s)))
-		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO soft", "IVO pessimistic", "IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO")
+		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO soft", "IVO pessimistic", "IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "SFT")
 	}
-	d.say("")
-	d.say("DPO and IPO: not among the methods of these recipes yet.")
 }
 
 func (s *study) winClaims() (out []verdict) {
 	own := s.chosen("IVO")
-	for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS"} {
+	for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO"} {
 		other := s.chosen(name)
 		v := verdict{fmt.Sprintf("IVO wins more often against the base policy than %s", name), unknown, ""}
 		if own != nil && other != nil {
@@ -236,7 +234,7 @@ func (d *document) wins(all []*study) {
 	d.say("")
 	d.say("The paper, on HH by GPT-4: FUDGE 64.85, VAS 68.49, DPO 72.45, IPO 66.55, IVO 77.52 %%. Here the judges are the rewards: of an answer and one of the base policy to the same prompt, the one with more wins;")
 	d.say("ties count one half. The setting of each method is the one with the largest reward on the validation prompts. The training's price is an estimate: 2 operations a parameter and token of the policy for")
-	d.say("what is sampled, 6 a parameter of the head and state for each pass over these.")
+	d.say("what is sampled, 6 a parameter of the head and state for each pass over these; of DPO and IPO 6 a parameter and token that is trained on and 2 a token that is read, over all settings that were tried.")
 	for _, s := range d.tasks(all) {
 		columns := []string{s.name, s.x.Reward.Spec + ": wins"}
 		for _, name := range s.watched {
@@ -253,27 +251,32 @@ func (d *document) wins(all []*study) {
 			for i := range s.watched {
 				line += " | " + percent(s.resample.Of(experiment.Wins(r.Cells, s.rows[0].Cells, 1+i)).Interval())
 			}
-			d.say("%s | %s", line, s.price(r.Value))
+			d.say("%s | %s", line, s.price(name, r))
 		}
 	}
 }
 
-// price is about what it took to learn a value function, as far as that is known.
-func (s *study) price(value string) string {
+// price is about what it took to learn what a method goes by, as far as that is known.
+func (s *study) price(name string, r *result) string {
+	if r.Outcome.Method.Policy != "" { // all that were tried
+		flops := 0.0
+		for _, t := range s.tunings {
+			if strings.HasPrefix(t.Policy, name+" ") && t.Seed == s.x.Seeds[0] {
+				flops += t.Report.Effort.FLOPs
+			}
+		}
+		return fmt.Sprintf("%.1e", flops)
+	}
+	v := s.x.Value(r.Value)
 	for _, l := range s.learned {
-		if l.Value != value {
+		if l.Value != r.Value {
 			continue
 		}
-		v := s.x.Value(value)
-		rounds := 1
-		if v.Source.After > 0 {
-			rounds = v.Source.After
-		}
-		tokens := float64(rounds*l.Trajectories) * l.Tokens
+		tokens := float64(max(1, v.Source.After)*l.Trajectories) * l.Tokens
 		const epochs = 5
 		return fmt.Sprintf("%.1e", 2*s.models[0].parameters*tokens+6*float64(l.Parameters)*tokens*epochs)
 	}
-	if s.x.Value(value).Source.Reward != "" {
+	if v.Source.Reward != "" {
 		return "0"
 	}
 	return "not kept"

@@ -21,6 +21,7 @@ type study struct {
 	x        *recipe.Recipe
 	rows     []result
 	learned  []experiment.Learned
+	tunings  []experiment.Tuning
 	choices  []experiment.Choice
 	watched  []string
 	missing  []string // methods of which cells are missing
@@ -59,7 +60,7 @@ func studies(real bool) []*study {
 
 // take takes what a recipe gave.
 func (s *study) take(x *recipe.Experiment, k *experiment.Kept) {
-	s.x, s.learned, s.choices, s.watched = x.Recipe, k.Learned, k.Choices, k.Watch
+	s.x, s.learned, s.tunings, s.choices, s.watched = x.Recipe, k.Learned, k.Tuned, k.Choices, k.Watch
 	s.missing = k.Missing
 	s.resample = eval.NewResampling(k.Prompts.Test, len(k.Seeds), 1)
 	for i, o := range k.Outcomes {
