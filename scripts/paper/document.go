@@ -206,7 +206,7 @@ func (d *document) frontier(all []*study) {
 	d.say("")
 	d.say("The paper: on TL;DR, IVO about 3.5 at a KL of .8, all others below 3.2, and FUDGE, VAS and ARGS fall past .4; on HH, IVO 1.75 at .3, DPO 1.65, VAS 1.5, FUDGE 1.3.")
 	d.say("Here greedy decoding and lower temperatures, which cost nothing, are shown too. KL is that of a whole answer, where the paper's is that of a token's; IVO is tokenwise guidance by a mean value (Eq. 5),")
-	d.say("IVO soft by the soft value, IVO pessimistic by the mean less a standard deviation. ARGS asks the reward itself about every candidate's text, which is an oracle where the rule can count on unfinished text.")
+	d.say("IVO soft by the soft value, IVO pessimistic by the mean of the worst quarter of its returns. ARGS asks the reward itself about every candidate's text, which is an oracle where the rule can count on unfinished text.")
 	for _, s := range d.tasks(all) {
 		d.say("")
 		d.say("[%s, plotted](%s)", s.name, link(d.doc, d.page(s)))
