@@ -48,7 +48,7 @@ var models = []model{
 	{name: "lab-s", shape: sizeS, from: "lab-s-early", tasks: allTasks, docs: mix(true), tokens: 1_600_000, lr: 2e-3, stage: 5, store: "F32", gated: 100},
 	{name: "lab-m-unaligned", shape: sizeM, from: "summarize-s", tasks: allTasks, docs: mix(false), tokens: 1_500_000, lr: 1e-3, stage: 2, store: "Q8_0", gated: 100},
 	{name: "lab-m", shape: sizeM, from: "lab-m-unaligned", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 5e-4, stage: 3, store: "Q8_0", gated: 100},
-	{name: "lab-l", shape: sizeL, from: "summarize-s", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 1e-3, stage: 4, store: "Q8_0", gated: 100},
+	{name: "lab-l", shape: sizeL, from: "summarize-s", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 1e-3, stage: 4, store: "Q8_0", gated: 50},
 }
 
 // mix has about as many tokens of each task.
