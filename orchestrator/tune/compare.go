@@ -60,7 +60,7 @@ func (t *tuning) compare(ctx context.Context, c *candidate, name string) error {
 	if err == nil && !done {
 		err = t.answer(ctx, c, parts, name)
 		if c.of != nil && errors.Is(err, llama.ErrNotFinite) {
-			err = t.ruined(c, err)
+			err = t.ruined(c, llama.ErrNotFinite)
 		}
 	}
 	if err == nil {

@@ -156,7 +156,7 @@ func (t *tuning) train(ctx context.Context, s *setting, number string) error {
 	}
 	_, err := train.TrainPolicy(ctx, t.base, loss, o, t.pairs, nil)
 	if errors.Is(err, train.ErrNotFinite) && len(t.Validation) > 0 {
-		return t.broken(s, err)
+		return t.broken(s)
 	}
 	if err != nil {
 		return err
@@ -174,12 +174,12 @@ func (t *tuning) train(ctx context.Context, s *setting, number string) error {
 }
 
 // broken notes that a training has come to no numbers: what is left of its candidates is ruined.
-func (t *tuning) broken(s *setting, why error) error {
+func (t *tuning) broken(s *setting) error {
 	for _, c := range s.candidates {
 		if done, err := t.answered(c); err != nil {
 			return err
 		} else if !done && !t.there(c) {
-			if err := t.ruined(c, why); err != nil {
+			if err := t.ruined(c, train.ErrNotFinite); err != nil {
 				return err
 			}
 		}
