@@ -110,7 +110,9 @@ func trainReward(c *cli.Context) error {
 	if trunk.Layers == nil {
 		trunk.Layers = pairwise.Layers(m)
 	}
-	trunk.Prompts = o.Kind == pairwise.Auto || o.Kind == pairwise.Recall
+	// Where there is no prompt nothing looks back.
+	none := slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Prompt.Messages == nil && p.Prompt.Text == "" })
+	trunk.Prompts = o.Kind == pairwise.Recall || o.Kind == pairwise.Auto && !none
 	folder := c.String("states")
 	if folder == "" {
 		folder = out + ".states"

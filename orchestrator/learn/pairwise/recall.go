@@ -1,6 +1,7 @@
 package pairwise
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -21,8 +22,8 @@ type source struct {
 	pairs    []int // numbers of pairs
 	margin   []float64
 
-	shard int // the last that was read, less one, for neighbours lie in one
-	read  [][2]head.States
+	last int // one more than the number of the shard that was read last: neighbours lie in one
+	read [][2]head.States
 }
 
 // sourceOf are the pairs of the trainer that some of its numbers name.
@@ -45,12 +46,12 @@ func (s *source) Len() int { return len(s.pairs) }
 func (s *source) At(i int) (valuehead.Example, error) {
 	pair := s.pairs[i]
 	shard := sort.SearchInts(s.data.first, pair+1) - 1
-	if s.shard != shard+1 {
+	if s.last != shard+1 {
 		var err error
 		if s.read, err = s.data.load(shard, s.layers, true); err != nil {
 			return valuehead.Example{}, err
 		}
-		s.shard = shard + 1
+		s.last = shard + 1
 	}
 	sides := s.read[pair-s.data.first[shard]]
 	// Names tell prompts apart in all shards; one of both sides' is as good as the other's.
@@ -80,8 +81,12 @@ func (r *trainer) recallLayers() []int {
 	return slices.Compact([]int{first, near})
 }
 
-// tryRecall tries a head that looks back at the prompt, a sum over the answer's tokens, for as many epochs as serve the folds best. Where
-// no other kind is tried the epochs alone are to be chosen, which one of the folds can do.
+// recallEpochs is the most passes of heads that look back unless another number is asked for.
+const recallEpochs = 8
+
+// tryRecall tries a head that looks back at the prompt, a sum over the answer's tokens, for as many
+// epochs as serve the folds best. Where no other kind is tried the epochs alone are to be chosen, which
+// one of the folds can do.
 func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 	if !r.data.schema.Prompts {
 		return nil, fault.New(op, "layers", nil, "store layers above the embeddings, and the prompts with them", "a head that looks back at the prompt needs its states, which are not stored")
@@ -91,7 +96,10 @@ func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 	for _, i := range r.train {
 		states += r.tokens[chosen][i] + r.tokens[rejected][i]
 	}
-	o := valuehead.TrainOptions{Kind: valuehead.Recall, Shape: valuehead.Shape{Advantages: true}, Noise: r.Noise, Epochs: r.Epochs, Batch: min(1024, max(128, states/40)), Seed: r.Seed, Workers: r.Workers}
+	o := valuehead.TrainOptions{
+		Kind: valuehead.Recall, Shape: valuehead.Shape{Advantages: true}, Noise: r.Noise, Epochs: cmp.Or(r.asked, recallEpochs),
+		Batch: min(1024, max(128, states/40)), Seed: r.Seed, Workers: r.Workers,
+	}
 	tried := folds
 	if r.Kind == Recall {
 		tried = 1

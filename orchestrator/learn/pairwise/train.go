@@ -43,7 +43,7 @@ type Options struct {
 	// that rewards may differ by much and still be wrong. Linear heads are fitted without it.
 	Noise   float64
 	Hidden  int // units of a hidden layer; 0 for 32
-	Epochs  int // most passes over the pairs of heads that are trained by steps; 0 for 8 to 40, the fewer pairs the more
+	Epochs  int // most passes over the pairs of heads that are trained by steps; 0 for 8 to 40, the fewer pairs the more, and 8 of Recall
 	Seed    uint64
 	Workers int // 0 for one a core
 	// Progress, if set, is told of each head that was tried, one call at a time.
@@ -75,6 +75,7 @@ type trainer struct {
 	fold   []int     // of train
 	margin []float64 // of train
 	depth  int       // layers of the model
+	asked  int       // the epochs of the options
 
 	longest    int          // tokens of the longest answer to be trained on
 	last, mean [2][]float32 // of each pair's sides, [pairs][width of all stored layers]
@@ -86,7 +87,7 @@ func (t Trunk) Train(ctx context.Context, d *Data, o Options) (*head.Head, *Repo
 	if !(o.Noise >= 0 && o.Noise < 0.5) {
 		return nil, nil, fault.New(op, "", 0.5, "choose one below .5, or 0", "a share %v of the pairs is swapped", o.Noise)
 	}
-	r := &trainer{Options: o, data: d, depth: t.Model.Info().Layers}
+	r := &trainer{Options: o, data: d, asked: o.Epochs, depth: t.Model.Info().Layers}
 	if err := r.part(); err != nil {
 		return nil, nil, err
 	}
