@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,8 +15,8 @@ import (
 
 const shipped = "../../testdata/lab/"
 
-// The models that do all tasks are within their size, share one tokenizer, and say in their cards that each
-// task's gate is passed; a few prompts show that their answers do leave that room.
+// The models that do all tasks share one tokenizer and say in their cards which tasks' gates are passed; a few
+// prompts show that their answers do leave that room.
 func TestShippedModels(t *testing.T) {
 	vocabulary, err := gguf.Read(shipped + "summarize-s.gguf")
 	if err != nil {
@@ -43,12 +44,13 @@ func TestShippedModels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := strings.Count(string(card), ": passed."); n != len(m.tasks) {
-			t.Errorf("%s: its card says of %d gates that they are passed, of %d tasks", m.name, n, len(m.tasks))
+		passed, failed := strings.Count(string(card), ": passed."), strings.Count(string(card), ": failed.")
+		if failed != len(m.fails) || passed+failed != len(m.tasks) {
+			t.Errorf("%s: its card says of %d gates that they are passed and of %d that they fail, not %d of %d", m.name, passed, failed, len(m.fails), len(m.tasks))
 		}
 		for _, task := range m.tasks {
-			if len(m.tasks) == 1 {
-				continue // TestShippedModelPassesGate looks at all prompts
+			if len(m.tasks) == 1 || slices.Contains(m.fails, task) {
+				continue // of one task TestShippedModelPassesGate looks at all prompts
 			}
 			f, err := measure(t.Context(), path, shipped, task, 12)
 			if err != nil {
