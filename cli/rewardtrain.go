@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -168,13 +167,17 @@ func pairsCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			by, lower := "", ""
+			if least := c.Float64("least"); least > 0 {
+				by, lower = fmt.Sprintf(" by %v", least), "lower --least, "
+			}
 			if len(pairs) == 0 {
-				return errors.New("no two responses to a prompt differ in their rewards (collect more samples, or take another reward)")
+				return fmt.Errorf("no two responses to a prompt differ%s in their rewards (%scollect more samples, or take another reward)", by, lower)
 			}
 			if err := preference.Write(out, pairs); err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(c.App.Writer, "%s: %d pairs; %d prompts have no two responses that differ\n", out, len(pairs), left)
+			_, err = fmt.Fprintf(c.App.Writer, "%s: %d pairs; %d prompts have no two responses that differ%s\n", out, len(pairs), left, by)
 			return err
 		},
 	}
