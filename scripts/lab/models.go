@@ -46,7 +46,7 @@ var allTasks = []string{"summarize", "dialogue", "instruct", "safety"}
 var models = []model{
 	{name: "summarize-s", shape: sizeM, tasks: allTasks[:1], docs: world.Summarize{}, tokens: 5_000_000, echoes: 0.4, lr: 1e-3, store: "F32", gated: 300},
 	{name: "lab-s-early", shape: sizeS, tasks: allTasks, docs: mix(true), tokens: 3_000_000, echoes: 0.4, lr: 2e-3, stage: 1},
-	{name: "lab-s", shape: sizeS, from: "lab-s-early", tasks: allTasks, docs: mix(true), tokens: 1_600_000, lr: 2e-3, stage: 5, store: "F32", gated: 100},
+	{name: "lab-s", shape: sizeS, from: "lab-s-early", tasks: allTasks, docs: mix(true), tokens: 1_600_000, lr: 2e-3, stage: 5, store: "F32", gated: 100, fails: []string{"summarize", "safety"}},
 	{name: "lab-m-unaligned", shape: sizeM, from: "summarize-s", tasks: allTasks, docs: mix(false), tokens: 1_500_000, lr: 1e-3, stage: 2, store: "Q8_0", gated: 100},
 	{name: "lab-m", shape: sizeM, from: "lab-m-unaligned", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 5e-4, stage: 3, store: "Q8_0", gated: 100},
 	{name: "lab-l", shape: sizeL, from: "summarize-s", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 1e-3, stage: 4, store: "Q8_0", gated: 50, fails: []string{"safety"}},
