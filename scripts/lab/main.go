@@ -68,10 +68,30 @@ func (r recipe) runAll(ctx context.Context, names []string, tokens int, lr float
 		if lr > 0 {
 			r.lr = lr
 		}
+		if r.stageDone() {
+			say("%s is a stage that is not kept, and what was made from it is there", name)
+			continue
+		}
 		err := r.run(ctx)
 		if failed = errors.Join(failed, err); err != nil && !errors.Is(err, errGate) {
 			break
 		}
 	}
 	return failed
+}
+
+// stageDone says whether the model is only a stage on the way to others, which are all there.
+func (r recipe) stageDone() bool {
+	if r.store != "" {
+		return false
+	}
+	for _, m := range models {
+		if m.from != r.name {
+			continue
+		}
+		if _, err := os.Stat(r.path(m.name + ".gguf")); err != nil {
+			return false
+		}
+	}
+	return true
 }

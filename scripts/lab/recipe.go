@@ -163,25 +163,21 @@ func (r recipe) train(ctx context.Context, vocab []gguf.KV, corpus, heldOut []tr
 		Steps: tokensOf(corpus) / batch, BatchTokens: batch, LR: r.lr, Seed: r.seed, Workers: r.threads,
 		Checkpoint: filepath.Join(r.work, r.name+".gguf.checkpoint"),
 	}
-	before := "" // the recipe of the policy that it starts from
-	if r.from != "" {
-		f, err := gguf.Read(r.weightsPath(r.from))
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s starts from %s, whose weights are not there (make it first: -models %s)", r.name, r.from, r.from)
-		}
-		if err != nil {
-			return err
-		}
-		if opts.From, err = r.start(f); err != nil {
-			return err
-		}
-		before = f.Str(keyRecipe)
+	before, err := r.startedFrom()
+	if err != nil {
+		return err
 	}
 	id := fingerprint(cfg, opts, vocab, corpus, before)
-	if f, err := gguf.Read(r.modelPath()); err == nil && f.Str(keyRecipe) == id {
+	unknown := r.from != "" && before == "" // it started from a stage that is not kept
+	if f, err := gguf.Read(r.modelPath()); err == nil && (f.Str(keyRecipe) == id || unknown) {
 		loss, _ := f.Float(keyHeldOut)
 		say("%s is there: held-out loss %.4f nats a token of response", r.modelPath(), loss)
 		return nil
+	}
+	if r.from != "" {
+		if opts.From, err = r.start(); err != nil {
+			return err
+		}
 	}
 	say("train %s: %d parameters, %d documents, %d tokens, %d steps", r.name, cfg.Params(), len(corpus), tokensOf(corpus), opts.Steps)
 	opts.Progress = progress(batch)
@@ -211,8 +207,35 @@ func (r recipe) train(ctx context.Context, vocab []gguf.KV, corpus, heldOut []tr
 	return os.Remove(opts.Checkpoint)
 }
 
-// start is the model to start with, of the weights in a file: grown, if they are those of a smaller one.
-func (r recipe) start(f *gguf.File) (*train.Model, error) {
+// startedFrom is the fingerprint of the model whose weights this one starts from, "" where there is none.
+func (r recipe) startedFrom() (string, error) {
+	from, ok := find(r.from)
+	if !ok {
+		return "", nil
+	}
+	before := r
+	before.model = from
+	f, err := gguf.Read(before.modelPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil // start says so, if its weights are needed
+	}
+	if err != nil {
+		return "", err
+	}
+	return f.Str(keyRecipe), nil
+}
+
+// start is the model to start with: grown, if it is a smaller one.
+func (r recipe) start() (*train.Model, error) {
+	path := r.weightsPath(r.from)
+	f, err := gguf.Read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s starts from the weights of %s in full precision, and %s is not there (make it first: remove %s, if there is one, and use -models %s)",
+			r.name, r.from, path, r.path(r.from+".gguf"), r.from)
+	}
+	if err != nil {
+		return nil, err
+	}
 	m, err := train.Read(f, nil)
 	if err != nil || m.Config.Width == r.shape.Width {
 		return m, err

@@ -93,7 +93,7 @@ func TestRecipeStops(t *testing.T) {
 	}
 	for says, change := range map[string]func(*recipe){
 		`0 steps`: func(r *recipe) { r.tokens = 10 },
-		`make it first: -models lab-m-unaligned`: func(r *recipe) {
+		`use -models lab-m-unaligned`: func(r *recipe) {
 			r.model, _ = find("lab-m")
 			r.tokens = 3000
 		},
