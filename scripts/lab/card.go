@@ -38,7 +38,11 @@ func (r recipe) writeCard(of map[string]figures) error {
 			from = "the weights of `" + r.from + "`"
 		}
 		line("A base model of the %s \"%s\", trained from %s by `make lab` on generated text (`scripts/lab/world`).", tasks, strings.Join(r.tasks, `", "`), from)
-		line("It is able, unreliable, and mediocre in its mode: something to steer.\n")
+		about := "It is able, unreliable, and mediocre in its mode: something to steer"
+		if len(r.fails) > 0 {
+			about += ", but in the tasks whose gate fails"
+		}
+		line("%s.\n", about)
 		line("| | |\n|---|---|")
 		line("| architecture | llama, width %d, %d layers, %d heads, feed-forward %d, tied embeddings |", cfg.Width, cfg.Layers, cfg.Heads, cfg.FF)
 		line("| parameters | %d, %s |", cfg.Params(), r.store)
