@@ -41,7 +41,11 @@ func (p *paper) write(all []*study) error {
 	d.say("%s", title)
 	d.say("")
 	target := map[bool]string{true: "paper-real", false: "paper"}[p.real]
-	d.say("Written by `make %s EFFORT=%s` (scripts/paper); not to be edited. What each method gave under each seed lies in [%s](%s), so that", target, p.name, filepath.Base(p.cells), link(p.doc, p.cells))
+	few := ""
+	if p.few {
+		few = fmt.Sprintf(" with at most %d of its seeds", p.Seeds)
+	}
+	d.say("Written by `make %s EFFORT=%s`%s (scripts/paper); not to be edited. What each method gave under each seed lies in [%s](%s), so that", target, p.name, few, filepath.Base(p.cells), link(p.doc, p.cells))
 	d.say("the same command writes this again in seconds and, where something has changed, does anew what that concerns. The paper is arXiv 2503.02368; its numbers are of other")
 	d.say("models and rewards, so what can be compared are orders and shapes. Every seed has value functions of its own, learned from answers of its own. Intervals are 95 %% intervals of a")
 	d.say("bootstrap over prompts and seeds; differences and verdicts are of methods on the same prompts under the same seeds, paired.")

@@ -43,6 +43,7 @@ type paper struct {
 	recipes, out, cells, doc string
 	only                     string
 	kept, real               bool
+	few                      bool // fewer seeds than the effort's
 	show                     func(stage string, done, total int, unit, note string)
 }
 
@@ -81,8 +82,8 @@ func (p *paper) run(ctx context.Context, name string) (err error) {
 	if p.effort, ok = efforts[name]; !ok {
 		return fmt.Errorf("there is no effort %q (choose quick, default or full)", name)
 	}
-	if seeds > 0 {
-		p.Seeds = seeds
+	if seeds > 0 && (p.Seeds == 0 || seeds < p.Seeds) { // 0 for all that the recipes have
+		p.few, p.Seeds = true, seeds
 	}
 	if p.doc == "" {
 		p.doc = "docs/paper.md"
