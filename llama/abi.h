@@ -106,6 +106,7 @@ struct llama_vocab;
 struct llama_model;
 struct llama_context;
 struct llama_sampler;
+struct llama_sampler_chain_params { bool no_perf; };
 struct llama_adapter_lora;
 typedef struct llama_memory_i * llama_memory_t;
 typedef int32_t llama_pos;
@@ -317,6 +318,12 @@ void llama_sampler_apply(struct llama_sampler * smpl, llama_token_data_array * c
 void llama_sampler_accept(struct llama_sampler * smpl, llama_token token);
 struct llama_sampler * llama_sampler_clone(const struct llama_sampler * smpl);
 void llama_sampler_free(struct llama_sampler * smpl);
+struct llama_sampler_chain_params llama_sampler_chain_default_params(void);
+struct llama_sampler * llama_sampler_chain_init(struct llama_sampler_chain_params params);
+void llama_sampler_chain_add(struct llama_sampler * chain, struct llama_sampler * smpl);
+struct llama_sampler * llama_sampler_init_temp(float t);
+struct llama_sampler * llama_sampler_init_dist(uint32_t seed);
+llama_token llama_sampler_sample(struct llama_sampler * smpl, struct llama_context * ctx, int32_t idx);
 
 struct llama_adapter_lora * llama_adapter_lora_init(struct llama_model * model, const char * path_lora);
 void llama_adapter_lora_free(struct llama_adapter_lora * adapter);

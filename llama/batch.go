@@ -228,30 +228,3 @@ func (c *Context) Kept(i int) ([]float32, error) {
 func view(p *C.float, i, n int) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(p)), (i+1)*n)[i*n:]
 }
-
-// BareLoop decodes len(tokens)/n batches that each extend n sequences by one token,
-// tokens [steps][n], from position pos on, entirely in C (llama_decode): the floor that the Go side's
-// speed is measured against. The sequences must hold pos tokens each.
-func (c *Context) BareLoop(tokens []int32, n, pos int) error {
-	const op = "bare loop"
-	if n < 1 || n > c.params.Sequences || n > c.params.Batch || pos < 0 || len(tokens) == 0 || len(tokens)%n != 0 || c.positions > 0 && pos+len(tokens)/n > int(c.positions) {
-		return failf(op, "", "%d tokens for %d sequences from position %d", len(tokens), n, pos)
-	}
-	if len(c.params.Layers) > 0 {
-		return failf(op, "make a context without them", "layers are tapped")
-	}
-	for _, t := range tokens {
-		if err := c.model.checkToken(op, t); err != nil {
-			return err
-		}
-	}
-	if err := c.enter(op); err != nil {
-		return err
-	}
-	defer c.leave()
-	c.empty()
-	if status := C.ivo_bench_loop(c.c, (*C.int32_t)(unsafe.Pointer(&tokens[0])), C.int32_t(n), C.int32_t(pos), C.int32_t(len(tokens)/n)); status != 0 {
-		return failf(op, "", "llama.cpp returned %d", status)
-	}
-	return nil
-}

@@ -388,6 +388,45 @@ func TestBareLoop(t *testing.T) {
 	}
 }
 
+// At a temperature near 0 the sampler chain takes what is likeliest, as the rows say it.
+func TestBareSampling(t *testing.T) {
+	m := load(t, randomModel(t, "llama", 1, nil))
+	bare, rows := newContext(t, m, llama.ContextParams{Sequences: 2}), newContext(t, m, llama.ContextParams{Sequences: 2, Top: 1})
+	const steps = 3
+	got, want := []int32{1, 2}, []int32{1, 2}
+	if err := bare.BareSampling(got, 0, steps, 1e-6, 1); err != nil {
+		t.Fatal(err)
+	}
+	for step := range steps {
+		for seq, token := range want {
+			if _, err := rows.Add(token, int32(step), int32(seq), true, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := rows.Decode(); err != nil {
+			t.Fatal(err)
+		}
+		for seq := range want {
+			row, err := rows.Row(seq)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want[seq] = row.Top[0]
+		}
+	}
+	if n, _ := bare.Len(1); n != steps || !slices.Equal(got, want) {
+		t.Errorf("%d tokens, then %d, want %d", n, got, want)
+	}
+	for _, err := range []error{
+		bare.BareSampling(nil, 3, 1, 1, 1), bare.BareSampling(got, 3, 0, 1, 1), bare.BareSampling(got, 3, 1, 0, 1), bare.BareSampling([]int32{1, 1, 1}, 3, 1, 1, 1),
+		bare.BareSampling([]int32{1, testVocab}, 3, 1, 1, 1),
+	} {
+		if err == nil {
+			t.Error("bad bare sampling ran")
+		}
+	}
+}
+
 // A batch has room for a token of every sequence.
 func TestSmallBatch(t *testing.T) {
 	c := newContext(t, load(t, randomModel(t, "llama", 1, nil)), llama.ContextParams{Ctx: 64, Batch: 4, Sequences: 24})

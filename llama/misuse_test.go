@@ -21,6 +21,7 @@ var closedContext = map[string]func(*llama.Context) error{
 	"Abort":            func(c *llama.Context) error { c.Abort(true); return nil },
 	"Add":              func(c *llama.Context) error { _, err := c.Add(1, 0, 0, true, 0); return err },
 	"BareLoop":         func(c *llama.Context) error { return c.BareLoop([]int32{1}, 1, 0) },
+	"BareSampling":     func(c *llama.Context) error { return c.BareSampling([]int32{1}, 0, 1, 1, 1) },
 	"Clear":            func(c *llama.Context) error { return c.Clear() },
 	"Close":            func(c *llama.Context) error { return nilOr(c.Close()) },
 	"Decode":           func(c *llama.Context) error { return c.Decode() },
@@ -188,7 +189,8 @@ func TestOutOfRange(t *testing.T) {
 		calls := map[string]error{
 			"Fork from": c.Fork(x, 0), "Fork to": c.Fork(0, x), "Drop": c.Drop(x), "Trim": c.Trim(x, 0),
 			"BareLoop token": c.BareLoop([]int32{x}, 1, 0), "BareLoop n": c.BareLoop([]int32{1}, int(x), 0),
-			"RestoreSequence": c.RestoreSequence(x, nil),
+			"BareSampling token": c.BareSampling([]int32{x}, 0, 1, 1, 1),
+			"RestoreSequence":    c.RestoreSequence(x, nil),
 		}
 		_, calls["Add token"] = c.Add(x, 0, 0, true, 0)
 		_, calls["Add sequence"] = c.Add(1, 0, x, true, 0)

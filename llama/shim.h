@@ -184,8 +184,10 @@ bool ivo_cpu_feature(size_t i, const char ** name, const char ** value);
 
 // ivo_bench_loop decodes n_steps batches that each extend n_seq sequences by a token,
 // tokens[n_steps][n_seq], from position pos0 on: the bare C loop that Go's speed is
-// held against. Not for contexts with tapped layers.
+// held against. Not for contexts with tapped layers. ivo_bench_sampling begins with
+// tokens[n_seq] and draws the next ones by llama.cpp's sampler chain after every step.
 int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps);
+int32_t ivo_bench_sampling(ivo_context * c, int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps, float temp, uint32_t seed);
 
 #ifdef __cplusplus
 }

@@ -338,24 +338,3 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         return int32_t(0);
     });
 }
-
-int32_t ivo_bench_loop(ivo_context * c, const int32_t * tokens, int32_t n_seq, int32_t pos0, int32_t n_steps) {
-    auto * s = of(c);
-    c->n_outputs = c->n_kept = s->n_kept = 0; // what rows there were are gone
-    return guarded<>(INT32_MIN, [&] {
-        for (int32_t step = 0; step < n_steps; step++) {
-            for (int32_t i = 0; i < n_seq; i++) {
-                c->token[i] = *tokens++;
-                c->pos[i] = pos0 + step;
-                c->seq[i] = i;
-                c->output[i] = 1;
-                c->keep[i] = 0;
-            }
-            if (const int32_t status = decode_batch(c, n_seq, n_seq)) {
-                return status;
-            }
-            llama_get_logits(s->ctx); // waits for the result, as every user does
-        }
-        return 0;
-    });
-}

@@ -104,6 +104,7 @@ int main() {
     FIELD(llama_token_data, id); FIELD(llama_token_data, logit); FIELD(llama_token_data, p);
     SIZE(llama_token_data_array);
     FIELD(llama_token_data_array, data); FIELD(llama_token_data_array, size); FIELD(llama_token_data_array, selected); FIELD(llama_token_data_array, sorted);
+    SIZE(llama_sampler_chain_params); FIELD(llama_sampler_chain_params, no_perf);
     SIZE(llama_perf_context_data);
     FIELD(llama_perf_context_data, t_start_ms); FIELD(llama_perf_context_data, t_load_ms); FIELD(llama_perf_context_data, t_p_eval_ms);
     FIELD(llama_perf_context_data, t_eval_ms); FIELD(llama_perf_context_data, n_p_eval); FIELD(llama_perf_context_data, n_eval);
@@ -115,6 +116,8 @@ int main() {
     FUNCTION(llama_vocab_fim_suf); FUNCTION(llama_vocab_fim_mid); FUNCTION(llama_vocab_type); FUNCTION(llama_vocab_get_text);
     FUNCTION(llama_vocab_get_score); FUNCTION(llama_vocab_get_attr);
     FUNCTION(llama_sampler_init_grammar); FUNCTION(llama_sampler_apply); FUNCTION(llama_sampler_accept); FUNCTION(llama_sampler_clone);
+    FUNCTION(llama_sampler_chain_default_params); FUNCTION(llama_sampler_chain_init); FUNCTION(llama_sampler_chain_add);
+    FUNCTION(llama_sampler_init_temp); FUNCTION(llama_sampler_init_dist); FUNCTION(llama_sampler_sample);
     FUNCTION(llama_sampler_free); FUNCTION(llama_adapter_lora_init); FUNCTION(llama_set_adapter_lora); FUNCTION(llama_clear_adapter_lora);
     FUNCTION(llama_apply_adapter_cvec); FUNCTION(llama_set_causal_attn); FUNCTION(llama_perf_context);
     FUNCTION(llama_perf_context_reset); FUNCTION(llama_state_seq_get_size); FUNCTION(llama_state_seq_get_data); FUNCTION(llama_state_seq_set_data);

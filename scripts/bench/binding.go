@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -66,7 +67,7 @@ func binding(ctx context.Context, m *llama.Model, threads, sequences, rounds int
 	}
 	for round := range rounds + 1 {
 		for _, c := range contexts {
-			if err := shared(c, sequences, prefix); err != nil {
+			if err := shared(c, sequences, slices.Repeat([]int32{1}, prefix)); err != nil {
 				return err
 			}
 		}
@@ -103,12 +104,12 @@ func binding(ctx context.Context, m *llama.Model, threads, sequences, rounds int
 }
 
 // shared makes all sequences share a prefix.
-func shared(c *llama.Context, sequences, prefix int) error {
+func shared(c *llama.Context, sequences int, prefix []int32) error {
 	if err := c.Clear(); err != nil {
 		return err
 	}
-	for i := range prefix {
-		if _, err := c.Add(1, int32(i), 0, i == prefix-1, 0); err != nil {
+	for i, t := range prefix {
+		if _, err := c.Add(t, int32(i), 0, i == len(prefix)-1, 0); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,6 @@
 // Command bench measures speed as ratios, both sides in one run and in turns, so that a
 // machine whose speed drifts does not matter: decoding against a bare C loop of
-// llama_decode, training against OpenBLAS' matrix product, the store of states against
+// llama_decode, sampling against llama.cpp's own sampler chain, training against OpenBLAS' matrix product, the store of states against
 // plain zstd, a head against the step that it guides, a tilted policy against sampling, and guided decoding against the bare
 // loop and against itself. Run it with make bench.
 package main
@@ -25,6 +25,7 @@ type bench struct {
 	pairs      int
 	threads    int // of decoding; 0 for the engine's own choice
 	cpu        bool
+	models     string // to sample from
 }
 
 // parts are the tables, in the order in which they are printed.
@@ -32,7 +33,7 @@ var parts = []struct {
 	name string
 	run  func(context.Context, *bench) error
 }{
-	{"binding", bindings}, {"sampling", sampling}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
+	{"binding", bindings}, {"sampling", sampling}, {"chain", chain}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
 	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched},
 }
 
@@ -43,7 +44,8 @@ func main() {
 	flag.StringVar(&b.cache, "cache", ".cache/bench", "folder of the random-weight model")
 	flag.IntVar(&b.pairs, "pairs", 15, "rounds of measuring")
 	flag.IntVar(&b.threads, "t", 0, "threads of decoding; 0 for the model's default. On a busy machine 1 is right: threads wait for each other at every layer")
-	flag.BoolVar(&b.cpu, "cpu", false, "time guided, one-pass, relative and batched by the processors' time instead of the wall clock: with -t 1, what others do counts less")
+	flag.StringVar(&b.models, "models", "", "models of chain, a comma between them; those of large vocabularies in ivo's cache unless given")
+	flag.BoolVar(&b.cpu, "cpu", false, "time chain, guided, one-pass, relative and batched by the processors' time instead of the wall clock: with -t 1, what others do counts less")
 	var names []string
 	for _, p := range parts {
 		names = append(names, p.name)

@@ -85,21 +85,8 @@ func compare(ctx context.Context, m *llama.Model, params engine.Params, pairs in
 // bareLoop is the floor: llama_decode of the same tokens called from C, nothing done
 // with the logits.
 func bareLoop(c *llama.Context, tokens []int32, sequences, prefix int) (time.Duration, error) {
-	if err := c.Clear(); err != nil {
+	if err := shared(c, sequences, slices.Repeat([]int32{1}, prefix)); err != nil {
 		return 0, err
-	}
-	for i := range prefix {
-		if _, err := c.Add(1, int32(i), 0, i == prefix-1, 0); err != nil {
-			return 0, err
-		}
-	}
-	if err := c.Decode(); err != nil {
-		return 0, err
-	}
-	for s := 1; s < sequences; s++ {
-		if err := c.Fork(0, int32(s)); err != nil {
-			return 0, err
-		}
 	}
 	begin := time.Now()
 	err := c.BareLoop(tokens, sequences, prefix)
