@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // chain compares sampling as generate does it with a loop in C that samples by llama.cpp's own chain
@@ -65,7 +66,11 @@ func (b *bench) vocabularies() ([]string, error) {
 // chainOf times steps of n sequences.
 func chainOf(ctx context.Context, b *bench, m *llama.Model, n int) error {
 	const steps = 24
-	text, err := m.Tokenize("It was late in the evening when the last of the guests had gone, and she went to the window to see whether it still rained. What she saw there was", true, false)
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		return err
+	}
+	text, err := encoder.Literal("It was late in the evening when the last of the guests had gone, and she went to the window to see whether it still rained. What she saw there was")
 	if err != nil {
 		return err
 	}
