@@ -26,7 +26,12 @@ type Accumulator struct {
 	sums   []float32 // sum of h_1..h_t less the centre
 	fading []float32 // [half lives], the same fading
 
-	prompt []float32 // [2][promptWidth], of features that read it; shared
+	told []float32 // [promptWidth], the sum of what the prompt says of the tokens in said
+	said []int32   // tokens so far that the prompt has too, each once
+
+	// Of features that read the prompt, shared:
+	prompt   []float32 // [2][promptWidth]
+	mentions *mentions
 }
 
 // NewAccumulator returns the memory of an empty response.
@@ -38,14 +43,18 @@ func (f *Features) NewAccumulator() *Accumulator {
 			wide = append(wide, part)
 		}
 	}
-	s, fading := len(f.scalars), 0
+	s, fading, told := len(f.scalars), 0, 0
 	if f.on[HiddenDecay] {
 		fading = f.size(HiddenDecay)
 	}
-	a.memory = make([]float32, 4*s+fading+len(wide)*f.hidden)
+	if f.on[Mentions] {
+		told = f.size(Mentions)
+	}
+	a.memory = make([]float32, 4*s+fading+told+len(wide)*f.hidden)
 	a.cutScalars()
 	rest := a.memory[4*s:]
 	a.fading, rest = rest[:fading:fading], rest[fading:]
+	a.told, rest = rest[:told:told], rest[told:]
 	for _, part := range wide {
 		*part, rest = rest[:f.hidden:f.hidden], rest[f.hidden:]
 	}
@@ -62,7 +71,7 @@ func (a *Accumulator) cutScalars() {
 
 // Reset empties the response; what is known of the prompt stays.
 func (a *Accumulator) Reset() {
-	a.t = 0
+	a.t, a.said = 0, a.said[:0]
 	clear(a.memory)
 }
 
@@ -79,7 +88,8 @@ func (a *Accumulator) CopyFrom(b *Accumulator) {
 	if a.f != b.f {
 		*a = *b.f.NewAccumulator()
 	}
-	a.t, a.prompt = b.t, b.prompt
+	a.t, a.prompt, a.mentions = b.t, b.prompt, b.mentions
+	a.said = append(a.said[:0], b.said...)
 	copy(a.memory, b.memory)
 }
 
@@ -244,6 +254,7 @@ func (a *Accumulator) appendNarrow(dst []float32) []float32 {
 		if on[PromptLast] {
 			dst = append(dst, a.prompt[w:]...)
 		}
+		dst = append(dst, a.told...)
 	}
 	return dst
 }

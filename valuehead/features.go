@@ -32,13 +32,18 @@ const (
 	// The prompt's own states, where they are stored: their mean, and that after its last token.
 	PromptMean Block = "prompt-mean"
 	PromptLast Block = "prompt-last"
+	// Mentions is what the prompt says of the words of the response: the sum, over the tokens so far that
+	// the prompt has too, each counted once, of the prompt's state at the last place where the token
+	// stands, less the mean of the prompt's states. The last place knows what became of a thing since it
+	// was first named.
+	Mentions Block = "mentions"
 )
 
 // halfLives are those of HiddenDecay, in tokens.
 var halfLives = []float64{8, 32}
 
 // blockOrder fixes the order of the columns in a row, whatever order the options name.
-var blockOrder = []Block{Hidden, Previous, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length, PromptMean, PromptLast}
+var blockOrder = []Block{Hidden, Previous, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length, PromptMean, PromptLast, Mentions}
 
 // defaultBlocks are those of a head that nobody chose others for.
 var defaultBlocks = []Block{Hidden, HiddenMean, HiddenMin, HiddenMax, Scalar, ScalarSum, ScalarMean, ScalarMin, ScalarMax, Length}
@@ -148,7 +153,7 @@ func (f *Features) size(b Block) int {
 		return f.hidden
 	case b == Length:
 		return 2
-	case b == PromptMean || b == PromptLast:
+	case b == PromptMean || b == PromptLast || b == Mentions:
 		return f.promptWidth
 	}
 	return len(f.scalars)
@@ -200,7 +205,7 @@ const nextPrefix = "next-"
 
 // ahead reports whether rows can be made before their token is fed.
 func (f *Features) ahead() bool {
-	for _, b := range []Block{Hidden, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay} {
+	for _, b := range []Block{Hidden, HiddenMean, HiddenMin, HiddenMax, HiddenSum, HiddenDecay, Mentions} {
 		if f.on[b] {
 			return false
 		}
@@ -220,7 +225,7 @@ func (f *Features) withCentre(mean []float32) *Features {
 
 // readsPrompt reports whether rows hold states of the prompt.
 func (f *Features) readsPrompt() bool {
-	return (f.on[PromptMean] || f.on[PromptLast]) && f.promptWidth > 0
+	return (f.on[PromptMean] || f.on[PromptLast] || f.on[Mentions]) && f.promptWidth > 0
 }
 
 // promptColumns are the mean and the last of a prompt's states, [2][promptWidth].

@@ -226,15 +226,16 @@ func (h *Head) rows(dst []float32, memory *Accumulator, e Example) ([]float32, e
 	if h.NeedsPrompt() && e.Prompt == nil {
 		return nil, fmt.Errorf("valuehead: prompt %q: its own states are missing (collect them: the head looks back at them)", e.Trajectory.Prompt)
 	}
-	if memory.prompt = nil; h.features.readsPrompt() {
-		memory.prompt = h.features.promptColumns(e.Prompt)
+	if memory.prompt, memory.mentions = nil, nil; h.features.readsPrompt() {
+		memory.look(e.Prompt)
 	}
 	memory.begin(h.lastOfPrompt(e.Prompt))
 	s, t := h.features.schema, e.Trajectory
-	for i := range t.Tokens {
+	for i, token := range t.Tokens {
 		if err := memory.Push(t.Hidden[i*s.Width:(i+1)*s.Width], t.Scalars[i*len(s.Scalars):(i+1)*len(s.Scalars)]); err != nil {
 			return nil, err
 		}
+		memory.mention(token)
 		dst = memory.AppendRow(dst)
 	}
 	return dst, nil

@@ -58,7 +58,7 @@ func (h *Head) Begin(prompt *states.Prompt) (*Memory, error) {
 		if err := h.checkPrompt(prompt); err != nil {
 			return nil, err
 		}
-		m.acc.prompt = h.features.promptColumns(prompt)
+		m.acc.look(prompt)
 	}
 	r, ok := h.model.(*recallNet)
 	if !ok {
@@ -162,6 +162,7 @@ func (h *Head) Push(memories []*Memory, tokens []int32, hidden, scalars [][]floa
 		if err := m.acc.Push(hidden[i], scalars[i]); err != nil {
 			return err
 		}
+		m.acc.mention(tokens[i])
 	}
 	if h.tokens != nil {
 		for i, m := range memories {

@@ -21,7 +21,7 @@ func TestSumsAndPrompts(t *testing.T) {
 		"recall": {Kind: Recall, Epochs: 1, Shape: Shape{Project: 2, Channels: 2, Hidden: 2, Keys: 2, Values: 2, Products: 2, Scan: 2}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := NewDataset(mustFeatures(t, promptSchema, FeatureOptions{Blocks: []Block{Hidden, HiddenSum, HiddenDecay, Scalar, PromptMean, PromptLast}}))
+			d := NewDataset(mustFeatures(t, promptSchema, FeatureOptions{Blocks: []Block{Hidden, HiddenSum, HiddenDecay, Scalar, PromptMean, PromptLast, Mentions}}))
 			for _, ex := range world.examples {
 				if err := d.AddExample(ex); err != nil {
 					t.Fatal(err)

@@ -53,6 +53,7 @@ func choices(o valuehead.TrainOptions, layers []int) []valuehead.Choice {
 	last := layers[len(layers)-1]
 	return append(out,
 		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and the prompt", last), Features: sums([]int{last}, valuehead.PromptMean), Options: closed},
+		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and of mentions", last), Features: sums([]int{last}, valuehead.Mentions), Options: closed},
 		valuehead.Choice{Name: "recall", Features: features(valuehead.FeaturesOf(valuehead.Recall)), Options: recall},
 	)
 }

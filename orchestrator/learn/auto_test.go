@@ -101,7 +101,7 @@ func TestAutoTellsWhatItLeavesOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Tried) != 1 || len(m.LeftOut) != 3 || m.LeftOut[0] != (learn.LeftOut{Name: "ridge on sums of layer 3", Why: "a linear head of 3073 columns; the normal equations are for at most 3072"}) {
+	if len(m.Tried) != 1 || len(m.LeftOut) != 4 || m.LeftOut[0] != (learn.LeftOut{Name: "ridge on sums of layer 3", Why: "a linear head of 3073 columns; the normal equations are for at most 3072"}) {
 		t.Errorf("tried %+v, left out %+v", m.Tried, m.LeftOut)
 	}
 }
