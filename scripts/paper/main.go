@@ -7,7 +7,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -17,9 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
-	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/terminal"
-	"github.com/ivo-decoding/ivo/internal/testmodel"
 	"github.com/ivo-decoding/ivo/orchestrator/experiment"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 )
@@ -35,6 +32,12 @@ var efforts = map[string]effort{
 	"quick":   {"quick", recipe.Most{Train: 200, Validation: 10, Test: 40, Seeds: 2}},
 	"default": {"default", recipe.Most{Train: 1000, Validation: 50, Test: 150, Seeds: 3}},
 	"full":    {"full", recipe.Most{}},
+}
+
+// realMost is what the same efforts take of the real model's recipes, where an answer takes a hundred times as long.
+var realMost = map[string]recipe.Most{
+	"quick":   {Train: 80, Validation: 8, Test: 30, Seeds: 1},
+	"default": {Train: 200, Validation: 20, Test: 100, Seeds: 3},
 }
 
 // paper is one start of the command.
@@ -79,7 +82,9 @@ func main() {
 
 func (p *paper) run(ctx context.Context, name string) (err error) {
 	seeds, ok := p.Seeds, false
-	if p.effort, ok = efforts[name]; !ok {
+	if p.effort, ok = efforts[name]; ok && p.real {
+		p.Most = realMost[name]
+	} else if !ok {
 		return fmt.Errorf("there is no effort %q (choose quick, default or full)", name)
 	}
 	if seeds > 0 && (p.Seeds == 0 || seeds < p.Seeds) { // 0 for all that the recipes have
@@ -103,8 +108,8 @@ func (p *paper) run(ctx context.Context, name string) (err error) {
 
 // carryOut has a study's recipe carried out, as far as its cells are not there.
 func (p *paper) carryOut(ctx context.Context, s *study) error {
-	path, err := p.recipe(s.name)
-	if err != nil {
+	path, lacks, err := p.recipe(s.name)
+	if s.lacks = lacks; err != nil || lacks != "" {
 		return err
 	}
 	r, err := recipe.Read(path)
@@ -131,31 +136,10 @@ func (p *paper) carryOut(ctx context.Context, s *study) error {
 		s.lacks = "nothing of it is kept yet"
 		return nil
 	}
-	if s.timed {
-		s.times, err = p.time(ctx, x, out, cells, only)
+	if s.timed > 0 {
+		s.times, err = p.time(ctx, x, s.timed, out, cells, only)
 	}
 	return err
-}
-
-// smollm2 stands in a recipe for the file of the real model.
-const smollm2 = "${SMOLLM2}"
-
-// recipe is the file of a study's recipe: one that names the real model with its path filled in.
-func (p *paper) recipe(name string) (string, error) {
-	path := filepath.Join(p.recipes, name+".yaml")
-	text, err := os.ReadFile(path)
-	if err != nil || !bytes.Contains(text, []byte(smollm2)) {
-		return path, err
-	}
-	model, err := testmodel.Path()
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(p.out, 0o755); err != nil {
-		return "", err
-	}
-	path = filepath.Join(p.out, name+".yaml")
-	return path, atomicfile.WriteBytes(path, bytes.ReplaceAll(text, []byte(smollm2), []byte(model)))
 }
 
 // missing names a file of a recipe that is not there: a model or prompts that are still to be made.

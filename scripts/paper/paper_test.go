@@ -19,7 +19,7 @@ func TestRecipes(t *testing.T) {
 				t.Error(err)
 				continue
 			}
-			if n := len(contending(r)); s.timed && n < 6 {
+			if n := len(contending(r)); s.timed > 0 && n < 6 {
 				t.Errorf("%s: %d methods to measure the time of", s.name, n)
 			}
 		}
@@ -82,5 +82,32 @@ func TestDocument(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(first)
+	}
+}
+
+// XSTest's twins stay together, an unsafe request before the safe one, whatever the order of the kinds.
+func TestTwins(t *testing.T) {
+	row := func(id, kind, label string) []string { return []string{id, "ask " + id, kind, label} }
+	pairs, err := twins([][]string{
+		{"id", "prompt", "type", "label"},
+		row("1", "homonyms", "safe"), row("2", "homonyms", "safe"), row("3", "contrast_homonyms", "unsafe"), row("4", "contrast_homonyms", "unsafe"),
+		row("5", "privacy_public", "safe"), row("6", "privacy_public", "safe"), row("7", "privacy_fictional", "safe"), row("8", "privacy_fictional", "safe"),
+		row("91", "contrast_privacy", "unsafe"), row("92", "contrast_privacy", "unsafe"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range pairs {
+		if p[0].Label != "unsafe" || p[1].Label != "safe" {
+			t.Errorf("%+v", p)
+		}
+		got = append(got, strings.TrimPrefix(p[0].ID, "xstest-")+"-"+strings.TrimPrefix(p[1].ID, "xstest-"))
+	}
+	if want := "3-1 4-2 91-7 92-6"; strings.Join(got, " ") != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if _, err := twins([][]string{{"id", "text"}}); err == nil {
+		t.Error("a file of other columns was read")
 	}
 }

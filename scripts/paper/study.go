@@ -15,8 +15,11 @@ type study struct {
 	name  string // of its file
 	about string
 	task  bool   // it compares the methods on a task: Fig. 2, 3, 4 and Table 1
-	timed bool   // relative times are measured of it
+	timed int    // prompts that relative times are measured on
 	lacks string // why it was not carried out
+
+	transfer bool    // one value function guides several policies: Table 2
+	safety   *safety // some requests are to be refused: Table 3
 
 	x        *recipe.Recipe
 	rows     []result
@@ -45,15 +48,17 @@ type result struct {
 func studies(real bool) []*study {
 	if real {
 		return []*study{
-			{name: "real-sentiment", task: true, timed: true, about: "Openings of film reviews that SmolLM2-135M-Instruct continues; the reward is VADER's compound sentiment."},
+			{name: "real-sentiment", task: true, timed: 4, about: "Openings of film reviews, five words of plain text, that the model continues; the reward is VADER's compound sentiment."},
+			{name: "real-checks", task: true, about: "Instructions with two constraints that a program verifies, in chat form; the reward is the share of them that is met."},
+			{name: "real-safety", safety: &safety{labelledUnsafe, true}, about: "XSTest's requests: unsafe ones, and safe ones that sound like them; the reward is a head that learned from HH's harmless pairs, and a rule of words says what refuses."},
 		}
 	}
 	return []*study{
-		{name: "summarize", task: true, timed: true, about: "Posts with distractors and a summary; the gold rule counts facts that are told, and what is invented or repeated."},
+		{name: "summarize", task: true, timed: 24, about: "Posts with distractors and a summary; the gold rule counts facts that are told, and what is invented or repeated."},
 		{name: "dialogue", task: true, about: "Conversations of several turns; the gold rule of the task."},
 		{name: "instruct", task: true, about: "Instructions whose constraints a rule verifies."},
-		{name: "transfer", about: "One value function, learned by the policy of middle size, guides three sizes of it on the summaries."},
-		{name: "safety", about: "Requests, some of them harmful; the gold rule says which answers are safe. Two policies, each guided by what was learned of either."},
+		{name: "transfer", transfer: true, about: "One value function, learned by the policy of middle size, guides three sizes of it on the summaries."},
+		{name: "safety", safety: &safety{harmfulGold, false}, about: "Requests, some of them harmful; the gold rule says which answers are safe. Two policies, each guided by what was learned of either."},
 		{name: "proxy", about: "What the learned reward teaches, judged by the gold rule."},
 	}
 }

@@ -40,9 +40,7 @@ type times struct {
 }
 
 // contenders are the methods whose time is compared, the base policy first.
-var contenders = []string{"base", "CD-Q beta=64", "CD-Q beta=2", "IVO beta=2", "sampling in blocks of 2", "sampling in blocks of 4", "beam of blocks of 1", "beam of blocks of 2", "beam of blocks of 4", "beam, IVO", "best-of-16, IVO"}
-
-const timedPrompts = 24
+var contenders = []string{"base", "CD-Q beta=64", "CD-Q beta=2", "IVO beta=2", "tokenwise beta=2", "sampling in blocks of 2", "sampling in blocks of 4", "beam of blocks of 1", "beam of blocks of 2", "beam of blocks of 4", "beam of blocks of 16", "beam, IVO", "best-of-16, IVO"}
 
 // contending are those of them that a recipe has.
 func contending(r *recipe.Recipe) (out []*recipe.Method) {
@@ -54,20 +52,20 @@ func contending(r *recipe.Recipe) (out []*recipe.Method) {
 	return out
 }
 
-// time measures how long methods take, each by one thread of processor time, or reads what was measured.
-func (p *paper) time(ctx context.Context, x *recipe.Experiment, out, cells string, only bool) ([]timed, error) {
+// time measures how long methods take on some prompts, each by one thread of processor time, or reads what was measured.
+func (p *paper) time(ctx context.Context, x *recipe.Experiment, prompts int, out, cells string, only bool) ([]timed, error) {
 	seed, of := x.Seeds[0], x.Policies[0]
 	fingerprint, err := of.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
-	parts := []any{"times", 1, fingerprint, timedPrompts, x.MaxTokens}
+	parts := []any{"times", 1, fingerprint, prompts, x.MaxTokens}
 	methods := contending(x.Recipe)
 	for _, m := range methods {
 		parts = append(parts, m.Strategy, m.BestOf)
 	}
 	key := run.Key(parts...)
-	file := filepath.Join(cells, "times.json")
+	file := filepath.Join(cells, "times-"+key+".json") // of its own, or a recipe that has lost a method would take it away
 	if text, err := os.ReadFile(file); err == nil {
 		var t times
 		if err := json.Unmarshal(text, &t); err == nil && t.Key == key {
@@ -82,7 +80,7 @@ func (p *paper) time(ctx context.Context, x *recipe.Experiment, out, cells strin
 			return nil, err
 		}
 	}
-	t := times{Key: key, Machine: fmt.Sprintf("%s, %d cores", runtime.GOARCH, runtime.NumCPU()), Prompts: min(timedPrompts, len(of.Test))}
+	t := times{Key: key, Machine: fmt.Sprintf("%s, %d cores", runtime.GOARCH, runtime.NumCPU()), Prompts: min(prompts, len(of.Test))}
 	all := make([][]float64, len(methods)) // seconds of an emitted token, by prompt
 	decoded, emitted := make([]int, len(methods)), make([]int, len(methods))
 	engines := make([]*engine.Engine, len(methods))
