@@ -39,6 +39,20 @@ func (c *Context) Add(token, pos, seq int32, output bool, temp float32) (row int
 
 const addOp = "add to batch"
 
+// Check finds what keeps a token from any batch: what [Context.Add] says of its id, position and temperature.
+func (c *Context) Check(token, pos int32, temp float32) error {
+	const op = addOp
+	switch {
+	case pos < 0:
+		return failf(op, "positions begin at 0", "position %d", pos)
+	case c.positions > 0 && pos >= c.positions:
+		return failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
+	case !(temp >= 0) || temp > 0 && 1/temp > math.MaxFloat32:
+		return failf(op, "give a temperature above 0, or 0 for 1", "temperature %v", temp)
+	}
+	return c.model.checkToken(op, token)
+}
+
 // place writes a token without output behind the batch's last.
 func (c *Context) place(token, pos, seq int32, temp float32) error {
 	const op = addOp
@@ -47,14 +61,8 @@ func (c *Context) place(token, pos, seq int32, temp float32) error {
 		return failf(op, "decode what is there first, or raise {batch}", "the batch holds %d tokens", c.params.Batch)
 	case seq < 0 || int(seq) >= c.params.Sequences:
 		return failf(op, "raise the number of sequences", "sequence %d is not one of %d", seq, c.params.Sequences)
-	case pos < 0:
-		return failf(op, "positions begin at 0", "position %d", pos)
-	case c.positions > 0 && pos >= c.positions:
-		return failf(op, "end the text there: the model cannot read on", "position %d of a model that learned %d", pos, c.positions)
-	case !(temp >= 0) || temp > 0 && 1/temp > math.MaxFloat32:
-		return failf(op, "give a temperature above 0, or 0 for 1", "temperature %v", temp)
 	}
-	if err := c.model.checkToken(op, token); err != nil {
+	if err := c.Check(token, pos, temp); err != nil {
 		return err
 	}
 	i := c.n

@@ -40,7 +40,7 @@ func (c *Chat) Answer(ctx context.Context, message string, emit func([]byte)) (o
 		return o, err
 	}
 	fed := c.engine.Stats().Tokens
-	err = c.engine.Continue(ctx, job)
+	err = c.engine.Do(ctx, job)
 	o.Fed = c.engine.Stats().Tokens - fed
 	if o.Stopped = err != nil && ctx.Err() != nil; err != nil && !o.Stopped {
 		return o, err
@@ -83,7 +83,7 @@ func (c *Chat) Prepare(ctx context.Context) {
 		defer close(done)
 		defer cancel()
 		// What fails here fails again where the next message is answered.
-		e.Continue(ctx, engine.Job{Sequences: 1, Cells: len(history), Run: func(s *engine.Session) (err error) {
+		e.Do(ctx, engine.Job{Sequences: 1, Cells: len(history), Prompt: history, PromptStates: states, Run: func(s *engine.Session) (err error) {
 			if states {
 				_, _, err = s.PrefillStates(history, 1)
 			} else {

@@ -85,6 +85,7 @@ func (c *Chat) room() int { return c.o.Size - c.o.Request.MaxTokens }
 func (c *Chat) open() error {
 	need := c.o.Context.Params(c.o.Strategy.Sequences()+1, c.o.Layers)
 	need.Ctx = c.o.Strategy.Cells(c.room(), c.o.Request.MaxTokens)
+	need.Kept = need.Ctx
 	if c.engine != nil {
 		if p := c.engine.Params(); p.Sequences >= need.Sequences && p.Ctx >= need.Ctx && p.Batch >= need.Sequences {
 			return nil

@@ -85,7 +85,7 @@ func newDecoder(s *engine.Session, req Request, proposal float64) *decoder {
 
 // job wraps the strategy's code: the decoder lives as long as the job.
 func (s Strategy) job(req Request, decode func(*decoder) error) engine.Job {
-	return engine.Job{Sequences: s.Sequences(), Cells: s.Cells(len(req.Prompt), req.MaxTokens), Run: func(session *engine.Session) error {
+	return engine.Job{Sequences: s.Sequences(), Cells: s.Cells(len(req.Prompt), req.MaxTokens), Prompt: req.Prompt, PromptStates: req.promptStates(), Run: func(session *engine.Session) error {
 		d := newDecoder(session, req, s.Proposal)
 		defer func() {
 			if d.values != nil {
@@ -101,7 +101,7 @@ func (d *decoder) start() (*candidate, error) {
 	temp := float32(d.req.Sampling.Temp)
 	c := &candidate{value: nan}
 	var err error
-	if d.req.Value != nil && d.req.Value.NeedsPrompt() || d.req.RecordPrompt {
+	if d.req.promptStates() {
 		d.prompt = &states.Prompt{Tokens: d.req.Prompt}
 		c.seq, d.prompt.Hidden, err = d.s.PrefillStates(d.req.Prompt, temp)
 	} else {

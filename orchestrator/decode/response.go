@@ -47,6 +47,11 @@ type Request struct {
 	Progress func(decoded int)
 }
 
+// promptStates says whether the states of the prompt are wanted.
+func (r *Request) promptStates() bool {
+	return r.Value != nil && r.Value.NeedsPrompt() || r.RecordPrompt
+}
+
 // Finish says why a response ended.
 type Finish string
 
@@ -83,6 +88,7 @@ type Response struct {
 	Finish  Finish
 	Stop    string // the stop string that ended it; empty where none did
 	Decoded int    // tokens decoded for this response, those of pruned candidates included
+	Cached  int    // tokens of the prompt that were not decoded for it, since they were kept
 	// RewardCalls is the number of texts that Rerank was asked about.
 	RewardCalls int
 	// Ratio is log q(y)/pi(y) of the response, q being the policy that its tokens were drawn from, such as the guided one
@@ -106,7 +112,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	r := Response{
 		Tokens: c.Tokens(), LogProbs: make([]float32, t), BaseLogProbs: make([]float32, t), Value: c.value,
 		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Finish: c.finish, Stop: c.stop, Decoded: decoded,
-		RewardCalls: d.rewardCalls,
+		Cached: d.s.Reused(), RewardCalls: d.rewardCalls,
 	}
 	if d.req.RecordPrompt {
 		r.Prompt = d.prompt

@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"cmp"
+	"errors"
 	"slices"
-	"time"
+
+	"github.com/ivo-decoding/ivo/llama"
 )
 
 // Batch is what an engine is about to decode: tokens of all jobs that wait for a step.
@@ -34,98 +37,126 @@ type Token struct {
 }
 
 // apply carries out a session's forks, drops and trims.
-func (r *run) apply(s *Session) error {
+func (r *scheduler) apply(s *Session) error {
 	defer func() { s.ops = s.ops[:0] }()
 	for _, o := range s.ops {
-		var err error
-		switch o.Kind {
-		case Fork:
-			err = r.e.c.Fork(o.From, o.Seq)
-		case Drop:
-			err = r.e.c.Drop(o.Seq)
-		case Trim:
-			err = r.e.c.Trim(o.Seq, o.From)
-		}
-		if err != nil {
+		if err := r.do(o); err != nil {
 			return err
-		}
-		if r.e.observe != nil {
-			r.e.batch.Ops = append(r.e.batch.Ops, o)
 		}
 	}
 	return nil
 }
 
-// serve decodes one batch for the sessions at the head of the queue and lets those go
-// on that got all they asked for. A prompt longer than a batch goes in piece by piece.
-func (r *run) serve() {
-	c := r.e.c
-	room := c.Params().Batch
-	served := 0
+func (r *scheduler) do(o Op) error {
+	var err error
+	switch c := r.e.c; o.Kind {
+	case Fork:
+		err = c.Fork(o.From, o.Seq)
+	case Drop:
+		err = c.Drop(o.Seq)
+	case Trim:
+		err = c.Trim(o.Seq, o.From)
+	}
+	if err == nil && r.e.observe != nil {
+		r.e.batch.Ops = append(r.e.batch.Ops, o)
+	}
+	return err
+}
+
+// serve decodes one batch for the sessions at the head of the queue and lets those go on that got all
+// they asked for. A prompt longer than a batch goes in piece by piece.
+func (r *scheduler) serve() {
+	if r.dismiss(); len(r.waiting) == 0 {
+		return
+	}
+	p := r.e.c.Params()
+	room, prompts := p.Batch, p.Batch
+	if !r.fixed && !r.waiting[0].prefill {
+		prompts = p.UBatch // those who step wait for no more than this
+	}
+	var served []*Session
 	for _, s := range r.waiting {
-		if n := len(s.feed) - s.fed; n > room && (served > 0 || !s.prefill) {
+		most := room
+		if s.prefill {
+			most = min(room, prompts)
+		}
+		n := len(s.feed) - s.fed
+		if most == 0 || n > most && (!s.prefill || r.fixed && len(served) > 0) {
 			break
 		}
 		if err := r.apply(s); err != nil {
 			r.fail(err)
 			return
 		}
-		last := min(len(s.feed), s.fed+room)
-		for s.fed < last {
-			f := s.feed[s.fed]
-			s.fed++
+		n = min(n, most)
+		for _, f := range s.feed[s.fed : s.fed+n] {
 			if err := r.add(s, f); err != nil {
 				r.fail(err)
 				return
 			}
 		}
-		room = c.Params().Batch - c.Pending()
-		served++
-		if room == 0 {
-			break
+		s.fed += n
+		room -= n
+		if s.prefill {
+			prompts -= n
 		}
+		served = append(served, s)
 	}
 	if e := r.e; e.observe != nil {
 		e.observe(e.batch)
 		e.batch = Batch{}
 	}
-	begin := time.Now()
-	n := c.Pending()
-	err := c.Decode()
-	r.e.stats.InC += time.Since(begin)
-	r.e.stats.Decodes++
-	r.e.stats.Tokens += n
+	err := r.e.decode(served)
+	if errors.Is(err, llama.ErrAborted) { // all that are served are cancelled
+		r.dismiss()
+		return
+	}
+	for _, s := range served {
+		if err == nil {
+			err = r.takeStates(s)
+		}
+	}
 	if err != nil {
 		r.fail(err)
 		return
 	}
-	for _, s := range r.waiting[:served] {
-		if err := r.takeStates(s); err != nil {
-			r.fail(err)
-			return
-		}
-	}
-	rest := r.waiting[served:]
-	for _, s := range r.waiting[:served] {
+	left := r.waiting[len(served):]
+	var unfinished []*Session
+	for _, s := range served {
 		if s.fed < len(s.feed) {
-			rest = slices.Insert(rest, 0, s) // only the first can be a prompt in pieces
+			unfinished = append(unfinished, s)
 			continue
 		}
-		r.running++
-		s.reply <- nil
+		if s.prefill && !r.fixed {
+			if err := r.keep(s); err != nil {
+				r.broken = err
+			}
+		}
+		r.answer(s, nil)
 	}
-	r.waiting = slices.Clone(rest)
+	r.waiting = slices.Concat(unfinished, left)
+}
+
+// dismiss lets those go on that wait in vain, since they are cancelled.
+func (r *scheduler) dismiss() {
+	r.waiting = slices.DeleteFunc(r.waiting, func(s *Session) bool {
+		err := cmp.Or(s.ticket.stopped(), r.broken)
+		if err != nil {
+			r.answer(s, err)
+		}
+		return err != nil
+	})
 }
 
 // add puts a token of a session into the batch.
-func (r *run) add(s *Session, f feed) error {
+func (r *scheduler) add(s *Session, f feed) error {
 	c := r.e.c
 	if r.e.observe != nil {
 		r.e.batch.Tokens = append(r.e.batch.Tokens, Token{ID: f.token, Pos: f.pos, Seq: f.seq, Output: f.output})
 	}
 	if f.keep && !f.output && r.e.inner {
 		k, err := c.AddKept(f.token, f.pos, f.seq)
-		s.kept = append(s.kept, keptAt{k, false})
+		s.saved = append(s.saved, keptAt{k, false})
 		return err
 	}
 	row, err := c.Add(f.token, f.pos, f.seq, f.output || f.keep, f.temp)
@@ -133,7 +164,7 @@ func (r *run) add(s *Session, f feed) error {
 		return err
 	}
 	if f.keep {
-		s.kept = append(s.kept, keptAt{row, true})
+		s.saved = append(s.saved, keptAt{row, true})
 	}
 	if f.output {
 		s.rows = append(s.rows, row)
@@ -143,8 +174,8 @@ func (r *run) add(s *Session, f feed) error {
 
 // takeStates copies the states of the batch that a session wants kept: they are valid
 // until the next decode.
-func (r *run) takeStates(s *Session) error {
-	for _, k := range s.kept {
+func (r *scheduler) takeStates(s *Session) error {
+	for _, k := range s.saved {
 		if k.output {
 			row, err := r.e.c.Row(k.index)
 			if err != nil {
@@ -159,6 +190,6 @@ func (r *run) takeStates(s *Session) error {
 		}
 		s.states = append(s.states, states...)
 	}
-	s.kept = s.kept[:0]
+	s.saved = s.saved[:0]
 	return nil
 }

@@ -3,9 +3,12 @@
 // that decoders take at the same time merge into one batch, so a decoder written for
 // one prompt costs what a batched one would.
 //
-// A run is deterministic: jobs are admitted in order, a batch is put together when
-// every running job waits for one, in the order of the jobs, and nothing depends on
-// how goroutines are scheduled.
+// There is one scheduler. [Engine.Run] gives it a fixed list of jobs: they start in an empty
+// context, are admitted in order, and a batch is put together when every running job waits for
+// one, in the order of the jobs, so that nothing depends on how goroutines are scheduled and equal
+// lists give equal results to the bit. [Engine.Submit] gives it jobs as they come: they join and
+// leave between batches, begin with what is kept of their prompts, and wait for nobody who does
+// something else meanwhile. What such a job computes depends on its neighbours in the batch by rounding.
 //
 // The package knows nothing of sampling, values or rewards.
 package engine
@@ -15,9 +18,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"runtime/debug"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -36,6 +38,11 @@ type Params struct {
 	CacheV    llama.CacheType
 	Layers    []int // layers whose states are wanted, see [llama.ContextParams]
 	Top       int   // candidates a row, sorted; default [DefaultTop]
+	// Kept is the number of KV cells that prompts of submitted jobs may fill after these, for others that
+	// begin alike; jobs come first. Default a quarter of Ctx; negative for none.
+	Kept int
+	// Queue is the number of submitted jobs that may wait for room; 0 for any number.
+	Queue int
 	// Observe, if set, is shown every batch before it is decoded, while all jobs wait for it: for
 	// tests and measurements.
 	Observe func(Batch)
@@ -57,25 +64,48 @@ func Threads(m *llama.Model) int {
 	return runtime.GOMAXPROCS(0) // a container's CPU limit counts
 }
 
-// Engine owns a context. It serves one Run at a time.
+// Engine owns a context.
 type Engine struct {
 	model *llama.Model
 	c     *llama.Context
-	stats Stats
-	busy  atomic.Bool
 	inner bool // all tapped layers lie below the last: their states come without logits
-	kept  *kept
+	kept  int  // most cells of prompts that are kept
+	most  int  // jobs that wait, 0 for any number
 
-	observe func(Batch)
-	batch   Batch // the one to come, where it is observed
+	scheduler scheduler
+	observe   func(Batch)
+	batch     Batch // the one to come, where it is observed
+
+	mu      sync.Mutex
+	stats   Stats
+	load    Load
+	queue   []*Ticket // not admitted, in the order in which they will be
+	numbers int       // given to tickets
+	open    int       // tickets that are not done
+	fixed   bool      // a Run is under way
+	closed  bool
+	ended   chan struct{} // closed when the loop that serves submitted jobs ends; nil without one
+	arrived chan struct{} // tells that loop that there is a ticket
+	flying  int           // tickets in the batch under way that nobody has cancelled
 }
 
 // Stats counts what an engine has done.
 type Stats struct {
 	Decodes int           // batches decoded
 	Tokens  int           // tokens in them, prompts included
+	Reused  int           // tokens of prompts that were kept and so not decoded
 	InC     time.Duration // time spent in llama.cpp's decode
-	Total   time.Duration // time spent in Run
+	Total   time.Duration // time in which there were jobs
+}
+
+// Load is what an engine has in hand.
+type Load struct {
+	Queued    int // jobs that wait for room
+	Jobs      int // jobs under way
+	Sequences int // that these may hold
+	Cells     int // that these may fill
+	Kept      int // prompts that are kept
+	KeptCells int // that these fill
 }
 
 // New makes an engine for a model. Close it before the model.
@@ -105,20 +135,51 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	inner := len(p.Layers) > 0 && slices.Max(p.Layers) < m.Info().Layers-1
-	return &Engine{model: m, c: c, inner: inner, observe: p.Observe}, nil
+	if p.Kept == 0 {
+		p.Kept = c.Params().Ctx / 4
+	}
+	e := &Engine{
+		model: m, c: c, inner: len(p.Layers) > 0 && slices.Max(p.Layers) < m.Info().Layers-1, kept: p.Kept, most: p.Queue,
+		observe: p.Observe, arrived: make(chan struct{}, 1),
+	}
+	e.scheduler.init(e)
+	return e, nil
 }
 
-// Close frees the context. It fails while a Run is under way.
+// Close frees the context. It fails while there are jobs.
 func (e *Engine) Close() error {
-	if !e.busy.CompareAndSwap(false, true) {
-		return errBusy
+	release, err := e.claim()
+	if err != nil {
+		return err
 	}
-	defer e.busy.Store(false)
+	defer release()
+	e.mu.Lock()
+	e.closed = true
+	e.mu.Unlock()
 	return e.c.Close()
 }
 
-var errBusy = &fault.Error{Op: "engine", Err: llama.ErrBusy, Hint: "an engine serves one run at a time"}
+// claim takes the engine for one caller alone, if it has no jobs.
+func (e *Engine) claim() (release func(), err error) {
+	e.mu.Lock()
+	if e.fixed || e.open > 0 {
+		e.mu.Unlock()
+		return nil, errBusy
+	}
+	e.fixed = true
+	ended := e.ended
+	e.mu.Unlock()
+	if ended != nil {
+		<-ended // without jobs it does so at once
+	}
+	return func() {
+		e.mu.Lock()
+		e.fixed = false
+		e.mu.Unlock()
+	}, nil
+}
+
+var errBusy = &fault.Error{Op: "engine", Err: llama.ErrBusy, Hint: "an engine serves one run at a time, or jobs that are submitted"}
 
 // Model is the model that is decoded with.
 func (e *Engine) Model() *llama.Model { return e.model }
@@ -126,198 +187,82 @@ func (e *Engine) Model() *llama.Model { return e.model }
 // Params are the context's options in force.
 func (e *Engine) Params() llama.ContextParams { return e.c.Params() }
 
-// Stats returns what the engine has done so far.
-func (e *Engine) Stats() Stats { return e.stats }
+// Stats returns what the engine has done so far. It may be called at any time, as Load may.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.stats
+}
 
-// Job is one decoder with the room it needs.
+// Load returns what the engine has in hand.
+func (e *Engine) Load() Load {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.load
+	l.Queued = len(e.queue)
+	return l
+}
+
+// Job is one decoder with the room it needs. It is started when all of that is free, and none of it is
+// promised to others until the job is done: a job that was started finishes.
 type Job struct {
 	Sequences int // most sequences it holds at once
 	Cells     int // most KV cells it fills at once: tokens of all its sequences, shared prefixes once
-	Run       func(*Session) error
+	// Prompt is what it prefills, if that is known. A submitted job begins with what is kept of it, and has
+	// it kept for others. PromptStates says that its states are wanted.
+	Prompt       []int32
+	PromptStates bool
+	Priority     int // submitted jobs of higher ones come first; equal ones in their order
+	Run          func(*Session) error
 }
 
-// Run decodes jobs, as many at once as fit, and returns when all are done. The first
-// error, by the order of the jobs, ends the run. The context starts empty, so equal
-// jobs give equal results.
-func (e *Engine) Run(ctx context.Context, jobs []Job) error {
-	if !e.busy.CompareAndSwap(false, true) {
-		return errBusy
-	}
-	defer e.busy.Store(false)
-	sequences := e.c.Params().Sequences
-	if err := e.check(jobs, sequences); err != nil {
-		return err
-	}
-	if err := e.clear(); err != nil {
-		return err
-	}
-	return e.run(ctx, jobs, sequences)
-}
-
-// check sees to it that each job fits the context, of which it may hold so many sequences.
-func (e *Engine) check(jobs []Job, sequences int) error {
-	for i, j := range jobs {
-		switch cells := e.c.Params().Ctx; {
-		case j.Sequences < 1 || j.Sequences > sequences:
-			return fault.New("engine", "parallel", sequences, "lower {beams}, {samples} or {candidates}, or raise {parallel}", "job %d needs %d sequences, the context has %d", i, j.Sequences, sequences)
-		case j.Cells > cells:
-			return fault.New("engine", "ctx", cells, fault.TooLong, "job %d needs %d tokens of context, there are %d", i, j.Cells, cells)
-		}
+// check sees to it that a job fits the context.
+func (e *Engine) check(job string, j Job) error {
+	switch p := e.c.Params(); {
+	case j.Sequences < 1 || j.Sequences > p.Sequences:
+		return fault.New("engine", "parallel", p.Sequences, "lower {beams}, {samples} or {candidates}, or raise {parallel}", "%s needs %d sequences, the context has %d", job, j.Sequences, p.Sequences)
+	case j.Cells > p.Ctx:
+		return fault.New("engine", "ctx", p.Ctx, fault.TooLong, "%s needs %d tokens of context, there are %d", job, j.Cells, p.Ctx)
 	}
 	return nil
 }
 
-// run runs jobs on the first sequences of the context.
-func (e *Engine) run(ctx context.Context, jobs []Job, sequences int) error {
-	e.batch = Batch{}
-	begin := time.Now()
-	defer func() { e.stats.Total += time.Since(begin) }()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	aborted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		e.c.Abort(true)
-		close(aborted)
-	})
-	defer func() {
-		if !stop() {
-			<-aborted
-		}
-		e.c.Abort(false)
-	}()
-
-	r := &run{e: e, ctx: ctx, cancel: cancel, jobs: jobs, events: make(chan *Session), errs: make([]error, len(jobs))}
-	for id := sequences - 1; id >= 0; id-- {
-		r.freeIDs = append(r.freeIDs, int32(id))
+// Run decodes jobs, as many at once as fit, and returns when all are done. The first
+// error, by the order of the jobs, ends the run. The context starts empty, so equal
+// jobs give equal results. What was kept of prompts is forgotten.
+func (e *Engine) Run(ctx context.Context, jobs []Job) error {
+	release, err := e.claim()
+	if err != nil {
+		return err
 	}
-	r.freeCells = e.c.Params().Ctx
-	r.loop()
-
-	if i := slices.IndexFunc(r.errs, func(err error) bool { return err != nil && !errors.Is(err, errStopped) }); i >= 0 {
-		return r.errs[i]
+	defer release()
+	for i, j := range jobs {
+		if err := e.check(fmt.Sprint("job ", i), j); err != nil {
+			return err
+		}
+	}
+	if err := e.scheduler.reset(); err != nil {
+		return err
+	}
+	e.batch = Batch{}
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	tickets := make([]*Ticket, len(jobs))
+	e.mu.Lock()
+	for i, j := range jobs {
+		tickets[i] = e.ticket(running, j)
+		tickets[i].cancel = cancel
+	}
+	e.queue = slices.Clone(tickets)
+	e.mu.Unlock()
+	e.scheduler.loop(true)
+	for _, t := range tickets {
+		if err := t.Wait(); err != nil && !errors.Is(err, errStopped) {
+			return err
+		}
 	}
 	return context.Cause(ctx)
 }
 
 // errStopped is what a session's calls return once the run is over.
 var errStopped = errors.New("the run was stopped")
-
-// run is the state of one Run. Only its loop's goroutine touches it and the context;
-// sessions talk to it through events.
-type run struct {
-	e      *Engine
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	jobs   []Job
-	next   int // first job not admitted yet
-	errs   []error
-
-	freeIDs   []int32
-	freeCells int
-	events    chan *Session // a session that wants a decode or has finished
-	running   int           // sessions that are neither waiting nor finished
-	done      []*Session    // sessions that have finished and still hold their room
-	waiting   []*Session    // in the order in which they are served
-}
-
-func (r *run) loop() {
-	for {
-		r.admit()
-		arrived := len(r.waiting)
-		for r.running > 0 {
-			s := <-r.events
-			r.running--
-			if s.finished {
-				r.done = append(r.done, s)
-			} else {
-				r.waiting = append(r.waiting, s)
-			}
-			if r.running == 0 && len(r.done) > 0 {
-				// All at once and in order, so that which sequences the next jobs get does
-				// not depend on who was first.
-				slices.SortFunc(r.done, func(a, b *Session) int { return a.job - b.job })
-				for _, s := range r.done {
-					r.finish(s)
-				}
-				r.done = r.done[:0]
-				r.admit()
-			}
-		}
-		// Those left over from the last batch keep their place; the others follow in
-		// the order of the jobs.
-		slices.SortFunc(r.waiting[arrived:], func(a, b *Session) int { return a.job - b.job })
-		if len(r.waiting) == 0 {
-			return
-		}
-		r.serve()
-	}
-}
-
-// admit starts jobs in their order while there is room.
-func (r *run) admit() {
-	for r.next < len(r.jobs) {
-		j := r.jobs[r.next]
-		stopped := r.ctx.Err() != nil
-		if !stopped && (len(r.freeIDs) < j.Sequences || r.freeCells < j.Cells) {
-			return
-		}
-		s := &Session{run: r, job: r.next, reply: make(chan error, 1)}
-		r.next++
-		if stopped {
-			r.errs[s.job] = errStopped
-			continue
-		}
-		n := len(r.freeIDs) - j.Sequences
-		s.ids, r.freeIDs = slices.Clone(r.freeIDs[n:]), r.freeIDs[:n]
-		s.free = slices.Clone(s.ids)
-		r.freeCells -= j.Cells
-		r.running++
-		go func() {
-			s.err = errors.New("the job's goroutine ended before its function returned")
-			// In a defer, so that the run goes on to its end even when the job panics.
-			defer func() {
-				if p := recover(); p != nil {
-					s.err = fmt.Errorf("job %d panicked: %v\n%s", s.job, p, debug.Stack())
-				}
-				s.finished = true
-				r.events <- s
-			}()
-			s.err = j.Run(s)
-		}()
-	}
-}
-
-// finish gives back what a job held.
-func (r *run) finish(s *Session) {
-	r.errs[s.job] = s.err
-	if s.err != nil {
-		r.cancel(s.err)
-	}
-	for _, id := range s.ids {
-		s.ops = append(s.ops, Op{Kind: Drop, Seq: id})
-	}
-	if err := r.apply(s); err != nil && r.errs[s.job] == nil {
-		r.errs[s.job] = err
-		r.cancel(err)
-	}
-	r.freeIDs = append(r.freeIDs, s.ids...)
-	slices.SortFunc(r.freeIDs, func(a, b int32) int { return int(b - a) })
-	r.freeCells += r.jobs[s.job].Cells
-}
-
-// fail ends the run: every waiting session gets the error.
-func (r *run) fail(err error) {
-	if errors.Is(err, llama.ErrAborted) && r.ctx.Err() != nil {
-		err = context.Cause(r.ctx)
-	}
-	r.cancel(err)
-	for i, s := range r.waiting {
-		r.running++
-		if i == 0 {
-			s.reply <- err
-		} else {
-			s.reply <- errStopped
-		}
-	}
-	r.waiting = nil
-}

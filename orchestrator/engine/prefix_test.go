@@ -12,10 +12,10 @@ import (
 
 // A conversation whose turns continue each other gives what each turn gives from an empty
 // context, states included, and decodes only what is new.
-func TestContinue(t *testing.T) {
+func TestKept(t *testing.T) {
 	const n = 8
 	p := exact
-	p.Layers = []int{0, 3}
+	p.Layers, p.Kept = []int{0, 3}, 4096
 	e, alone := open(t, p), open(t, p)
 	base := tokenize(t, e, "i found a red lamp. yesterday i sold a huge drum.")
 	more := slices.Concat(base, tokenize(t, e, "the weather was nice.")[1:])
@@ -33,17 +33,18 @@ func TestContinue(t *testing.T) {
 		{prompt: more, states: true, fresh: 1},
 		{prompt: other, states: true, fresh: len(other) - 6},
 		{prompt: other, ctx: cancelled},
-		{prompt: base, fresh: len(base) - 6},
-		{prompt: base, states: true, fresh: len(base) - 6}, // the states of those before are there
-		{prompt: more, fresh: len(more) - len(base)},
-		{prompt: more[5:], states: true, fresh: len(more) - 5},
-		{prompt: more[:3], fresh: 3},
+		{prompt: base, fresh: 1},
+		{prompt: more[5:], fresh: len(more) - 5},
+		{prompt: more[5:], states: true, fresh: len(more) - 5}, // the states are not there
+		{prompt: more[5:], states: true, fresh: 1},
+		{prompt: other, states: true, fresh: 1},
+		{prompt: more[:3], states: true, fresh: 1},
 	} {
 		var tokens [2][]int32
 		var logps, states [2][]float32
 		decoded := e.Stats().Tokens
 		for k, on := range []*engine.Engine{e, alone} {
-			job := engine.Job{Sequences: 2, Cells: len(turn.prompt) + n, Run: func(s *engine.Session) (err error) {
+			job := engine.Job{Sequences: 2, Cells: len(turn.prompt) + n, Prompt: turn.prompt, PromptStates: turn.states, Run: func(s *engine.Session) (err error) {
 				var q *engine.Seq
 				if turn.states {
 					q, states[k], err = s.PrefillStates(turn.prompt, 1)
@@ -73,7 +74,7 @@ func TestContinue(t *testing.T) {
 			}
 			var err error
 			if on == e {
-				err = e.Continue(ctx, job)
+				err = e.Do(ctx, job)
 			} else {
 				err = on.Run(ctx, []engine.Job{job})
 			}
@@ -94,23 +95,25 @@ func TestContinue(t *testing.T) {
 	}
 
 	run(t, e, [][]int32{base}, n) // forgets
-	decoded := e.Stats().Tokens
-	prefill := func(sequences int) engine.Job {
-		return engine.Job{Sequences: sequences, Cells: len(base), Run: func(s *engine.Session) error {
+	for i, turn := range []struct{ sequences, fresh int }{
+		{1, len(base)}, {1, 1},
+		{e.Params().Sequences, len(base)}, // leaves none to keep it in
+		{1, len(base)},
+	} {
+		before := e.Stats()
+		err := e.Do(t.Context(), engine.Job{Sequences: turn.sequences, Cells: len(base), Prompt: base, Run: func(s *engine.Session) error {
 			_, err := s.Prefill(base, 1)
 			return err
-		}}
-	}
-	if err := e.Continue(t.Context(), prefill(1)); err != nil || e.Stats().Tokens-decoded != len(base) {
-		t.Errorf("after a run: %d tokens, %v", e.Stats().Tokens-decoded, err)
-	}
-	if err := e.Continue(t.Context(), prefill(e.Params().Sequences)); err == nil {
-		t.Error("a job took the sequence that keeps the prompt")
+		}})
+		after := e.Stats()
+		if fresh := after.Tokens - before.Tokens; err != nil || fresh != turn.fresh || after.Reused-before.Reused != len(base)-fresh {
+			t.Errorf("after a run, %d: %d tokens, %v", i, fresh, err)
+		}
 	}
 }
 
 // A run that is cancelled anywhere leaves what the next one can go on with.
-func TestContinueAfterCancel(t *testing.T) {
+func TestKeptAfterCancel(t *testing.T) {
 	p := exact
 	p.Batch, p.Sequences = 16, 2
 	e, alone := open(t, p), open(t, p)
@@ -120,7 +123,7 @@ func TestContinueAfterCancel(t *testing.T) {
 	}
 	prompt := tokenize(t, e, text)
 	prefill := func(logits *[]float32, n int) engine.Job {
-		return engine.Job{Sequences: 1, Cells: n, Run: func(s *engine.Session) error {
+		return engine.Job{Sequences: 1, Cells: n, Prompt: prompt[:n], Run: func(s *engine.Session) error {
 			q, err := s.Prefill(prompt[:n], 1)
 			if err == nil {
 				*logits = slices.Clone(q.Row().Logits)
@@ -131,10 +134,10 @@ func TestContinueAfterCancel(t *testing.T) {
 	for i := range 40 {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*100*time.Microsecond) // some before it begins, some in it, some behind it
 		var got, want []float32
-		e.Continue(ctx, prefill(&got, len(prompt)-i))
+		e.Do(ctx, prefill(&got, len(prompt)-i))
 		cancel()
 		n := len(prompt) - i/2
-		if err := e.Continue(t.Context(), prefill(&got, n)); err != nil {
+		if err := e.Do(t.Context(), prefill(&got, n)); err != nil {
 			t.Fatal(err)
 		}
 		if err := alone.Run(t.Context(), []engine.Job{prefill(&want, n)}); err != nil {
@@ -147,9 +150,9 @@ func TestContinueAfterCancel(t *testing.T) {
 }
 
 // What is kept leaves the next job the room that it asks for.
-func TestContinueInFullContext(t *testing.T) {
+func TestKeptInFullContext(t *testing.T) {
 	p := exact
-	p.Ctx, p.Sequences = 256, 2
+	p.Ctx, p.Sequences, p.Kept = 256, 2, 256
 	e := open(t, p)
 	base := tokenize(t, e, "i found a red lamp. yesterday i sold a huge drum.")
 	for len(base) < 250 {
@@ -159,7 +162,7 @@ func TestContinueInFullContext(t *testing.T) {
 	for i := range 4 {
 		prompt := slices.Clone(base)
 		prompt[10+i]++ // nearly all of what is kept has to go
-		err := e.Continue(t.Context(), engine.Job{Sequences: 1, Cells: 256, Run: func(s *engine.Session) error {
+		err := e.Do(t.Context(), engine.Job{Sequences: 1, Cells: 256, Prompt: prompt, Run: func(s *engine.Session) error {
 			q, err := s.Prefill(prompt, 1)
 			for range 6 {
 				if err == nil {

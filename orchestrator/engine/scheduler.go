@@ -1,0 +1,297 @@
+package engine
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// scheduler admits jobs and decides what is decoded next. Only its loop's goroutine touches it and the
+// context; sessions talk to it through events.
+type scheduler struct {
+	e     *Engine
+	fixed bool // the jobs are a fixed list: everybody is waited for, and nothing is kept
+
+	freeIDs   []int32
+	freeCells int // neither promised nor kept
+	prefixes  []*prefix
+	clock     int // of prefixes
+
+	events  chan event
+	alive   []*Session
+	running int        // sessions that are neither waiting nor finished nor outside
+	done    []*Session // that have finished and still hold their room
+	waiting []*Session // in the order in which they are served
+	broken  error      // of the context, whose content cannot be trusted any more
+}
+
+// event is what a session tells the scheduler.
+type event struct {
+	s *Session
+	eventKind
+}
+
+type eventKind uint8
+
+const (
+	wants    eventKind = iota // a decode
+	leaves                    // to do something that may take long
+	returns                   // from there
+	finishes                  // its job
+)
+
+func (r *scheduler) init(e *Engine) {
+	p := e.c.Params()
+	*r = scheduler{e: e, freeCells: p.Ctx, events: make(chan event)}
+	for id := p.Sequences - 1; id >= 0; id-- {
+		r.freeIDs = append(r.freeIDs, int32(id))
+	}
+}
+
+// reset empties the context.
+func (r *scheduler) reset() error {
+	err := r.e.c.Clear()
+	fixed := r.fixed
+	r.init(r.e)
+	r.fixed = fixed
+	r.tell()
+	return err
+}
+
+// loop works until there is no job any more.
+func (r *scheduler) loop(fixed bool) {
+	r.fixed = fixed
+	begin := time.Now()
+	for {
+		r.gather()
+		switch {
+		case len(r.waiting) > 0:
+			r.serve()
+		case len(r.alive) > 0: // all of them outside
+			select {
+			case ev := <-r.events:
+				r.take(ev)
+			case <-r.e.arrived:
+			}
+		default:
+			if r.broken != nil {
+				if err := r.reset(); err != nil {
+					r.e.dismiss(err)
+				}
+			}
+			if r.rest(begin) {
+				return
+			}
+		}
+	}
+}
+
+// rest ends the loop unless there is another job.
+func (r *scheduler) rest(begin time.Time) bool {
+	e := r.e
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.queue) > 0 {
+		return false
+	}
+	e.stats.Total += time.Since(begin)
+	if e.ended != nil {
+		close(e.ended)
+		e.ended = nil
+	}
+	return true
+}
+
+// gather waits until every session that is not outside waits for a decode, with those that there is
+// room for.
+func (r *scheduler) gather() {
+	arrived := len(r.waiting)
+	for {
+		for r.running > 0 {
+			r.take(<-r.events)
+		}
+		// All at once and in order, so that which sequences the next jobs get does not depend on
+		// who was first.
+		slices.SortFunc(r.done, func(a, b *Session) int { return a.ticket.number - b.ticket.number })
+		for _, s := range r.done {
+			r.finish(s)
+		}
+		r.done = r.done[:0]
+		r.admit()
+		if r.running > 0 {
+			continue
+		}
+		select {
+		case ev := <-r.events: // somebody is back
+			r.take(ev)
+		default:
+			r.order(arrived)
+			return
+		}
+	}
+}
+
+// take notes what a session says.
+func (r *scheduler) take(ev event) {
+	switch ev.eventKind {
+	case wants:
+		r.waiting = append(r.waiting, ev.s)
+	case finishes:
+		r.done = append(r.done, ev.s)
+	case returns:
+		r.running++
+		return
+	}
+	r.running--
+}
+
+// order puts those that wait in the order in which they are served. In a fixed list those left over
+// from the last batch keep their place, and the others, from number arrived on, follow in the order of the jobs.
+// Otherwise steps come before prompts, which may take long.
+func (r *scheduler) order(arrived int) {
+	if r.fixed {
+		slices.SortFunc(r.waiting[arrived:], func(a, b *Session) int { return a.ticket.number - b.ticket.number })
+		return
+	}
+	late := func(s *Session) int {
+		if s.prefill {
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(r.waiting, func(a, b *Session) int {
+		return cmp.Or(late(a)-late(b), b.ticket.job.Priority-a.ticket.job.Priority, a.ticket.number-b.ticket.number)
+	})
+}
+
+// admit starts jobs in their order while there is room.
+func (r *scheduler) admit() {
+	for r.broken == nil {
+		t := r.e.next()
+		if t == nil {
+			return
+		}
+		begins, ok := r.room(t.job)
+		if !ok {
+			return
+		}
+		if r.e.leave(t) {
+			r.start(t, begins)
+		}
+	}
+}
+
+// next is the first ticket of the queue.
+func (e *Engine) next() *Ticket {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for len(e.queue) > 0 {
+		t := e.queue[0]
+		if t.ctx.Err() == nil {
+			return t
+		}
+		e.queue = e.queue[1:]
+		e.settle(t, t.stopped())
+	}
+	return nil
+}
+
+// dismiss ends all tickets that wait.
+func (e *Engine) dismiss(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, t := range e.queue {
+		e.settle(t, err)
+	}
+	e.queue = nil
+}
+
+// leave takes a ticket out of the queue, if it is still there.
+func (e *Engine) leave(t *Ticket) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	i := slices.Index(e.queue, t)
+	if i >= 0 {
+		e.queue = slices.Delete(e.queue, i, i+1)
+	}
+	return i >= 0
+}
+
+// start begins a job, for which there is room.
+func (r *scheduler) start(t *Ticket, begins begins) {
+	s := &Session{ticket: t, r: r, begins: begins, reply: make(chan error, 1)}
+	n := len(r.freeIDs) - t.job.Sequences
+	s.ids, r.freeIDs = slices.Clone(r.freeIDs[n:]), r.freeIDs[:n]
+	s.free = slices.Clone(s.ids)
+	s.cells = t.job.Cells - begins.n
+	r.freeCells -= s.cells
+	r.alive = append(r.alive, s)
+	r.running++
+	r.tell()
+	go func() {
+		s.result = errors.New("the job's goroutine ended before its function returned")
+		// In a defer, so that the engine goes on even when the job panics.
+		defer func() {
+			if p := recover(); p != nil {
+				s.result = fmt.Errorf("the job panicked: %v\n%s", p, debug.Stack())
+			}
+			r.events <- event{s, finishes}
+		}()
+		s.result = t.job.Run(s)
+	}()
+}
+
+// finish gives back what a job held.
+func (r *scheduler) finish(s *Session) {
+	for _, id := range s.ids {
+		s.ops = append(s.ops, Op{Kind: Drop, Seq: id})
+	}
+	if err := r.apply(s); err != nil {
+		r.broken = err
+		if s.result == nil {
+			s.result = err
+		}
+	}
+	r.alive = slices.DeleteFunc(r.alive, func(o *Session) bool { return o == s })
+	r.freeIDs = append(r.freeIDs, s.ids...)
+	slices.SortFunc(r.freeIDs, func(a, b int32) int { return int(b - a) })
+	r.freeCells += s.cells
+	r.tell()
+	if s.result != nil && s.ticket.cancel != nil {
+		s.ticket.cancel(s.result)
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.e.settle(s.ticket, s.result)
+}
+
+// tell notes the load for others to read.
+func (r *scheduler) tell() {
+	l := Load{Jobs: len(r.alive), Kept: len(r.prefixes), KeptCells: r.keptCells()}
+	for _, s := range r.alive {
+		l.Sequences += len(s.ids)
+		l.Cells += s.cells
+	}
+	r.e.mu.Lock()
+	defer r.e.mu.Unlock()
+	r.e.load = l
+}
+
+// answer lets a session that waited go on.
+func (r *scheduler) answer(s *Session, err error) {
+	r.running++
+	s.reply <- err
+}
+
+// fail is for what the context cannot go on after: all that wait get the error, and so will those who
+// come until all jobs are gone.
+func (r *scheduler) fail(err error) {
+	r.broken = err
+	for _, s := range r.waiting {
+		r.answer(s, cmp.Or(s.ticket.stopped(), err))
+	}
+	r.waiting = nil
+}

@@ -1,0 +1,303 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+// script is a job that is written down: what it decodes is known before, so that it can be decoded again
+// alone.
+type script struct {
+	prompt   []int32
+	states   bool // of the prompt are wanted
+	unsaid   bool // the engine is not told of the prompt
+	priority int
+	acts     []act
+	late     bool // cancelled before it is submitted
+}
+
+type act struct {
+	kind actKind
+	seq  int // number among the sequences that live
+	n    int // of a step, the sequences; of a cancel, the script
+	base int32
+}
+
+type actKind uint8
+
+const (
+	step actKind = iota
+	fork
+	drop
+	outside
+	send
+	// what ends it, or another
+	cancelOf
+	fails
+	panics
+	badToken
+	overdraws
+)
+
+var errScript = errors.New("as the script has it")
+
+// read is what a script saw: the log-probabilities of a few tokens after each that it fed.
+type read struct {
+	mu    sync.Mutex
+	logps []float32
+}
+
+const probes = 4
+
+func (r *read) row(row *llama.Row) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range probes {
+		r.logps = append(r.logps, row.Logits[100*i+7]-row.LSE)
+	}
+}
+
+// room is what a script needs at its widest.
+func (x script) room() (sequences, cells int) {
+	type seq struct{ own []int } // cells, by number
+	live, held := [][]int{nil}, map[int]int{}
+	fresh := 0
+	grow := func(i, n int) {
+		for range n {
+			live[i] = append(live[i], fresh)
+			held[fresh]++
+			fresh++
+		}
+	}
+	grow(0, len(x.prompt))
+	sequences, cells = 1, len(held)
+	for _, a := range x.acts {
+		switch a.kind {
+		case step:
+			for i := range min(a.n, len(live)) {
+				grow((a.seq+i)%len(live), 1)
+			}
+		case fork:
+			c := slices.Clone(live[a.seq%len(live)])
+			for _, cell := range c {
+				held[cell]++
+			}
+			live = append(live, c)
+		case drop:
+			if len(live) > 1 {
+				i := a.seq % len(live)
+				for _, cell := range live[i] {
+					if held[cell]--; held[cell] == 0 {
+						delete(held, cell)
+					}
+				}
+				live = slices.Delete(live, i, i+1)
+			}
+		}
+		sequences, cells = max(sequences, len(live)), max(cells, len(held))
+	}
+	return sequences, cells
+}
+
+// job makes a job of a script. alone leaves out what harms itself or others.
+func (x script) job(out *read, cancel func(script int), alone bool) engine.Job {
+	sequences, cells := x.room()
+	j := engine.Job{Sequences: sequences, Cells: cells, Priority: x.priority, PromptStates: x.states, Run: func(s *engine.Session) error {
+		var q *engine.Seq
+		var err error
+		if x.states {
+			var states []float32
+			if q, states, err = s.PrefillStates(x.prompt, 1); err == nil {
+				out.mu.Lock()
+				width := len(states) / len(x.prompt)
+				for i := range x.prompt {
+					out.logps = append(out.logps, states[i*width]/100, states[i*width+width-1]/100) // states are large
+				}
+				out.mu.Unlock()
+			}
+		} else {
+			q, err = s.Prefill(x.prompt, 1)
+		}
+		if err != nil {
+			return err
+		}
+		out.row(q.Row())
+		live := []*engine.Seq{q}
+		pipe := make(chan int)
+		var reader sync.WaitGroup
+		reader.Go(func() {
+			for range pipe {
+			}
+		})
+		defer reader.Wait()
+		defer close(pipe)
+		for _, a := range x.acts {
+			i := a.seq % len(live)
+			switch a.kind {
+			case step:
+				var seqs []*engine.Seq
+				var tokens []int32
+				for k := range min(a.n, len(live)) {
+					seqs, tokens = append(seqs, live[(i+k)%len(live)]), append(tokens, a.base+int32(k))
+				}
+				if err := s.Step(seqs, tokens); err != nil {
+					return err
+				}
+				for _, q := range seqs {
+					out.row(q.Row())
+				}
+			case fork:
+				f, err := s.Fork(live[i])
+				if err != nil {
+					return err
+				}
+				live = append(live, f)
+			case drop:
+				if len(live) > 1 {
+					s.Drop(live[i])
+					live = slices.Delete(live, i, i+1)
+				}
+			case outside:
+				s.Outside(func() {})
+				for _, q := range live {
+					if row := q.Row(); row != nil {
+						out.row(row) // it has not changed
+					}
+				}
+			case send:
+				if err := engine.Send(s, pipe, 1); err != nil {
+					return err
+				}
+			case cancelOf:
+				if !alone {
+					cancel(a.n)
+				}
+			default:
+				if alone {
+					return nil
+				}
+				switch a.kind {
+				case panics:
+					panic(errScript)
+				case badToken:
+					return s.Step(live[:1], []int32{-5})
+				case overdraws:
+					for err == nil {
+						err = s.Step(live, make([]int32, len(live)))
+					}
+					if !errors.Is(err, llama.ErrContextFull) && !errors.Is(err, context.Canceled) {
+						return fmt.Errorf("an overdraft: %w", err)
+					}
+				}
+				return errScript
+			}
+		}
+		return nil
+	}}
+	if !x.unsaid {
+		j.Prompt = x.prompt
+	}
+	return j
+}
+
+func scripts(t *rapid.T) []script {
+	token := rapid.Int32Range(1, 400)
+	texts := rapid.SliceOfN(rapid.SliceOfN(token, 1, 40), 1, 3).Draw(t, "texts") // that prompts begin with
+	n := rapid.IntRange(1, 12).Draw(t, "jobs")
+	out := make([]script, n)
+	for i := range out {
+		x := &out[i]
+		base := rapid.SampledFrom(texts).Draw(t, "base")
+		x.prompt = slices.Concat(base[:rapid.IntRange(0, len(base)).Draw(t, "of it")], rapid.SliceOfN(token, 1, 20).Draw(t, "rest"))
+		x.states = rapid.Bool().Draw(t, "states")
+		x.unsaid = rapid.IntRange(0, 4).Draw(t, "unsaid") == 0
+		x.priority = rapid.IntRange(-1, 1).Draw(t, "priority")
+		x.late = rapid.IntRange(0, 15).Draw(t, "late") == 0
+		for range rapid.IntRange(0, 12).Draw(t, "acts") {
+			kind := rapid.SampledFrom([]actKind{step, step, step, step, step, fork, fork, drop, outside, send}).Draw(t, "act")
+			if rapid.IntRange(0, 30).Draw(t, "ill") == 0 {
+				kind = actKind(rapid.IntRange(int(cancelOf), int(overdraws)).Draw(t, "how"))
+			}
+			x.acts = append(x.acts, act{kind, rapid.IntRange(0, 5).Draw(t, "seq"), rapid.IntRange(1, 12).Draw(t, "n"), token.Draw(t, "token")})
+		}
+	}
+	for i := range out { // what does not fit at its widest cannot be submitted
+		for {
+			if sequences, _ := out[i].room(); sequences <= 6 {
+				break
+			}
+			out[i].acts = out[i].acts[:len(out[i].acts)-1]
+		}
+	}
+	return out
+}
+
+// Whatever jobs come together, fork, fail, are cancelled or wait for their readers, each sees what it sees when
+// it is decoded alone in an empty context, as far as it comes; those that nothing happens to finish; and in the
+// end all room is free or keeps a prompt.
+func TestSubmittedEqualsAlone(t *testing.T) {
+	p := exact
+	p.Ctx, p.Batch, p.UBatch, p.Sequences, p.Kept, p.Layers = 512, 32, 16, 7, 200, []int{0, 3}
+	e := open(t, p) // keeps what earlier scripts have left
+	p.Kept = -1
+	oracle := open(t, p)
+	rapid.Check(t, func(t *rapid.T) {
+		scripts := scripts(t)
+		got := make([]read, len(scripts))
+		ctxs, cancels := make([]context.Context, len(scripts)), make([]context.CancelFunc, len(scripts))
+		for i := range scripts {
+			ctxs[i], cancels[i] = context.WithCancel(context.Background())
+			defer cancels[i]()
+			if scripts[i].late {
+				cancels[i]()
+			}
+		}
+		cancel := func(i int) {
+			if i < len(cancels) {
+				cancels[i]()
+			}
+		}
+		tickets := make([]*engine.Ticket, len(scripts))
+		for i, x := range scripts {
+			var err error
+			if tickets[i], err = e.Submit(ctxs[i], x.job(&got[i], cancel, false)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, ticket := range tickets {
+			err := ticket.Wait()
+			ill := slices.ContainsFunc(scripts[i].acts, func(a act) bool { return a.kind > cancelOf })
+			switch {
+			case err == nil && ill:
+				t.Fatalf("job %d did not fail", i)
+			case err != nil && !ill && (ctxs[i].Err() == nil || !errors.Is(err, context.Canceled)):
+				t.Fatalf("job %d: %v", i, err)
+			}
+			if err == nil && ctxs[i].Err() != nil && len(got[i].logps) == 0 {
+				t.Fatalf("job %d finished without a word", i)
+			}
+			var want read
+			if err := oracle.Do(context.Background(), scripts[i].job(&want, nil, true)); err != nil {
+				t.Fatalf("alone: %v", err)
+			}
+			if d := furthest(got[i].logps, want.logps); d > 1e-3 || len(got[i].logps) > len(want.logps) || err == nil && len(got[i].logps) < len(want.logps) {
+				t.Fatalf("job %d (%v): %d log-probabilities, alone %d, off by %g", i, err, len(got[i].logps), len(want.logps), d)
+			}
+		}
+		if err := e.Audit(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if e.Stats().Reused == 0 {
+		t.Error("no prompt was reused")
+	}
+}
