@@ -115,6 +115,9 @@ func (r *scheduler) serve() {
 		if err == nil {
 			err = r.takeStates(s)
 		}
+		if err == nil && s.prefill && s.fed == len(s.feed) && !r.fixed {
+			err = r.keep(s)
+		}
 	}
 	if err != nil {
 		r.fail(err)
@@ -127,12 +130,7 @@ func (r *scheduler) serve() {
 			unfinished = append(unfinished, s)
 			continue
 		}
-		if s.prefill && !r.fixed {
-			if err := r.keep(s); err != nil {
-				r.broken = err
-			}
-		}
-		r.answer(s, nil)
+		r.answer(s, nil) // who reads its rows, so that nothing may be done to the context until all are back
 	}
 	r.waiting = slices.Concat(unfinished, left)
 }

@@ -82,6 +82,7 @@ type Engine struct {
 	queue   []*Ticket // not admitted, in the order in which they will be
 	numbers int       // given to tickets
 	open    int       // tickets that are not done
+	busy    time.Time // when the first of them came
 	fixed   bool      // a Run is under way
 	closed  bool
 	ended   chan struct{} // closed when the loop that serves submitted jobs ends; nil without one
@@ -191,7 +192,11 @@ func (e *Engine) Params() llama.ContextParams { return e.c.Params() }
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.stats
+	stats := e.stats
+	if e.open > 0 {
+		stats.Total += time.Since(e.busy)
+	}
+	return stats
 }
 
 // Load returns what the engine has in hand.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
-	"time"
 )
 
 // scheduler admits jobs and decides what is decoded next. Only its loop's goroutine touches it and the
@@ -64,7 +63,6 @@ func (r *scheduler) reset() error {
 // loop works until there is no job any more.
 func (r *scheduler) loop(fixed bool) {
 	r.fixed = fixed
-	begin := time.Now()
 	for {
 		r.gather()
 		switch {
@@ -82,7 +80,7 @@ func (r *scheduler) loop(fixed bool) {
 					r.e.dismiss(err)
 				}
 			}
-			if r.rest(begin) {
+			if r.rest() {
 				return
 			}
 		}
@@ -90,14 +88,13 @@ func (r *scheduler) loop(fixed bool) {
 }
 
 // rest ends the loop unless there is another job.
-func (r *scheduler) rest(begin time.Time) bool {
+func (r *scheduler) rest() bool {
 	e := r.e
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.queue) > 0 {
 		return false
 	}
-	e.stats.Total += time.Since(begin)
 	if e.ended != nil {
 		close(e.ended)
 		e.ended = nil

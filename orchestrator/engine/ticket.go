@@ -74,7 +74,9 @@ func (e *Engine) Do(ctx context.Context, job Job) error {
 func (e *Engine) ticket(ctx context.Context, job Job) *Ticket {
 	t := &Ticket{job: job, ctx: ctx, number: e.numbers, done: make(chan struct{})}
 	e.numbers++
-	e.open++
+	if e.open++; e.open == 1 {
+		e.busy = time.Now()
+	}
 	t.unhook = context.AfterFunc(ctx, func() { e.withdraw(t) })
 	return t
 }
@@ -116,7 +118,9 @@ func (e *Engine) withdraw(t *Ticket) {
 // settle ends a ticket; e.mu is held.
 func (e *Engine) settle(t *Ticket, err error) {
 	t.unhook()
-	e.open--
+	if e.open--; e.open == 0 {
+		e.stats.Total += time.Since(e.busy)
+	}
 	t.err = err
 	close(t.done)
 }
