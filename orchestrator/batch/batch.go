@@ -39,7 +39,8 @@ type Policy struct {
 	Progress  func(decoded int)                  // see [decode.Request]
 	Finished  func()                             // told of every response, if set
 
-	emit func([]byte) // of a single response
+	emit    func([]byte) // of a single response
+	outside func(func()) // see [engine.Session.Outside]; nil where it makes no difference
 }
 
 // Task is a prompt to answer.
@@ -50,6 +51,8 @@ type Task struct {
 	MaxTokens int // of a response; 0 for the policy's
 	// Stop are texts that end a response beside the policy's.
 	Stop []string
+	// Priority is that of [Policy.Answer], see [engine.Job].
+	Priority int
 }
 
 // RecordsOf are the prompts of tasks as records.
@@ -108,7 +111,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 		req.Stop = slices.Concat(p.Stop, t.Stop)
 	}
 	if p.Rerank != nil {
-		req.Rerank = scorer("rerank", t.Record, p.Rerank.Score)
+		req.Rerank = scorer("rerank", t.Record, p.score(p.Rerank.Score))
 	}
 	strategy := p.strategy()
 	if strategy.Method == decode.MethodSample {

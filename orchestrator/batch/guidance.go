@@ -39,10 +39,10 @@ func (p *Policy) strategy() decode.Strategy {
 func (p *Policy) valueBy(req *decode.Request, r prompt.Record) (calls func() int) {
 	var asked atomic.Int64
 	if p.ValueBy != nil {
-		req.Value = value.Prefix(scorer("value_reward", r, func(ctx context.Context, items []reward.Item) ([]reward.Score, error) {
+		req.Value = value.Prefix(scorer("value_reward", r, p.score(func(ctx context.Context, items []reward.Item) ([]reward.Score, error) {
 			asked.Add(int64(len(items)))
 			return reward.Follow(ctx, p.ValueBy, items)
-		}))
+		})))
 	}
 	return func() int { return int(asked.Load()) }
 }

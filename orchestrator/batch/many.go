@@ -38,20 +38,13 @@ type Stats = engine.Stats
 
 // One answers one task.
 func One(ctx context.Context, m *llama.Model, c Context, layers []int, p Policy, t Task, emit func([]byte)) (r decode.Response, stats Stats, err error) {
-	if err := p.checkRewards(ctx, []Task{t}); err != nil {
-		return r, stats, err
-	}
 	c.Cells = p.Cells(len(t.Tokens), 1)
 	e, err := engine.New(m, c.Params(p.Sequences(1), layers))
 	if err != nil {
 		return r, stats, err
 	}
 	defer e.Close()
-	p.emit = emit
-	err = p.Decode(ctx, e, []Task{t}, func(_, _ int, done decode.Response) error {
-		r = done
-		return nil
-	})
+	r, err = p.Answer(ctx, e, t, emit)
 	return r, e.Stats(), err
 }
 

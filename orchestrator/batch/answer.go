@@ -1,0 +1,65 @@
+package batch
+
+import (
+	"bytes"
+	"context"
+
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+)
+
+// unread is the number of pieces of text that may wait for a reader.
+const unread = 64
+
+// Answer draws one response to a task, beside all else that the engine is asked. emit, if set, gets the text as it
+// comes, in the caller's goroutine. It may be slow: the task waits for it when many pieces do, and no
+// other task does, as none waits for what rewards have to say of this one. The answer ends early with ctx.
+func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func([]byte)) (r decode.Response, err error) {
+	if err := p.checkRewards(ctx, []Task{t}); err != nil {
+		return r, err
+	}
+	var session *engine.Session // the job's, once that runs
+	p.outside = func(f func()) { session.Outside(f) }
+	texts := make(chan []byte, unread)
+	if emit != nil {
+		p.emit = func(text []byte) { engine.Send(session, texts, bytes.Clone(text)) } // the next step says why it cannot
+	}
+	t.Samples = 1
+	jobs, err := p.jobs(e, t, func(_ int, done decode.Response) { r = done })
+	if err != nil {
+		return r, err
+	}
+	job := jobs[0]
+	run := job.Run
+	job.Priority, job.Run = t.Priority, func(s *engine.Session) error {
+		session = s
+		return run(s)
+	}
+	ticket, err := e.Submit(ctx, job)
+	if err != nil {
+		return r, err
+	}
+	for {
+		select {
+		case text := <-texts:
+			emit(text)
+		case <-ticket.Done():
+			for len(texts) > 0 {
+				emit(<-texts)
+			}
+			return r, ticket.Wait()
+		}
+	}
+}
+
+// score is a reward's Score, which others than the task do not wait for where they need not.
+func (p *Policy) score(score func(context.Context, []reward.Item) ([]reward.Score, error)) func(context.Context, []reward.Item) ([]reward.Score, error) {
+	if p.outside == nil {
+		return score
+	}
+	return func(ctx context.Context, items []reward.Item) (scores []reward.Score, err error) {
+		p.outside(func() { scores, err = score(ctx, items) })
+		return scores, err
+	}
+}
