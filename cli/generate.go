@@ -48,7 +48,8 @@ func generateCommand() *cli.Command {
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
-		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+			&cli.IntFlag{Name: "n-probs", Usage: "tell the `N` likeliest tokens of every state in the records of --json and --prompts, with their log-probabilities"},
+		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }
@@ -109,6 +110,9 @@ func readGeneration(c *cli.Context) (*generation, error) {
 	}
 	if g.policy.Stop, err = stops(c); err != nil {
 		return nil, err
+	}
+	if g.policy.TopLogProbs = c.Int("n-probs"); c.IsSet("n-probs") && !c.Bool("json") && c.String("prompts") == "" {
+		return nil, usagef(c, "--n-probs is a part of JSON records (give --json too)")
 	}
 	g.seed = seed(c)
 	return g, nil

@@ -52,7 +52,7 @@ func iterateCommand() *cli.Command {
 			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Context.Cells, Category: modelCategory},
-		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
+		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
 		Action: iterate,
 	}
 }

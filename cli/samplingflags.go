@@ -43,6 +43,9 @@ func sampling(c *cli.Context) (policy.Sampling, error) {
 		RepeatPenalty: c.Float64("repeat-penalty"), RepeatLastN: c.Int("repeat-last-n"),
 		PresencePenalty: c.Float64("presence-penalty"), FrequencyPenalty: c.Float64("frequency-penalty"),
 	}
+	if err := readConstraints(c, &s); err != nil {
+		return s, err
+	}
 	if err := s.Check(); err != nil {
 		return s, usagef(c, "%v", err)
 	}

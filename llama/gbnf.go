@@ -1,6 +1,7 @@
 package llama
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -15,11 +16,19 @@ const (
 )
 
 // Elements of a rule's body: the ids of other rules, the ends of alternatives, and below
-// them terminals, by the number of elements that llama.cpp makes of them.
+// them terminals by their numbers: gbnfTerminal - i is terminal i.
 const (
 	gbnfAlternative = -1
-	gbnfTerminal    = -2 // a character or a token
+	gbnfTerminal    = -2
 )
+
+// gbnfSymbol is a terminal: a character of a class, or a token.
+type gbnfSymbol struct {
+	ranges   []rune // pairs of the first and the last character
+	not      bool   // any character but these
+	token    int    // index of the token, which it is instead; -1 of a class
+	elements int    // that llama.cpp makes of it
+}
 
 // gbnf is a checked grammar in the form that llama.cpp gives it: groups and repetitions
 // become rules of their own, numbered in order of appearance.
@@ -28,6 +37,8 @@ type gbnf struct {
 	rules  []gbnfRule
 	ids    map[string]int32 // rules by name
 	tokens []gbnfToken
+	// terminals by number, those of single characters once each.
+	terminals []gbnfSymbol
 	// maxText is the length in bytes of the longest text that llama.cpp can follow
 	// without risk to its stack.
 	maxText int
@@ -54,17 +65,20 @@ type gbnfToken struct {
 // and so leaves open whether the model has the tokens that the grammar names as <token>.
 //
 // Errors begin with line:column, counted from 1 in characters. Beside mistakes of
-// syntax, rules that are missing and rules that begin with themselves, what llama.cpp
-// could not survive is an error: repetitions and nestings beyond measure, and rules whose
+// syntax, rules that are missing, rules that begin with themselves and grammars that no text
+// satisfies, what llama.cpp could not survive is an error: repetitions and nestings beyond measure, and rules whose
 // expansion takes too many steps.
 func CheckGrammar(text, root string) error {
-	_, err := parseGBNF(text, root)
+	g, err := parseGBNF(text, root)
+	if err == nil {
+		_, err = g.prune(cmp.Or(root, "root"))
+	}
 	return err
 }
 
 // parseGBNF reads a grammar and checks it.
 func parseGBNF(text, root string) (*gbnf, error) {
-	p := gbnfParser{gbnf: gbnf{text: text, ids: make(map[string]int32)}}
+	p := gbnfParser{gbnf: gbnf{text: text, ids: make(map[string]int32)}, chars: make(map[rune]int32)}
 	p.grammar()
 	if p.err != nil {
 		return nil, p.err
@@ -109,6 +123,23 @@ type gbnfParser struct {
 	nesting  int
 	elements int
 	err      error
+	chars    map[rune]int32 // terminals of one character
+}
+
+// terminal is the element of a new terminal.
+func (p *gbnfParser) terminal(s gbnfSymbol) int32 {
+	p.terminals = append(p.terminals, s)
+	return gbnfTerminal - int32(len(p.terminals)-1)
+}
+
+// character is the element of a terminal of one character.
+func (p *gbnfParser) character(r rune) int32 {
+	e, ok := p.chars[r]
+	if !ok {
+		e = p.terminal(gbnfSymbol{ranges: []rune{r, r}, token: -1, elements: 1})
+		p.chars[r] = e
+	}
+	return e
 }
 
 func (p *gbnfParser) fail(at int, hint, format string, args ...any) {
@@ -260,11 +291,12 @@ func (p *gbnfParser) alternatives(rule string, nested bool) []int32 {
 }
 
 // size is the number of elements that llama.cpp makes of a sequence.
-func size(seq []int32) (n int) {
+func (p *gbnfParser) size(seq []int32) (n int) {
 	for _, e := range seq {
-		n++
-		if e < gbnfTerminal {
-			n += int(gbnfTerminal - e)
+		if e <= gbnfTerminal {
+			n += p.terminals[gbnfTerminal-e].elements
+		} else {
+			n++
 		}
 	}
 	return n
@@ -291,10 +323,10 @@ func (p *gbnfParser) sequence(body []int32, rule string, nested bool) []int32 {
 			body = p.class(body)
 		case c == '.':
 			p.pos++
-			body = append(body, gbnfTerminal)
+			body = append(body, p.terminal(gbnfSymbol{ranges: []rune{0, utf8.MaxRune}, token: -1, elements: 1}))
 		case c == '<' || c == '!':
 			p.token()
-			body = append(body, gbnfTerminal)
+			body = append(body, p.terminal(gbnfSymbol{token: len(p.tokens) - 1, elements: 1}))
 		case isNameByte(c):
 			name := p.name()
 			p.space(nested)
@@ -324,7 +356,7 @@ func (p *gbnfParser) sequence(body []int32, rule string, nested bool) []int32 {
 			return body
 		}
 		item, made = from, rules
-		p.grow(size(body[from:]))
+		p.grow(p.size(body[from:]))
 		p.space(nested)
 	}
 	return body

@@ -21,7 +21,7 @@ func (p *gbnfParser) repeat(body []int32, from, least, most, made int, rule stri
 	if most < 0 {
 		optional = 1
 	}
-	if n := size(item); !p.grow((least-1)*n + optional*(n+2) + 1) {
+	if n := p.size(item); !p.grow((least-1)*n + optional*(n+2) + 1) {
 		return body
 	}
 	body = body[:from]

@@ -10,14 +10,14 @@ import (
 // literal reads "text": a terminal a character.
 func (p *gbnfParser) literal(body []int32) []int32 {
 	at := p.pos
-	for p.pos++; p.peek(0) != '"'; body = append(body, gbnfTerminal) {
+	for p.pos++; p.peek(0) != '"'; {
 		if p.pos == len(p.text) {
 			p.fail(at, "", `the text that begins here has no closing "`)
 		}
 		if p.err != nil {
 			return body
 		}
-		p.char()
+		body = append(body, p.character(p.char()))
 	}
 	p.pos++
 	return body
@@ -25,9 +25,10 @@ func (p *gbnfParser) literal(body []int32) []int32 {
 
 // class reads [characters and ranges] or [^characters and ranges].
 func (p *gbnfParser) class(body []int32) []int32 {
-	at, n := p.pos, int32(0)
+	at, class := p.pos, gbnfSymbol{token: -1}
 	p.pos++
 	if p.peek(0) == '^' {
+		class.not = true
 		p.pos++
 	}
 	for p.peek(0) != ']' {
@@ -39,21 +40,23 @@ func (p *gbnfParser) class(body []int32) []int32 {
 		}
 		first := p.pos
 		low := p.char()
-		n++
+		high := low
+		class.elements++
 		if p.peek(0) == '-' && p.peek(1) != ']' && p.peek(1) != 0 {
 			p.pos++
-			if high := p.char(); high < low && p.err == nil {
+			if high = p.char(); high < low && p.err == nil {
 				p.fail(first, "put the smaller character first", "the range goes backwards")
 			}
-			n++
+			class.elements++
 		}
+		class.ranges = append(class.ranges, low, high)
 	}
-	if n == 0 {
+	if class.elements == 0 {
 		p.fail(at, "any character is a . without brackets", "an empty class of characters")
 		return body
 	}
 	p.pos++
-	return append(body, gbnfTerminal-(n-1))
+	return append(body, p.terminal(class))
 }
 
 // char reads a character or an escape.

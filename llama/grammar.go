@@ -82,9 +82,9 @@ func (m *Model) NewGrammar(text, root string) (*Grammar, error) {
 	return g, nil
 }
 
-// nameTokens finds the tokens that a grammar names.
+// nameTokens finds the tokens that a grammar names, and returns those that it asks for.
 func (m *Model) nameTokens(g *gbnf) (named []int32, err error) {
-	for _, t := range g.tokens {
+	for i, t := range g.tokens {
 		id := t.id
 		if id < 0 {
 			ids, err := m.Tokenize(t.text, false, true)
@@ -96,6 +96,7 @@ func (m *Model) nameTokens(g *gbnf) (named []int32, err error) {
 			}
 			id = ids[0]
 		}
+		g.tokens[i].id = id
 		switch {
 		case int(id) >= m.info.Vocab:
 			return nil, g.errorf(t.at, "", "token %d is not one of %d", id, m.info.Vocab)

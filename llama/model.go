@@ -81,9 +81,14 @@ type Model struct {
 		fingerprint string // once it is known
 	}
 
+	grammars struct {
+		sync.Mutex
+		kept []*Rules
+	}
+
 	adapters sync.Mutex // held while an adapter loads
 	loras    []*C.ivo_lora
-	tok      vocabulary
+	tok      *vocabulary
 }
 
 // ModelInfo describes a model.
@@ -281,7 +286,7 @@ func (m *Model) describe(weights bool) {
 		Recurrent: bool(ci.recurrent), HasDecoder: bool(ci.has_decoder), Encoder: bool(ci.has_encoder),
 	}
 	kind := m.head.Str("tokenizer.ggml.model")
-	m.tok = vocabulary{
+	m.tok = &vocabulary{
 		none: kind == "" || kind == "none" || kind == "no_vocab",
 		special: SpecialTokens{
 			BOS: int32(ci.bos), EOS: int32(ci.eos), EOT: int32(ci.eot), Newline: int32(ci.nl), Pad: int32(ci.pad), Separator: int32(ci.sep),

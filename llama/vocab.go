@@ -7,7 +7,10 @@ package llama
 import "C"
 
 import (
+	"bytes"
 	"math"
+	"slices"
+	"sync"
 	"unsafe"
 )
 
@@ -19,6 +22,35 @@ type vocabulary struct {
 	eog          []bool
 	pieces       [][]byte // of each token, control tokens empty
 	chatTemplate string
+	sorted       sortedPieces
+}
+
+// sortedPieces are the tokens that write something and do not end a response, by their texts.
+type sortedPieces struct {
+	once   sync.Once
+	order  []int32
+	shared []int32 // bytes that a token's text has in common with the one before
+}
+
+func (m *Model) sortedPieces() *sortedPieces {
+	v := &m.tok.sorted
+	v.once.Do(func() {
+		for token, piece := range m.tok.pieces {
+			if writes(piece) && !m.tok.eog[token] {
+				v.order = append(v.order, int32(token))
+			}
+		}
+		slices.SortStableFunc(v.order, func(a, b int32) int { return bytes.Compare(m.tok.pieces[a], m.tok.pieces[b]) })
+		v.shared = make([]int32, len(v.order))
+		for i := 1; i < len(v.order); i++ {
+			a, b, n := m.tok.pieces[v.order[i-1]], m.tok.pieces[v.order[i]], 0
+			for n < min(len(a), len(b)) && a[n] == b[n] {
+				n++
+			}
+			v.shared[i] = int32(n)
+		}
+	})
+	return v
 }
 
 // VocabType is the kind of a tokenizer (enum llama_vocab_type).

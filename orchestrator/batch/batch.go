@@ -25,19 +25,20 @@ import (
 // Policy is what draws responses: a strategy over the base policy, guided by a value function
 // or not.
 type Policy struct {
-	Strategy  decode.Strategy
-	Value     value.Source                       // nil without one
-	ValueBy   reward.Model                       // whose scores of unfinished responses are the values instead, nil without one
-	Rerank    reward.Model                       // that takes part in the search, nil without one; see [decode.Request]
-	Sampling  policy.Sampling                    // the base policy
-	Reference *policy.Sampling                   // see [decode.Request]
-	MaxTokens int                                // of a response
-	Stop      []string                           // texts that end one
-	Key       func(id string, sample int) uint64 // of the random streams, see [policy.Key]; nil for those of seed 0
-	EachValue bool                               // every token's value is wanted
-	Record    bool                               // states of responses and prompts are wanted
-	Progress  func(decoded int)                  // see [decode.Request]
-	Finished  func()                             // told of every response, if set
+	Strategy    decode.Strategy
+	Value       value.Source                       // nil without one
+	ValueBy     reward.Model                       // whose scores of unfinished responses are the values instead, nil without one
+	Rerank      reward.Model                       // that takes part in the search, nil without one; see [decode.Request]
+	Sampling    policy.Sampling                    // the base policy
+	Reference   *policy.Sampling                   // see [decode.Request]
+	MaxTokens   int                                // of a response
+	Stop        []string                           // texts that end one
+	Key         func(id string, sample int) uint64 // of the random streams, see [policy.Key]; nil for those of seed 0
+	EachValue   bool                               // every token's value is wanted
+	TopLogProbs int                                // see [decode.Request]
+	Record      bool                               // states of responses and prompts are wanted
+	Progress    func(decoded int)                  // see [decode.Request]
+	Finished    func()                             // told of every response, if set
 
 	emit    func([]byte) // of a single response
 	outside func(func()) // see [engine.Session.Outside]; nil where it makes no difference
@@ -102,7 +103,7 @@ func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put
 func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Response)) ([]engine.Job, error) {
 	req := decode.Request{
 		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Value: p.Value, Reference: p.Reference,
-		EachValue: p.EachValue, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Emit: p.emit, Key: p.key(t.ID, t.First),
+		EachValue: p.EachValue, TopLogProbs: p.TopLogProbs, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Emit: p.emit, Key: p.key(t.ID, t.First),
 	}
 	if t.MaxTokens > 0 {
 		req.MaxTokens = t.MaxTokens

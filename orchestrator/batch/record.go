@@ -27,8 +27,10 @@ type Record struct {
 	// probabilities.
 	BaseLogProbs   number.Float32s `json:"base_logprobs"`
 	GuidedLogProbs number.Float32s `json:"guided_logprobs,omitempty"`
-	Values         number.Float32s `json:"values,omitempty"` // of the states after the tokens
-	Value          *number.Float32 `json:"value,omitempty"`  // of the last state
+	// TopLogProbs are the likeliest tokens at each state before a token, under the model at temperature 1.
+	TopLogProbs [][]TokenLogProb `json:"top_logprobs,omitempty"`
+	Values      number.Float32s  `json:"values,omitempty"` // of the states after the tokens
+	Value       *number.Float32  `json:"value,omitempty"`  // of the last state
 
 	KL     number.Float  `json:"kl"` // of the guided policy from the base policy, nats
 	KLKind decode.KLKind `json:"kl_kind"`
@@ -43,6 +45,40 @@ type Record struct {
 	RewardCalls int          `json:"reward_calls,omitempty"` // texts that the reward scored in the search
 	Ratio       number.Float `json:"decoded_per_emitted"`
 	Timings     *Timings     `json:"timings,omitempty"` // of a single prompt
+}
+
+// TokenLogProb is a token with its log-probability.
+type TokenLogProb struct {
+	ID      int32          `json:"id"`
+	Piece   string         `json:"token"` // its text, with U+FFFD for what is part of a character
+	Bytes   []int          `json:"bytes"` // its text whole
+	LogProb number.Float32 `json:"logprob"`
+}
+
+// Likeliest are the tokens that a response tells of each state.
+func Likeliest(m *llama.Model, r decode.Response) ([][]TokenLogProb, error) {
+	if len(r.Candidates) == 0 {
+		return nil, nil
+	}
+	k := len(r.Candidates) / len(r.Tokens)
+	out := make([][]TokenLogProb, len(r.Tokens))
+	for i, token := range r.Candidates {
+		piece, err := m.Piece(token, true)
+		if err != nil {
+			return nil, err
+		}
+		out[i/k] = append(out[i/k], TokenLogProb{token, string(piece), bytesOf(piece), number.Float32(r.CandidateLogProbs[i])})
+	}
+	return out, nil
+}
+
+// bytesOf are bytes as JSON has them as numbers.
+func bytesOf(piece []byte) []int {
+	out := make([]int, len(piece))
+	for i, b := range piece {
+		out[i] = int(b)
+	}
+	return out
 }
 
 // Timings are in milliseconds.
@@ -68,14 +104,14 @@ func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, er
 		if err != nil {
 			return nil, err
 		}
-		out.Pieces = append(out.Pieces, string(piece))
-		bytes := make([]int, len(piece))
-		for i, b := range piece {
-			bytes[i] = int(b)
-		}
-		out.Bytes = append(out.Bytes, bytes)
+		out.Pieces, out.Bytes = append(out.Pieces, string(piece)), append(out.Bytes, bytesOf(piece))
 	}
-	return out, nil
+	if p.TopLogProbs == 0 {
+		return out, nil
+	}
+	var err error
+	out.TopLogProbs, err = Likeliest(m, r)
+	return out, err
 }
 
 // Time notes how long loading the model and answering took.

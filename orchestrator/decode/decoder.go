@@ -39,6 +39,8 @@ type candidate struct {
 	stop   string     // the stop string that ended it, if one did
 	rank   float64    // in block search: its value, or what its rollouts say
 	row    *llama.Row // a copy of the sequence's, where other steps have ended that
+	// grammar is how far the text has come in the request's.
+	grammar llama.GrammarState
 	// In block search it stands for all samples that have drawn its tokens:
 	streams []*rand.Rand // theirs, of the block under way
 	places  int          // their number, and after pruning that of the beams which it is
@@ -48,8 +50,9 @@ func growing(c *candidate) bool { return c.finish == "" }
 
 // decoder is what the strategies share: one request in one session.
 type decoder struct {
-	s         *engine.Session
-	req       Request
+	s   *engine.Session
+	req Request
+	constraint
 	sampler   policy.Sampler  // of the proposal
 	proposal  float64         // see [Strategy]
 	reference *policy.Sampler // nil without one
@@ -87,6 +90,10 @@ func newDecoder(s *engine.Session, req Request, proposal float64) *decoder {
 func (s Strategy) job(req Request, decode func(*decoder) error) engine.Job {
 	return engine.Job{Sequences: s.Sequences(), Cells: s.Cells(len(req.Prompt), req.MaxTokens), Prompt: req.Prompt, PromptStates: req.promptStates(), Run: func(session *engine.Session) error {
 		d := newDecoder(session, req, s.Proposal)
+		var err error
+		if d.constraint, err = req.constraint(session.Model()); err != nil {
+			return err
+		}
 		defer func() {
 			if d.values != nil {
 				d.values.Close()
@@ -100,6 +107,9 @@ func (s Strategy) job(req Request, decode func(*decoder) error) engine.Job {
 func (d *decoder) start() (*candidate, error) {
 	temp := float32(d.req.Sampling.Temp)
 	c := &candidate{value: nan}
+	if d.rules != nil {
+		c.grammar = d.rules.Start()
+	}
 	var err error
 	if d.req.promptStates() {
 		d.prompt = &states.Prompt{Tokens: d.req.Prompt}
@@ -164,7 +174,13 @@ func (d *decoder) look(c *candidate) error {
 	if c.Row = c.seq.Row(); c.Row == nil {
 		c.Row, c.row = c.row, nil
 	}
+	if err := d.constrain(c); err != nil {
+		return err
+	}
 	d.sampler.At(c.Row, d.recent)
+	if err := d.checkPossible(c); err != nil {
+		return err
+	}
 	return d.tilt(c)
 }
 
@@ -178,8 +194,8 @@ func (d *decoder) take(c *candidate, token int32) *node {
 	if d.proposal != 0 {
 		n.guided = float32(d.sampler.LogP(token))
 	}
-	if d.req.Record {
-		n.likely, n.likelyP = candidates(c.Row)
+	if k := d.req.candidates(); k > 0 {
+		n.likely, n.likelyP = candidates(c.Row, k)
 	}
 	n.from = n.base
 	switch {
@@ -249,6 +265,9 @@ func (d *decoder) feed(cs []*candidate) error {
 // note adds the last token's text and sets the finish.
 func (d *decoder) note(c *candidate) error {
 	token := c.last.Token
+	if err := d.follow(c, token); err != nil {
+		return err
+	}
 	if d.s.Model().IsEOG(token) {
 		c.finish = FinishEOG
 		return nil

@@ -35,6 +35,8 @@ type Request struct {
 	// Record keeps the states, scalars and candidates of the response, for training, and RecordPrompt
 	// the states of the prompt.
 	Record, RecordPrompt bool
+	// TopLogProbs is the number of likeliest tokens of every state that the response tells, where it is not recorded.
+	TopLogProbs int
 	// Rerank, if set, is the reward itself, which scores finished texts: it chooses among the samples of
 	// best-of-n, the finished candidates of block-beam and those of block-best-of-k's last block, and
 	// scores [Rollouts]. It returns a number for each text; it is asked about a text once, and may be
@@ -97,8 +99,8 @@ type Response struct {
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
 	Scalars []float32 // [T][len(value.Scalars)]
-	// The K likeliest tokens of the state before each token, the likeliest first, and their
-	// log-probabilities by the model at temperature 1; K is [Candidates] at most.
+	// With Record or TopLogProbs, the K likeliest tokens of the state before each token, the likeliest first, and their
+	// log-probabilities by the model at temperature 1; K is [Candidates] at most, or TopLogProbs.
 	Candidates        []int32   // [T][K]
 	CandidateLogProbs []float32 // [T][K]
 	// With RecordPrompt, shared by the responses to one request; its ID is for the caller to
@@ -126,8 +128,10 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	width, k := 0, 0
 	if d.req.Record && t > 0 {
 		width = len(c.last.states)
-		k = len(c.last.likely)
 		r.States, r.Scalars = make([]float32, t*width), make([]float32, t*value.NumScalars)
+	}
+	if t > 0 && c.last.likely != nil {
+		k = len(c.last.likely)
 		r.Candidates, r.CandidateLogProbs = make([]int32, t*k), make([]float32, t*k)
 	}
 	for n, i := c.last, t-1; n != nil; n, i = n.parent, i-1 {
@@ -145,9 +149,9 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 		if d.req.Record {
 			copy(r.States[i*width:], n.states)
 			copy(r.Scalars[i*value.NumScalars:], n.Scalars[:])
-			copy(r.Candidates[i*k:], n.likely)
-			copy(r.CandidateLogProbs[i*k:], n.likelyP)
 		}
+		copy(r.Candidates[i*k:], n.likely)
+		copy(r.CandidateLogProbs[i*k:], n.likelyP)
 	}
 	return r
 }
@@ -167,6 +171,12 @@ func (r *Request) check(e *engine.Engine, needValue bool) error {
 		return fault.New("decode", "ctx", e.Params().Ctx, fault.TooLong, "the prompt has %d tokens and the response up to %d, the context holds %d", len(r.Prompt), r.MaxTokens, e.Params().Ctx)
 	}
 	if err := r.Sampling.Check(); err != nil {
+		return err
+	}
+	if err := r.checkConstraint(e.Model()); err != nil {
+		return err
+	}
+	if err := r.checkTop(e); err != nil {
 		return err
 	}
 	if r.Reference != nil {

@@ -52,7 +52,7 @@ func (b *Sampler) drawFrom(i int, u float64) int32 {
 		return b.ids[first]
 	}
 	last := int32(len(b.row.Logits) - 1)
-	for last > 0 && b.listed(last, b.logit(last)) {
+	for last > 0 && (b.listed(last, b.logit(last)) || math.IsInf(b.logit(last), -1)) {
 		last--
 	}
 	return last
@@ -74,7 +74,7 @@ func (b *Sampler) unlisted(from, to int) float64 {
 			next++
 		}
 		b.logps[k] = float32(l*inv - b.norm)
-		if b.listed(id, l) {
+		if b.listed(id, l) || math.IsInf(l, -1) || b.Only != nil && !b.Only.Has(id) {
 			b.logps[k] = never
 		}
 	}

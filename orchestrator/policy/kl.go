@@ -9,7 +9,7 @@ import (
 // sampling has gone from the base policy. Both are distributions after truncation, so it is
 // infinite where ref rules out a token that pi may draw. Sampling that differs in its temperature
 // alone keeps the same tokens, greedy decoding one of them: there it is finite. recent is the text
-// so far; ref is left at the state.
+// so far; ref is left at the state, and what is impossible to b there is to ref.
 func (b *Sampler) KL(ref *Sampler, recent []int32) float64 {
 	norm := math.Inf(-1) // the row's LSET is at another temperature
 	if ref.Temp > 0 && !ref.Truncates() {
@@ -17,6 +17,7 @@ func (b *Sampler) KL(ref *Sampler, recent []int32) float64 {
 			norm = logAdd(norm, float64(l)/ref.Temp)
 		}
 	}
+	ref.Only, ref.Never = b.Only, b.Never
 	ref.at(b.row, recent, norm)
 	return b.KLTo(ref)
 }

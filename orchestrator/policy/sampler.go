@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 
@@ -14,8 +15,13 @@ import (
 // unless a draw falls outside them. It keeps scratch space and belongs to one goroutine.
 type Sampler struct {
 	Sampling
+	// What the text so far leaves of the vocabulary at the state that At looks at next: the tokens of Only,
+	// nil for all, and of them none of Never. They may be set before every At; truncation sees only what is left.
+	Only  *llama.TokenSet
+	Never []int32
+
 	row *llama.Row
-	// The likeliest tokens and their logits after penalties, by falling logit. closed says
+	// The likeliest tokens and their logits after biases and penalties, by falling logit. closed says
 	// that no others have any probability; else all tokens of logit above floor, or equal
 	// to it with an id up to floorID, are here.
 	ids     []int32
@@ -23,12 +29,14 @@ type Sampler struct {
 	closed  bool
 	floor   float64
 	floorID int32
-	changed []changed // tokens that penalties concern, by id
+	changed []changed // tokens that biases and penalties concern, by id
 	lse     float64   // log sum exp of all logits
 	norm    float64   // log p(a) = logit/Temp - norm
 	tilt    tilt
 	// scratch
 	recent      []int32
+	touched     []int32
+	sorted      []changed
 	p           []float64
 	logps, exps []float32
 	all         []float64
@@ -54,10 +62,16 @@ func (b *Sampler) at(row *llama.Row, recent []int32, norm float64) {
 	}
 	n := len(b.ids)
 	b.closed, b.floor, b.floorID = n == len(row.Logits), b.logits[n-1], b.ids[n-1]
-	if b.Penalizes() && !b.penalize(recent) {
+	sound := !b.Penalizes() && len(b.LogitBias)+len(b.Never) == 0 || b.change(recent)
+	switch {
+	case b.Only != nil && b.Only.Len() <= fewTokens:
+		b.sort(b.Only.All())
+	case !sound || b.Only != nil && !b.restrict():
 		b.sortAll()
 	}
 	switch {
+	case len(b.ids) == 0:
+		return // nothing is possible
 	case b.Temp <= 0:
 		b.keep(1)
 		b.closed, b.norm = true, 0
@@ -78,32 +92,47 @@ func (b *Sampler) at(row *llama.Row, recent []int32, norm float64) {
 
 func (b *Sampler) keep(n int) { b.ids, b.logits = b.ids[:n], b.logits[:n] }
 
-// penalize lowers the logits of the last RepeatLastN tokens as llama.cpp's penalties
-// sampler does. It says whether the sorted candidates still tell enough: where nearly all
-// probability lay on penalised tokens, the rest's is not known well.
-func (b *Sampler) penalize(recent []int32) bool {
-	if n := b.RepeatLastN; n > 0 && n < len(recent) {
-		recent = recent[len(recent)-n:]
+// change biases the logits of tokens and then lowers those of the last RepeatLastN as llama.cpp's samplers
+// do. It says whether the sorted candidates still tell enough: where nearly all
+// probability lay on such tokens, the rest's is not known well.
+func (b *Sampler) change(recent []int32) bool {
+	b.recent, b.touched = b.recent[:0], append(b.touched[:0], b.Never...)
+	if b.Penalizes() {
+		if n := b.RepeatLastN; n > 0 && n < len(recent) {
+			recent = recent[len(recent)-n:]
+		}
+		b.recent = append(b.recent, recent...)
+		slices.Sort(b.recent)
 	}
-	b.recent = append(b.recent[:0], recent...)
-	slices.Sort(b.recent)
+	for id := range b.LogitBias {
+		b.touched = append(b.touched, id)
+	}
+	b.touched = append(b.touched, b.recent...)
+	slices.Sort(b.touched)
+	b.touched = slices.Compact(b.touched)
 	share, shareT, gain, gainT := 1.0, 1.0, 0.0, 0.0
 	inv := 1 / max(b.Temp, 1e-6)
-	for i := 0; i < len(b.recent); {
-		id, n := b.recent[i], 0
-		for ; i < len(b.recent) && b.recent[i] == id; i++ {
+	seen := 0 // of b.recent
+	for _, id := range b.touched {
+		n := 0
+		for ; seen < len(b.recent) && b.recent[seen] == id; seen++ {
 			n++
 		}
 		old := b.row.Logits[id]
-		l := old
-		if p := float32(b.RepeatPenalty); p != 0 {
-			if l <= 0 {
-				l *= p
-			} else {
-				l /= p
-			}
+		l := old + float32(b.LogitBias[id])
+		if slices.Contains(b.Never, id) {
+			l = float32(math.Inf(-1))
 		}
-		l -= float32(n)*float32(b.FrequencyPenalty) + float32(b.PresencePenalty)
+		if n > 0 {
+			if p := float32(b.RepeatPenalty); p != 0 {
+				if l <= 0 {
+					l *= p
+				} else {
+					l /= p
+				}
+			}
+			l -= float32(n)*float32(b.FrequencyPenalty) + float32(b.PresencePenalty)
+		}
 		b.changed = append(b.changed, changed{id, float64(l)})
 		share -= math.Exp(float64(old) - b.lse)
 		gain += math.Exp(float64(l) - b.lse)
@@ -119,7 +148,7 @@ func (b *Sampler) penalize(recent []int32) bool {
 	}
 	b.keep(kept)
 	for _, c := range b.changed {
-		if b.listed(c.id, c.logit) {
+		if b.listed(c.id, c.logit) && !math.IsInf(c.logit, -1) {
 			i, _ := slices.BinarySearchFunc(b.logits, c, func(l float64, c changed) int { return cmp.Compare(c.logit, l) })
 			for i < len(b.logits) && b.logits[i] == c.logit && b.ids[i] < c.id {
 				i++
@@ -136,7 +165,7 @@ func (b *Sampler) penalize(recent []int32) bool {
 	return true
 }
 
-// find looks up the logit of a token that a penalty concerns.
+// find looks up the logit of a token that a bias or a penalty concerns.
 func (b *Sampler) find(id int32) (float64, bool) {
 	i, ok := slices.BinarySearchFunc(b.changed, id, func(c changed, id int32) int { return cmp.Compare(c.id, id) })
 	if !ok {
@@ -145,15 +174,18 @@ func (b *Sampler) find(id int32) (float64, bool) {
 	return b.changed[i].logit, true
 }
 
-// baseLogit is a token's logit after penalties.
+// baseLogit is a token's logit after biases and penalties, -Inf of one that is impossible.
 func (b *Sampler) baseLogit(id int32) float64 {
+	if b.Only != nil && !b.Only.Has(id) {
+		return math.Inf(-1)
+	}
 	if l, ok := b.find(id); ok {
 		return l
 	}
 	return float64(b.row.Logits[id])
 }
 
-// logit is a token's logit after penalties and tilt.
+// logit is a token's logit after biases, penalties and tilt.
 func (b *Sampler) logit(id int32) float64 {
 	l := b.baseLogit(id)
 	if b.tilt.advantages != nil {
@@ -167,19 +199,29 @@ func (b *Sampler) listed(id int32, logit float64) bool {
 	return b.closed || logit > b.floor || (logit == b.floor && id <= b.floorID)
 }
 
-// sortAll puts the whole vocabulary into the list.
+// sortAll puts all of the vocabulary that is possible into the list.
 func (b *Sampler) sortAll() {
+	b.sort(func(yield func(int32) bool) {
+		for id := range b.row.Logits {
+			if !yield(int32(id)) {
+				return
+			}
+		}
+	})
+}
+
+// sort puts those of some tokens that are possible into the list; no others are.
+func (b *Sampler) sort(tokens iter.Seq[int32]) {
+	b.sorted = b.sorted[:0]
+	for id := range tokens {
+		if l := b.logit(id); !math.IsInf(l, -1) {
+			b.sorted = append(b.sorted, changed{id, l})
+		}
+	}
+	slices.SortStableFunc(b.sorted, func(x, y changed) int { return cmp.Compare(y.logit, x.logit) })
 	b.ids, b.logits = b.ids[:0], b.logits[:0]
-	for id := range b.row.Logits {
-		b.ids = append(b.ids, int32(id))
-	}
-	all := make([]float64, len(b.ids))
-	for id := range all {
-		all[id] = b.logit(int32(id))
-	}
-	slices.SortStableFunc(b.ids, func(x, y int32) int { return cmp.Compare(all[y], all[x]) })
-	for _, id := range b.ids {
-		b.logits = append(b.logits, all[id])
+	for _, c := range b.sorted {
+		b.ids, b.logits = append(b.ids, c.id), append(b.logits, c.logit)
 	}
 	b.closed, b.lse, b.norm = true, LogSumExp(b.logits, 1), 0
 	if b.Temp > 0 {

@@ -5,13 +5,19 @@
 package policy
 
 import (
+	"maps"
 	"math"
+	"reflect"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/number"
+	"github.com/ivo-decoding/ivo/llama"
 )
 
 // Sampling shapes the base policy: the model's distribution after llama.cpp's sampler
-// chain, in llama.cpp's order: penalties, top-k, top-p, min-p, temperature. The zero
+// chain, in llama.cpp's order: biases, penalties, top-k, top-p, min-p, temperature. What may not come next, by the
+// grammar or by what is said of the end, is taken out before all of them. The zero
 // value is greedy decoding.
 type Sampling struct {
 	Temp             float64 `json:"temp" yaml:"temp"`   // 0 takes the likeliest token
@@ -22,6 +28,21 @@ type Sampling struct {
 	RepeatPenalty    float64 `json:"repeat_penalty,omitempty" yaml:"repeat_penalty,omitempty"` // 0 and 1 change nothing
 	FrequencyPenalty float64 `json:"frequency_penalty,omitempty" yaml:"frequency_penalty,omitempty"`
 	PresencePenalty  float64 `json:"presence_penalty,omitempty" yaml:"presence_penalty,omitempty"`
+	// LogitBias is added to the logits of tokens, by their ids; -Inf rules a token out.
+	LogitBias map[int32]number.Float `json:"logit_bias,omitempty" yaml:"logit_bias,omitempty"`
+	// IgnoreEOS rules the end of a response out, and MinTokens does before it has so many tokens, except where
+	// nothing else may follow.
+	IgnoreEOS bool `json:"ignore_eos,omitempty" yaml:"ignore_eos,omitempty"`
+	MinTokens int  `json:"min_tokens,omitempty" yaml:"min_tokens,omitempty"`
+	// Grammar is a text in llama.cpp's GBNF whose rule root describes the whole response; empty for none.
+	Grammar string `json:"grammar,omitempty" yaml:"grammar,omitempty"`
+}
+
+// Equal says whether two samplings are the same.
+func (s Sampling) Equal(o Sampling) bool {
+	same := maps.Equal(s.LogitBias, o.LogitBias)
+	s.LogitBias, o.LogitBias = nil, nil
+	return same && reflect.DeepEqual(s, o)
 }
 
 // Truncates says whether some tokens may get no probability at all.
@@ -46,6 +67,27 @@ func (s Sampling) Check() error {
 		return fault.New("decode", "repeat_penalty", nil, "give -1 to look back on all tokens", "penalties look back on %d tokens", s.RepeatLastN)
 	case !(s.RepeatPenalty >= 0) || math.IsNaN(penalties) || math.IsInf(penalties, 0):
 		return fault.New("decode", "repeat_penalty", nil, "give finite numbers, the first 0 or more", "penalties: repeat %v, frequency %v, presence %v", s.RepeatPenalty, s.FrequencyPenalty, s.PresencePenalty)
+	case s.MinTokens < 0:
+		return fault.New("decode", "min_tokens", nil, "set {min_tokens} to 0 or more", "responses of %d tokens at least", s.MinTokens)
+	}
+	for token, bias := range s.LogitBias {
+		if x := float64(bias); token < 0 || math.IsNaN(x) || math.IsInf(x, 1) {
+			return fault.New("decode", "logit_bias", nil, "give the id of a token, and a number or -inf", "token %d has the bias %v", token, x)
+		}
+	}
+	if s.Grammar != "" {
+		if err := llama.CheckGrammar(s.Grammar, ""); err != nil {
+			return GrammarError(err)
+		}
 	}
 	return nil
+}
+
+// GrammarError is the error of a grammar that cannot be kept to.
+func GrammarError(err error) error {
+	e := &fault.Error{Op: "decode", Field: "grammar", Err: err}
+	if !strings.HasSuffix(err.Error(), ")") { // it does not say what to do
+		e.Hint = "mend {grammar}"
+	}
+	return e
 }

@@ -59,9 +59,13 @@ func (b *Sampler) Tilt(advantages []float32, beta float64) {
 // the model's likeliest token, or to q's where that is far from it: single precision is fine near its origin.
 func (b *Sampler) weigh() {
 	t := &b.tilt
+	likeliest := b.ids[0]
 	b.keep(0)
 	b.floor, b.floorID = math.Inf(1), -1
 	t.origin = b.row.Top[0]
+	if math.IsInf(b.baseLogit(t.origin), -1) {
+		t.origin = likeliest
+	}
 	const far = 1e13 // e^30
 	if b.weighFrom(); !(t.total < far) {
 		best := 0
@@ -89,9 +93,13 @@ func (b *Sampler) weighFrom() {
 		to := min(from+stretch, len(raw))
 		sum, first := blas.Tilt(t.weights[from:to], raw[from:to], t.advantages[from:to], logit, inv, a, beta)
 		total, moment := float64(sum), float64(first)
-		if next < len(b.changed) && int(b.changed[next].id) < to { // sum anew: the difference of sums would be coarse
+		touched := b.exclude(t.weights[from:to], from, 0)
+		if touched || next < len(b.changed) && int(b.changed[next].id) < to { // sum anew: the difference of sums would be coarse
 			for ; next < len(b.changed) && int(b.changed[next].id) < to; next++ {
 				c := b.changed[next]
+				if b.Only != nil && !b.Only.Has(c.id) {
+					continue
+				}
 				t.weights[c.id] = float32(math.Exp(min(88, (c.logit-float64(logit))/b.Temp+t.beta*float64(t.advantages[c.id]-a))))
 			}
 			total, moment = 0, 0

@@ -324,7 +324,7 @@ func (r *Recipe) check(n node, m *Method) {
 		say("give it a value", "samples are chosen by a value, and there is none")
 	case m.Soft && (!m.Strategy.RawBeta || !m.Strategy.Tokenwise()):
 		say("set raw: true, and choose a method that is guided token by token", "soft reads V_beta by the strategy's own beta in units of the reward")
-	case m.Value != "" && m.Sampling != r.Sampling:
+	case m.Value != "" && !m.Sampling.Equal(r.Sampling):
 		say("leave sampling or value out", "the KL from another base policy is known without a value only")
 	case m.Choose != nil && m.Settings == nil:
 		say("leave choose out, or give a key a list of values", "there is nothing to choose from")

@@ -242,7 +242,7 @@ func (x *Experiment) fits(policy *Policy, tokens int) error {
 // Bare is what a method draws by, without its value function and reward.
 func (r *Recipe) Bare(m *Method) *batch.Policy {
 	p := &batch.Policy{Strategy: m.Strategy, Sampling: m.Sampling, MaxTokens: r.MaxTokens, Stop: r.Stop}
-	if m.Sampling != r.Sampling {
+	if !m.Sampling.Equal(r.Sampling) {
 		p.Reference = &r.Sampling
 	}
 	return p

@@ -1,0 +1,11 @@
+package llama
+
+// Prunes says whether a sound grammar has alternatives that stand for no text.
+func Prunes(text string) bool {
+	g, err := parseGBNF(text, "")
+	if err != nil {
+		return false
+	}
+	pruned, _ := g.prune("root")
+	return pruned
+}
