@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/internal/jsongrammar"
 	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
@@ -18,6 +19,8 @@ func constraintFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "grammar", Usage: "a `GRAMMAR` in llama.cpp's GBNF that the whole response keeps to, by any method", Category: samplingCategory},
 		&cli.StringFlag{Name: "grammar-file", Usage: "read the grammar from `FILE`", Category: samplingCategory, TakesFile: true},
+		&cli.StringFlag{Name: "json-schema", Aliases: []string{"j"}, Usage: "answer with JSON that this `SCHEMA` validates, such as {} for any; docs/formats.md says what of JSON Schema is known", Category: samplingCategory},
+		&cli.StringFlag{Name: "json-schema-file", Aliases: []string{"jf"}, Usage: "read the schema from `FILE`", Category: samplingCategory, TakesFile: true},
 		textsFlag("logit-bias", "change the logit of a token: `TOKEN_ID(+/-)BIAS`, such as 15043+1, or 15043-inf to rule it out; may be given several times", samplingCategory, "l"),
 		&cli.BoolFlag{Name: "ignore-eos", Usage: "do not end before -n tokens, except where a grammar leaves nothing else", Category: samplingCategory},
 		&cli.IntFlag{Name: "min-tokens", Usage: "do not end before `N` tokens, except where a grammar leaves nothing else", Category: samplingCategory},
@@ -60,32 +63,38 @@ func parseBias(text string) (int32, float64, error) {
 	return int32(token), bias, nil
 }
 
-// readGrammar is the grammar that the flags give, empty without one.
+// readGrammar is the grammar that the flags give, or that of their JSON schema, empty without one.
 func readGrammar(c *cli.Context) (string, error) {
 	var given []string
-	for _, name := range []string{"grammar", "grammar-file"} {
+	for _, name := range []string{"grammar", "grammar-file", "json-schema", "json-schema-file"} {
 		if c.IsSet(name) {
-			given = append(given, "--"+name)
+			given = append(given, name)
 		}
 	}
 	switch {
+	case len(given) == 0:
+		return "", nil
 	case len(given) > 1:
-		return "", usagef(c, "both %s (give one of them)", strings.Join(given, " and "))
-	case c.IsSet("grammar"):
-		return notEmpty(c, "grammar", c.String("grammar"))
-	case c.IsSet("grammar-file"):
-		text, err := os.ReadFile(c.String("grammar-file"))
+		return "", usagef(c, "both --%s (give one of them)", strings.Join(given, " and --"))
+	}
+	flag, text := given[0], c.String(given[0])
+	if name, ok := strings.CutSuffix(flag, "-file"); ok {
+		flag = name
+		data, err := os.ReadFile(text)
 		if err != nil {
-			return "", fmt.Errorf("%w (check the path of --grammar-file)", err)
+			return "", fmt.Errorf("%w (check the path of --%s)", err, given[0])
 		}
-		return notEmpty(c, "grammar-file", string(text))
+		text = string(data)
 	}
-	return "", nil
-}
-
-func notEmpty(c *cli.Context, flag, text string) (string, error) {
 	if strings.TrimSpace(text) == "" {
-		return "", usagef(c, "--%s is empty (a grammar begins with root ::= ...)", flag)
+		return "", usagef(c, "--%s is empty (a grammar begins with root ::= ..., and {} is a schema)", given[0])
 	}
-	return text, nil
+	if flag == "grammar" {
+		return text, nil
+	}
+	grammar, err := jsongrammar.Of([]byte(text))
+	if err != nil {
+		return "", usagef(c, "%v", err)
+	}
+	return grammar, nil
 }

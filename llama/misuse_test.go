@@ -81,6 +81,7 @@ var closedModel = map[string]func(*llama.Model) error{
 	"NewGrammar": func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
 	"Path":       func(m *llama.Model) error { m.Path(); return nil },
 	"Piece":      func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
+	"Rules":      func(m *llama.Model) error { _, err := m.Rules(`root ::= "a"`); return err },
 	"Special":    func(m *llama.Model) error { m.Special(); return nil },
 	"Token":      func(m *llama.Model) error { _, err := m.Token(1); return err },
 	"Tokenize":   func(m *llama.Model) error { _, err := m.Tokenize("a", true, true); return err },
