@@ -59,7 +59,7 @@ lint: ## check formatting and run the linters
 # EFFORT=quick takes 13 minutes of processor time, EFFORT=full hours.
 EFFORT ?= default
 
-real: ## take a real model through it with two rewards; EFFORT=quick, learning or full (resumable, less than an hour on two cores)
+real: ## take a real model through it with two rewards; EFFORT=quick, learning or full (resumable, about 40 minutes on two cores)
 	$(GO) run ./scripts/real -effort $(EFFORT)
 
 frontier: build ## compare all strategies and value sources on the demo's run (resumable, more than an hour)
