@@ -35,7 +35,7 @@ func chatCommand() *cli.Command {
 			colourFlag(conversation),
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer; 512, or half of a smaller context, without it", Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, escapeFlags("-p, -sys and -r", conversation), templateFlags(), methodFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", conversation), templateFlags(), methodFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), contextFlags()),
 		Action: runChat,
 	}
 }
@@ -49,6 +49,7 @@ type conversation struct {
 	value   *value.Function
 	prompts prompt.Options
 	colours report.Depth
+	text    *terminal.Stream // of the answer under way
 
 	saved    string // the file that /save wrote last
 	values   bool   // the value of each answer is printed
@@ -104,6 +105,10 @@ func readChat(c *cli.Context) (*conversation, error) {
 	if t.colours, err = depthOf(c); err != nil {
 		return nil, err
 	}
+	if t.o.Request.Thoughts, err = thoughts(c); err != nil {
+		return nil, err
+	}
+	t.o.Thinking = func(text []byte) { t.text.Aside(text, t.colours == report.NoColours) }
 	if t.o.Request.Stop, err = stops(c); err != nil {
 		return nil, err
 	}

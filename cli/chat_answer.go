@@ -38,6 +38,7 @@ func (t *conversation) answer(by func(context.Context, func([]byte)) (chat.Outco
 	ctx, done := signals.Part(t.c.Context)
 	defer done()
 	text := terminal.NewStream(t.c.App.Writer)
+	t.text = text
 	o, err := by(ctx, text.Emit)
 	if err != nil {
 		return o, errors.Join(err, text.End())

@@ -19,7 +19,7 @@ func depthOf(c *cli.Context) (report.Depth, error) {
 	if err != nil {
 		return report.NoColours, err
 	}
-	plain := os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" || !terminal.Is(c.App.Writer)
+	plain := noColours() || !terminal.Is(c.App.Writer)
 	switch colorterm := os.Getenv("COLORTERM"); {
 	case mode == "off" || mode == "auto" && plain:
 		return report.NoColours, nil
@@ -28,3 +28,6 @@ func depthOf(c *cli.Context) (report.Depth, error) {
 	}
 	return report.Colours256, nil
 }
+
+// noColours says whether the environment asks for none.
+func noColours() bool { return os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" }

@@ -49,7 +49,7 @@ func generateCommand() *cli.Command {
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
 			&cli.IntFlag{Name: "n-probs", Usage: "tell the `N` likeliest tokens of every state in the records of --json and --prompts, with their log-probabilities"},
-		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), contextFlags()),
 		Action: generate,
 	}
 }
@@ -103,6 +103,9 @@ func readGeneration(c *cli.Context) (*generation, error) {
 		return nil, usagef(c, "-n %d: give a positive number of tokens, or -1 for all that the context holds", g.predict)
 	}
 	if g.policy.Sampling, err = sampling(c); err != nil {
+		return nil, err
+	}
+	if g.policy.Thoughts, err = thoughts(c); err != nil {
 		return nil, err
 	}
 	if g.context, err = compute(c); err != nil {
@@ -185,7 +188,7 @@ func (g *generation) one(c *cli.Context, text string) error {
 	if t.Tokens, err = g.encoder.Encode(t.Record); err != nil {
 		return err
 	}
-	t.Stop = g.encoder.Stops(t.Record)
+	t.Stop, t.Thinks = g.encoder.Stops(t.Record), g.encoder.Thinks()
 	notePlain(c, g.encoder, t.Record)
 	if g.policy.MaxTokens, err = g.length(c, m, len(t.Tokens)); err != nil {
 		return err
@@ -196,6 +199,10 @@ func (g *generation) one(c *cli.Context, text string) error {
 	meter := terminal.NewPatientMeter(c.App.ErrWriter)
 	var emit func([]byte)
 	if !asJSON {
+		g.policy.EmitThinking = func(b []byte) {
+			meter.Close()
+			out.Aside(b, noColours())
+		}
 		emit = func(b []byte) {
 			if len(b) > 0 {
 				meter.Close()

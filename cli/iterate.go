@@ -52,7 +52,7 @@ func iterateCommand() *cli.Command {
 			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Context.Cells, Category: modelCategory},
-		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
+		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), thoughtFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
 		Action: iterate,
 	}
 }
@@ -203,6 +203,9 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	}
 	o.Context.Cells, o.Parallel = c.Int("ctx-size"), c.Int("parallel")
 	if o.Sampling, err = sampling(c); err != nil {
+		return nil, err
+	}
+	if o.Thoughts, err = thoughts(c); err != nil {
 		return nil, err
 	}
 	if err := o.Validate(); err != nil {

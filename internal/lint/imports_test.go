@@ -55,7 +55,7 @@ var rooms = [][]string{
 	{"orchestrator/batch", "orchestrator/run", "orchestrator/chat"},
 	{"orchestrator/decode", "orchestrator/reward"},
 	{"orchestrator/value", "orchestrator/preference", "orchestrator/prompt", "orchestrator/policy"},
-	{"orchestrator/engine", "orchestrator/cache"},
+	{"orchestrator/engine", "orchestrator/cache", "orchestrator/think"},
 	{"llama", "valuehead"},
 	{"llama/hub"}, // files only: it may not know what is in them
 	{"internal/"},

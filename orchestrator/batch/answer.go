@@ -13,7 +13,7 @@ import (
 const unread = 64
 
 // Answer draws one response to a task, beside all else that the engine is asked. emit, if set, gets the text as it
-// comes, in the caller's goroutine. It may be slow: the task waits for it when many pieces do, and no
+// comes, in the caller's goroutine, as EmitThinking does that of thoughts. It may be slow: the task waits for it when many pieces do, and no
 // other task does, as none waits for what rewards have to say of this one. The answer ends early with ctx.
 func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func([]byte)) (r decode.Response, err error) {
 	if err := p.checkRewards(ctx, []Task{t}); err != nil {
@@ -21,10 +21,18 @@ func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func(
 	}
 	var session *engine.Session // the job's, once that runs
 	p.outside = func(f func()) { session.Outside(f) }
-	texts := make(chan []byte, unread)
-	if emit != nil {
-		p.emit = func(text []byte) { engine.Send(session, texts, bytes.Clone(text)) } // the next step says why it cannot
+	type piece struct {
+		text []byte
+		to   func([]byte)
 	}
+	texts := make(chan piece, unread)
+	by := func(to func([]byte)) func([]byte) {
+		if to == nil {
+			return nil
+		}
+		return func(text []byte) { engine.Send(session, texts, piece{bytes.Clone(text), to}) } // the next step says why it cannot
+	}
+	p.emit, p.EmitThinking = by(emit), by(p.EmitThinking)
 	t.Samples = 1
 	jobs, err := p.jobs(e, t, func(_ int, done decode.Response) { r = done })
 	if err != nil {
@@ -42,11 +50,12 @@ func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func(
 	}
 	for {
 		select {
-		case text := <-texts:
-			emit(text)
+		case p := <-texts:
+			p.to(p.text)
 		case <-ticket.Done():
 			for len(texts) > 0 {
-				emit(<-texts)
+				p := <-texts
+				p.to(p.text)
 			}
 			return r, ticket.Wait()
 		}

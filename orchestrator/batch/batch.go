@@ -33,12 +33,15 @@ type Policy struct {
 	Reference   *policy.Sampling                   // see [decode.Request]
 	MaxTokens   int                                // of a response
 	Stop        []string                           // texts that end one
+	Thoughts    decode.Thoughts                    // of a model that thinks before it answers
 	Key         func(id string, sample int) uint64 // of the random streams, see [policy.Key]; nil for those of seed 0
 	EachValue   bool                               // every token's value is wanted
 	TopLogProbs int                                // see [decode.Request]
 	Record      bool                               // states of responses and prompts are wanted
 	Progress    func(decoded int)                  // see [decode.Request]
 	Finished    func()                             // told of every response, if set
+	// EmitThinking, if set, gets the text of a single response's thoughts as it comes.
+	EmitThinking func(text []byte)
 
 	emit    func([]byte) // of a single response
 	outside func(func()) // see [engine.Session.Outside]; nil where it makes no difference
@@ -103,7 +106,8 @@ func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put
 func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Response)) ([]engine.Job, error) {
 	req := decode.Request{
 		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Value: p.Value, Reference: p.Reference,
-		EachValue: p.EachValue, TopLogProbs: p.TopLogProbs, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Emit: p.emit, Key: p.key(t.ID, t.First),
+		EachValue: p.EachValue, TopLogProbs: p.TopLogProbs, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Thinks: t.Thinks, Thoughts: p.Thoughts,
+		Emit: p.emit, EmitThinking: p.EmitThinking, Key: p.key(t.ID, t.First),
 	}
 	if t.MaxTokens > 0 {
 		req.MaxTokens = t.MaxTokens
@@ -188,12 +192,14 @@ func (p *Policy) Room(tokens, size, predict, trained int) (int, error) {
 
 // Response is a finished response as it is stored.
 type Response struct {
-	Prompt  string        `json:"prompt_id"`
-	Sample  int           `json:"sample"`
-	Text    string        `json:"response"`
-	Finish  decode.Finish `json:"finish"`
-	Emitted int           `json:"emitted"` // tokens of the response
-	Decoded int           `json:"decoded"` // tokens decoded for it, those of pruned candidates included
+	Prompt string `json:"prompt_id"`
+	Sample int    `json:"sample"`
+	Text   string `json:"response"`
+	// Thinking is what the model thought before it; rewards are shown none of it.
+	Thinking string        `json:"thinking,omitempty"`
+	Finish   decode.Finish `json:"finish"`
+	Emitted  int           `json:"emitted"` // tokens of the response
+	Decoded  int           `json:"decoded"` // tokens decoded for it, those of pruned candidates included
 	// RewardCalls is the number of texts that the reward scored in the search.
 	RewardCalls int           `json:"reward_calls,omitempty"`
 	KL          number.Float  `json:"kl"`      // of the policy from the base policy, nats
@@ -206,7 +212,7 @@ type Response struct {
 // Stored is what is stored of a response.
 func Stored(id string, sample int, r decode.Response, tokens bool) Response {
 	out := Response{
-		Prompt: id, Sample: sample, Text: r.Text, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, RewardCalls: r.RewardCalls, KL: number.Float(r.KL), KLKind: r.KLKind,
+		Prompt: id, Sample: sample, Text: r.Text, Thinking: r.Thinking, Finish: r.Finish, Emitted: len(r.Tokens), Decoded: r.Decoded, RewardCalls: r.RewardCalls, KL: number.Float(r.KL), KLKind: r.KLKind,
 	}
 	if tokens {
 		out.Tokens, out.LogProbs = r.Tokens, r.LogProbs

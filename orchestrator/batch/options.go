@@ -26,6 +26,7 @@ type AnswersOptions struct {
 	Proposal float64         `json:"proposal,omitempty"` // its beta; left out where it is 0, as in files of before there were any
 	Rerank   string          `json:"rerank,omitempty"`   // the reward that takes part in the search
 	Rollouts decode.Rollouts `json:"rollouts,omitzero"`
+	Thoughts decode.Thoughts `json:"thoughts,omitzero"`
 	TargetKL float64         `json:"target_kl,omitempty"` // that beta was chosen by; it is not chosen again
 	Betas    string          `json:"betas,omitempty"`     // "head" where there are some in units of the value function, as there were none in the first files
 	Sampling policy.Sampling `json:"sampling"`
@@ -60,6 +61,7 @@ func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string)
 	if s.Rollouts.N > 0 {
 		o.Rollouts = s.Rollouts
 	}
+	o.Thoughts = m.Policy.Thoughts
 	if s.UsesBeta() && !s.RawBeta {
 		o.Betas = "head"
 	}

@@ -17,7 +17,8 @@ type Record struct {
 	Prompt string `json:"prompt,omitempty"`
 	// Messages are the prompt where it is a conversation.
 	Messages []llama.Message `json:"messages,omitempty"`
-	Text     string          `json:"text"`
+	Text     string          `json:"text"`               // the answer
+	Thinking string          `json:"thinking,omitempty"` // what the model thought before it
 
 	Tokens   []int32         `json:"tokens"`
 	Pieces   []string        `json:"pieces"`   // the tokens' texts, with U+FFFD for what is part of a character
@@ -92,7 +93,7 @@ type Timings struct {
 // RecordOf tells of a response to a task by a policy.
 func RecordOf(m *llama.Model, p *Policy, t Task, r decode.Response) (*Record, error) {
 	out := &Record{
-		Prompt: t.Text, Messages: t.Messages, Text: r.Text, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
+		Prompt: t.Text, Messages: t.Messages, Text: r.Text, Thinking: r.Thinking, Tokens: r.Tokens, LogProbs: r.LogProbs, BaseLogProbs: r.BaseLogProbs,
 		GuidedLogProbs: r.GuidedLogProbs, KL: number.Float(r.KL), KLKind: r.KLKind, Finish: r.Finish, Stop: r.Stop, Method: p.Strategy.Method,
 		PromptLen: len(t.Tokens), Decoded: r.Decoded, Emitted: len(r.Tokens), RewardCalls: r.RewardCalls, Ratio: number.Float(float64(r.Decoded) / float64(len(r.Tokens))),
 	}

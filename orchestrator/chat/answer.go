@@ -30,10 +30,17 @@ func (c *Chat) Answer(ctx context.Context, message string, emit func([]byte)) (o
 	req := c.o.Request
 	req.Prompt, req.Key = prompt, policy.Key(c.o.Seed, 0, "", c.begun)
 	c.begun++
-	var said strings.Builder
+	req.Thinks = c.o.Encoder.Thinks()
+	var said, thought strings.Builder
 	req.Emit = func(b []byte) {
 		said.Write(b)
 		emit(b)
+	}
+	req.EmitThinking = func(b []byte) {
+		thought.Write(b)
+		if c.o.Thinking != nil {
+			c.o.Thinking(b)
+		}
 	}
 	job, err := c.o.Strategy.Job(c.engine, req, func(r decode.Response) { o.Response = &r })
 	if err != nil {
@@ -49,6 +56,7 @@ func (c *Chat) Answer(ctx context.Context, message string, emit func([]byte)) (o
 		return o, nil
 	}
 	o.Answer, o.Kept = strings.ToValidUTF8(said.String(), "\uFFFD"), true
+	o.Thinking = strings.ToValidUTF8(thought.String(), "\uFFFD")
 	c.turns = append(c.Turns(), o.Turn)
 	return o, nil
 }

@@ -35,6 +35,8 @@ type Options struct {
 	Layers   []int         // whose states the value function reads
 	// PromptStates says that the value function reads the states of the conversation.
 	PromptStates bool
+	// Thinking, if set, gets the text of thoughts as it comes.
+	Thinking func([]byte)
 	// Forgot, if set, is told before an answer how many of the conversation's turns no longer fit.
 	Forgot func(turns, of int)
 }
@@ -54,6 +56,7 @@ type Chat struct {
 // Turn is a message and its answer.
 type Turn struct {
 	Message, Answer string
+	Thinking        string           // what the model thought before it answered; it is not shown it again
 	Response        *decode.Response // nil of an answer that was stopped
 }
 

@@ -22,9 +22,21 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 	if err := s.check(e, req, s.needsValue(req.Rerank != nil)); err != nil {
 		return engine.Job{}, err
 	}
-	emit := req.Emit
-	req.Emit = nil // which response wins is known at the end only
+	emit, emitThinking := req.Emit, req.EmitThinking
+	confined := req.Thoughts.Guided != GuidedAll
+	if !confined {
+		req.Emit, req.EmitThinking = nil, nil // which response wins is known at the end only
+	}
 	return s.job(req, func(d *decoder) error {
+		if confined {
+			one := s // block of all tokens
+			one.Method, one.Beam.Block = MethodBlockBestOfK, req.MaxTokens
+			r, err := d.blockBeam(one)
+			if err == nil {
+				done(r)
+			}
+			return err
+		}
 		rs, err := d.sample(s.N)
 		if err != nil {
 			return err
@@ -39,6 +51,9 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 		}
 		r := rs[best]
 		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), bestOfKL(s.N)+r.Ratio, KLBound, d.rewardCalls
+		if emitThinking != nil && r.Thinking != "" {
+			emitThinking([]byte(r.Thinking))
+		}
 		if emit != nil {
 			emit([]byte(r.Text))
 		}

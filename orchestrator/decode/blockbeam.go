@@ -79,11 +79,15 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
+	if err := d.alone(root, 0, d.guided); err != nil {
+		return Response{}, err
+	}
+	from := root.Length
 	root.places = 1
 	kept := []*candidate{root}
 	var finished []*candidate // that the reward chooses from
-	emitted, blocks := 0, 0
-	for ; slices.ContainsFunc(kept, growing); blocks++ {
+	blocks := 0
+	for ; slices.ContainsFunc(kept, searching); blocks++ {
 		copies := samples
 		if blocks == 0 {
 			copies *= beams
@@ -109,26 +113,39 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 		if beams == 1 && growing(kept[0]) { // what was left behind comes back in no block
 			finished = nil
 		}
-		emitted += d.emitShared(slices.Concat(kept, finished), emitted)
+		d.emit(slices.Concat(kept, finished)...)
 	}
 	best := kept[0]
-	if d.req.Rerank != nil {
+	if d.req.Rerank != nil && len(finished) > 0 && !best.rests {
 		if best, err = d.chooseOf(finished); err != nil {
 			return Response{}, err
 		}
 	}
+	m := float64((best.Length - from + block - 1) / block) // other beams may have gone on after it was finished
+	if growing(best) {
+		for _, c := range kept {
+			if c != best {
+				d.drop(c)
+			}
+		}
+		if err := d.alone(best, 1, func(*candidate) bool { return false }); err != nil {
+			return Response{}, err
+		}
+	}
+	if err := d.value([]*candidate{best}); err != nil {
+		return Response{}, err
+	}
 	r := d.response(best, d.s.Decoded())
 	r.KLKind = KLBound
-	m := float64((len(r.Tokens) + block - 1) / block) // other beams may have gone on after it was finished
-	if beams == 1 {
+	switch {
+	case m == 0: // there was nothing to search
+	case beams == 1:
 		r.KL = m * bestOfKL(samples)
-	} else {
+	default:
 		r.KL = math.Log(float64(beams)) + m*math.Log(float64(samples))
 	}
 	r.KL += r.Ratio
-	if d.req.Emit != nil {
-		d.req.Emit([]byte(r.Text[emitted:]))
-	}
+	d.emit(best)
 	return r, nil
 }
 
@@ -152,7 +169,7 @@ func (d *decoder) expand(beams []*candidate, copies, block int) {
 	number := 0
 	for _, c := range beams {
 		c.streams = nil
-		if !growing(c) {
+		if !searching(c) {
 			number += c.places
 			continue
 		}
@@ -169,7 +186,7 @@ func (d *decoder) sampleBlock(pool []*candidate, size int) ([]*candidate, error)
 	for range size {
 		var next, active []*candidate
 		for _, c := range pool {
-			if !growing(c) {
+			if !searching(c) {
 				next = append(next, c)
 				continue
 			}
@@ -187,7 +204,7 @@ func (d *decoder) sampleBlock(pool []*candidate, size int) ([]*candidate, error)
 			return nil, err
 		}
 		for _, c := range active {
-			if !growing(c) {
+			if d.rest(c); !growing(c) {
 				d.dropSeq(c)
 			}
 		}
@@ -210,7 +227,7 @@ func (d *decoder) split(c *candidate) ([]*candidate, error) {
 	var tokens []int32
 	var streams [][]*rand.Rand
 	for _, rng := range c.streams {
-		token := d.sampler.Draw(rng)
+		token := d.draw(c, rng)
 		i := slices.Index(tokens, token)
 		if i < 0 {
 			i = len(tokens)
@@ -246,27 +263,4 @@ func (d *decoder) prune(pool []*candidate, width int) []*candidate {
 		d.drop(c)
 	}
 	return pool[:n]
-}
-
-// emitShared hands out the text that all beams have in common beyond byte emitted.
-func (d *decoder) emitShared(beams []*candidate, emitted int) int {
-	shared := beams[0].Text[:len(beams[0].Text)-beams[0].Cut]
-	for _, c := range beams {
-		text := c.Text[:len(c.Text)-c.Cut]
-		n := 0
-		for n < len(shared) && n < len(text) && shared[n] == text[n] {
-			n++
-		}
-		shared = shared[:n]
-	}
-	// A shared tail could still turn out to be the start of a stop string.
-	end := len(shared)
-	for _, stop := range d.stop {
-		end = min(end, len(shared)-len(stop)+1)
-	}
-	if d.req.Emit == nil || end <= emitted {
-		return 0
-	}
-	d.req.Emit(shared[emitted:end])
-	return end - emitted
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -25,6 +26,7 @@ type node struct {
 	kl      float64 // of the guided policy from the base policy at the state before the token
 	value   float32 // NaN when not computed
 	states  []float32
+	unruled bool    // no grammar was asked about it
 	likely  []int32 // the candidates at the state before the token, where they are recorded
 	likelyP []float32
 }
@@ -41,6 +43,10 @@ type candidate struct {
 	row    *llama.Row // a copy of the sequence's, where other steps have ended that
 	// grammar is how far the text has come in the request's.
 	grammar llama.GrammarState
+	// Of a model that thinks:
+	thought []byte // the text of its thoughts
+	closing int    // tokens of those that end a thought which were forced so far, 0 outside
+	rests   bool   // it grows no more until the search is over
 	// In block search it stands for all samples that have drawn its tokens:
 	streams []*rand.Rand // theirs, of the block under way
 	places  int          // their number, and after pruning that of the beams which it is
@@ -60,6 +66,8 @@ type decoder struct {
 	values    value.Valuer    // nil without a value function
 	prompt    *states.Prompt  // with the states of its tokens; nil where nobody looks at them
 	stop      [][]byte
+	// Bytes of text that were handed out: of the answer, and of thoughts.
+	said, thought int
 	// What the reward has said of texts, and how often it was asked.
 	known       map[string]float64
 	rewardCalls int
@@ -110,6 +118,9 @@ func (d *decoder) start() (*candidate, error) {
 	if d.rules != nil {
 		c.grammar = d.rules.Start()
 	}
+	if d.req.Thinks != nil {
+		c.Reader = d.req.Thinks.Begin(d.req.Prompt)
+	}
 	var err error
 	if d.req.promptStates() {
 		d.prompt = &states.Prompt{Tokens: d.req.Prompt}
@@ -135,7 +146,7 @@ var nan = float32(math.NaN())
 // fork copies a candidate.
 func (d *decoder) fork(c *candidate) (*candidate, error) {
 	f := *c
-	f.Text = slices.Clone(c.Text)
+	f.Text, f.thought = slices.Clone(c.Text), slices.Clone(c.thought)
 	if growing(c) {
 		seq, err := d.s.Fork(c.seq)
 		if err != nil {
@@ -187,7 +198,7 @@ func (d *decoder) look(c *candidate) error {
 // take makes the token the candidate's next; d.sampler must be at its state. The guided policy is
 // the proposal here, unless the caller says otherwise in the node.
 func (d *decoder) take(c *candidate, token int32) *node {
-	n := &node{Step: value.Step{Parent: c.Last, Token: token}, parent: c.last, value: nan}
+	n := &node{Step: value.Step{Parent: c.Last, Token: token}, parent: c.last, value: nan, unruled: d.unruled(c, token)}
 	n.logp, n.Scalars = value.Observe(c.Row, token)
 	n.base = float32(d.sampler.BaseLogP(token))
 	n.guided = n.base
@@ -204,6 +215,9 @@ func (d *decoder) take(c *candidate, token int32) *node {
 		n.from = float32(d.reference.LogP(token))
 	case d.tokenwise:
 		n.kl = d.sampler.TiltKL()
+	}
+	if forced, ok := d.forced(c); ok && token == forced {
+		d.force(c, n)
 	}
 	c.last, c.Last = n, &n.Step
 	c.Length++
@@ -264,20 +278,33 @@ func (d *decoder) feed(cs []*candidate) error {
 
 // note adds the last token's text and sets the finish.
 func (d *decoder) note(c *candidate) error {
-	token := c.last.Token
+	token, thinks := c.last.Token, d.req.Thinks != nil
 	if err := d.follow(c, token); err != nil {
 		return err
 	}
 	if d.s.Model().IsEOG(token) {
 		c.finish = FinishEOG
+		if thinks {
+			c.hear(c.Reader.End())
+		}
 		return nil
 	}
-	piece, err := d.s.Model().Piece(token, false)
-	if err != nil {
-		return err
-	}
 	seen := len(c.Text)
-	c.Text = append(c.Text, piece...)
+	if thinks {
+		c.hear(c.Reader.Push(token))
+		if c.Reader.Part() == think.Thinking {
+			c.last.Scalars[value.Thinking] = 1
+		}
+		if c.Length >= d.req.MaxTokens {
+			c.hear(c.Reader.End())
+		}
+	} else {
+		piece, err := d.s.Model().Piece(token, false)
+		if err != nil {
+			return err
+		}
+		c.Text = append(c.Text, piece...)
+	}
 	if c.stop, c.Cut = d.stopAt(c.Text, seen); c.Cut > 0 {
 		c.finish = FinishEOG
 	} else if c.Length >= d.req.MaxTokens {
@@ -346,20 +373,4 @@ func (d *decoder) view(cs []*candidate) []*value.Candidate {
 		d.views = append(d.views, &c.Candidate)
 	}
 	return d.views
-}
-
-// emit hands out a candidate's text from byte emitted on, but for the tail that could
-// still turn out to be the start of a stop string, and returns how much it was.
-func (d *decoder) emit(c *candidate, emitted int) int {
-	end := len(c.Text) - c.Cut
-	if growing(c) {
-		for _, stop := range d.stop {
-			end = min(end, len(c.Text)-len(stop)+1)
-		}
-	}
-	if d.req.Emit == nil || end <= emitted {
-		return 0
-	}
-	d.req.Emit(c.Text[emitted:end])
-	return end - emitted
 }

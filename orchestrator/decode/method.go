@@ -155,6 +155,9 @@ func (s Strategy) check(e *engine.Engine, req Request, needValue bool) error {
 	if err := req.check(e, needValue); err != nil {
 		return err
 	}
+	if err := req.checkThoughts(s); err != nil {
+		return err
+	}
 	switch s.Method {
 	case MethodBestOfN:
 		if s.N < 1 {

@@ -69,7 +69,7 @@ func (s Strategy) inReward(source value.Source) Strategy {
 
 // tilt makes d.sampler, which is the base policy at the candidate's state, the proposal.
 func (d *decoder) tilt(c *candidate) error {
-	if d.proposal == 0 {
+	if d.proposal == 0 || !d.guided(c) {
 		return nil
 	}
 	a, err := d.values.(value.Tilter).Advantages(&c.Candidate)

@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -24,6 +25,10 @@ type Request struct {
 	Sampling  policy.Sampling
 	Key       uint64   // of the random streams; see [policy.Key]
 	Stop      []string // the response ends where one of these ends; it is cut off
+	// Thinks are the marks of the thoughts of a model that thinks before it answers; nil of others. Thoughts are no part of
+	// a response's text, which stop strings, rewards and value functions of texts see.
+	Thinks   *think.Marks
+	Thoughts Thoughts
 	// Value is the value function; nil for none.
 	Value value.Source
 	// EachValue gives every token of the response its value, not only those where a
@@ -45,6 +50,8 @@ type Request struct {
 	// Emit, if set, is called with text of the response as soon as no later step can
 	// take it back. A piece may end inside a UTF-8 character; the next one completes it.
 	Emit func(text []byte)
+	// EmitThinking, if set, is called in the same way with the text of thoughts.
+	EmitThinking func(text []byte)
 	// Progress, if set, is called after every step with the tokens decoded so far.
 	Progress func(decoded int)
 }
@@ -84,13 +91,15 @@ type Response struct {
 	// KL is KL(guided || base), in nats, of this response's sequence of choices. Its mean over
 	// responses estimates that of the policies without bias where it is exact, and a bound on it where
 	// it is one: that may be negative of a single response that the proposal makes less likely.
-	KL      float64
-	KLKind  KLKind
-	Text    string // without the end-of-generation token and the stop string
-	Finish  Finish
-	Stop    string // the stop string that ended it; empty where none did
-	Decoded int    // tokens decoded for this response, those of pruned candidates included
-	Cached  int    // tokens of the prompt that were not decoded for it, since they were kept
+	KL     float64
+	KLKind KLKind
+	Text   string // the answer, without the end-of-generation token and the stop string
+	// Thinking is what was thought before, without its marks. Tokens and what is known of them hold both.
+	Thinking string
+	Finish   Finish
+	Stop     string // the stop string that ended it; empty where none did
+	Decoded  int    // tokens decoded for this response, those of pruned candidates included
+	Cached   int    // tokens of the prompt that were not decoded for it, since they were kept
 	// RewardCalls is the number of texts that Rerank was asked about.
 	RewardCalls int
 	// Ratio is log q(y)/pi(y) of the response, q being the policy that its tokens were drawn from, such as the guided one
@@ -98,7 +107,7 @@ type Response struct {
 	Ratio float64
 	// With Record:
 	States  []float32 // [T][width] of the tapped layers, after each token
-	Scalars []float32 // [T][len(value.Scalars)]
+	Scalars []float32 // [T][len(value.ScalarsOf)]
 	// With Record or TopLogProbs, the K likeliest tokens of the state before each token, the likeliest first, and their
 	// log-probabilities by the model at temperature 1; K is [Candidates] at most, or TopLogProbs.
 	Candidates        []int32   // [T][K]
@@ -113,7 +122,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	t := c.Length
 	r := Response{
 		Tokens: c.Tokens(), LogProbs: make([]float32, t), BaseLogProbs: make([]float32, t), Value: c.value,
-		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Finish: c.finish, Stop: c.stop, Decoded: decoded,
+		KLKind: KLExact, Text: string(c.Text[:len(c.Text)-c.Cut]), Thinking: string(c.thinkingText()), Finish: c.finish, Stop: c.stop, Decoded: decoded,
 		Cached: d.s.Reused(), RewardCalls: d.rewardCalls,
 	}
 	if d.req.RecordPrompt {
@@ -125,10 +134,10 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 	if d.tokenwise {
 		r.GuidedLogProbs = make([]float32, t)
 	}
-	width, k := 0, 0
+	width, k, scalars := 0, 0, len(value.ScalarsOf(d.req.Thinks != nil))
 	if d.req.Record && t > 0 {
 		width = len(c.last.states)
-		r.States, r.Scalars = make([]float32, t*width), make([]float32, t*value.NumScalars)
+		r.States, r.Scalars = make([]float32, t*width), make([]float32, t*scalars)
 	}
 	if t > 0 && c.last.likely != nil {
 		k = len(c.last.likely)
@@ -148,7 +157,7 @@ func (d *decoder) response(c *candidate, decoded int) Response {
 		}
 		if d.req.Record {
 			copy(r.States[i*width:], n.states)
-			copy(r.Scalars[i*value.NumScalars:], n.Scalars[:])
+			copy(r.Scalars[i*scalars:], n.Scalars[:scalars])
 		}
 		copy(r.Candidates[i*k:], n.likely)
 		copy(r.CandidateLogProbs[i*k:], n.likelyP)

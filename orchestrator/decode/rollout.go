@@ -1,10 +1,7 @@
 package decode
 
 import (
-	"slices"
-
 	"github.com/ivo-decoding/ivo/internal/fault"
-	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
@@ -72,7 +69,9 @@ func (d *decoder) rollout(pool []*candidate, block int, r Rollouts) error {
 			f.streams = append(f.streams, policy.Stream(d.req.Key, uint64(block), uint64(i), uint64(k)))
 		}
 		live = append(live, sample{f, c})
-		c.row = keepRow(c.seq.Row()) // the first step of the samples ends it
+		if row := c.seq.Row(); row != nil {
+			c.row = keepRow(row) // the first step of the samples ends it
+		}
 	}
 	for left := r.Tokens; len(live) > 0; left-- {
 		var next []sample
@@ -114,12 +113,4 @@ func (d *decoder) rollout(pool []*candidate, block int, r Rollouts) error {
 		of[i].rank += reward / float64(r.N)
 	}
 	return nil
-}
-
-// keepRow copies what drawing from a row looks at.
-func keepRow(r *llama.Row) *llama.Row {
-	return &llama.Row{
-		Logits: slices.Clone(r.Logits), LSE: r.LSE, Entropy: r.Entropy, LSET: r.LSET,
-		Top: slices.Clone(r.Top), TopLogits: slices.Clone(r.TopLogits),
-	}
 }

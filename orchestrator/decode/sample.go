@@ -55,19 +55,18 @@ func (d *decoder) sample(n int) ([]Response, error) {
 		rngs[i], index[i] = policy.Stream(d.req.Key, uint64(i)), i
 	}
 	out := make([]Response, n)
-	emitted := 0
 	for len(growing) > 0 {
 		for i, c := range growing {
 			if err := d.look(c); err != nil {
 				return nil, err
 			}
-			d.take(c, d.sampler.Draw(rngs[index[i]]))
+			d.take(c, d.draw(c, rngs[index[i]]))
 		}
 		if err := d.advance(growing); err != nil {
 			return nil, err
 		}
 		if n == 1 {
-			emitted += d.emit(growing[0], emitted)
+			d.emit(growing[0])
 		}
 		keep := 0
 		for i, c := range growing {
@@ -94,7 +93,7 @@ func Follow(e *engine.Engine, req Request, response []int32, done func(Response)
 	if len(response) == 0 {
 		return engine.Job{}, fault.New("decode", "", nil, "give a text of at least one token", "the response to follow is empty")
 	}
-	req.MaxTokens, req.Stop, req.EachValue = len(response), nil, true
+	req.MaxTokens, req.Stop, req.EachValue, req.Thoughts = len(response), nil, true, Thoughts{}
 	s := Strategy{Method: MethodSample}
 	if err := s.check(e, req, false); err != nil {
 		return engine.Job{}, err

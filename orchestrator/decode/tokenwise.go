@@ -84,13 +84,12 @@ func (d *decoder) guide(g Guide) (Response, error) {
 	d.tokenwise = true
 	rng, others := policy.Stream(d.req.Key, 0), policy.Stream(d.req.Key, 1)
 	t := tilt{Guide: g}
-	emitted := 0
 	for growing(c) {
 		if err = d.look(c); err != nil {
 			return Response{}, err
 		}
-		if c.Length%g.Every != 0 {
-			d.take(c, d.sampler.Draw(rng))
+		if c.Length%g.Every != 0 || !d.guided(c) {
+			d.take(c, d.draw(c, rng))
 			err = d.advance([]*candidate{c})
 		} else if g.Ahead {
 			err = d.guideAhead(c, &t, rng, others)
@@ -100,7 +99,7 @@ func (d *decoder) guide(g Guide) (Response, error) {
 		if err != nil {
 			return Response{}, err
 		}
-		emitted += d.emit(c, emitted)
+		d.emit(c)
 	}
 	if err := d.value([]*candidate{c}); err != nil {
 		return Response{}, err

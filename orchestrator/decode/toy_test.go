@@ -86,6 +86,7 @@ func toy(t testing.TB, next map[byte]map[byte]float64) *engine.Engine {
 		{Key: "tokenizer.ggml.tokens", Value: texts},
 		{Key: "tokenizer.ggml.scores", Value: make([]float32, n)},
 		{Key: "tokenizer.ggml.token_type", Value: kinds},
+		{Key: "tokenizer.ggml.add_space_prefix", Value: false},
 		{Key: "tokenizer.ggml.unknown_token_id", Value: uint32(0)},
 		{Key: "tokenizer.ggml.bos_token_id", Value: uint32(begin)},
 		{Key: "tokenizer.ggml.eos_token_id", Value: uint32(end)},

@@ -10,7 +10,6 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
-	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
 
@@ -100,7 +99,7 @@ func (v Valuation) quantiles(r decode.Response) ([]Quantiles, error) {
 		return nil, err
 	}
 	out := make([]Quantiles, len(r.Tokens))
-	width, scalars := len(r.States)/len(r.Tokens), len(value.Scalars)
+	width, scalars := len(r.States)/len(r.Tokens), len(r.Scalars)/len(r.Tokens)
 	for i, token := range r.Tokens {
 		if err := memory.Push(token, r.States[i*width:(i+1)*width], r.Scalars[i*scalars:(i+1)*scalars]); err != nil {
 			return nil, err

@@ -242,7 +242,7 @@ func learned(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	defer model.Close()
-	schema, err := rollout.Schema(model, []int{0})
+	schema, err := rollout.Schema(model, []int{0}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -206,7 +206,7 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 func (l *looping) sampling(round int) batch.Policy {
 	return batch.Policy{
 		Strategy: decode.Strategy{Method: decode.MethodSample},
-		Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop,
+		Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop, Thoughts: l.o.Thoughts,
 		Key: func(id string, sample int) uint64 { return policy.Key(l.o.Seed, round, id, sample) },
 	}
 }
@@ -301,6 +301,9 @@ func (l *looping) decodeKey(what string, p batch.Policy, round int, tasks []batc
 	}
 	if p.Rerank != nil {
 		what += " with " + p.Rerank.Info().Fingerprint
+	}
+	if p.Thoughts != (decode.Thoughts{}) {
+		what += fmt.Sprintf(" thinking by %+v", p.Thoughts)
 	}
 	return run.Key(what, 1, l.schema, p.Strategy, p.Sampling, p.Reference, p.MaxTokens, p.Stop, l.o.Seed, round, c, l.o.Parallel, ts, from)
 }

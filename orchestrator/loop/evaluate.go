@@ -42,7 +42,7 @@ type method struct {
 func (l *looping) methods(heads []head) []method {
 	t := l.o.Sampling.Temp
 	with := func(name string, s decode.Strategy, round int, temp float64) method {
-		p := batch.Policy{Strategy: s, Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop}
+		p := batch.Policy{Strategy: s, Sampling: l.o.Sampling, MaxTokens: l.o.MaxTokens, Stop: l.o.Stop, Thoughts: l.o.Thoughts}
 		p.Sampling.Temp = temp
 		m := method{from: map[string]string{}}
 		if round > 0 {

@@ -84,7 +84,7 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 			return fmt.Errorf("second reward: %w", err)
 		}
 	}
-	if l.schema, err = rollout.Schema(w.Model, o.Layers); err != nil {
+	if l.schema, err = rollout.Schema(w.Model, o.Layers, w.Encoder.Thinks() != nil); err != nil {
 		return err
 	}
 	info := w.Reward.Info()

@@ -44,6 +44,7 @@ type Options struct {
 	MaxTokens    int             `yaml:"max_tokens"`    // of a response
 	Sampling     policy.Sampling `yaml:"sampling"`
 	Stop         []string        `yaml:"stop,omitempty"`
+	Thoughts     decode.Thoughts `yaml:"thoughts,omitempty" json:",omitzero"` // of a model that thinks before it answers
 	Seed         uint64          `yaml:"seed"`
 	SkipUnscored bool            `yaml:"skip_unscored,omitempty"` // train and evaluate without responses that have no score
 
@@ -168,7 +169,7 @@ func (o *Options) Validate() error {
 // policies are those that the run will decode with.
 func (o *Options) policies() []batch.Policy {
 	with := func(s decode.Strategy) batch.Policy {
-		return batch.Policy{Strategy: s, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop}
+		return batch.Policy{Strategy: s, Sampling: o.Sampling, MaxTokens: o.MaxTokens, Stop: o.Stop, Thoughts: o.Thoughts}
 	}
 	ps := []batch.Policy{with(decode.Strategy{Method: decode.MethodSample})}
 	if o.Rounds > 1 {

@@ -11,11 +11,13 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 )
 
 // Model is what an encoder needs of a language model.
 type Model interface {
 	Tokenize(text string, special, parse bool) ([]int32, error)
+	Piece(token int32, special bool) ([]byte, error)
 	Specials() ([]llama.Special, error)
 	BOS() int32
 	AddBOS() bool
@@ -51,6 +53,7 @@ type Encoder struct {
 	// or that end a turn: see guard.
 	strict, lenient spellings
 	specials        []llama.Special // the longest spellings first, as llama.cpp looks for them
+	thinks          *think.Marks    // nil of a model that does not think
 }
 
 // NewEncoder makes the encoder of a model's prompts.
@@ -89,7 +92,8 @@ func NewEncoder(m Model, o Options) (*Encoder, error) {
 	if e.forms = (forms{texts: true}); llama.IsJinja(e.template) {
 		e.forms = e.probe()
 	}
-	return e, nil
+	e.thinks, err = e.marks()
+	return e, err
 }
 
 // Plain says whether conversations are shown as plain text, because the model has no template

@@ -10,12 +10,14 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 )
 
 // Encoded is a prompt with its tokens.
 type Encoded struct {
 	Record
 	Tokens []int32
+	Thinks *think.Marks // how the model that they are for thinks; nil of one that does not
 }
 
 // Left is a prompt that was left out, and why.
@@ -40,7 +42,7 @@ func Fit(e *Encoder, records []Record, fits func(tokens int) error, strict bool)
 			left = append(left, Left{r.ID, len(tokens), err})
 			continue
 		}
-		kept = append(kept, Encoded{r, tokens})
+		kept = append(kept, Encoded{r, tokens, e.thinks})
 	}
 	if len(kept) > 0 || len(left) == 0 {
 		return kept, left, nil

@@ -87,14 +87,14 @@ func ids(records []Record) string {
 }
 
 func TestDisjoint(t *testing.T) {
-	train := []Encoded{{Record{ID: "a"}, []int32{1, 2}}, {Record{ID: "b"}, []int32{12}}, {Record{ID: "c"}, []int32{3}}}
-	if err := Disjoint(train, []Encoded{{Record{ID: "a"}, []int32{2, 1}}, {Record{ID: "x"}, []int32{1, 2, 3}}}); err != nil {
+	train := []Encoded{{Record: Record{ID: "a"}, Tokens: []int32{1, 2}}, {Record: Record{ID: "b"}, Tokens: []int32{12}}, {Record: Record{ID: "c"}, Tokens: []int32{3}}}
+	if err := Disjoint(train, []Encoded{{Record: Record{ID: "a"}, Tokens: []int32{2, 1}}, {Record: Record{ID: "x"}, Tokens: []int32{1, 2, 3}}}); err != nil {
 		t.Error(err)
 	}
-	if err := Disjoint(train, []Encoded{{Record{ID: "x"}, []int32{3}}}); err == nil || !strings.Contains(err.Error(), "prompt c is prompt x of the evaluation (") {
+	if err := Disjoint(train, []Encoded{{Record: Record{ID: "x"}, Tokens: []int32{3}}}); err == nil || !strings.Contains(err.Error(), "prompt c is prompt x of the evaluation (") {
 		t.Error(err)
 	}
-	if err := Disjoint(train, []Encoded{{Record{ID: "x"}, []int32{3}}, {Record{ID: "y"}, []int32{1, 2}}}); err == nil || !strings.Contains(err.Error(), "one of 2 that are in both") {
+	if err := Disjoint(train, []Encoded{{Record: Record{ID: "x"}, Tokens: []int32{3}}, {Record: Record{ID: "y"}, Tokens: []int32{1, 2}}}); err == nil || !strings.Contains(err.Error(), "one of 2 that are in both") {
 		t.Error(err)
 	}
 }

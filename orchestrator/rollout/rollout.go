@@ -23,8 +23,8 @@ type Shard struct {
 }
 
 // Schema describes the states that an engine of this model with these layers yields, the
-// prompts' own among them.
-func Schema(m *llama.Model, layers []int) (states.Schema, error) {
+// prompts' own among them; thinks says whether the model thinks before it answers.
+func Schema(m *llama.Model, layers []int, thinks bool) (states.Schema, error) {
 	fp, err := m.Fingerprint()
 	if err != nil {
 		return states.Schema{}, err
@@ -35,7 +35,7 @@ func Schema(m *llama.Model, layers []int) (states.Schema, error) {
 	}
 	top := min(engine.DefaultTop, m.Info().Vocab)
 	return states.Schema{
-		Backbone: fp, Norms: norms, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: value.Scalars,
+		Backbone: fp, Norms: norms, Layers: layers, Width: len(layers) * m.Info().Width, Scalars: value.ScalarsOf(thinks),
 		Top: top, Candidates: min(decode.Candidates, top), Prompts: true, PromptLayers: layers,
 	}, nil
 }

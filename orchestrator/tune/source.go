@@ -52,7 +52,7 @@ func OfRun(dir string, round int, m *llama.Model, o *Options, w *Work) (spec str
 		if err != nil {
 			return "", err
 		}
-		w.Tested = append(w.Tested, prompt.Encoded{Record: r, Tokens: tokens})
+		w.Tested = append(w.Tested, prompt.Encoded{Record: r, Tokens: tokens, Thinks: w.Encoder.Thinks()})
 	}
 	return of.Reward, nil
 }

@@ -30,7 +30,7 @@ func TestGuidingAllocatesNothing(t *testing.T) {
 		data := valuehead.NewDataset(f)
 		for i := range 8 {
 			p := &states.Prompt{ID: fmt.Sprint(i), Tokens: []int32{1, 2, 3}, Hidden: random(3 * 8)}
-			tr := &states.Trajectory{Prompt: fmt.Sprint(i), Tokens: []int32{1, 2}, Hidden: random(16), Scalars: random(2 * NumScalars)}
+			tr := &states.Trajectory{Prompt: fmt.Sprint(i), Tokens: []int32{1, 2}, Hidden: random(16), Scalars: random(2 * len(Scalars))}
 			if err := data.AddExample(valuehead.Example{Return: float32(i % 2), Trajectory: tr, Prompt: p}); err != nil {
 				t.Fatal(err)
 			}

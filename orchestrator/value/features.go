@@ -2,6 +2,7 @@ package value
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -19,11 +20,21 @@ var Scalars = []string{
 	"next-entropy", // of p(. | s_t), nats
 }
 
-// NumScalars is len(Scalars), and NextEntropy the index of the one that is filled in after the
-// token was fed.
+// ScalarsOf are those of a policy: where it thinks before it answers, they end with "thinking", 1 of the states within
+// a thought and 0 of others.
+func ScalarsOf(thinks bool) []string {
+	if thinks {
+		return append(slices.Clip(Scalars), "thinking")
+	}
+	return Scalars
+}
+
+// NumScalars is the number of those of a policy that thinks. NextEntropy is the index of the one that is filled in
+// after the token was fed, and Thinking that of the one that others lack.
 const (
-	NumScalars  = 5
+	NumScalars  = 6
 	NextEntropy = 4
+	Thinking    = 5
 )
 
 // Observe gathers what the row before a token says of it. The last scalar has to wait
@@ -38,7 +49,7 @@ func Observe(row *llama.Row, token int32) (logp float32, scalars [NumScalars]flo
 		}
 	}
 	logp = l - row.LSE
-	return logp, [...]float32{logp, row.Entropy, float32(math.Log1p(float64(rank))), row.TopLogits[0] - l, 0}
+	return logp, [NumScalars]float32{logp, row.Entropy, float32(math.Log1p(float64(rank))), row.TopLogits[0] - l}
 }
 
 // Candidates are the k likeliest tokens of every state of a stored trajectory, or as many as are stored, with
@@ -46,7 +57,11 @@ func Observe(row *llama.Row, token int32) (logp float32, scalars [NumScalars]flo
 // which the token that was taken had. temp is the temperature of the base policy; nil where none are stored.
 func Candidates(t *states.Trajectory, k int, temp float64) *valuehead.Candidates {
 	n := len(t.Tokens)
-	if n == 0 || len(t.Candidates) == 0 || len(t.Scalars) != n*NumScalars {
+	if n == 0 || len(t.Candidates) == 0 {
+		return nil
+	}
+	width := len(t.Scalars) / n
+	if width != len(Scalars) && width != NumScalars {
 		return nil
 	}
 	stored := len(t.Candidates) / n
@@ -54,11 +69,13 @@ func Candidates(t *states.Trajectory, k int, temp float64) *valuehead.Candidates
 	c := &valuehead.Candidates{K: k}
 	for i := range n {
 		logps := t.CandidateLogProbs[i*stored:][:k]
-		entropy := t.Scalars[i*NumScalars+1]
+		entropy := t.Scalars[i*width+1]
+		before := max(0, i-1) // nearly all tokens go on with what is under way there
 		c.Tokens = append(c.Tokens, t.Candidates[i*stored:][:k]...)
 		for j, logp := range logps {
 			c.LogProbs = append(c.LogProbs, logp/float32(temp))
 			c.Scalars = append(c.Scalars, logp, entropy, float32(math.Log1p(float64(j))), logps[0]-logp, 0)
+			c.Scalars = append(c.Scalars, t.Scalars[before*width+len(Scalars):][:width-len(Scalars)]...)
 		}
 	}
 	return c

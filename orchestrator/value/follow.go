@@ -98,7 +98,7 @@ func (v *modelValuer) Score(ctx context.Context, c *Candidate, next []int32, out
 			var flat []float32
 			for _, token := range next {
 				_, scalars := Observe(f.row, token)
-				flat = append(flat, scalars[:]...)
+				flat = append(flat, scalars[:len(Scalars)]...)
 			}
 			return v.head.Candidates(f.seen[len(f.seen)-1].memory, next, flat, v.reading, out)
 		}
@@ -261,7 +261,7 @@ func (v *modelValuer) want(f *followed, tokens []int32) *cache.Want {
 			if n >= start.n {
 				_, scalars := Observe(row, tokens[n])
 				scalars[NextEntropy] = rows[i].Entropy
-				if err := m.Push(tokens[n], rows[i].States, scalars[:]); err != nil {
+				if err := m.Push(tokens[n], rows[i].States, scalars[:len(Scalars)]); err != nil {
 					return err
 				}
 				if n+1 > len(tokens)-keep && n < last {

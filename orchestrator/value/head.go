@@ -9,6 +9,7 @@ import (
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/blas"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -45,7 +46,7 @@ func (h *headSource) Check(e *engine.Engine) error {
 		return fault.New("", "layers", schema.Layers, "open the engine with the head's layers", "the head reads layers %v, the engine taps %v", schema.Layers, tapped)
 	case h.NeedsPrompt() && !slices.Equal(schema.PromptLayers, tapped):
 		return errPromptLayers(schema)
-	case !slices.Equal(schema.Scalars, Scalars):
+	case !slices.Equal(schema.Scalars, ScalarsOf(len(schema.Scalars) > len(Scalars))):
 		return errScalars(schema)
 	}
 	if err := checkTop(schema, e); err != nil {
@@ -161,11 +162,15 @@ func (v *headValuer) of(cs []*Candidate) []*valuehead.Memory {
 	return v.memories
 }
 
+// scalarsRead is the number of those that the head knows: heads of policies that do not think, and those of before there
+// were others, have not learned whether a state is one of a thought.
+func (h *headSource) scalarsRead() int { return len(h.head.Features().Schema().Scalars) }
+
 // push takes all candidates' tokens in one product.
 func (v *headValuer) Push(cs []*Candidate) error {
 	v.tokens, v.hidden, v.scalars = v.tokens[:0], v.hidden[:0], v.scalars[:0]
 	for _, c := range cs {
-		v.tokens, v.hidden, v.scalars = append(v.tokens, c.Last.Token), append(v.hidden, c.Row.States), append(v.scalars, c.Last.Scalars[:])
+		v.tokens, v.hidden, v.scalars = append(v.tokens, c.Last.Token), append(v.hidden, c.Row.States), append(v.scalars, c.Last.Scalars[:v.scalarsRead()])
 	}
 	return v.head.Push(v.of(cs), v.tokens, v.hidden, v.scalars)
 }
@@ -178,7 +183,10 @@ func (v *headValuer) Score(_ context.Context, c *Candidate, tokens []int32, out 
 	v.flat = v.flat[:0]
 	for _, token := range tokens {
 		_, scalars := Observe(c.Row, token)
-		v.flat = append(v.flat, scalars[:]...)
+		if c.Reader.Next(token) == think.Thinking {
+			scalars[Thinking] = 1
+		}
+		v.flat = append(v.flat, scalars[:v.scalarsRead()]...)
 	}
 	return v.head.Candidates(c.Memory.(*valuehead.Memory), tokens, v.flat, v.reading, out)
 }

@@ -81,6 +81,9 @@ func OpenModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Model, e
 
 func (v *Model) checkHead() error {
 	schema := v.head.Features().Schema()
+	if slices.Equal(schema.Scalars, ScalarsOf(true)) {
+		return fault.New("", "value_head", nil, "leave {value_model} out", "the head asks whether the policy is thinking, which a model that reads beside it does not know")
+	}
 	if !slices.Equal(schema.Scalars, Scalars) {
 		return errScalars(schema)
 	}

@@ -28,7 +28,7 @@ func saved(t *testing.T, backbone string, layers []int, reward float32) string {
 	}
 	data := valuehead.NewDataset(f)
 	for i := range 8 {
-		tr := &states.Trajectory{Prompt: fmt.Sprint(i), Tokens: []int32{1, 2}, Hidden: make([]float32, 2*schema.Width), Scalars: make([]float32, 2*value.NumScalars)}
+		tr := &states.Trajectory{Prompt: fmt.Sprint(i), Tokens: []int32{1, 2}, Hidden: make([]float32, 2*schema.Width), Scalars: make([]float32, 2*len(value.Scalars))}
 		if err := data.AddExample(valuehead.Example{Return: reward * float32(i%2), Trajectory: tr}); err != nil {
 			t.Fatal(err)
 		}

@@ -59,17 +59,30 @@ func (p prefixValuer) Value(ctx context.Context, cs []*Candidate, out []float32)
 func (p prefixValuer) Score(ctx context.Context, c *Candidate, tokens []int32, out []float32) error {
 	texts := make([]string, len(tokens))
 	for i, token := range tokens {
-		text := c.Text
-		if !p.Policy.IsEOG(token) {
-			piece, err := p.Policy.Piece(token, false)
-			if err != nil {
-				return err
-			}
-			text = slices.Concat(text, piece)
+		more, err := p.next(c, token)
+		if err != nil {
+			return err
 		}
+		text := slices.Concat(c.Text, more)
 		texts[i] = string(complete(text[:len(text)-p.Stopped(text, len(c.Text))]))
 	}
 	return p.values(ctx, texts, out)
+}
+
+// next is what a token adds to the answer's text.
+func (p prefixValuer) next(c *Candidate, token int32) ([]byte, error) {
+	reader := c.Reader
+	switch end := p.Policy.IsEOG(token); {
+	case end && reader.Follows():
+		_, answer := reader.End()
+		return answer, nil
+	case end:
+		return nil, nil
+	case reader.Follows():
+		_, answer := reader.Push(token)
+		return answer, nil
+	}
+	return p.Policy.Piece(token, false)
 }
 
 func (p prefixValuer) values(ctx context.Context, texts []string, out []float32) error {

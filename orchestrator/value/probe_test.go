@@ -62,7 +62,7 @@ func acquainted(t *testing.T, m *llama.Model) *valuehead.Head {
 		n := len(tokens) - from
 		err = data.AddExample(valuehead.Example{
 			Prompt: &states.Prompt{ID: text, Tokens: tokens[:from]}, Return: float32(i),
-			Trajectory: &states.Trajectory{Prompt: text, Tokens: tokens[from:], Hidden: hidden, Scalars: make([]float32, n*NumScalars)},
+			Trajectory: &states.Trajectory{Prompt: text, Tokens: tokens[from:], Hidden: hidden, Scalars: make([]float32, n*len(Scalars))},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
@@ -91,8 +92,9 @@ type Candidate struct {
 	Last   *Step // nil of an empty response
 	Length int   // in tokens
 	Text   []byte
-	Cut    int        // bytes at the text's end that are no part of the answer: a stop string
-	Row    *llama.Row // after the last token that was fed; valid in Push and Score
+	Cut    int          // bytes at the text's end that are no part of the answer: a stop string
+	Reader think.Reader // that tells thoughts, which are no part of Text, from the answer; of models that think
+	Row    *llama.Row   // after the last token that was fed; valid in Push and Score
 	Memory Memory
 }
 

@@ -86,7 +86,7 @@ func headCost(ctx context.Context, b *bench) error {
 // untrained is a head of the default shape, as good as random; with ahead one that values
 // tokens before they are fed.
 func untrained(ctx context.Context, m *llama.Model, layers []int, ahead bool) (*valuehead.Head, error) {
-	s, err := rollout.Schema(m, layers)
+	s, err := rollout.Schema(m, layers, false)
 	if err != nil {
 		return nil, err
 	}

@@ -71,7 +71,7 @@ func proposal(ctx context.Context, b *bench) error {
 
 // additive is a head of random advantages.
 func additive(ctx context.Context, m *llama.Model, layers []int) (*valuehead.Head, error) {
-	s, err := rollout.Schema(m, layers)
+	s, err := rollout.Schema(m, layers, false)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func store(ctx context.Context, b *bench) error {
 // four megabytes.
 func collect(ctx context.Context, m *llama.Model, threads int) (states.Schema, []states.Trajectory, error) {
 	o := loop.Defaults(m.Info().Layers)
-	s, err := rollout.Schema(m, o.Layers)
+	s, err := rollout.Schema(m, o.Layers, false)
 	if err != nil {
 		return s, nil, err
 	}
