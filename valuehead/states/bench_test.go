@@ -29,6 +29,7 @@ func benchShard(b *testing.B) (Schema, []Trajectory) {
 			b.Fatal(err)
 		}
 		s = r.Schema()
+		s.Prompts, s.PromptLayers = false, nil // these are not written
 		for t, err := range r.All() {
 			if err != nil {
 				b.Fatal(err)
@@ -142,6 +143,10 @@ func BenchmarkPlainZstd(b *testing.B) {
 			for i, token := range t.Tokens {
 				rows.Write(le.AppendUint32(nil, uint32(token)))
 				F32.each(t.Scalars[i*k.scalars:(i+1)*k.scalars], make([]byte, 4), &rows)
+				for _, c := range t.Candidates[i*k.candidates : (i+1)*k.candidates] {
+					rows.Write(le.AppendUint32(nil, uint32(c)))
+				}
+				logProbs.each(t.CandidateLogProbs[i*k.candidates:(i+1)*k.candidates], number[:logProbs.size()], &rows)
 				s.Float.each(t.Hidden[i*k.width:(i+1)*k.width], number, &rows)
 			}
 		}

@@ -1,6 +1,9 @@
 package states
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Float is a type of stored hidden states. Scalars are always float32.
 type Float string
@@ -39,12 +42,14 @@ func (f Float) fits(rows []float32) (int, bool) {
 	case BF16:
 		limit = 0x7f7f8000
 	}
-	for i, v := range rows {
-		if math.Float32bits(v)&^(1<<31) >= limit {
-			return i, false
-		}
+	most := uint32(0)
+	for _, v := range rows {
+		most = max(most, math.Float32bits(v)&^(1<<31))
 	}
-	return 0, true
+	if most < limit {
+		return 0, true
+	}
+	return slices.IndexFunc(rows, func(v float32) bool { return math.Float32bits(v)&^(1<<31) >= limit }), false
 }
 
 // A byte plane holds the k-th byte of every number: signs and exponents, which
@@ -57,8 +62,8 @@ func (f Float) split(dst []byte, src []float32) []byte {
 	switch f {
 	case F16:
 		lo, hi := dst[:n], dst[n:2*n]
-		for i, v := range src {
-			h := toHalf(v)
+		for i := splitHalf(lo, hi, src); i < n; i++ {
+			h := toHalf(src[i])
 			lo[i], hi[i] = byte(h), byte(h>>8)
 		}
 	case BF16:
@@ -76,26 +81,34 @@ func (f Float) split(dst []byte, src []float32) []byte {
 	return dst[f.size()*n:]
 }
 
-// join is the inverse of split; it returns what follows in src.
-func (f Float) join(dst []float32, src []byte) []byte {
+// join is the inverse of split; the planes are as many as the bytes of a number.
+func (f Float) join(dst []float32, planes [][]byte) {
 	n := len(dst)
 	switch f {
 	case F16:
-		lo, hi := src[:n], src[n:2*n]
-		for i := range dst {
+		lo, hi := planes[0][:n], planes[1][:n]
+		for i := joinHalf(dst, lo, hi); i < n; i++ {
 			dst[i] = fromHalf(uint16(lo[i]) | uint16(hi[i])<<8)
 		}
 	case BF16:
-		lo, hi := src[:n], src[n:2*n]
+		lo, hi := planes[0][:n], planes[1][:n]
 		for i := range dst {
 			dst[i] = math.Float32frombits(uint32(lo[i])<<16 | uint32(hi[i])<<24)
 		}
 	case F32:
+		a, b, c, d := planes[0][:n], planes[1][:n], planes[2][:n], planes[3][:n]
 		for i := range dst {
-			dst[i] = math.Float32frombits(get32(src, i, n))
+			dst[i] = math.Float32frombits(uint32(a[i]) | uint32(b[i])<<8 | uint32(c[i])<<16 | uint32(d[i])<<24)
 		}
 	}
-	return src[f.size()*n:]
+}
+
+// planes divides n numbers' planes of a byte of each from b.
+func planes(b []byte, n, size int) (out [][]byte, rest []byte) {
+	for range size {
+		out, b = append(out, b[:n]), b[n:]
+	}
+	return out, b
 }
 
 // splitInts and joinInts are split and join of whole numbers.

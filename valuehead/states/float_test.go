@@ -35,9 +35,10 @@ func TestHalf(t *testing.T) {
 
 // through is v after it was stored.
 func through(f Float, v float32) float32 {
-	planes, out := make([]byte, f.size()), make([]float32, 1)
-	f.split(planes, []float32{v})
-	f.join(out, planes)
+	b, out := make([]byte, f.size()), make([]float32, 1)
+	f.split(b, []float32{v})
+	cut, _ := planes(b, 1, f.size())
+	f.join(out, cut)
 	return out[0]
 }
 
@@ -87,6 +88,36 @@ func TestBF16(t *testing.T) {
 		}
 		if got, up := through(BF16, math.Float32frombits(h<<16|0x8001)), math.Float32frombits((h+1)<<16); got != up {
 			t.Fatalf("behind the middle behind %g comes %g, want %g", v, got, up)
+		}
+	}
+}
+
+// The processor's conversions, where it has some, are those above.
+func TestHalfAtOnce(t *testing.T) {
+	var src []float32
+	for h := range uint16(0x7c00) {
+		v := fromHalf(h)
+		src = append(src, v, -v)
+		if h < 0x7bff {
+			mid := (v + fromHalf(h+1)) / 2
+			src = append(src, mid, -mid, math.Nextafter32(mid, 0), math.Nextafter32(mid, 1e9))
+		}
+	}
+	src = append(src, 1e-45, -1e-40, 1e-10)
+	lo, hi := make([]byte, len(src)), make([]byte, len(src))
+	n := splitHalf(lo, hi, src)
+	for i, v := range src[:n] {
+		if h := toHalf(v); lo[i] != byte(h) || hi[i] != byte(h>>8) {
+			t.Fatalf("%g becomes %#x%02x, want %#x", v, hi[i], lo[i], h)
+		}
+	}
+	if n > 0 && n < len(src)-16 {
+		t.Fatalf("%d of %d were converted", n, len(src))
+	}
+	back := make([]float32, n)
+	for i, v := range back[:joinHalf(back, lo[:n], hi[:n])] {
+		if want := fromHalf(uint16(lo[i]) | uint16(hi[i])<<8); v != want {
+			t.Fatalf("%#x%02x becomes %g, want %g", hi[i], lo[i], v, want)
 		}
 	}
 }

@@ -70,6 +70,12 @@ func (r rows) slice(k rowKind, from, to int) rows {
 	}
 }
 
+// empty keeps the memory alone.
+func (r *rows) empty() {
+	r.tokens, r.candidates = r.tokens[:0], r.candidates[:0]
+	r.scalars, r.logProbs, r.hidden = r.scalars[:0], r.logProbs[:0], r.hidden[:0]
+}
+
 // part is rows [from, to) of x, which are of n numbers each.
 func part[T any](x []T, from, to, n int) []T { return x[from*n : to*n : to*n] }
 
@@ -116,10 +122,15 @@ func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byt
 	rest = logProbs.split(rest, r.logProbs)
 	k.float.split(rest, r.hidden)
 	p := page{offset: int64(len(dst))}
-	for _, stream := range k.cut(raw, n) {
-		from := len(dst)
-		dst = encoder().EncodeAll(stream, dst)
-		if len(dst)-from >= len(stream) { // stored as it is: its length says so
+	for i, stream := range k.cut(raw, n) {
+		from, ok := len(dst), false
+		if k.plane(i) {
+			dst, ok = appendLiterals(dst, stream)
+		}
+		if !ok && !(k.plane(i) && len(stream) >= leastLiterals && len(stream) <= mostLiterals) {
+			dst = encoder().EncodeAll(stream, dst)
+		}
+		if n := len(dst) - from; n == 0 || n >= len(stream) { // stored as it is: its length says so
 			dst = append(dst[:from], stream...)
 		}
 		p.streams = append(p.streams, len(dst)-from)
@@ -127,6 +138,9 @@ func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byt
 	}
 	return dst, p, scratch
 }
+
+// plane says whether a stream is one byte plane of numbers that are no whole ones.
+func (k rowKind) plane(i int) bool { return i > 0 && !(k.candidates > 0 && i == 1) }
 
 // cut divides a page of n rows before compression into its streams.
 func (k rowKind) cut(raw []byte, n int) [][]byte {
@@ -146,11 +160,15 @@ func (k rowKind) decode(r rows, p page, data, scratch []byte) ([]byte, error) {
 		scratch = make([]byte, need)
 	}
 	raw := scratch[:n*k.bytes()]
-	for i, stream := range k.cut(raw, n) {
+	streams := k.cut(raw, n)
+	for i, stream := range streams {
 		in := data[:p.streams[i]]
 		data = data[len(in):]
 		if len(in) == len(stream) {
-			copy(stream, in)
+			streams[i] = in
+			continue
+		}
+		if k.plane(i) && readLiterals(stream, in) {
 			continue
 		}
 		out, err := decoder().DecodeAll(in, stream[:0:len(stream)])
@@ -158,15 +176,21 @@ func (k rowKind) decode(r rows, p page, data, scratch []byte) ([]byte, error) {
 			return scratch, errPage
 		}
 	}
-	k.join(r, raw)
+	k.join(r, streams)
 	return scratch, nil
 }
 
-// join fills r from its byte planes.
-func (k rowKind) join(r rows, raw []byte) {
-	raw = joinInts(r.tokens, raw)
-	raw = F32.join(r.scalars, raw)
-	raw = joinInts(r.candidates, raw)
-	raw = logProbs.join(r.logProbs, raw)
-	k.float.join(r.hidden, raw)
+// join fills r from its streams.
+func (k rowKind) join(r rows, streams [][]byte) {
+	scalars, _ := planes(joinInts(r.tokens, streams[0]), len(r.scalars), F32.size())
+	F32.join(r.scalars, scalars)
+	streams = streams[1:]
+	if k.candidates > 0 {
+		joinInts(r.candidates, streams[0])
+		logProbs.join(r.logProbs, streams[1:])
+		streams = streams[1+logProbs.size():]
+	}
+	if k.width > 0 {
+		k.float.join(r.hidden, streams)
+	}
 }

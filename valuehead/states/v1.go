@@ -119,7 +119,7 @@ func parseV1(payload []byte, count int, s Schema) (out []Trajectory, rewards []f
 		return nil, nil, false
 	}
 	all := makeRows(k, n)
-	k.join(all, c.b)
+	k.join(all, k.cut(c.b, n))
 	out = make([]Trajectory, count)
 	at := 0
 	for i, m := range metas {

@@ -104,7 +104,8 @@ func (w *Writer) reset() {
 		promptPage: max(1, w.options.pageBytes/promptRows(w.schema).bytes()), page: max(1, w.options.pageBytes/trajectoryRows(w.schema).bytes()),
 		prompts: w.dir.prompts[:0], trajectories: w.dir.trajectories[:0], rewards: w.dir.rewards[:0], pages: w.dir.pages[:0],
 	}
-	w.prompt, w.rows = w.prompt.slice(rowKind{}, 0, 0), w.rows.slice(rowKind{}, 0, 0)
+	w.prompt.empty()
+	w.rows.empty()
 }
 
 // AppendPrompt stores a prompt, once and before its trajectories.
