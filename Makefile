@@ -24,7 +24,7 @@ GO ?= go
 TAGS ?=
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo model test test-system race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build demo model test test-system soak race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -47,6 +47,9 @@ test: ## run all tests; those on the real model are skipped without make model
 
 test-system: ## run the tests on the system's llama.cpp, or on Debian sid's in a throw-away root
 	scripts/test-system.sh
+
+soak: ## ask an engine by all methods for ten minutes, sixty-four clients at a time; FOR=1h for longer
+	IVO_SOAK=$(or $(FOR),10m) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run TestSoak ./orchestrator/batch
 
 race: ## run the tests of llama and the engine under the race detector (compiles llama.cpp again)
 	$(GO) test -race -timeout 60m ./internal/... ./llama/... ./orchestrator/engine

@@ -130,6 +130,7 @@ func (r *scheduler) serve() {
 			unfinished = append(unfinished, s)
 			continue
 		}
+		s.fresh = false
 		r.answer(s, nil) // who reads its rows, so that nothing may be done to the context until all are back
 	}
 	r.waiting = slices.Concat(unfinished, left)

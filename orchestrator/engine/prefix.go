@@ -120,6 +120,27 @@ func (r *scheduler) room(j Job) (begins, bool) {
 	return begins{}, r.reclaim(j.Sequences, j.Cells, begins{})
 }
 
+// worth is the number of tokens that a job waits for another to decode, in place of decoding them too.
+const worth = 32
+
+// awaits says whether a job had better wait until a prompt is kept that begins as its own does.
+func (r *scheduler) awaits(j Job) bool {
+	if r.fixed || r.e.kept <= 0 || len(j.Prompt) <= worth {
+		return false
+	}
+	known := -1
+	return slices.ContainsFunc(r.alive, func(s *Session) bool {
+		if !s.fresh {
+			return false
+		}
+		if known < 0 {
+			known = r.find(j).n
+		}
+		n := common(s.ticket.job.Prompt, j.Prompt)
+		return n >= known+worth && (r.cuts() || n == len(s.ticket.job.Prompt))
+	})
+}
+
 // reclaim frees so many sequences and cells by what is kept, b excepted, or nothing if it cannot.
 func (r *scheduler) reclaim(sequences, cells int, b begins) bool {
 	held := r.held(b)

@@ -141,6 +141,8 @@ func (r *scheduler) take(ev event) {
 	case returns:
 		r.running++
 		return
+	case leaves:
+		ev.s.fresh = false // nobody waits for it
 	}
 	r.running--
 }
@@ -164,12 +166,18 @@ func (r *scheduler) order(arrived int) {
 	})
 }
 
-// admit starts jobs in their order while there is room.
+// admit starts jobs in their order while there is room. Those whose prompt another is about to have
+// decoded wait for that.
 func (r *scheduler) admit() {
+	passed := 0 // of the queue
 	for r.broken == nil {
-		t := r.e.next()
-		if t == nil {
+		t := r.e.next(passed)
+		switch {
+		case t == nil:
 			return
+		case r.awaits(t.job):
+			passed++
+			continue
 		}
 		begins, ok := r.room(t.job)
 		if !ok {
@@ -181,16 +189,16 @@ func (r *scheduler) admit() {
 	}
 }
 
-// next is the first ticket of the queue.
-func (e *Engine) next() *Ticket {
+// next is the first ticket of the queue behind those that were passed over.
+func (e *Engine) next(passed int) *Ticket {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for len(e.queue) > 0 {
-		t := e.queue[0]
+	for len(e.queue) > passed {
+		t := e.queue[passed]
 		if t.ctx.Err() == nil {
 			return t
 		}
-		e.queue = e.queue[1:]
+		e.queue = slices.Delete(e.queue, passed, passed+1)
 		e.settle(t, t.stopped())
 	}
 	return nil
@@ -219,7 +227,7 @@ func (e *Engine) leave(t *Ticket) bool {
 
 // start begins a job, for which there is room.
 func (r *scheduler) start(t *Ticket, begins begins) {
-	s := &Session{ticket: t, r: r, begins: begins, reply: make(chan error, 1)}
+	s := &Session{ticket: t, r: r, begins: begins, fresh: t.job.Prompt != nil, reply: make(chan error, 1)}
 	n := len(r.freeIDs) - t.job.Sequences
 	s.ids, r.freeIDs = slices.Clone(r.freeIDs[n:]), r.freeIDs[:n]
 	s.free = slices.Clone(s.ids)

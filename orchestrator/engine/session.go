@@ -28,6 +28,7 @@ type Session struct {
 	rows    []int    // output rows, in the order of feed
 	saved   []keptAt // tokens of the batch under way whose states are wanted
 	states  []float32
+	fresh   bool // its prompt may be decoded next, for others too
 	begun   *Seq // the sequence that is being prefilled with the job's prompt
 	reply   chan error
 	result  error // of the job

@@ -253,3 +253,37 @@ func TestFlat(t *testing.T) {
 		t.Errorf("the heap grew from %d to %d bytes", before, after)
 	}
 }
+
+// Of jobs that come together with one prompt the first decodes it, and the others begin with what it has
+// decoded.
+func TestOnePromptOnce(t *testing.T) {
+	const n = 6
+	e := open(t, exact)
+	prompt := make([]int32, 50)
+	for i := range prompt {
+		prompt[i] = int32(3 + i*i%97)
+	}
+	var tickets []*engine.Ticket
+	var logps [n][]float32
+	for i := range n {
+		ticket, err := e.Submit(t.Context(), engine.Job{Sequences: 1, Cells: 60, Prompt: prompt, Run: func(s *engine.Session) (err error) {
+			_, logps[i], err = greedy(s, prompt, 5)
+			return err
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tickets = append(tickets, ticket)
+	}
+	for i, ticket := range tickets {
+		if err := ticket.Wait(); err != nil {
+			t.Error(err)
+		}
+		if d := furthest(logps[i], logps[0]); d > 1e-3 {
+			t.Errorf("job %d differs by %g", i, d)
+		}
+	}
+	if s := e.Stats(); s.Reused != (n-1)*(len(prompt)-1) || s.Tokens != len(prompt)+n-1+5*n {
+		t.Errorf("%d tokens of prompts were reused, %d decoded", s.Reused, s.Tokens)
+	}
+}
