@@ -248,8 +248,8 @@ func TestFlat(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
-	before := round(100)
-	if after := round(300); after > before+before/20+1<<16 {
+	before := round(50)
+	if after := round(150); after > before+before/20+1<<16 {
 		t.Errorf("the heap grew from %d to %d bytes", before, after)
 	}
 }
