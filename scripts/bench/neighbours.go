@@ -10,6 +10,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
 // neighbours measures what a submitted job's answer depends on beside its own request, by rounding: who else is in
@@ -45,13 +46,17 @@ func neighboursOf(ctx context.Context, b *bench, m *llama.Model) error {
 		return err
 	}
 	defer e.Close()
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		return err
+	}
 	for _, temp := range []float64{0, 0.7} {
 		ask := func(i int, r *decode.Response) (engine.Job, error) {
-			prompt, err := m.Tokenize(openings[i], true, false)
+			tokens, err := encoder.Encode(prompt.Record{Text: openings[i]})
 			if err != nil {
 				return engine.Job{}, err
 			}
-			req := decode.Request{Prompt: prompt, MaxTokens: spoken, Sampling: policy.Sampling{Temp: temp}, Key: uint64(i)}
+			req := decode.Request{Prompt: tokens, MaxTokens: spoken, Sampling: policy.Sampling{Temp: temp}, Key: uint64(i)}
 			return decode.Sample(e, req, 1, func(rs []decode.Response) { *r = rs[0] })
 		}
 		alone := make([]decode.Response, len(openings))
