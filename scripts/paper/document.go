@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 // document is what is written: it holds nothing but what follows from the cells, so that a run that was stopped and
@@ -50,7 +51,7 @@ func (p *paper) write(all []*study) error {
 	d.say("models and rewards, so what can be compared are orders and shapes. Every seed has value functions of its own, learned from answers of its own. Intervals are 95 %% intervals of a")
 	d.say("bootstrap over prompts and seeds; differences and verdicts are of methods on the same prompts under the same seeds, paired.")
 	if p.name != "full" {
-		d.say("This is the effort `%s`: of each recipe at most %s.", p.name, p.most())
+		d.say("This is the effort `%s`: of each recipe at most %s.", p.name, p.atMost())
 	}
 	d.say("")
 	d.say("study | what | carried out")
@@ -100,8 +101,8 @@ func link(doc, to string) string {
 	return filepath.ToSlash(rel)
 }
 
-// most says how much of a recipe the effort takes.
-func (e effort) most() string {
+// atMost says how much of a recipe the effort takes.
+func (e effort) atMost() string {
 	seeds := "one seed"
 	if e.Seeds != 1 {
 		seeds = fmt.Sprintf("%d seeds", e.Seeds)
@@ -209,8 +210,13 @@ func (d *document) frontier(all []*study) {
 	d.say("## Fig. 2: reward against KL, beta swept")
 	d.say("")
 	d.say("The paper: on TL;DR, IVO about 3.5 at a KL of .8, all others below 3.2, and FUDGE, VAS and ARGS fall past .4; on HH, IVO 1.75 at .3, DPO 1.65, VAS 1.5, FUDGE 1.3.")
-	d.say("Here greedy decoding and lower temperatures, which cost nothing, are shown too. KL is that of a whole answer, where the paper's is that of a token's; IVO is tokenwise guidance by a mean value (Eq. 5),")
-	d.say("IVO soft by the soft value, IVO pessimistic by the mean of the worst quarter of its returns. ARGS asks the reward itself about every candidate's text, which is an oracle where the rule can count on unfinished text.")
+	d.say("Here greedy decoding and lower temperatures, which cost nothing, are shown too. KL is that of a whole answer, where the paper's is that of a token's. ARGS asks the reward itself about every candidate's text,")
+	if d.real {
+		d.say("which is an oracle where the rule can count on unfinished text. All methods decode one token a token: IVO, IVO* and FUDGE tilt the whole vocabulary by what each token adds to the value,")
+		d.say("VAS and CD-Q the candidates by heads that value tokens before they are fed. Betas count in units of what the value moves in an answer.")
+	} else {
+		d.say("which is an oracle where the rule can count on unfinished text. IVO is tokenwise guidance by a mean value (Eq. 5), IVO soft by the soft value, IVO pessimistic by the mean of the worst quarter of its returns.")
+	}
 	for _, s := range d.tasks(all) {
 		d.say("")
 		d.say("[%s, plotted](%s)", s.name, link(d.doc, d.page(s)))
@@ -238,7 +244,7 @@ func (d *document) wins(all []*study) {
 	d.say("")
 	d.say("The paper, on HH by GPT-4: FUDGE 64.85, VAS 68.49, DPO 72.45, IPO 66.55, IVO 77.52 %%. Here the judges are the rewards: of an answer and one of the base policy to the same prompt, the one with more wins;")
 	d.say("ties count one half. The setting of each method is the one with the largest reward on the validation prompts. The training's price is an estimate: 2 operations a parameter and token of the policy for")
-	d.say("what is sampled, 6 a parameter of the head and state for each pass over these; of DPO and IPO 6 a parameter and token that is trained on and 2 a token that is read, over all settings that were tried.")
+	d.say("what is sampled, 6 a parameter of the head and state for each pass over these, or 2 a pair of columns and state of a head in closed form; of DPO and IPO 6 a parameter and token that is trained on and 2 a token that is read, over all settings that were tried.")
 	for _, s := range d.tasks(all) {
 		columns := []string{s.name, s.x.Reward.Spec + ": wins"}
 		for _, name := range s.watched {
@@ -278,7 +284,11 @@ func (s *study) price(name string, r *result) string {
 		}
 		tokens := float64(max(1, v.Source.After)*l.Trajectories) * l.Tokens
 		const epochs = 5
-		return fmt.Sprintf("%.1e", 2*s.models[0].parameters*tokens+6*float64(l.Parameters)*tokens*epochs)
+		learning := 6 * float64(l.Parameters) * epochs                                  // a state
+		if l.Head == string(valuehead.Linear) || l.Head == string(valuehead.Additive) { // in closed form
+			learning = 2 * float64(l.Parameters) * float64(l.Parameters)
+		}
+		return fmt.Sprintf("%.1e", (2*s.models[0].parameters+learning)*tokens)
 	}
 	if v.Source.Reward != "" {
 		return "0"
@@ -290,7 +300,7 @@ func (d *document) beams(all []*study) {
 	d.say("")
 	d.say("## Fig. 3: block beam search with each value function")
 	d.say("")
-	d.say("The paper: on TL;DR base 3.2, ARGS 3.55, FUDGE 4.05, VAS 4.15, IVO* 4.25, IVO 4.3; on HH 2.1, -, 2.7, 2.7, 2.8, 3.1. Four beams of blocks of four tokens here, as there.")
+	d.say("The paper: on TL;DR base 3.2, ARGS 3.55, FUDGE 4.05, VAS 4.15, IVO* 4.25, IVO 4.3; on HH 2.1, -, 2.7, 2.7, 2.8, 3.1. There four beams of blocks of four tokens, here %s.", map[bool]string{true: "three of eight", false: "the same"}[d.real])
 	for _, s := range d.tasks(all) {
 		d.rows(s, "base", "greedy", "beam", "beam sizes", "block sizes")
 	}
@@ -356,9 +366,9 @@ func (d *document) settings(all []*study) {
 	d.say("## Table 5: settings")
 	d.table("", "the paper", "here")
 	for _, row := range [][3]string{
-		{"trajectories a prompt, K", "4", "4"}, {"temperature", ".7", ".7"}, {"candidates, k", "20", "20"}, {"beta", "2", "swept; chosen on validation prompts where one is taken"},
-		{"rounds", "2", "2"}, {"learning rate", "5e-6, of a language model", "2e-3, of a head on the policy's states"}, {"batch", "128", "whole answers, 32 at a time"},
-		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields"},
+		{"trajectories a prompt, K", "4", "4"}, {"temperature", ".7", ".7"}, {"candidates, k", "20", "20; the whole vocabulary where a table of tokens tilts it"}, {"beta", "2", "swept; chosen on validation prompts where one is taken"},
+		{"rounds", "2", "2"}, {"learning rate", "5e-6, of a language model", "2e-3, of a head on the policy's states; none of one in closed form"}, {"batch", "128", "whole answers, 1,024 states or more"},
+		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields: " + kinds(all)},
 		{"round 2's policy", "blockwise, beta 2", "block beam search, two beams of blocks of four"},
 	} {
 		d.say("%s | %s | %s", row[0], row[1], row[2])
@@ -376,6 +386,23 @@ func (d *document) settings(all []*study) {
 			d.say("%s | %s | %s", c.Rows[0].Family, c.Taken, strings.Join(tried, "; "))
 		}
 	}
+}
+
+// kinds are those of the heads that IVO's values are, by study.
+func kinds(all []*study) string {
+	var of []string
+	for _, s := range all {
+		var heads []string
+		for _, l := range s.learned {
+			if (l.Value == "IVO" || l.Value == "IVO*") && !slices.Contains(heads, l.Head) {
+				heads = append(heads, l.Head)
+			}
+		}
+		if len(heads) > 0 {
+			of = append(of, s.name+" "+strings.Join(heads, ", "))
+		}
+	}
+	return strings.Join(of, "; ")
 }
 
 // compute compares what methods give with what the best of several answers gives that decodes as much.

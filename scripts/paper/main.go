@@ -36,7 +36,7 @@ var efforts = map[string]effort{
 
 // realMost is what the same efforts take of the real model's recipes, where an answer takes a hundred times as long.
 var realMost = map[string]recipe.Most{
-	"quick":   {Train: 80, Validation: 8, Test: 30, Seeds: 1},
+	"quick":   {Train: 60, Validation: 8, Test: 24, Seeds: 1},
 	"default": {Train: 200, Validation: 20, Test: 100, Seeds: 3},
 }
 
@@ -120,7 +120,7 @@ func (p *paper) carryOut(ctx context.Context, s *study) error {
 		return nil
 	}
 	only := p.kept || p.only != "" && p.only != s.name
-	x, err := recipe.Open(ctx, path, recipe.Options{Most: p.Most})
+	x, err := recipe.Open(ctx, path, recipe.Options{Most: p.most(s)})
 	if err != nil {
 		return err
 	}
@@ -140,6 +140,15 @@ func (p *paper) carryOut(ctx context.Context, s *study) error {
 		s.times, err = p.time(ctx, x, s.timed, out, cells, only)
 	}
 	return err
+}
+
+// most is what the effort takes of a study.
+func (p *paper) most(s *study) recipe.Most {
+	most := p.Most
+	if s.paired {
+		most.Train, most.Validation, most.Test = 2*most.Train, 2*most.Validation, 2*most.Test
+	}
+	return most
 }
 
 // missing names a file of a recipe that is not there: a model or prompts that are still to be made.

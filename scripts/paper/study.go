@@ -20,6 +20,7 @@ type study struct {
 
 	transfer bool    // one value function guides several policies: Table 2
 	safety   *safety // some requests are to be refused: Table 3
+	paired   bool    // its prompts are pairs, which count as one where the effort says how many there are
 
 	x        *recipe.Recipe
 	rows     []result
@@ -50,7 +51,7 @@ func studies(real bool) []*study {
 		return []*study{
 			{name: "real-sentiment", task: true, timed: 4, about: "Openings of film reviews, five words of plain text, that the model continues; the reward is VADER's compound sentiment."},
 			{name: "real-checks", task: true, about: "Instructions with two constraints that a program verifies, in chat form; the reward is the share of them that is met."},
-			{name: "real-safety", safety: &safety{labelledUnsafe, true}, about: "XSTest's requests: unsafe ones, and safe ones that sound like them; the reward is a head that learned from HH's harmless pairs, and a rule of words says what refuses."},
+			{name: "real-safety", paired: true, safety: &safety{labelledUnsafe, true}, about: "XSTest's requests: unsafe ones, and safe ones that sound like them; the reward is a head that learned from HH's harmless pairs, and a rule of words says what refuses."},
 		}
 	}
 	return []*study{

@@ -40,7 +40,7 @@ type times struct {
 }
 
 // contenders are the methods whose time is compared, the base policy first.
-var contenders = []string{"base", "CD-Q beta=64", "CD-Q beta=2", "IVO beta=2", "tokenwise beta=2", "sampling in blocks of 2", "sampling in blocks of 4", "beam of blocks of 1", "beam of blocks of 2", "beam of blocks of 4", "beam of blocks of 16", "beam, IVO", "best-of-16, IVO"}
+var contenders = []string{"base", "CD-Q beta=64", "CD-Q beta=2", "IVO beta=2", "tokenwise beta=2", "sampling in blocks of 2", "sampling in blocks of 4", "beam of blocks of 1", "beam of blocks of 2", "beam of blocks of 4", "beam of blocks of 16", "beam, IVO", "best-of-8, IVO", "best-of-16, IVO"}
 
 // contending are those of them that a recipe has.
 func contending(r *recipe.Recipe) (out []*recipe.Method) {
