@@ -143,6 +143,9 @@ func checkHeads(f *gguf.File, arch string) error {
 // checkArchitecture refuses what only one architecture ends the process on. Which they
 // are depends on the llama.cpp: see divisors and needed.
 func checkArchitecture(f *gguf.File, arch string) error {
+	if why, ok := unreadable[arch]; ok {
+		return refuse("build ivo with a newer llama.cpp: make LLAMA=b11434", "the embedded llama.cpp cannot read %s models: %s", arch, why)
+	}
 	for _, either := range divisors[arch] {
 		if !slices.ContainsFunc(strings.Split(either, "|"), func(key string) bool { n, _ := f.Int(arch + "." + key); return n > 0 }) {
 			return refuse(hintConvert, "%s.%s is missing or 0", arch, strings.ReplaceAll(either, "|", " or "))

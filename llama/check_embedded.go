@@ -36,6 +36,11 @@ func maxDims(name string) int {
 
 var layerMatrix = regexp.MustCompile(`^blk\.\d+\.(attn|ffn|ssm)_`)
 
+// unreadable are architectures whose files the embedded llama.cpp cannot load, though it knows their names, with the reason.
+var unreadable = map[string]string{
+	"lfm2": "it looks for the norm before the output under a name that no file has",
+}
+
 // What the embedded llama.cpp takes for granted of an architecture without asking for it.
 var (
 	// integers that it divides by: one of those between bars must be there and not 0

@@ -7,6 +7,7 @@ package llama
 var (
 	divisors, needed map[string][]string
 	noMemory         []string
+	unreadable       map[string]string
 	pretokenizers    []string // loading fails for those that it does not know
 )
 

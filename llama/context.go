@@ -197,9 +197,6 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		return nil, failf(op, fmt.Sprintf("this machine has %d CPUs", runtime.NumCPU()), "%d threads", p.Threads)
 	case m.info.Encoder:
 		return nil, failf(op, "ivo steers models that only decode", "a %s model reads its prompt with an encoder", m.info.Architecture)
-	case m.info.Recurrent && slices.ContainsFunc(p.Layers, func(l int) bool { return l < m.info.Layers }):
-		// Their batches are split by sequence: the tapped rows would be mixed up.
-		return nil, failf(op, fmt.Sprintf("choose layer %d, the state after the final norm", m.info.Layers), "inner layers of a recurrent model cannot be tapped")
 	case !p.CacheK.known() || !p.CacheV.known() || p.Flash < FlashAuto || p.Flash > FlashOn:
 		return nil, failf(op, "use the constants of this package", "cache types %d and %d, flash attention %d", p.CacheK, p.CacheV, p.Flash)
 	case m.headWidth("key")%p.CacheK.block() != 0 || m.headWidth("value")%p.CacheV.block() != 0:

@@ -3,6 +3,7 @@ package llama
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 )
@@ -10,7 +11,7 @@ import (
 // Memory is what a model takes while it decodes, in bytes.
 type Memory struct {
 	Weights uint64 // of the file, mapped or read
-	Cache   uint64 // keys and values of all cells
+	Cache   uint64 // keys and values of all cells, and the recurrent states of all sequences
 	Compute uint64 // activations and logits of a micro-batch, roughly
 }
 
@@ -18,10 +19,9 @@ type Memory struct {
 func (m Memory) Total() uint64 { return m.Weights + m.Cache + m.Compute }
 
 // EstimateMemory says from a model's header alone what a context with these parameters
-// will take. The cache is exact for models whose layers attend to all tokens, and too
-// large for those with a sliding window; the recurrent state of models that have one
-// is left out, it is small. Compute is within a factor of two where a model's layers are
-// like Llama's.
+// will take. The cache is exact for models whose layers attend to all tokens or keep a state a
+// sequence, and too large for those with a sliding window. Compute is within a factor of two where a model's
+// layers are like Llama's.
 func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	const op = "estimate memory"
 	arch := f.Str("general.architecture")
@@ -61,8 +61,13 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	}
 	cells := (uint64(p.Ctx) + 255) / 256 * 256 // llama.cpp's padding
 	kvHeads := perLayer(f, arch+".attention.head_count_kv", layers, heads)
-	for _, n := range kvHeads {
-		m.Cache += cells * (p.CacheK.size(n*head("key")) + p.CacheV.size(n*head("value")))
+	recurrent := recurrentLayers(f, arch, int(layers))
+	for i, n := range kvHeads {
+		if recurrent == nil || !recurrent[i] {
+			m.Cache += cells * (p.CacheK.size(n*head("key")) + p.CacheV.size(n*head("value")))
+		} else {
+			m.Cache += uint64(max(p.Sequences, 1)) * stateBytes(number)
+		}
 	}
 
 	vocabulary, _ := f.Value("tokenizer.ggml.tokens").([]string)
@@ -74,6 +79,40 @@ func EstimateMemory(f *gguf.File, p ContextParams) (Memory, error) {
 	}
 	m.Compute = max(activations, 4*ubatch*(vocab+width)) + 4*ubatch*cells // the mask
 	return m, nil
+}
+
+// recurrentLayers says which layers keep a state; nil where all attend.
+func recurrentLayers(f *gguf.File, arch string, layers int) []bool {
+	if _, ok := f.Int(arch + ".ssm.state_size"); !ok && f.Value(arch+".wkv.head_size") == nil && f.Value(arch+".shortconv.l_cache") == nil {
+		return nil
+	}
+	out := slices.Repeat([]bool{true}, layers)
+	interval, ok := f.Int(arch + ".full_attention_interval")
+	if !ok && strings.HasPrefix(arch, "qwen3") {
+		interval = 4
+	}
+	_, uniform := f.Int(arch + ".attention.head_count_kv")
+	for i, n := range perLayer(f, arch+".attention.head_count_kv", uint64(layers), 0) {
+		if interval > 0 {
+			out[i] = (i+1)%int(interval) != 0
+		} else if !uniform {
+			out[i] = n == 0
+		}
+	}
+	return out
+}
+
+// stateBytes is what a layer keeps of a sequence, in F32: the last inputs of its convolution, and its state.
+func stateBytes(number func(string) uint64) uint64 {
+	width := number("embedding_length")
+	if n := number("shortconv.l_cache"); n > 0 {
+		return 4 * (n - 1) * width
+	}
+	if n := number("wkv.head_size"); n > 0 {
+		return 4 * (2 + n) * width
+	}
+	inner, state := number("ssm.inner_size"), number("ssm.state_size")
+	return 4 * (state*inner + (max(number("ssm.conv_kernel"), 1)-1)*(inner+2*number("ssm.group_count")*state))
 }
 
 // perLayer is a hyperparameter that is either one number or an array of one a layer;

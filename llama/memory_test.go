@@ -2,12 +2,15 @@ package llama_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/internal/testfamily"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -79,6 +82,47 @@ func TestEstimateMemory(t *testing.T) {
 		}
 		if got.Weights != m.Info().Size {
 			t.Errorf("%s: weights of %d bytes, llama.cpp says %d", test.name, got.Weights, m.Info().Size)
+		}
+	}
+}
+
+// So it is of models that keep a state a sequence, in all layers or in some.
+func TestEstimateMemoryOfStates(t *testing.T) {
+	old := slog.Default()
+	defer slog.SetDefault(old)
+	for _, family := range testfamily.Families {
+		if family.Memory != testfamily.Recurrent && family.Memory != testfamily.Hybrid {
+			continue
+		}
+		path := filepath.Join(t.TempDir(), family.Architecture+".gguf")
+		if err := family.Write(path, 1); err != nil {
+			t.Fatal(err)
+		}
+		m, err := llama.Load(path, llama.ModelParams{})
+		if err != nil {
+			continue // this llama.cpp does not know it
+		}
+		p := llama.ContextParams{Ctx: 1024, Sequences: 60, Threads: 1}
+		got, err := llama.EstimateMemory(m.Metadata(), p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := &lines{}
+		slog.SetDefault(slog.New(log))
+		c, err := m.NewContext(p)
+		slog.SetDefault(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := log.sum(t, "RS buffer")
+		if family.Memory == testfamily.Hybrid {
+			want += log.sum(t, "KV buffer")
+		}
+		if float64(got.Cache) < want-11000 || float64(got.Cache) > want+11000 { // two sizes logged to 0.01 MiB
+			t.Errorf("%s: cache of %d bytes, llama.cpp says %.0f", family.Architecture, got.Cache, want)
+		}
+		if err := errors.Join(c.Close(), m.Close()); err != nil {
+			t.Error(err)
 		}
 	}
 }

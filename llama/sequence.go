@@ -41,7 +41,9 @@ func (c *Context) Fork(src, dst int32) error {
 	return nil
 }
 
-// Trim drops the tokens of a sequence from position from on (llama_memory_seq_rm).
+// Trim drops the tokens of a sequence from position from on (llama_memory_seq_rm). What a recurrent or
+// hybrid model remembers cannot be cut but at its end; a model with a sliding window can go back as far as the
+// cells that the window needs there are kept, see [ContextParams].FullWindow.
 func (c *Context) Trim(seq, from int32) error {
 	const op = "trim"
 	if err := c.checkSequence(op, seq); err != nil {
@@ -54,11 +56,19 @@ func (c *Context) Trim(seq, from int32) error {
 		return err
 	}
 	defer c.leave()
+	if window := int32(c.model.info.Window); from > 0 && window > 0 && !c.model.info.Recurrent {
+		first, last := int32(C.ivo_seq_pos_min(c.c, C.int32_t(seq))), int32(C.ivo_seq_pos_max(c.c, C.int32_t(seq)))
+		if from <= last && first > max(0, from-window+1) {
+			return failf(op, hintDrop, "the sliding window of this %s model has moved on: of what token %d sees, all before token %d is forgotten", c.model.info.Architecture, from, first)
+		}
+	}
 	if !C.ivo_seq_rm(c.c, C.int32_t(seq), C.int32_t(from), -1) {
-		return failf(op, "drop the whole sequence instead", "the memory of a %s model cannot be cut at position %d", c.model.info.Architecture, from)
+		return failf(op, hintDrop, "a %s model remembers a text by one state, which cannot go back to token %d", c.model.info.Architecture, from)
 	}
 	return nil
 }
+
+const hintDrop = "drop the whole sequence and decode it anew"
 
 // Drop empties a sequence (llama_memory_seq_rm).
 func (c *Context) Drop(seq int32) error { return c.Trim(seq, 0) }

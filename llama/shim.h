@@ -62,7 +62,7 @@ typedef struct {
     // out, by output row of the last decode
     int32_t n_outputs;
     float * logits;      // [n_outputs][n_vocab], owned by llama.cpp
-    float * hidden;      // [n_outputs][n_embd] after the final norm, owned by llama.cpp; NULL without embeddings
+    float * hidden;      // [n_outputs][n_embd] after the final norm, NULL without embeddings
     float * states;      // [n_outputs][n_layers][n_embd] of the tapped layers
     int32_t n_kept;
     float * kept;        // [n_kept][n_layers][n_embd] of the kept tokens, in the order of the batch
@@ -139,6 +139,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens);
 void ivo_clear(ivo_context * c);
 bool ivo_seq_rm(ivo_context * c, int32_t seq, int32_t p0, int32_t p1);
 void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p1);
+int32_t ivo_seq_pos_min(ivo_context * c, int32_t seq);
 int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq);
 // Sizes in bytes, 0 when it failed.
 size_t ivo_seq_state_size(ivo_context * c, int32_t seq);

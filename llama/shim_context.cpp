@@ -10,45 +10,65 @@
 
 namespace {
 
-// While a context gives embeddings, llama.cpp computes the output of every token of a
-// batch, wanted or not, and its logits. (The embedded copy has this patched out.) Turning
-// embeddings off for the tokens that nobody asks for would spare that, and crashes
-// llama.cpp 0.7.0: its plan of buffers does not follow.
-#ifdef IVO_SYSTEM
-constexpr bool outputs_all = true;
-#else
-constexpr bool outputs_all = false;
-#endif
-
-// tapped_layer returns N for a tensor called "l_out-N" that is tapped, else -1.
+// tapped_layer returns N for a tensor that is layer N's output, the number of layers for the state after the final
+// norm, and -1 for one that is not tapped.
 int32_t tapped_layer(const context_impl * s, const ggml_tensor * t) {
-    if (strncmp(t->name, "l_out-", 6) != 0) {
+    if (strcmp(t->name, "result_norm") == 0) {
+        return s->final ? s->n_layer : -1;
+    }
+    const char * number = nullptr;
+    if (strncmp(t->name, "l_out-", 6) == 0) {
+        number = t->name + 6;
+#ifndef IVO_SYSTEM
+    } else if (strncmp(t->name, "post_moe-", 9) == 0) { // as the embedded qwen3next calls it
+        number = t->name + 9;
+#endif
+    } else {
         return -1;
     }
-    const int32_t layer = atoi(t->name + 6);
-    return layer >= 0 && layer < s->n_layer && s->layers[layer] >= 0 ? layer : -1;
+    char * end = nullptr;
+    const long layer = strtol(number, &end, 10);
+    if (*end != '\0') { // a view, "l_out-0 (reshaped)"
+        return -1;
+    }
+    return layer >= 0 && layer < s->n_layer && s->layers[layer] >= 0 ? int32_t(layer) : -1;
 }
 
-// tap copies the output rows of a tapped layer out of the graph. A decode may run
-// as several micro-batches, in order: the rows append. Inner layers hold a row a
-// token; most architectures drop the rows without output in the last layer.
+// begin_part notes which tokens a graph computes, when it comes to look up their embeddings.
+void begin_part(context_impl * s, const ggml_tensor * t) {
+    const ggml_tensor * ids = t->src[1];
+    if (!t->src[0] || strcmp(t->src[0]->name, "token_embd.weight") != 0 || !ids || ids->type != GGML_TYPE_I32 || strstr(ids->name, "mixed")) {
+        return;
+    }
+    s->part.resize(ids->ne[0]);
+    if (ids->buffer && !ggml_backend_buffer_is_host(ids->buffer)) {
+        ggml_backend_tensor_get(ids, s->part.data(), 0, s->part.size() * sizeof(int32_t));
+    } else {
+        memcpy(s->part.data(), ids->data, s->part.size() * sizeof(int32_t));
+    }
+    s->split.next(s->part.data(), int32_t(s->part.size()), s->way);
+}
+
+// tap copies the output rows of a tapped layer out of the graph, and those of kept tokens. A decode may run
+// as several micro-batches. Inner layers hold a row a token; most architectures drop the rows without output
+// in the last layer.
 bool tap(ggml_tensor * t, bool ask, void * user_data) {
     auto * c = static_cast<ivo_context *>(user_data);
     auto * s = of(c);
     const int32_t layer = tapped_layer(s, t);
     if (ask) {
+        begin_part(s, t);
         return layer >= 0 && (s->n_outputs + s->n_kept > 0 || layer == s->last_layer);
     }
     if (layer < 0) {
         return true;
     }
     const size_t width = s->n_embd;
-    const int32_t n_rows = t->ne[1];
-    int32_t & token = s->seen_tokens[layer];
-    int32_t & row = s->seen_outputs[layer];
-    int32_t & kept = s->seen_kept[layer];
-    if (size_t(t->ne[0]) != width || t->type != GGML_TYPE_F32 || row < 0) {
-        row = -1; // not a state as we know it: ivo_decode reports it
+    const size_t n_rows = t->ne[1];
+    const std::vector<int32_t> & tokens = s->split.rows;
+    int32_t & seen = s->seen_outputs[layer];
+    if (size_t(t->ne[0]) != width || t->type != GGML_TYPE_F32 || seen < 0 || (tokens.empty() && n_rows > 0)) {
+        seen = -1; // not a state as we know it: ivo_decode reports it
         return true;
     }
     const float * rows = static_cast<const float *>(t->data);
@@ -59,50 +79,34 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
         rows = s->rows.data();
         stride = width;
     }
-    // The micro-batch's tokens: as many as are left, at most n_ubatch. Where there are
-    // fewer rows, those without output are gone.
-    const int32_t n_tokens = std::min(s->n_tokens - token, s->n_ubatch);
-    const bool all = n_rows == n_tokens;
-    int32_t r = 0;
-    for (int32_t i = 0; i < n_tokens; i++, token++) {
-        if (!c->output[token] && !(c->keep[token] && all)) {
-            r += all;
-            continue;
+    const bool all = n_rows == tokens.size();
+    const size_t slot = layer < s->n_layer ? s->layers[layer] * width : 0, size = s->n_taps * width;
+    size_t r = 0;
+    for (const int32_t token : tokens) {
+        float * to = nullptr;
+        if (c->output[token]) {
+            to = layer < s->n_layer ? s->states.data() + s->output_row[token] * size + slot : s->hidden.data() + s->output_row[token] * width;
+            seen++;
+        } else if (c->keep[token] && all && layer < s->n_layer) {
+            to = s->kept.data() + (c->keep[token] - 1) * size + slot;
+            s->seen_kept[layer]++;
         }
-        if (r >= n_rows || (c->output[token] ? row >= s->n_outputs : c->keep[token] > s->n_kept)) {
-            row = -1;
+        if (to && r >= n_rows) {
+            seen = -1;
             return true;
         }
-        float * to = c->output[token] ? s->states.data() + size_t(row) * s->n_taps * width : s->kept.data() + size_t(c->keep[token] - 1) * s->n_taps * width;
-        memcpy(to + s->layers[layer] * width, rows + r * stride, width * sizeof(float));
-        (c->output[token] ? row : kept)++;
-        r++;
+        if (to) {
+            memcpy(to, rows + r * stride, width * sizeof(float));
+        }
+        r += to || all;
     }
     if (r != n_rows) {
-        row = -1;
+        seen = -1;
     }
     return layer != s->last_layer; // false ends the graph
 }
 
 bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0; }
-
-// pick_outputs moves the rows that were asked for to the front, where llama.cpp has given
-// every token one.
-void pick_outputs(ivo_context * c, int32_t n_tokens) {
-    auto * s = of(c);
-    float * logits = llama_get_logits(s->ctx);
-    float * hidden = llama_get_embeddings(s->ctx);
-    for (int32_t i = 0, r = 0; i < n_tokens; i++) {
-        if (!c->output[i]) {
-            continue;
-        }
-        if (i != r) {
-            memcpy(logits + size_t(r) * s->n_vocab, logits + size_t(i) * s->n_vocab, s->n_vocab * sizeof(float));
-            memcpy(hidden + size_t(r) * s->n_embd, hidden + size_t(i) * s->n_embd, s->n_embd * sizeof(float));
-        }
-        r++;
-    }
-}
 
 } // namespace
 
@@ -110,15 +114,15 @@ int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
     auto * s = of(c);
     s->n_tokens = n_tokens;
     s->n_outputs = n_outputs;
-    std::fill(s->seen_tokens.begin(), s->seen_tokens.end(), 0);
     std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
+    s->split.start(c->token, c->seq, n_tokens, s->n_ubatch);
     llama_batch batch = {};
     batch.n_tokens = n_tokens;
     batch.token = c->token;
     batch.pos = c->pos;
     batch.n_seq_id = s->n_seq_id.data();
     batch.seq_id = s->seq_ptr.data();
-    batch.logits = outputs_all && s->embeddings ? s->all.data() : c->output;
+    batch.logits = c->output;
     const guard workers(guarding::all_but_kernels);
     s->copies = false;
     return llama_decode(s->ctx, batch);
@@ -150,18 +154,26 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         s->n_layer = llama_model_n_layer(m);
         s->n_vocab = llama_vocab_n_tokens(llama_model_get_vocab(m));
         s->layers.assign(s->n_layer, -1);
-        s->seen_tokens.assign(s->n_layer, 0);
-        s->seen_outputs.assign(s->n_layer, 0);
-        s->seen_kept.assign(s->n_layer, 0);
+        s->seen_outputs.assign(s->n_layer + 1, 0);
+        s->seen_kept.assign(s->n_layer + 1, 0);
         s->n_seq = p->n_seq;
         s->n_positions = p->n_positions;
         s->streams = !p->kv_unified;
         s->recurrent = llama_model_is_recurrent(m) || llama_model_is_hybrid(m);
+        if (s->recurrent) {
+#ifdef IVO_SYSTEM
+            s->way = llama_model_is_hybrid(m) ? batch_split::of_all : batch_split::of_neighbours;
+#else
+            s->way = batch_split::of_neighbours;
+#endif
+        }
         s->n_taps = p->n_layers;
+        s->final = p->embeddings;
         bool inner = false;
         for (int32_t i = 0; i < p->n_layers; i++) {
             if (p->layers[i] == s->n_layer) {
                 s->final_slot = i;
+                s->final = true;
             } else {
                 s->layers[p->layers[i]] = i;
                 inner = true;
@@ -170,7 +182,6 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
                 }
             }
         }
-        s->embeddings = p->embeddings || s->final_slot >= 0;
 
         llama_context_params cp = llama_context_default_params();
         cp.n_ctx = p->n_ctx;
@@ -183,7 +194,6 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         cp.type_k = static_cast<enum ggml_type>(p->type_k);
         cp.type_v = static_cast<enum ggml_type>(p->type_v);
         cp.kv_unified = p->kv_unified;
-        cp.embeddings = s->embeddings;
         cp.offload_kqv = p->offload_kqv;
         cp.op_offload = p->op_offload;
         cp.swa_full = p->swa_full;
@@ -206,7 +216,9 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         cp.no_perf = false;
         cp.abort_callback = aborted;
         cp.abort_callback_data = c;
-        if (inner) {
+        // The final state comes the same way as others. llama.cpp's own (embeddings = true) costs upstream the logits
+        // of every token of a prompt, leaves lfm2 without any, and recurrent models without batches.
+        if (inner || s->final) {
             cp.cb_eval = tap;
             cp.cb_eval_user_data = c;
         }
@@ -237,7 +249,7 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
         c->keep = new int32_t[n]();
         c->inv_temp = new float[n];
         s->n_seq_id.assign(n, 1);
-        s->all.assign(n, 1);
+        s->output_row.resize(n);
         s->seq_ptr.resize(n);
         for (size_t i = 0; i < n; i++) {
             s->seq_ptr[i] = c->seq + i;
@@ -280,6 +292,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         for (int32_t i = 0; i < n_tokens; i++) {
             if (c->output[i]) {
                 c->inv_temp[n_outputs] = c->inv_temp[i]; // by output row from here on
+                s->output_row[i] = n_outputs;
                 n_outputs++;
             }
         }
@@ -288,6 +301,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         s->kept.resize(size_t(s->n_kept) * s->n_taps * s->n_embd);
         std::fill(s->seen_kept.begin(), s->seen_kept.end(), 0);
         s->states.resize(size_t(n_outputs) * s->n_taps * s->n_embd);
+        s->hidden.resize(s->final ? size_t(n_outputs) * s->n_embd : 0);
         s->lse.resize(n_outputs);
         s->entropy.resize(n_outputs);
         s->lse_t.resize(n_outputs);
@@ -298,14 +312,13 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         if (status != 0 || n_outputs + s->n_kept == 0) {
             return status;
         }
-        if (outputs_all && s->embeddings) {
-            pick_outputs(c, n_tokens);
-        }
-
         for (int32_t l = 0; l < s->n_layer; l++) {
             if (s->layers[l] >= 0 && (s->seen_outputs[l] != n_outputs || s->seen_kept[l] != s->n_kept)) {
                 return int32_t(IVO_NO_STATES);
             }
+        }
+        if (s->final && s->seen_outputs[s->n_layer] != n_outputs) {
+            return int32_t(IVO_NO_STATES);
         }
         c->kept = s->kept.data();
         c->n_kept = s->n_kept;
@@ -313,7 +326,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
             return 0;
         }
         c->logits = llama_get_logits(s->ctx);
-        c->hidden = llama_get_embeddings(s->ctx);
+        c->hidden = s->final ? s->hidden.data() : nullptr;
         if (s->final_slot >= 0) {
             for (int32_t r = 0; r < n_outputs; r++) {
                 memcpy(s->states.data() + (size_t(r) * s->n_taps + s->final_slot) * s->n_embd, c->hidden + size_t(r) * s->n_embd,

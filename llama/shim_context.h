@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rowstats.h"
+#include "split.h"
 
 // context_impl is what ivo_context hides from Go.
 struct context_impl {
@@ -14,22 +15,25 @@ struct context_impl {
     ggml_threadpool_t pool = nullptr;
     int32_t n_embd = 0, n_layer = 0, n_vocab = 0;
     int32_t n_seq = 0, n_positions = 0;
-    bool embeddings = false;
     bool streams = false, recurrent = false;
     bool copies = false;         // a fork of streams that llama.cpp carries out with the next decode
     std::vector<int32_t> layers; // layer -> slot in a row of states, -1 when not tapped
     int32_t n_taps = 0;
-    int32_t final_slot = -1;
+    bool final = false;          // the state after the final norm is tapped
+    int32_t final_slot = -1;     // where it goes in a row of states, -1 where it does not
     int32_t last_layer = -1;     // above which nothing is computed; -1 of whole graphs
     std::vector<int32_t> n_seq_id;
     std::vector<int32_t *> seq_ptr;
-    std::vector<float> states, kept, lse, entropy, lse_t, top_logit;
+    std::vector<float> states, hidden, kept, lse, entropy, lse_t, top_logit;
     std::vector<int32_t> top_id;
     top_scratch top;
-    std::vector<int8_t> all; // ones
     // of the llama_decode under way
     int32_t n_tokens = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
-    std::vector<int32_t> seen_tokens, seen_outputs, seen_kept; // by layer; seen_outputs -1: the rows make no sense
+    std::vector<int32_t> output_row;              // by token, of those with output
+    std::vector<int32_t> part;                    // the ids of the tokens that are computed together
+    batch_split split;
+    batch_split::way way = batch_split::in_order; // the one that this llama.cpp goes, as far as we know
+    std::vector<int32_t> seen_outputs, seen_kept; // by layer, the final norm last; seen_outputs -1: the rows make no sense
     std::vector<float> rows;                        // a tapped tensor fetched from a device
 };
 

@@ -70,6 +70,10 @@ void ivo_seq_cp(ivo_context * c, int32_t src, int32_t dst, int32_t p0, int32_t p
     });
 }
 
+int32_t ivo_seq_pos_min(ivo_context * c, int32_t seq) {
+    return guarded<>(INT32_MIN, [&] { return llama_memory_seq_pos_min(memory_of(c), seq); });
+}
+
 int32_t ivo_seq_pos_max(ivo_context * c, int32_t seq) {
     return guarded<>(INT32_MIN, [&] { return llama_memory_seq_pos_max(memory_of(c), seq); });
 }

@@ -22,7 +22,7 @@ template <class T> const char * type_name() { return __PRETTY_FUNCTION__; }
 #define FUNCTION(f) printf("%s: %s\n", #f, type_name<decltype(&f)>())
 
 int main() {
-    VALUE(GGML_TYPE_F32); VALUE(GGML_TYPE_F16); VALUE(GGML_TYPE_Q8_0); VALUE(GGML_TYPE_BF16); VALUE(GGML_TYPE_COUNT);
+    VALUE(GGML_TYPE_F32); VALUE(GGML_TYPE_F16); VALUE(GGML_TYPE_Q8_0); VALUE(GGML_TYPE_I32); VALUE(GGML_TYPE_BF16); VALUE(GGML_TYPE_COUNT);
     VALUE(GGML_OP_NONE);
     VALUE(GGML_LOG_LEVEL_NONE); VALUE(GGML_LOG_LEVEL_DEBUG); VALUE(GGML_LOG_LEVEL_INFO);
     VALUE(GGML_LOG_LEVEL_WARN); VALUE(GGML_LOG_LEVEL_ERROR); VALUE(GGML_LOG_LEVEL_CONT);
@@ -139,5 +139,5 @@ int main() {
     FUNCTION(llama_get_memory); FUNCTION(llama_decode); FUNCTION(llama_get_logits);
     FUNCTION(llama_get_embeddings); FUNCTION(llama_get_embeddings_seq); FUNCTION(llama_model_n_cls_out); FUNCTION(llama_model_cls_label);
     FUNCTION(llama_memory_clear); FUNCTION(llama_memory_seq_rm); FUNCTION(llama_memory_seq_cp);
-    FUNCTION(llama_memory_seq_pos_max);
+    FUNCTION(llama_memory_seq_pos_min); FUNCTION(llama_memory_seq_pos_max);
 }

@@ -129,9 +129,17 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	if p.Sequences > min(p.Batch, p.Ctx) {
 		return nil, fault.New("engine", "parallel", min(p.Batch, p.Ctx), "lower {parallel}, or raise {batch} and {ctx}", "%d sequences at once do not fit a batch of %d tokens", p.Sequences, min(p.Batch, p.Ctx))
 	}
+	if p.UBatch == 0 {
+		p.UBatch = min(512, p.Batch)
+	}
+	// A window's cells are used again once no sequence but one sees them: what forks share would fill the few that
+	// llama.cpp holds, and no job could count on its room.
+	window := m.Info().Window
+	whole := window > 0 && p.Sequences*window+p.UBatch < p.Ctx
 	c, err := m.NewContext(llama.ContextParams{
 		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
 		Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV, Layers: p.Layers, Top: p.Top,
+		FullWindow: whole,
 	})
 	if err != nil {
 		return nil, err
