@@ -2,6 +2,9 @@
 
 package llama
 
+// #cgo linux LDFLAGS: -Wl,--wrap=ggml_backend_free
+import "C"
+
 // The embedded llama.cpp: the blank import links llama.cpp, ggml and its CPU
 // backend (and Metal on macOS) out of the Go module, so go build is the whole build.
 import _ "github.com/ollama/ollama/llama/llama.cpp/src"

@@ -1,5 +1,6 @@
 // Classifiers: models that llama.cpp gives a head of classes on the state of one token.
 #include "shim_context.h"
+#include "shim_late.h"
 
 #include <cstring>
 #include <new>
@@ -33,7 +34,10 @@ ivo_classifier * ivo_classifier_new(ivo_model * m, int32_t n_tokens, int32_t n_s
         cp.pooling_type = LLAMA_POOLING_TYPE_RANK;
         cp.embeddings = true;
         cp.kv_unified = true;
-        c->ctx = llama_init_from_model(m, cp);
+        {
+            const late_backends late; // if it fails
+            c->ctx = llama_init_from_model(m, cp);
+        }
         c->pool = c->ctx ? new_pool(n_threads) : nullptr;
         if (!c->pool) {
             return false;
@@ -57,6 +61,7 @@ ivo_classifier * ivo_classifier_new(ivo_model * m, int32_t n_tokens, int32_t n_s
 
 void ivo_classifier_free(ivo_classifier * c) {
     if (c->ctx) {
+        const late_backends late;
         llama_free(c->ctx);
     }
     if (c->pool) {

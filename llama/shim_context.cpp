@@ -1,5 +1,6 @@
 // Contexts: decoding, and the states of tapped layers.
 #include "shim_context.h"
+#include "shim_late.h"
 
 #include <algorithm>
 #include <cmath>
@@ -222,7 +223,10 @@ ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
             cp.cb_eval = tap;
             cp.cb_eval_user_data = c;
         }
-        s->ctx = llama_init_from_model(m, cp);
+        {
+            const late_backends late; // if it fails
+            s->ctx = llama_init_from_model(m, cp);
+        }
         if (!s->ctx) {
             return false;
         }
@@ -267,6 +271,7 @@ void ivo_context_free(ivo_context * c) {
     auto * s = of(c);
     if (s) {
         if (s->ctx) {
+            const late_backends late;
             llama_free(s->ctx);
         }
         if (s->pool) {

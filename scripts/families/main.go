@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -27,6 +28,7 @@ func main() {
 }
 
 func run(documents []string) error {
+	slog.SetLogLoggerLevel(slog.LevelError)
 	var lines []line
 	for _, f := range testfamily.Families {
 		fmt.Fprintln(os.Stderr, f.Architecture)
