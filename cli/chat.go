@@ -35,7 +35,7 @@ func chatCommand() *cli.Command {
 			colourFlag(conversation),
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of an answer; 512, or half of a smaller context, without it", Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, escapeFlags("-p, -sys and -r", conversation), templateFlags(), methodFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", conversation), templateFlags(), methodFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), adapterFlags(), contextFlags()),
 		Action: runChat,
 	}
 }

@@ -33,7 +33,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, done := signals.Context()
 	defer done()
 	app := newApp(stdout, stderr)
-	err := app.RunContext(ctx, flags.First(app, args))
+	err := app.RunContext(ctx, flags.First(app, flags.Pair(args, "control-vector-layer-range")))
 	if err == nil {
 		return 0
 	}

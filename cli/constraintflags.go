@@ -2,15 +2,12 @@ package cli
 
 import (
 	"fmt"
-	"math"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ivo-decoding/ivo/internal/jsongrammar"
-	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
@@ -34,33 +31,13 @@ func readConstraints(c *cli.Context, s *policy.Sampling) (err error) {
 		return err
 	}
 	for _, text := range textsOf(c, "logit-bias") {
-		token, bias, err := parseBias(text)
+		token, bias, err := policy.ParseBias(text)
 		if err != nil {
-			return usagef(c, "--logit-bias %q: %v (give the id of a token and its bias, such as 15043+1 or 15043-inf)", text, err)
+			return usagef(c, "--logit-bias %v", err)
 		}
-		if s.LogitBias == nil {
-			s.LogitBias = map[int32]number.Float{}
-		}
-		s.LogitBias[token] = number.Float(bias)
+		s.Bias(token, bias)
 	}
 	return nil
-}
-
-// parseBias reads the id of a token, a sign and a number.
-func parseBias(text string) (int32, float64, error) {
-	i := strings.IndexAny(text, "+-")
-	if i < 1 {
-		return 0, 0, fmt.Errorf("there is no + or - behind a token")
-	}
-	token, err := strconv.ParseInt(text[:i], 10, 32)
-	if err != nil || token < 0 {
-		return 0, 0, fmt.Errorf("%q is no token", text[:i])
-	}
-	bias, err := strconv.ParseFloat(text[i:], 64)
-	if err != nil || math.IsNaN(bias) || math.IsInf(bias, 1) {
-		return 0, 0, fmt.Errorf("%q is no bias", text[i:])
-	}
-	return int32(token), bias, nil
 }
 
 // readGrammar is the grammar that the flags give, or that of their JSON schema, empty without one.

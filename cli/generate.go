@@ -49,7 +49,7 @@ func generateCommand() *cli.Command {
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
 			&cli.BoolFlag{Name: "json", Usage: "print one JSON record with tokens, log-probabilities, values and KL"},
 			&cli.IntFlag{Name: "n-probs", Usage: "tell the `N` likeliest tokens of every state in the records of --json and --prompts, with their log-probabilities"},
-		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -sys and -r", promptCategory), promptFlags(), []cli.Flag{strictFlag()}, methodFlags(), rerankFlags(), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), adapterFlags(), contextFlags()),
 		Action: generate,
 	}
 }

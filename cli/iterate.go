@@ -52,7 +52,7 @@ func iterateCommand() *cli.Command {
 			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Context.Cells, Category: modelCategory},
-		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), thoughtFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), computeFlags()),
+		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), thoughtFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), adapterFlags(), computeFlags()),
 		Action: iterate,
 	}
 }
@@ -174,6 +174,11 @@ func readOptions(c *cli.Context) (*loop.Options, error) {
 	o := loop.Defaults(0)
 	o.Model, o.Prompts, o.EvalPrompts, o.Reward = model.String(), c.String("prompts"), c.String("eval-prompts"), c.String("reward")
 	o.SecondReward = c.String("second-reward")
+	adapters, err := readAdapters(c)
+	if err != nil {
+		return nil, err
+	}
+	o.LoRA, o.ControlVector = adapters.Spelled()
 	o.Rounds, o.Samples, o.RoundPrompts, o.ShardPrompts = c.Int("rounds"), c.Int("samples"), c.Int("round-prompts"), c.Int("shard")
 	o.MaxTokens, o.Seed, o.HoldOut, o.SkipUnscored = c.Int("predict"), c.Uint64("seed"), c.Int("hold-out"), c.Bool("skip-unscored")
 	switch {

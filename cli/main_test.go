@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -192,7 +193,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("LF", "\n")
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says, "tutorial": tutorial, "checkpoint": checkpoint},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"fails": fails, "cut": cut, "flip": flip, "qwen2": qwen2, "halve": halve, "join": join, "template": template, "bpe": bpe, "says": says, "tutorial": tutorial, "checkpoint": checkpoint, "adapter": adapter},
 	})
 }
 
@@ -252,6 +253,44 @@ func bpe(ts *testscript.TestScript, _ bool, args []string) {
 		kvs[i].Value = "gpt2"
 		return append(kvs, gguf.KV{Key: "tokenizer.ggml.pre", Value: args[0]}, gguf.KV{Key: "tokenizer.ggml.merges", Value: []string{"a b"}}), tensors
 	}))
+}
+
+// adapter KIND SEED MODEL TO writes a LoRA adapter or a control vector for a model; with a width, for another one.
+func adapter(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := gguf.Read(ts.MkAbs(args[2]))
+	ts.Check(err)
+	seed, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	rng := rand.New(rand.NewPCG(uint64(seed), 1))
+	draw := func(n uint64) []float32 {
+		x := make([]float32, n)
+		for i := range x {
+			x[i] = float32(0.3 * rng.NormFloat64())
+		}
+		return x
+	}
+	kvs := []gguf.KV{{Key: "general.architecture", Value: f.Str("general.architecture")}, {Key: "general.type", Value: "adapter"}, {Key: "adapter.type", Value: "lora"}, {Key: "adapter.lora.alpha", Value: float32(1)}}
+	var tensors []gguf.Tensor
+	for _, t := range f.Tensors {
+		if len(args) > 4 {
+			width, err := strconv.ParseUint(args[4], 10, 64)
+			ts.Check(err)
+			for i := range t.Shape {
+				t.Shape[i] = width
+			}
+		}
+		switch {
+		case args[0] == "lora" && strings.HasSuffix(t.Name, "attn_q.weight"):
+			tensors = append(tensors, gguf.Tensor{Name: t.Name + ".lora_a", Shape: []uint64{t.Shape[0], 1}, Data: draw(t.Shape[0])}, gguf.Tensor{Name: t.Name + ".lora_b", Shape: []uint64{1, t.Shape[1]}, Data: draw(t.Shape[1])})
+		case args[0] == "control" && strings.HasSuffix(t.Name, "attn_norm.weight") && t.Name != "blk.0.attn_norm.weight":
+			layer, _, _ := strings.Cut(strings.TrimPrefix(t.Name, "blk."), ".")
+			tensors = append(tensors, gguf.Tensor{Name: "direction." + layer, Shape: t.Shape, Data: draw(t.Shape[0])})
+		}
+	}
+	if args[0] == "control" {
+		kvs = []gguf.KV{{Key: "general.architecture", Value: "controlvector"}}
+	}
+	ts.Check(gguf.Write(ts.MkAbs(args[3]), kvs, tensors))
 }
 
 // join TO FROM... writes several files as one.

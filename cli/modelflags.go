@@ -117,6 +117,10 @@ func load(c *cli.Context) (*llama.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	adapters, err := readAdapters(c)
+	if err != nil {
+		return nil, err
+	}
 	path, err := find(c, from)
 	if err != nil {
 		return nil, err
@@ -125,7 +129,13 @@ func load(c *cli.Context) (*llama.Model, error) {
 	if err == nil && m.Metadata().Value(train.AtomsKey) != nil {
 		return nil, errors.Join(fmt.Errorf("load %s: a value model, which speaks no text (give it with --value-model, and the model that it values with -m)", path), m.Close())
 	}
-	return m, err
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Adapt(adapters); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
 }
 
 // loadFile loads the model at path as loadFlags say.

@@ -38,7 +38,7 @@ func valueCommand() *cli.Command {
 			&cli.BoolFlag{Name: "json", Usage: "print JSON", Category: output},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a sampled response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},
-		}, escapeFlags("-p, -r and --response", text), promptFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-p, -r and --response", text), promptFlags(), valueFlags(), samplingFlags(llamaSampling), loadFlags(), adapterFlags(), contextFlags()),
 		Action: showValue,
 	}
 }

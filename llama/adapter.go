@@ -9,6 +9,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"unsafe"
@@ -34,9 +35,9 @@ func (m *Model) LoadLoRA(path string) (*LoRA, error) {
 		return nil, err
 	}
 	defer m.leave()
-	head, err := gguf.Read(path)
+	head, err := readAdapter(op, "lora", path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+		return nil, err
 	}
 	if err := m.checkLoRA(head); err != nil {
 		return nil, &Error{Op: op, Path: path, Err: err, Hint: "convert the adapter for this very model"}
@@ -53,6 +54,18 @@ func (m *Model) LoadLoRA(path string) (*LoRA, error) {
 	l := &LoRA{c: c, model: m, index: len(m.loras), path: path}
 	m.loras = append(m.loras, c)
 	return l, nil
+}
+
+// readAdapter reads the header of the file that a setting names.
+func readAdapter(op, setting, path string) (*gguf.File, error) {
+	f, err := gguf.Read(path)
+	if pe := (*os.PathError)(nil); errors.As(err, &pe) {
+		return nil, &Error{Op: op, Path: path, Err: pe.Err, Hint: "check the path of {" + setting + "}"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	return f, nil
 }
 
 // checkLoRA compares an adapter's header with the model's: llama.cpp asserts on the types
@@ -188,9 +201,9 @@ type ControlVector struct {
 // tensors direction.1, direction.2 and so on.
 func ReadControlVector(path string) (*ControlVector, error) {
 	const op = "read control vector"
-	f, err := gguf.Read(path)
+	f, err := readAdapter(op, "control_vector", path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
+		return nil, err
 	}
 	fail := func(format string, args ...any) error {
 		return &Error{Op: op, Path: path, Err: fmt.Errorf(format, args...), Hint: "make it with llama-cvector-generator"}
@@ -256,35 +269,14 @@ func (v *ControlVector) Add(w *ControlVector, scale float32) error {
 // and the free cell at [Context.SetLoRA] holds here too.
 func (c *Context) SetControlVector(v *ControlVector, from, to int) error {
 	const op = "set control vector"
-	last := c.model.info.Layers - 1
-	if from == 0 && to == 0 {
+	if last := c.model.info.Layers - 1; from == 0 && to == 0 {
 		from, to = 1, last
 	}
 	var data []float32
 	if v != nil {
-		width := c.model.info.Width
-		switch {
-		case v.Width != width:
-			return failf(op, "use a vector made for this model", "a width of %d, the model's is %d", v.Width, width)
-		case from < 1 || to > last || from > to:
-			return failf(op, fmt.Sprintf("layers run from 1 to %d", last), "layers %d to %d", from, to)
-		case len(v.Directions) > last+1:
-			return failf(op, "use a vector made for this model", "a direction for layer %d, the last of the model is %d", len(v.Directions)-1, last)
-		}
-		data = make([]float32, last*width)
-		for i, d := range v.Directions {
-			if d == nil {
-				continue
-			}
-			if i == 0 || len(d) != width {
-				return failf(op, "", "a direction of %d values for layer %d", len(d), i)
-			}
-			for _, x := range d {
-				if x-x != 0 {
-					return failf(op, "the file may be damaged", "the direction of layer %d has the value %v", i, x)
-				}
-			}
-			copy(data[(i-1)*width:], d)
+		var err error
+		if data, err = c.model.steering(v, from, to); err != nil {
+			return &Error{Op: op, Err: err}
 		}
 	}
 	if err := c.enter(op); err != nil {
@@ -297,4 +289,35 @@ func (c *Context) SetControlVector(v *ControlVector, from, to int) error {
 		p = (*C.float)(unsafe.Pointer(&data[0]))
 	}
 	return c.adapted(op, C.ivo_set_cvec(c.c, p, C.size_t(len(data)), C.int32_t(c.model.info.Width), C.int32_t(from), C.int32_t(to)))
+}
+
+// steering is what llama.cpp takes of a control vector: [layers-1][width], of layers 1 and up. from and to are checked
+// only, 0 and 0 meaning all.
+func (m *Model) steering(v *ControlVector, from, to int) ([]float32, error) {
+	const op = "control vector"
+	last, width := m.info.Layers-1, m.info.Width
+	switch {
+	case v.Width != width:
+		return nil, failf(op, "use a vector made for this model", "a width of %d, the model's is %d", v.Width, width)
+	case (from != 0 || to != 0) && (from < 1 || to > last || from > to):
+		return nil, failf(op, fmt.Sprintf("layers run from 1 to %d", last), "layers %d to %d", from, to)
+	case len(v.Directions) > last+1:
+		return nil, failf(op, "use a vector made for this model", "a direction for layer %d, the last of the model is %d", len(v.Directions)-1, last)
+	}
+	data := make([]float32, last*width)
+	for i, d := range v.Directions {
+		if d == nil {
+			continue
+		}
+		if i == 0 || len(d) != width {
+			return nil, failf(op, "use a vector made for this model", "a direction of %d values for layer %d", len(d), i)
+		}
+		for _, x := range d {
+			if x-x != 0 {
+				return nil, failf(op, "the file may be damaged", "the direction of layer %d has the value %v", i, x)
+			}
+		}
+		copy(data[(i-1)*width:], d)
+	}
+	return data, nil
 }

@@ -7,6 +7,7 @@ package llama
 import "C"
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -261,7 +262,7 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 	}
 	p.Ctx, p.Batch, p.Top = int(c.n_ctx), int(c.n_batch), int(c.top_n)
 	m.refs.Add(1)
-	return &Context{
+	made := &Context{
 		c: c, model: m, params: p, loras: loras, positions: m.positions(), pace: pace{most: p.Threads, now: p.Threads, told: tellOnce},
 		token:   unsafe.Slice((*int32)(unsafe.Pointer(c.token)), p.Batch),
 		pos:     unsafe.Slice((*int32)(unsafe.Pointer(c.pos)), p.Batch),
@@ -269,7 +270,11 @@ func (m *Model) NewContext(p ContextParams) (*Context, error) {
 		output:  unsafe.Slice((*int8)(unsafe.Pointer(c.output)), p.Batch),
 		keep:    unsafe.Slice((*int32)(unsafe.Pointer(c.keep)), p.Batch),
 		invTemp: unsafe.Slice((*float32)(unsafe.Pointer(c.inv_temp)), p.Batch),
-	}, nil
+	}
+	if err := m.adapt(made); err != nil {
+		return nil, errors.Join(err, made.Close())
+	}
+	return made, nil
 }
 
 // Params are the options in force, defaults filled in. Ctx is what llama.cpp made of it.

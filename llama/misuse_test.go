@@ -22,6 +22,7 @@ var closedContext = map[string]func(*llama.Context) error{
 	"Add":              func(c *llama.Context) error { _, err := c.Add(1, 0, 0, true, 0); return err },
 	"BareLoop":         func(c *llama.Context) error { return c.BareLoop([]int32{1}, 1, 0) },
 	"BareSampling":     func(c *llama.Context) error { return c.BareSampling([]int32{1}, 0, 1, 1, 1) },
+	"Check":            func(c *llama.Context) error { return nilOr(c.Check(1, 0, 1)) },
 	"Clear":            func(c *llama.Context) error { return c.Clear() },
 	"Close":            func(c *llama.Context) error { return nilOr(c.Close()) },
 	"Decode":           func(c *llama.Context) error { return c.Decode() },
@@ -49,6 +50,7 @@ var closedContext = map[string]func(*llama.Context) error{
 // The same for a closed model.
 var closedModel = map[string]func(*llama.Model) error{
 	"AddBOS": func(m *llama.Model) error { m.AddBOS(); return nil },
+	"Adapt":  func(m *llama.Model) error { return m.Adapt(llama.Adapters{LoRA: []llama.AdapterFile{{Path: "none"}}}) },
 	"BOS":    func(m *llama.Model) error { m.BOS(); return nil },
 	"RenderChat": func(m *llama.Model) error {
 		_, err := m.RenderChat([]llama.Message{{Role: "user"}}, llama.Chat{Template: "chatml"})

@@ -86,6 +86,7 @@ type Model struct {
 		kept []*Rules
 	}
 
+	adapted  adapted    // what its contexts are made with
 	adapters sync.Mutex // held while an adapter loads
 	loras    []*C.ivo_lora
 	tok      *vocabulary
@@ -356,10 +357,10 @@ func (m *Model) Path() string { return m.path }
 func (m *Model) Metadata() *gguf.File { return m.head }
 
 // Fingerprint identifies the weights: two models have the same one only if all bits of their
-// tensors agree. It is [Model.Identify] without a word of how far it is.
+// tensors agree, and of their adapters. It is [Model.Identify] without a word of how far it is.
 func (m *Model) Fingerprint() (string, error) { return m.Identify(context.Background(), nil) }
 
-// Identify is the fingerprint of the weights. The whole file is read for it, once: its sums are
+// Identify is the fingerprint of the weights, and of the model's [Adapters] behind it. The whole file is read for it, once: its sums are
 // kept in ivo's cache until it changes. progress, if set, is told how many bytes are read, of
 // how many in all; it is not called when there is nothing to read.
 func (m *Model) Identify(ctx context.Context, progress func(done, total int64)) (string, error) {
@@ -371,5 +372,5 @@ func (m *Model) Identify(ctx context.Context, progress func(done, total int64)) 
 			return "", err
 		}
 	}
-	return m.identity.fingerprint, nil
+	return m.identity.fingerprint + m.adapted.id, nil
 }

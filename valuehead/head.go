@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -184,10 +185,23 @@ func (h *Head) Backbone() string { return h.features.schema.Backbone }
 
 // CheckBackbone returns an error unless model, a fingerprint, is that of the head's own model.
 func (h *Head) CheckBackbone(model string) error {
-	if own := h.Backbone(); !fingerprint.Same(own, model) {
+	own := h.Backbone()
+	_, with := fingerprint.Split(own)
+	if _, has := fingerprint.Split(model); has != with {
+		return fault.New(op, "value_head", own, "give the same {lora} and {control_vector} as where it was trained, or train a head for this model", "the head was trained on the states of a model %s, this one is %s", adapters(with), adapters(has))
+	}
+	if !fingerprint.Same(own, model) {
 		return fault.New(op, "value_head", own, "use the model it was trained with, or train a head for this one", "the head was trained on the states of model %s, this model is %s", own, model)
 	}
 	return nil
+}
+
+// adapters names those of a fingerprint.
+func adapters(of string) string {
+	if of == "" {
+		return "without adapters"
+	}
+	return "with " + strings.ReplaceAll(strings.TrimPrefix(of, "+"), "+", " and ")
 }
 
 // Predict writes the values of n states, in units of reward, to out. rows is

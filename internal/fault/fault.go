@@ -28,6 +28,7 @@ var words = map[Field]string{
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
 	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",
 	"grammar": "the grammar", "json_schema": "the JSON schema", "logit_bias": "the logit bias", "ignore_eos": "ignoring the end", "min_tokens": "the least length of a response", "n_probs": "the number of likeliest tokens",
+	"lora": "the LoRA adapter", "control_vector": "the control vector",
 	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
 	"run": "the run", "validation": "the validation prompts", "work": "the working folder",
 }

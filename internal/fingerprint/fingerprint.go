@@ -72,9 +72,23 @@ func Of(ctx context.Context, f *gguf.File, progress func(done, total int64)) (st
 	return fmt.Sprintf("%s-%016x", hex.EncodeToString(sample.Sum(nil)[:16]), sums.Sum64()), nil
 }
 
-// Same says whether two fingerprints are of the same weights. Those of older files are the
+// Split takes a fingerprint apart: into that of the weights, and what is said of adapters behind it, such as
+// +lora-0123456789abcdef*0.5, empty where there are none.
+func Split(f string) (weights, adapters string) {
+	if i := strings.IndexByte(f, '+'); i >= 0 {
+		return f[:i], f[i:]
+	}
+	return f, ""
+}
+
+// Same says whether two fingerprints are of the same weights and adapters. Those of older files are the
 // sample alone: as far as it tells, they are compared.
 func Same(a, b string) bool {
+	a, x := Split(a)
+	b, y := Split(b)
+	if x != y {
+		return false
+	}
 	if len(a) > len(b) {
 		a, b = b, a
 	}

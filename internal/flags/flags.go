@@ -41,6 +41,23 @@ func First(app *cli.App, args []string) []string {
 	return append(out, last...)
 }
 
+// Pair joins the two numbers that follow some flags, START END, into the one value that urfave/cli has for a flag:
+// START-END.
+func Pair(args []string, flags ...string) []string {
+	var out []string
+	for i := 0; i < len(args); i++ {
+		name, value, dash := nameOf(args[i])
+		if out = append(out, args[i]); !dash || value || !slices.Contains(flags, name) || i+2 >= len(args) {
+			continue
+		}
+		if number := func(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }; number(args[i+1]) && number(args[i+2]) {
+			out = append(out, args[i+1]+"-"+args[i+2])
+			i += 2
+		}
+	}
+	return out
+}
+
 // nameOf is the name that a flag on the command line has, and whether its value is
 // joined to it.
 func nameOf(arg string) (name string, value, ok bool) {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -14,8 +15,9 @@ type Head struct {
 	Kind        string    `json:"kind"`
 	Head        string    `json:"head"` // additive, recall, mlp or linear
 	Parameters  int       `json:"parameters"`
-	Backbone    string    `json:"backbone"` // fingerprint of its model
-	Probe       int       `json:"probe"`    // states by which it knows other quantizations of that
+	Backbone    string    `json:"backbone"`           // fingerprint of its model
+	Adapters    string    `json:"adapters,omitempty"` // that the model had
+	Probe       int       `json:"probe"`              // states by which it knows other quantizations of that
 	Layers      []int     `json:"layers"`
 	Scalars     []string  `json:"scalars"`
 	Blocks      []string  `json:"blocks"`
@@ -68,6 +70,7 @@ func findHead(path string) (Finding, error) {
 		Prompt: h.NeedsPrompt(), Match: string(h.Shape().Match), Target: string(h.Target()), Atoms: len(h.Atoms()),
 		Members: h.Shape().Members, OnePass: h.CanScoreCandidates(), Unit: h.Unit(), RewardMean: mean, RewardScale: scale, Training: TrainedOn(h.Summary()),
 	}
+	_, f.Adapters = fingerprint.Split(f.Backbone)
 	if a := h.Advantages(); a != nil {
 		f.Tokens = &Tokens{a.Len(), a.Rank(), a.Once(), a.Unit()}
 	}
@@ -100,7 +103,11 @@ func (f *Head) Write(w io.Writer) error {
 	if t.Epochs > 0 {
 		trained += fmt.Sprintf(", %d epochs", t.Epochs)
 	}
-	model := f.Backbone + " (its fingerprint)"
+	weights, _ := fingerprint.Split(f.Backbone)
+	model := weights + " (its fingerprint)"
+	if f.Adapters != "" {
+		model += ", with " + strings.ReplaceAll(strings.TrimPrefix(f.Adapters, "+"), "+", ", ")
+	}
 	if f.Probe > 0 {
 		model += fmt.Sprintf("; knows other quantizations by %d states", f.Probe)
 	}

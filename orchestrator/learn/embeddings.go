@@ -26,8 +26,9 @@ func (d *Data) Embeddings(ctx context.Context, path string) (*llama.Embeddings, 
 	return llama.EmbeddingsOf(header)
 }
 
-// checkBackbone finds that a model is not the one with a backbone's fingerprint.
+// checkBackbone finds that the weights of a model are not those of a backbone's fingerprint.
 func checkBackbone(ctx context.Context, header *gguf.File, backbone string) error {
+	backbone, _ = fingerprint.Split(backbone)
 	own, err := fingerprint.Of(ctx, header, nil)
 	if err == nil && !fingerprint.Same(own, backbone) {
 		err = fault.New("train", "model", nil, "give {model} the one that the run was made with", "%s is model %s, the states are those of model %s", header.Path, own, backbone)

@@ -29,8 +29,11 @@ type Options struct {
 	Model       string `yaml:"model"`
 	Prompts     string `yaml:"prompts"`
 	EvalPrompts string `yaml:"eval_prompts,omitempty"`
-	HoldOut     int    `yaml:"hold_out,omitempty"` // prompts of Prompts that are evaluated on instead
-	Reward      string `yaml:"reward"`             // its spec, as it was given
+	// The model's adapters, as they were given: what they hold is in Inputs.Backbone.
+	LoRA          []string `yaml:"lora,omitempty" json:",omitzero"`
+	ControlVector []string `yaml:"control_vector,omitempty" json:",omitzero"`
+	HoldOut       int      `yaml:"hold_out,omitempty"` // prompts of Prompts that are evaluated on instead
+	Reward        string   `yaml:"reward"`             // its spec, as it was given
 	// SecondReward is the spec of a reward from which nothing is learned: it judges the evaluation's
 	// answers, too.
 	SecondReward string `yaml:"second_reward,omitempty"`
@@ -208,11 +211,11 @@ func (o *Options) Fits(tokens, trained int) error {
 
 // free are options that make no difference to what is finished: names of inputs, whose content
 // is compared, and threads. Rounds and samples may be raised.
-var free = []string{"model", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "second_reward", "skip_unscored", "context.threads", "inputs.sample_from"}
+var free = []string{"model", "lora", "control_vector", "prompts", "eval_prompts", "hold_out", "inputs.eval_prompts", "second_reward", "skip_unscored", "context.threads", "inputs.sample_from"}
 
 // contents are what the inputs say of a change that no option tells, by the options that may.
 var contents = map[string]struct{ option, change string }{
-	"inputs.backbone": {"model ", "the model has other weights"},
+	"inputs.backbone": {"model ", "the model has other weights or adapters"},
 	"inputs.encoding": {"encoding.", "the model's chat template is another one"},
 	"inputs.reward":   {"reward ", "the reward's program, files or rules have changed"},
 	"inputs.prompts":  {"prompts ", "the prompts have changed"},

@@ -5,9 +5,11 @@
 package policy
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -43,6 +45,27 @@ func (s Sampling) Equal(o Sampling) bool {
 	same := maps.Equal(s.LogitBias, o.LogitBias)
 	s.LogitBias, o.LogitBias = nil, nil
 	return same && reflect.DeepEqual(s, o)
+}
+
+// Bias sets the bias of a token.
+func (s *Sampling) Bias(token int32, bias float64) {
+	if s.LogitBias == nil {
+		s.LogitBias = map[int32]number.Float{}
+	}
+	s.LogitBias[token] = number.Float(bias)
+}
+
+// ParseBias reads the id of a token with its bias, as llama.cpp spells them: 15043+1.
+func ParseBias(text string) (token int32, bias float64, err error) {
+	i := max(0, strings.IndexAny(text, "+-"))
+	id, err := strconv.ParseInt(text[:i], 10, 32)
+	if err == nil {
+		bias, err = strconv.ParseFloat(text[i:], 64)
+	}
+	if err != nil || id < 0 || math.IsNaN(bias) || math.IsInf(bias, 1) {
+		return 0, 0, fmt.Errorf("%q is no bias (give the id of a token and its bias, such as 15043+1 or 15043-inf)", text)
+	}
+	return int32(id), bias, nil
 }
 
 // Truncates says whether some tokens may get no probability at all.

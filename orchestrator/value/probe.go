@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -36,13 +37,13 @@ func (a *acquaintance) knows(m *llama.Model) error {
 // moves all weights fails the first; one by adapters passes it, and the second as long as
 // it is so slight that the head's values stay what they are.
 func recognize(h *valuehead.Head, m *llama.Model) error {
-	fingerprint, err := m.Fingerprint()
+	model, err := m.Fingerprint()
 	if err != nil {
 		return err
 	}
-	stranger := h.CheckBackbone(fingerprint)
+	stranger := h.CheckBackbone(model)
 	probe := h.Probe()
-	if stranger == nil || probe == nil || !fits(h, m) {
+	if stranger == nil || probe == nil || !fits(h, m) || !sameAdapters(h.Backbone(), model) {
 		return stranger
 	}
 	norms, err := llama.Norms(m.Metadata())
@@ -65,6 +66,13 @@ func recognize(h *valuehead.Head, m *llama.Model) error {
 	}
 	slog.Warn("the value head was trained with another quantization of this model; the less their states agree, the less its values say", "states agree to", fmt.Sprintf("%.3f", alike), "model", m.Path())
 	return nil
+}
+
+// sameAdapters says whether two models have the same ones, whatever their weights.
+func sameAdapters(a, b string) bool {
+	_, x := fingerprint.Split(a)
+	_, y := fingerprint.Split(b)
+	return x == y
 }
 
 const hintStranger = "use the model it was trained with, or train a head for this one"
