@@ -21,19 +21,33 @@ export CGO_CXXFLAGS := $(CGO_CFLAGS)
 
 GO ?= go
 # TAGS=llama_system links the llama.cpp that pkg-config finds instead of the embedded one.
-TAGS ?=
+ifdef TAGS
+  export GOFLAGS := $(strip $(GOFLAGS) -tags=$(TAGS))
+endif
+# LLAMA=b11434 links a newer llama.cpp, which is built once in ivo's cache: static and for this
+# machine alone (ARCH=portable: for others too), or with SHARED=1 shared, with all variants of
+# the CPU's code; with CUDA=1 or VULKAN=1, on macOS with Metal. LLAMA=FOLDER takes a llama.cpp of
+# your own. The release comes from the network, or from LLAMA_SOURCE=FOLDER|FILE.tar.gz.
+LLAMACPP := $(GO) run ./scripts/llamacpp $(if $(LLAMA),-release "$(LLAMA)") $(if $(LLAMA_SOURCE),-from "$(LLAMA_SOURCE)") \
+  $(if $(SHARED),-shared) $(if $(CUDA),-cuda) $(if $(VULKAN),-vulkan) $(if $(filter command environment,$(firstword $(origin ARCH))),$(if $(filter portable,$(ARCH)),-portable)) $(if $(JOBS),-j $(JOBS))
+ifdef LLAMA
+  override GO := $(LLAMACPP) $(GO)
+endif
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build demo model test test-system soak race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build llama.cpp demo model test test-system test-llama dist soak race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
+	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 	@echo 'ARCH=native builds for this machine alone.'
 
 build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
 	@mkdir -p bin
-	$(GO) build -tags "$(TAGS)" -o bin/ivo ./cli/ivo
+	$(GO) build -o bin/ivo ./cli/ivo
+
+llama.cpp: ## build a newer llama.cpp in ivo's cache, by cmake; make LLAMA=b11434 links with it, any target
+	$(LLAMACPP)
 
 demo: build ## learn a value function on the lab model and steer with it, end to end
 	scripts/demo.sh
