@@ -1,16 +1,27 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"io"
+
 	"github.com/urfave/cli/v2"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
 func doctorCommand() *cli.Command {
 	return &cli.Command{
 		Name: "doctor", Usage: "check how well this build fits this machine, and say what to do",
-		Description: "Example:\n\n  ivo doctor",
+		Description: "Examples:\n\n  ivo doctor\n  ivo doctor --architectures",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "architectures", Usage: "list the architectures of models that the linked llama.cpp knows"},
+		},
 		Action: func(c *cli.Context) error {
+			if c.Bool("architectures") {
+				return listArchitectures(c.App.Writer)
+			}
 			m := inspect.ThisMachine(inspect.Version())
 			if err := m.Write(c.App.Writer); err != nil {
 				return err
@@ -18,4 +29,18 @@ func doctorCommand() *cli.Command {
 			return m.Broken()
 		},
 	}
+}
+
+// listArchitectures prints a name a line.
+func listArchitectures(w io.Writer) error {
+	names := llama.Architectures()
+	if names == nil {
+		return errors.New(llama.Build() + " does not tell which architectures it knows (load a model: the error names what is not known)")
+	}
+	for _, name := range names {
+		if _, err := fmt.Fprintln(w, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -63,6 +63,9 @@ var (
 	phi3 = []string{"blk.%d.attn_qkv.weight|blk.%d.attn_q.bias", "blk.%d.attn_qkv.weight|blk.%d.attn_k.bias", "blk.%d.attn_qkv.weight|blk.%d.attn_v.bias"}
 )
 
+// tokenizers are what tokenizer.ggml.model may name (llama-vocab.cpp).
+var tokenizers = []string{"bert", "gpt2", "llama", "no_vocab", "none", "plamo2", "rwkv", "t5"}
+
 // pretokenizers are what tokenizer.ggml.pre may name of a BPE vocabulary (llama-vocab.cpp).
 // By any other name the embedded llama.cpp takes the default, with no more than a warning.
 var pretokenizers = []string{

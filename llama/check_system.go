@@ -8,7 +8,8 @@ var (
 	divisors, needed map[string][]string
 	noMemory         []string
 	unreadable       map[string]string
-	pretokenizers    []string // loading fails for those that it does not know
+	tokenizers       []string // loading fails for those that it does not know
+	pretokenizers    []string // and for these
 )
 
 func hasHeads(string) bool { return false }

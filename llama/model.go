@@ -143,19 +143,8 @@ func Load(path string, p ModelParams) (*Model, error) {
 		}
 		return nil, &Error{Op: "load", Path: path, Err: err, Hint: hint}
 	}
-	if t := head.Str("general.type"); t != "" && t != "model" {
-		return nil, &Error{Op: "load", Path: path, Err: fmt.Errorf("a GGUF file of type %q, not a model", t),
-			Hint: "take another file; a head is for {value_head}"}
-	}
-	if head.Str("general.architecture") == "" {
-		return nil, &Error{Op: "load", Path: path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}
-	}
-	pre, err := p.pretokenizer(head)
-	if err == nil {
-		err = check(head, pre, p.VocabOnly)
-	}
+	pre, err := p.examine(head)
 	if err != nil {
-		err.(*Error).Path = path
 		return nil, err
 	}
 
@@ -198,8 +187,11 @@ func Load(path string, p ModelParams) (*Model, error) {
 		c, msg = try(), takeErrors()
 	}
 	if c == nil {
+		if arch, tokenizer := unknownBy(msg); arch || tokenizer {
+			return nil, unknown(head, arch, tokenizer)
+		}
 		bad := &Error{Op: "load", Path: path, Err: errors.New("llama.cpp could not load it"),
-			Hint: "run ivo inspect on the file; it may be damaged or of an architecture this llama.cpp does not know"}
+			Hint: "run ivo inspect on the file; it may be damaged, or newer than this llama.cpp"}
 		switch {
 		case cancelled:
 			bad.Err = ErrCancelled
@@ -207,7 +199,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 			bad.Err = errors.New(loadNoise.Replace(msg))
 		}
 		if unknownPretokenizer(msg) {
-			bad.Hint = hintPretokenizer
+			bad.Hint = hintPretokenizer()
 		}
 		return nil, bad
 	}
@@ -218,6 +210,40 @@ func Load(path string, p ModelParams) (*Model, error) {
 		return nil, &Error{Op: "load", Path: path, Err: err, Hint: "the vocabulary may be damaged"}
 	}
 	return m, nil
+}
+
+// examine refuses a header that llama.cpp would not load, as far as can be told before it tries. pre
+// is what stands in for the model's pre-tokenizer, "" where its own serves.
+func (p *ModelParams) examine(head *gguf.File) (pre string, err error) {
+	if t := head.Str("general.type"); t != "" && t != "model" {
+		return "", &Error{Op: "load", Path: head.Path, Err: fmt.Errorf("a GGUF file of type %q, not a model", t),
+			Hint: "take another file; a head is for {value_head}"}
+	}
+	if head.Str("general.architecture") == "" {
+		return "", &Error{Op: "load", Path: head.Path, Err: errors.New("the GGUF file names no architecture"), Hint: "it is not a language model"}
+	}
+	if err := checkKnown(head); err != nil {
+		return "", err
+	}
+	if pre, err = p.pretokenizer(head); err == nil {
+		err = check(head, pre, p.VocabOnly)
+	}
+	if err != nil {
+		err.(*Error).Path = head.Path
+	}
+	return pre, err
+}
+
+// Loadable is why [Load] would refuse a model, as far as its header tells; nil if nothing speaks
+// against it.
+func Loadable(head *gguf.File) error {
+	if _, err := new(ModelParams).examine(head); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(head.Parts(), func(part *gguf.File) bool { return len(part.Tensors) > 0 }) {
+		return &Error{Op: "load", Path: head.Path, Err: errors.New("it holds no weights"), Hint: "it is a vocabulary alone"}
+	}
+	return nil
 }
 
 // placeOn turns the choice of devices into llama.cpp's terms.

@@ -9,11 +9,16 @@ import (
 
 const keyPre = "tokenizer.ggml.pre"
 
-const hintPretokenizer = "get a newer file of the model or a newer llama.cpp, or name another rule with {override}, such as default or qwen2, whose tokens may not be those that the model knows"
+const hintOtherRule = "or name another rule with {override}, such as default or qwen2, whose tokens may not be those that the model knows"
+
+func hintPretokenizer() string { return hintNewer() + "; " + hintOtherRule }
 
 // Pretokenizers are the names that tokenizer.ggml.pre may hold of a BPE vocabulary, sorted;
 // nil with a system's llama.cpp, which does not tell.
 func Pretokenizers() []string { return slices.Clone(pretokenizers) }
+
+// Tokenizers are the names that tokenizer.ggml.model may hold, sorted; nil with a system's llama.cpp.
+func Tokenizers() []string { return slices.Clone(tokenizers) }
 
 // pretokenizer is what stands in for the pre-tokenizer that the file names, "" where its own
 // serves. llama.cpp would take its default for one that is missing, and the embedded one for
@@ -31,9 +36,9 @@ func (p *ModelParams) pretokenizer(f *gguf.File) (string, error) {
 	case other != "":
 		return other, nil
 	case own == "":
-		return "", refuse(hintPretokenizer, "%s is missing: by which rule texts are cut into tokens is not known", keyPre)
+		return "", refuse("get a newer file of the model, "+hintOtherRule, "%s is missing: by which rule texts are cut into tokens is not known", keyPre)
 	}
-	return "", refuse(hintPretokenizer, "%s is %.80q, a rule of cutting texts into tokens that this llama.cpp does not know", keyPre, own)
+	return "", refuse(hintPretokenizer(), "%s is %.80q, a rule of cutting texts into tokens that %s does not know", keyPre, own, Build())
 }
 
 // unknownPretokenizer says whether an error of llama.cpp is about a pre-tokenizer that it

@@ -15,6 +15,13 @@
 #include <pthread.h>
 #endif
 
+// The architectures' names, which llama.cpp's API does not give: this is a function of its own
+// (llama-arch.h). Of a shared library it is asked for at run time, as not all may offer it.
+enum llm_arch { LLM_ARCH_FIRST = 0, LLM_ARCH_LAST = INT_MAX };
+#if !defined(IVO_SYSTEM) || defined(IVO_LLAMA_STATIC)
+const char * llm_arch_name(llm_arch arch);
+#endif
+
 namespace {
 
 // While llama_model_quantize runs, its thread's log tells the progress: lines that begin
@@ -75,12 +82,36 @@ void ivo_init(void) {
     ggml_log_set(log_line, nullptr);
     ggml_set_abort_callback(on_abort);
     guarded(0, [] {
-#ifdef IVO_SYSTEM
+#if defined(IVO_SYSTEM) && !defined(IVO_LLAMA_STATIC)
         ggml_backend_load_all(); // a system's backends are libraries that wait to be loaded
 #endif
         llama_backend_init();
         return 0;
     });
+}
+
+#define IVO_SPELLED(name) #name
+#define IVO_TEXT(name) IVO_SPELLED(name)
+
+const char * ivo_release(void) {
+#ifdef IVO_LLAMA_CPP
+    return IVO_TEXT(IVO_LLAMA_CPP);
+#else
+    return "";
+#endif
+}
+
+const char * ivo_architecture(int32_t i) {
+#if !defined(IVO_SYSTEM) || defined(IVO_LLAMA_STATIC)
+    const auto name_of = llm_arch_name;
+#elif !defined(_WIN32)
+    const auto name_of = reinterpret_cast<const char * (*)(llm_arch)>(dlsym(RTLD_DEFAULT, "_Z13llm_arch_name8llm_arch"));
+#else
+    const char * (*name_of)(llm_arch) = nullptr;
+#endif
+    static const char * const end = "unknown"; // of numbers that are none
+    const char * name = name_of ? name_of(static_cast<llm_arch>(i)) : end;
+    return strcmp(name, end) == 0 ? nullptr : name;
 }
 
 const char * ivo_library(void) {

@@ -75,8 +75,13 @@ typedef struct {
 } ivo_context;
 
 void ivo_init(void);
+// The build of llama.cpp that make LLAMA= has made and linked, "" for any other.
+const char * ivo_release(void);
 // The file that llama.cpp was loaded from, as far as the system says.
 const char * ivo_library(void);
+// The i-th architecture that llama.cpp knows, NULL if there is none; none at all where it does
+// not tell.
+const char * ivo_architecture(int32_t i);
 bool ivo_supports_gpu_offload(void);
 
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p);

@@ -13,13 +13,18 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 )
 
-// The system's llama.cpp, found by pkg-config: Homebrew's, Debian's or one's own with
-// CUDA or Vulkan. It may be replaced under the program, so that the library's file is
-// part of what Build says.
+// A llama.cpp that pkg-config finds: the one that make LLAMA= has built, Homebrew's, Debian's or
+// one's own with CUDA or Vulkan. A system's may be replaced under the program, so that the
+// library's file is part of what Build says.
 var build = sync.OnceValue(func() string {
+	if name := C.GoString(C.ivo_release()); name != "" { // tag, kind and a sum of all that went into it
+		parts := strings.Split(name, ".")
+		return fmt.Sprintf("llama.cpp %s, %s build %s", parts[0], strings.Join(parts[1:len(parts)-1], " "), parts[len(parts)-1])
+	}
 	path := C.GoString(C.ivo_library())
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real

@@ -13,8 +13,21 @@
 #include <type_traits>
 
 #define SIZE(t) printf("sizeof %s %zu\n", #t, sizeof(t))
-#define FIELD(t, f) printf("%s.%s at %zu size %zu\n", #t, #f, offsetof(t, f), sizeof(t::f))
-#define VALUE(v) printf("%s = %lld\n", #v, (long long)(v))
+// A field that one of the headers lacks is said to be absent. What one of them does not name at all
+// is compiled as ivo_absent.
+#define FIELD(t, f) \
+    []<class T>(const T *) { \
+        if constexpr (requires(T x) { x.f; }) { \
+            printf("%s.%s at %zu size %zu\n", #t, #f, offsetof(T, f), sizeof(T::f)); \
+        } else { \
+            printf("%s.%s absent\n", #t, #f); \
+        } \
+    }(static_cast<const t *>(nullptr))
+#define VALUE(v) value(#v, v)
+struct absent {};
+void ivo_absent(absent);
+void value(const char * name, long long v) { printf("%s = %lld\n", name, v); }
+void value(const char * name, void (*)(absent)) { printf("%s absent\n", name); }
 
 // The type of a function, as the compiler names it, with struct and enum names that
 // both headers share.

@@ -39,7 +39,8 @@ type Model struct {
 	ChatTemplate  bool             `json:"chat_template"`
 	Template      string           `json:"template,omitempty"` // its text
 	Quantization  string           `json:"quantization"`       // by the file's own word
-	Memory        Memory           `json:"memory"`
+	Loads         string           `json:"loads"`              // "yes", or why the linked llama.cpp cannot load it
+	Memory        Memory           `json:"memory"`             // of 0 tokens where it is no language model
 	Tensors       []TensorCount    `json:"tensors"`
 	Fingerprint   string           `json:"fingerprint"`
 	TunedFrom     string           `json:"tuned_from,omitempty"` // fingerprint of the model that ivo tune made it from
@@ -116,7 +117,11 @@ func findModel(ctx context.Context, f *gguf.File, o Options) (Finding, error) {
 	slices.SortStableFunc(m.Tensors, func(a, b TensorCount) int { return int(b.Bytes) - int(a.Bytes) })
 	var err error
 	if m.Memory, err = estimate(f, m.Context, o); err != nil {
-		return nil, err
+		m.Memory = Memory{}
+	}
+	m.Loads = "yes"
+	if err := cmp.Or(llama.Loadable(f), err); err != nil {
+		m.Loads = "no: " + strings.TrimPrefix(strings.TrimPrefix(err.Error(), "load "), f.Path+": ")
 	}
 	m.Fingerprint, err = fingerprint.Of(ctx, f, o.Progress)
 	return m, err
@@ -157,7 +162,11 @@ func (m *Model) Write(w io.Writer) error {
 	if m.Pretokenizer != "" {
 		tokenizer += ", cut by " + m.Pretokenizer
 	}
-	mem := m.Memory
+	mem, memory := m.Memory, "not known"
+	if mem.Context > 0 {
+		memory = fmt.Sprintf("%s for %d tokens of context (%s): weights %s, cache %s, computing about %s",
+			sheet.Size(mem.Weights+mem.Cache+mem.Compute), mem.Context, fault.Name("ctx"), sheet.Size(mem.Weights), sheet.Size(mem.Cache), sheet.Size(mem.Compute))
+	}
 	s := sheet.Sheet{
 		{"GGUF model", m.Name},
 		{"architecture", m.Architecture},
@@ -172,8 +181,8 @@ func (m *Model) Write(w io.Writer) error {
 		{"chat template", template},
 		{"quantization", m.Quantization},
 		{"tensors", strings.Join(tensors, ", ")},
-		{"memory", fmt.Sprintf("%s for %d tokens of context (%s): weights %s, cache %s, computing about %s",
-			sheet.Size(mem.Weights+mem.Cache+mem.Compute), mem.Context, fault.Name("ctx"), sheet.Size(mem.Weights), sheet.Size(mem.Cache), sheet.Size(mem.Compute))},
+		{"loads here", m.Loads},
+		{"memory", memory},
 		{"fingerprint", m.Fingerprint},
 	}
 	if m.TunedBy != "" {
