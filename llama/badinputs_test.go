@@ -177,17 +177,6 @@ var badFiles = []struct {
 	}},
 }
 
-// tokens are the texts of the vocabulary.
-func (f *rawFile) tokens() []string {
-	var tokens []string
-	for b := f.kv("ggml.tokens").value[12:]; len(b) > 0; {
-		n := int(b[0]) + int(b[1])<<8
-		tokens = append(tokens, string(b[8:8+n]))
-		b = b[8+n:]
-	}
-	return tokens
-}
-
 // docs/bad-inputs.md says what each bad input gets. -update writes it anew.
 func TestBadInputs(t *testing.T) {
 	var doc strings.Builder

@@ -228,3 +228,14 @@ func (t *rawTensor) random() {
 func newRand() *rand.Rand { return rand.New(rand.NewPCG(9, 9)) }
 
 var nan32 = math.Float32frombits(0x7fc00000)
+
+// tokens are the texts of the vocabulary.
+func (f *rawFile) tokens() []string {
+	var tokens []string
+	for b := f.kv("ggml.tokens").value[12:]; len(b) > 0; {
+		n := int(b[0]) + int(b[1])<<8
+		tokens = append(tokens, string(b[8:8+n]))
+		b = b[8+n:]
+	}
+	return tokens
+}

@@ -23,6 +23,9 @@ func (e *binaryExpr) eval(in *interp) any {
 		switch l := left.(type) {
 		case string:
 			if r, ok := right.(string); ok {
+				if safe(e.left) || safe(e.right) {
+					l, r = escaped(e.left, l), escaped(e.right, r)
+				}
 				return in.text(l + r)
 			}
 		case *list:
@@ -41,6 +44,29 @@ func (e *binaryExpr) eval(in *interp) any {
 	}
 	in.fail("%s %s %s is not possible", typeName(left), e.op, typeName(right))
 	return nil
+}
+
+// safe says whether an expression gives a text that Jinja2 marks as safe HTML: one that went
+// through safe, or what was added to such a text. It looks at the expression alone; where a
+// variable stands between, the mark is lost.
+func safe(e expr) bool {
+	switch e := e.(type) {
+	case *filterExpr:
+		return e.name == "safe"
+	case *binaryExpr:
+		return e.op == "+" && (safe(e.left) || safe(e.right))
+	}
+	return false
+}
+
+var html = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;", "'", "&#39;")
+
+// escaped is the text of an expression as it is added to a safe one (markupsafe.Markup.__add__).
+func escaped(e expr, text string) string {
+	if safe(e) {
+		return text
+	}
+	return html.Replace(text)
 }
 
 // operand refuses undefined values where Jinja does.

@@ -40,6 +40,7 @@ var rendered = map[string]string{
 	"{{ 'é' in 'hé' }} {{ 3 not in [1, 2] }} {{ 'k' in {'k': 1} }} {{ 'x' in zz }}":                              "True True True False",
 	"{{ 'a' if false }}|{{ 1 if false else 2 if false else 3 }}|{{ ('a' if true else 'b') + 'c' }}":              "|3|ac",
 	"{{ 'line' 's' | upper }} {{ -1 | abs }} {{ 1 + 2 | string | length }}":                                      "LINES 1 2",
+	`{{ 'a<'|safe + "<&'\"" + '>' }}{{ '<' + 'b'|safe }}{{ 'c'|safe + ('<' + '>') }}{{ 'd'|safe ~ '<' }}`:        `a<&lt;&amp;&#39;&#34;&gt;&lt;bc&lt;&gt;d<`,
 	// Elements, attributes, slices.
 	"{{ messages.0.role }} {{ messages[-1]['content'] }} {{ messages[9] is defined }} {{ messages[0].zz is defined }}": "user x False False",
 	"{{ [1,2,3][::-1] }}{{ [1,2,3][-2:] }}{{ [1,2,3][:-1] }}{{ [1,2,3][::2] }}{{ 'héllo'[1:-1] }}{{ 'abc'[::-1] }}":    "[3, 2, 1][2, 3][1, 2][1, 3]éllcba",
