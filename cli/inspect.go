@@ -18,6 +18,7 @@ func inspectCommand() *cli.Command {
 			"  ivo inspect model.gguf\n" +
 			"  ivo inspect -c 32768 -ctk q8_0 model.gguf\n" +
 			"  ivo inspect --json runs/first\n" +
+			"  ivo inspect ollama:llama3.2\n" +
 			"  ivo inspect -hf ggml-org/gemma-3-1b-it-GGUF",
 		Flags:  slices.Concat(remoteFlags(), contextFlags(), []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}}),
 		Action: inspectPath,
@@ -37,6 +38,8 @@ func inspectPath(c *cli.Context) error {
 		}
 	case path == "":
 		return usagef(c, "nothing to inspect (name a file or a run directory, or a model with -hf or -mu)")
+	default: // a model of another program, or the path as it is
+		path, err = hub.Source{Path: path}.Find(c.Context, hub.Options{})
 	}
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ const modelCategory = "Model"
 // loadFlags say which model is loaded, and how.
 func loadFlags() []cli.Flag {
 	return slices.Concat([]cli.Flag{
-		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`, of a split model the first", Category: modelCategory, TakesFile: true},
+		&cli.StringFlag{Name: "model", Aliases: []string{"m"}, Usage: "GGUF model `FILE`, of a split model the first; or ollama:MODEL[:TAG], lmstudio:PUBLISHER/REPO (see ivo models)", Category: modelCategory, TakesFile: true},
 	}, remoteFlags(), fileFlags())
 }
 

@@ -1,6 +1,6 @@
 // Package hub finds GGUF models in llama.cpp's cache, and downloads those that are not
 // there: from a Hugging Face repository ([Repo], llama.cpp's -hf; [Head] for a value head) or from an address
-// ([URL], its -mu). It knows nothing of what a model holds but how its file begins.
+// ([URL], its -mu). Models of Ollama and LM Studio are found in their folders ([Models] lists all). It knows nothing of what a model holds but how its file begins.
 //
 // # Where files lie
 //
