@@ -103,5 +103,11 @@ lab: ## make the lab's world, tokenizer and models anew (resumable, hours)
 lab-reward: ## make the lab's learned reward anew from the files of make lab (minutes)
 	$(GO) run ./scripts/lab -reward-only
 
+dist: ## pack static programs for linux/amd64 and, with a cross compiler, linux/arm64, into dist/
+	$(GO) run ./scripts/dist
+
+test-llama: ## run the tests of llama and orchestrator on a newer llama.cpp, with its vocabularies and templates
+	LLAMA="$(LLAMA)" LLAMA_SOURCE="$(LLAMA_SOURCE)" scripts/test-llama.sh
+
 clean: ## remove what was built and run
-	rm -rf bin runs .cache
+	rm -rf bin dist runs .cache

@@ -17,6 +17,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/flags"
 	"github.com/ivo-decoding/ivo/internal/signals"
 	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 )
 
@@ -100,6 +101,11 @@ func setup(c *cli.Context, stderr io.Writer) error {
 		}
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
+	if slices.Contains([]string{"iterate", "eval", "tune"}, c.Command.Name) || c.IsSet("prompts") || c.Bool("fine-tune") { // what runs long
+		if slow := inspect.ThisMachine("").Slow(); slow != "" {
+			fmt.Fprintln(stderr, slow)
+		}
+	}
 	takes := len(strings.Fields(c.Command.ArgsUsage))
 	if strings.HasSuffix(c.Command.ArgsUsage, "...") || len(c.Command.Subcommands) > 0 {
 		takes = c.Args().Len()

@@ -9,7 +9,7 @@ import (
 // spellings are what the settings that errors name are called on the command line, those that are no
 // flags of their own names.
 var spellings = map[fault.Field]string{
-	"batch": "-b", "ctx": "-c", "file": "-f", "fine_tune": "ivo train --fine-tune", "gpu_layers": "-ngl", "hf_repo": "-hf", "hf_token": "-hft",
+	"architectures": "ivo doctor --architectures", "batch": "-b", "ctx": "-c", "file": "-f", "fine_tune": "ivo train --fine-tune", "gpu_layers": "-ngl", "hf_repo": "-hf", "hf_token": "-hft",
 	"max_tokens": "-n", "model": "-m", "model_url": "-mu", "one_pass": "ivo train --one-pass", "override": "--override-tokenizer", "prompt": "-p",
 	"seed": "-s", "stop": "-r", "system_prompt": "-sys", "template": "--chat-template", "template_kwargs": "--chat-template-kwargs", "threads": "-t", "ubatch": "-ub",
 }

@@ -59,7 +59,7 @@ func unknown(f *gguf.File, arch, tokenizer bool) error {
 	default:
 		return nil
 	}
-	return &Error{Op: "load", Path: f.Path, Err: fmt.Errorf("%s: %s knows %s", names, Build(), what), Hint: hintNewer() + "; ivo doctor --architectures lists what this build knows"}
+	return &Error{Op: "load", Path: f.Path, Err: fmt.Errorf("%s: %s knows %s", names, Build(), what), Hint: hintNewer() + "; {architectures} lists what this build knows"}
 }
 
 // hintNewer is how to come by a llama.cpp that knows more.

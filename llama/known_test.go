@@ -46,7 +46,7 @@ func TestUnknown(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		for _, want := range []string{tc.arch, tc.tokenizer, llama.Build(), tc.want, "make LLAMA=", "ivo doctor --architectures"} {
+		for _, want := range []string{tc.arch, tc.tokenizer, llama.Build(), tc.want, "make LLAMA=", "the list of architectures"} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %q is not in: %v", name, want, err)
 			}

@@ -16,7 +16,7 @@ type Field string
 
 // words name the settings where nobody else does.
 var words = map[Field]string{
-	"atoms": "the number of returns", "batch": "the batch size", "beams": "the number of beams", "beta": "beta", "block": "the block length", "chat": "the chat form",
+	"architectures": "the list of architectures", "atoms": "the number of returns", "batch": "the batch size", "beams": "the number of beams", "beta": "beta", "block": "the block length", "chat": "the chat form",
 	"candidates": "the number of candidates", "check_tensors": "the check of weights", "collect_beams": "the number of collecting beams",
 	"ctx": "the context size", "epochs": "the number of epochs", "eval_prompts": "the evaluation prompts", "file": "the prompt file", "gpu_layers": "the number of GPU layers",
 	"hf_repo": "the repository", "hf_token": "the access token", "hidden": "the number of hidden units", "layers": "the layers", "least_p": "the least probability",

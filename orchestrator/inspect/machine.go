@@ -113,14 +113,23 @@ func (m *Machine) differ() (unused, missing []string) {
 	return unused, missing
 }
 
+// Slow is what to do about a build that leaves most of the machine's speed unused, "" where it does
+// not: one that was compiled without flags, as go install does. docs/log.md has the measurements.
+func (m *Machine) Slow() string {
+	if unused, _ := m.differ(); !slices.Contains(unused, "AVX2") {
+		return ""
+	}
+	return "This build does not use AVX2, and is 6 to 12 times slower than it could be: build it with make, not with plain go install or go build."
+}
+
 // lowMemory is what a model of some hundred million parameters needs with its cache.
 const lowMemory = 1 << 30
 
 func (m *Machine) advice() (out []string) {
 	unused, _ := m.differ()
 	switch {
-	case slices.Contains(unused, "AVX2"):
-		out = append(out, "This build does not use AVX2: it is many times slower than it could be. Build with make, not with plain go build.")
+	case m.Slow() != "":
+		out = append(out, m.Slow())
 	case len(unused) > 0:
 		out = append(out, fmt.Sprintf("This machine has %s, which the build does not use. For speed here with quantized models, build with make ARCH=native (F32 models may be slower so: measure).", strings.Join(unused, ", ")))
 	}
