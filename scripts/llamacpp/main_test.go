@@ -203,7 +203,7 @@ func TestFailures(t *testing.T) {
 					t.Errorf("%q is not in: %v", want, err)
 				}
 			}
-			left, err := filepath.Glob(filepath.Join(b.cache, "[!.]*"))
+			left, err := filepath.Glob(filepath.Join(b.cache, "[^.]*"))
 			left = slices.DeleteFunc(left, func(p string) bool { return filepath.Base(p) == "build.log" })
 			text, _ := os.ReadFile(old)
 			if err != nil || string(text) != "old" || len(left) != 1 {
