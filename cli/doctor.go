@@ -1,13 +1,8 @@
 package cli
 
 import (
-	"errors"
-	"fmt"
-	"io"
-
 	"github.com/urfave/cli/v2"
 
-	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
@@ -20,7 +15,7 @@ func doctorCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.Bool("architectures") {
-				return listArchitectures(c.App.Writer)
+				return inspect.WriteArchitectures(c.App.Writer)
 			}
 			m := inspect.ThisMachine(inspect.Version())
 			if err := m.Write(c.App.Writer); err != nil {
@@ -29,18 +24,4 @@ func doctorCommand() *cli.Command {
 			return m.Broken()
 		},
 	}
-}
-
-// listArchitectures prints a name a line.
-func listArchitectures(w io.Writer) error {
-	names := llama.Architectures()
-	if names == nil {
-		return errors.New(llama.Build() + " does not tell which architectures it knows (load a model: the error names what is not known)")
-	}
-	for _, name := range names {
-		if _, err := fmt.Fprintln(w, name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -153,6 +153,16 @@ func (m *Machine) Broken() error {
 	return nil
 }
 
+// WriteArchitectures lists the architectures that the linked llama.cpp knows, one a line.
+func WriteArchitectures(w io.Writer) error {
+	names := llama.Architectures()
+	if names == nil {
+		return fmt.Errorf("%s does not tell which architectures it knows (load a model: the error names what is not known)", llama.Build())
+	}
+	_, err := fmt.Fprintln(w, strings.Join(names, "\n"))
+	return err
+}
+
 // availableMemory is what the system could give to new processes, in bytes.
 func availableMemory() uint64 {
 	data, err := os.ReadFile("/proc/meminfo")
