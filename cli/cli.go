@@ -102,9 +102,7 @@ func setup(c *cli.Context, stderr io.Writer) error {
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
 	if slices.Contains([]string{"iterate", "eval", "tune"}, c.Command.Name) || c.IsSet("prompts") || c.Bool("fine-tune") { // what runs long
-		if slow := inspect.ThisMachine("").Slow(); slow != "" {
-			fmt.Fprintln(stderr, slow)
-		}
+		inspect.ThisMachine("").WarnSlow(stderr)
 	}
 	takes := len(strings.Fields(c.Command.ArgsUsage))
 	if strings.HasSuffix(c.Command.ArgsUsage, "...") || len(c.Command.Subcommands) > 0 {

@@ -57,10 +57,15 @@ func inspectPath(c *cli.Context) error {
 		Context:  llama.ContextParams{Ctx: c.Int("ctx-size"), UBatch: p.UBatch, Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV}, MostCtx: defaultContext,
 	})
 	done()
-	if err != nil {
+	return show(c, f, err)
+}
+
+// show prints what was found, as --json says.
+func show(c *cli.Context, f inspect.Finding, err error) error {
+	switch {
+	case err != nil:
 		return err
-	}
-	if c.Bool("json") {
+	case c.Bool("json"):
 		return printJSON(c, f)
 	}
 	return f.Write(c.App.Writer)

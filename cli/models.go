@@ -16,13 +16,7 @@ func modelsCommand() *cli.Command {
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON"}},
 		Action: func(c *cli.Context) error {
 			all, err := inspect.LocalModels(arguments)
-			switch {
-			case err != nil:
-				return err
-			case c.Bool("json"):
-				return printJSON(c, all)
-			}
-			return all.Write(c.App.Writer)
+			return show(c, all, err)
 		},
 	}
 }

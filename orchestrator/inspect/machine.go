@@ -113,9 +113,16 @@ func (m *Machine) differ() (unused, missing []string) {
 	return unused, missing
 }
 
-// Slow is what to do about a build that leaves most of the machine's speed unused, "" where it does
+// WarnSlow says before a long run that it could be many times shorter, where that is so.
+func (m *Machine) WarnSlow(w io.Writer) {
+	if slow := m.slow(); slow != "" {
+		fmt.Fprintln(w, slow)
+	}
+}
+
+// slow is what to do about a build that leaves most of the machine's speed unused, "" where it does
 // not: one that was compiled without flags, as go install does. docs/log.md has the measurements.
-func (m *Machine) Slow() string {
+func (m *Machine) slow() string {
 	if unused, _ := m.differ(); !slices.Contains(unused, "AVX2") {
 		return ""
 	}
@@ -128,8 +135,8 @@ const lowMemory = 1 << 30
 func (m *Machine) advice() (out []string) {
 	unused, _ := m.differ()
 	switch {
-	case m.Slow() != "":
-		out = append(out, m.Slow())
+	case m.slow() != "":
+		out = append(out, m.slow())
 	case len(unused) > 0:
 		out = append(out, fmt.Sprintf("This machine has %s, which the build does not use. For speed here with quantized models, build with make ARCH=native (F32 models may be slower so: measure).", strings.Join(unused, ", ")))
 	}
