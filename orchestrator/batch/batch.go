@@ -33,6 +33,7 @@ type Policy struct {
 	Reference   *policy.Sampling                   // see [decode.Request]
 	MaxTokens   int                                // of a response
 	Stop        []string                           // texts that end one
+	Spell       []int32                            // see [decode.Request]
 	Thoughts    decode.Thoughts                    // of a model that thinks before it answers
 	Key         func(id string, sample int) uint64 // of the random streams, see [policy.Key]; nil for those of seed 0
 	EachValue   bool                               // every token's value is wanted
@@ -105,7 +106,7 @@ func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put
 
 func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Response)) ([]engine.Job, error) {
 	req := decode.Request{
-		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Value: p.Value, Reference: p.Reference,
+		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Spell: p.Spell, Value: p.Value, Reference: p.Reference,
 		EachValue: p.EachValue, TopLogProbs: p.TopLogProbs, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Thinks: t.Thinks, Thoughts: p.Thoughts,
 		Emit: p.emit, EmitThinking: p.EmitThinking, Key: p.key(t.ID, t.First),
 	}

@@ -298,8 +298,10 @@ func (d *decoder) note(c *candidate) error {
 		if c.Length >= d.req.MaxTokens {
 			c.hear(c.Reader.End())
 		}
-	} else {
-		piece, err := d.s.Model().Piece(token, false)
+	}
+	spelled := slices.Contains(d.req.Spell, token)
+	if !thinks || spelled && c.Reader.Part() == think.Answer {
+		piece, err := d.s.Model().Piece(token, spelled)
 		if err != nil {
 			return err
 		}

@@ -52,6 +52,9 @@ type Request struct {
 	Emit func(text []byte)
 	// EmitThinking, if set, is called in the same way with the text of thoughts.
 	EmitThinking func(text []byte)
+	// Spell holds control tokens, such as those around a tool call, that are written into the answer, where
+	// they are nothing otherwise.
+	Spell []int32
 	// Progress, if set, is called after every step with the tokens decoded so far.
 	Progress func(decoded int)
 }

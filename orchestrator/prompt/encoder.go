@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,20 @@ func NewEncoder(m Model, o Options) (*Encoder, error) {
 	}
 	e.thinks, err = e.marks()
 	return e, err
+}
+
+// With is an encoder whose templates see further variables, such as the tools of one request.
+func (e *Encoder) With(vars map[string]any) *Encoder {
+	if len(vars) == 0 {
+		return e
+	}
+	out := *e
+	out.o.TemplateKwargs = maps.Clone(e.o.TemplateKwargs)
+	if out.o.TemplateKwargs == nil {
+		out.o.TemplateKwargs = map[string]any{}
+	}
+	maps.Copy(out.o.TemplateKwargs, vars)
+	return &out
 }
 
 // Plain says whether conversations are shown as plain text, because the model has no template
