@@ -15,6 +15,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/serve/toolcall"
 )
 
 // The bounds of what requests ask for.
@@ -31,9 +32,10 @@ type question struct {
 	created  int64
 	model    string // as it was asked for
 	way      way
-	task     batch.Task
-	n        int
+	tasks    []batch.Task // one, but for completions of several prompts
+	n        int          // answers to each
 	seed     uint64
+	tools    *toolset
 	logprobs bool
 	top      int // alternatives of each token
 	stream   bool
@@ -130,7 +132,6 @@ func (s *Server) prepare(q *question, r prompt.Record, e *prompt.Encoder, asked 
 // fit bounds the length of the answer to a task: asked is what the request says, 0 for nothing.
 func (s *Server) fit(q *question, t batch.Task, asked int) error {
 	w := &q.way
-	q.task = t
 	if len(t.Tokens) == 0 {
 		return bad("prompt", "the prompt is empty: give a text")
 	}
@@ -148,7 +149,8 @@ func (s *Server) fit(q *question, t batch.Task, asked int) error {
 	if err != nil {
 		return err
 	}
-	w.policy.MaxTokens = n
+	t.MaxTokens = n
+	q.tasks = append(q.tasks, t)
 	return nil
 }
 
@@ -156,6 +158,7 @@ func (s *Server) fit(q *question, t batch.Task, asked int) error {
 type delta struct {
 	choice int
 	text   string
+	calls  []toolcall.Call
 	done   *answer // the last of its answer
 }
 
@@ -163,11 +166,13 @@ type delta struct {
 type answer struct {
 	decode.Response
 	finish string // in OpenAI's words
+	text   string
+	calls  []toolcall.Call
 }
 
 // run answers a question. to gets what comes of the answers, idle is called when nothing has for a while; an
 // error of theirs ends all.
-func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idle func() error) ([]*answer, error) {
+func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idle func() error) ([]answer, error) {
 	leave, err := s.enter()
 	if err != nil {
 		return nil, err
@@ -179,16 +184,27 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 	var all sync.WaitGroup
 	defer all.Wait() // after cancel
 	defer cancel()
-	for choice := range q.n {
-		p := q.way.policy
+	n := len(q.tasks) * q.n
+	for choice := range n {
+		p, task := q.way.policy, q.tasks[choice/q.n]
+		p.MaxTokens = task.MaxTokens
+		if q.tools != nil && q.tools.form != nil {
+			p.Spell = s.dialect.spell
+		}
 		p.Key = func(string, int) uint64 { return policy.Key(q.seed, 0, "", choice) }
 		all.Go(func() {
-			r, err := s.decoder.answer(ctx, &p, q.task, func(b []byte) { box.put(mail{choice: choice, text: string(b)}) })
+			r, err := s.decoder.answer(ctx, &p, task, func(b []byte) { box.put(mail{choice: choice, text: string(b)}) })
 			box.put(mail{choice: choice, response: &r, err: err})
 		})
 	}
-	answers, texts := make([]*answer, q.n), make([]runes, q.n)
-	for left := q.n; left > 0; {
+	answers, texts := make([]answer, n), make([]runes, n)
+	readers := make([]*toolcall.Reader, n)
+	for i := range readers {
+		if q.tools != nil && q.tools.form != nil {
+			readers[i] = q.tools.form.Reader(q.tools.tools)
+		}
+	}
+	for left := n; left > 0; {
 		letters, err := box.take(ctx, idleTime)
 		if err != nil {
 			return nil, err
@@ -202,13 +218,22 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 			if m.err != nil {
 				return nil, m.err
 			}
-			d := delta{choice: m.choice, text: texts[m.choice].add(m.text, m.response != nil)}
-			if m.response != nil {
-				left--
-				d.done = &answer{Response: *m.response, finish: string(m.response.Finish)}
-				answers[m.choice] = d.done
+			last, a := m.response != nil, &answers[m.choice]
+			d := delta{choice: m.choice, text: texts[m.choice].add(m.text, last)}
+			if r := readers[m.choice]; r != nil {
+				d.text, d.calls = r.Push(d.text, last)
 			}
-			if d.text != "" || d.done != nil {
+			a.text += d.text
+			a.calls = append(a.calls, d.calls...)
+			if last {
+				left--
+				a.Response, a.finish = *m.response, string(m.response.Finish)
+				if len(a.calls) > 0 && a.Finish == decode.FinishEOG {
+					a.finish = "tool_calls"
+				}
+				d.done = a
+			}
+			if d.text != "" || d.calls != nil || last {
 				if err := to(d); err != nil {
 					return nil, err
 				}

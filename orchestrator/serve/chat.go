@@ -4,12 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/serve/toolcall"
 )
 
 const maxMessages = 4096
@@ -26,23 +26,26 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	}
 	q.note(w)
 	if s.o.LogPrompts {
-		s.o.Log.Info("prompt", "id", q.id, "messages", string(encode(q.task.Messages)))
+		s.o.Log.Info("prompt", "id", q.id, "messages", string(encode(q.tasks[0].Messages)))
 	}
 	if q.stream {
 		return s.streamChat(w, r, q)
 	}
-	texts := make([]strings.Builder, q.n)
-	answers, err := s.run(r.Context(), q, func(d delta) error {
-		texts[d.choice].WriteString(d.text)
-		return nil
-	}, func() error { return nil })
+	answers, err := s.run(r.Context(), q, func(delta) error { return nil }, func() error { return nil })
 	if err != nil {
 		return err
 	}
 	reply := s.chatReply(q, "chat.completion")
 	for i, a := range answers {
-		finish := a.finish
-		reply.Choices = append(reply.Choices, chatChoice{Index: i, Message: &chatMessage{Role: "assistant", Content: text(texts[i].String())}, Finish: &finish})
+		m := &chatMessage{Role: "assistant", Content: &a.text, Calls: chatCalls(a.calls, -1)}
+		if a.text == "" && len(a.calls) > 0 {
+			m.Content = nil
+		}
+		c := chatChoice{Index: i, Message: m, Finish: &a.finish}
+		if c.Logprobs, err = s.chatLogprobs(q, &a); err != nil {
+			return err
+		}
+		reply.Choices = append(reply.Choices, c)
 	}
 	reply.Usage, reply.Ivo = usageOf(q, answers), s.ivoOf(q, answers)
 	reply.Usage.note(w)
@@ -59,13 +62,27 @@ func (s *Server) readChat(o *object) (*question, error) {
 	messages := o.messages("messages")
 	asked := o.whole("max_completion_tokens", o.whole("max_tokens", 0, 1, 1<<30), 1, 1<<30)
 	vars := o.vars("chat_template_kwargs")
+	q.tools = o.readTools(false)
+	q.logprobs, q.top = o.flag("logprobs", false), o.whole("top_logprobs", 0, 0, maxTop)
+	if q.top > 0 && !q.logprobs {
+		o.fail("top_logprobs", "this wants logprobs to be true")
+	}
 	if err := o.problem(); err != nil {
 		return nil, err
 	}
 	if len(messages) == 0 {
 		return nil, bad("messages", "messages: give at least one")
 	}
-	return q, s.prepare(q, prompt.Record{Messages: messages}, s.o.Encoder.With(vars), asked)
+	return q, s.converse(q, messages, vars, asked)
+}
+
+// converse prepares a question whose prompt is a conversation.
+func (s *Server) converse(q *question, messages []llama.Message, vars map[string]any, asked int) error {
+	messages, tools, err := s.dialect.show(messages, q.tools)
+	if err != nil {
+		return err
+	}
+	return s.prepare(q, prompt.Record{Messages: messages}, s.o.Encoder.With(vars).With(tools), asked)
 }
 
 // messages reads a list of messages.
@@ -104,7 +121,7 @@ func (o *object) vars(name string) map[string]any {
 
 func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question) error {
 	e := s.stream(w)
-	begun := make([]bool, q.n)
+	begun, calls := make([]bool, q.n), make([]int, q.n)
 	put := func(c chatChoice) error {
 		chunk := s.chatReply(q, "chat.completion.chunk")
 		chunk.Choices = append(chunk.Choices, c)
@@ -122,10 +139,20 @@ func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question)
 				return err
 			}
 		}
+		for _, c := range d.calls {
+			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Calls: chatCalls([]toolcall.Call{c}, calls[d.choice])}}); err != nil {
+				return err
+			}
+			calls[d.choice]++
+		}
 		if d.done == nil {
 			return nil
 		}
-		return put(chatChoice{Index: d.choice, Delta: &chatMessage{}, Finish: &d.done.finish, Ivo: s.ivoOf(q, []*answer{d.done})})
+		logprobs, err := s.chatLogprobs(q, d.done)
+		if err != nil {
+			return err
+		}
+		return put(chatChoice{Index: d.choice, Delta: &chatMessage{}, Logprobs: logprobs, Finish: &d.done.finish, Ivo: s.ivoOf(q, []answer{*d.done})})
 	}, e.alive)
 	if err != nil {
 		return e.fail(err)
@@ -155,17 +182,52 @@ type chatReply struct {
 }
 
 type chatChoice struct {
-	Index    int          `json:"index"`
-	Message  *chatMessage `json:"message,omitempty"`
-	Delta    *chatMessage `json:"delta,omitempty"`
-	Logprobs any          `json:"logprobs"`
-	Finish   *string      `json:"finish_reason"`
-	Ivo      *ivo         `json:"ivo,omitempty"` // of a stream's last chunk of the choice
+	Index    int           `json:"index"`
+	Message  *chatMessage  `json:"message,omitempty"`
+	Delta    *chatMessage  `json:"delta,omitempty"`
+	Logprobs *chatLogprobs `json:"logprobs"`
+	Finish   *string       `json:"finish_reason"`
+	Ivo      *ivo          `json:"ivo,omitempty"` // of a stream's last chunk of the choice
 }
 
 type chatMessage struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role    string     `json:"role,omitempty"`
+	Content *string    `json:"content"`
+	Calls   []chatCall `json:"tool_calls,omitempty"`
+}
+
+// MarshalJSON leaves the content out of a delta that has none.
+func (m *chatMessage) MarshalJSON() ([]byte, error) {
+	type whole chatMessage
+	if m.Role != "" || m.Content != nil {
+		return json.Marshal((*whole)(m))
+	}
+	return json.Marshal(struct {
+		Calls []chatCall `json:"tool_calls,omitempty"`
+	}{m.Calls})
+}
+
+type chatCall struct {
+	Index    *int   `json:"index,omitempty"` // in a stream
+	ID       string `json:"id"`
+	Type     string `json:"type"`
+	Function struct {
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
+	} `json:"function"`
+}
+
+// chatCalls are calls in the API's shape, numbered from first on; no numbers where it is negative.
+func chatCalls(calls []toolcall.Call, first int) (out []chatCall) {
+	for i, c := range calls {
+		call := chatCall{ID: c.ID, Type: "function"}
+		call.Function.Name, call.Function.Arguments = c.Name, string(c.Arguments)
+		if n := first + i; first >= 0 {
+			call.Index = &n
+		}
+		out = append(out, call)
+	}
+	return out
 }
 
 func text(s string) *string { return &s }
@@ -192,8 +254,11 @@ type completionUse struct {
 	Reasoning int `json:"reasoning_tokens"`
 }
 
-func usageOf(q *question, answers []*answer) *usage {
-	u := &usage{Prompt: len(q.task.Tokens)}
+func usageOf(q *question, answers []answer) *usage {
+	u := &usage{}
+	for _, t := range q.tasks {
+		u.Prompt += len(t.Tokens)
+	}
 	for _, a := range answers {
 		u.Completion += len(a.Tokens)
 		u.Decoded += a.Decoded
@@ -224,12 +289,12 @@ type ivo struct {
 }
 
 // ivoOf tells of answers.
-func (s *Server) ivoOf(q *question, answers []*answer) *ivo {
+func (s *Server) ivoOf(q *question, answers []answer) *ivo {
 	p := &q.way.policy
 	out := &ivo{Method: p.Strategy.Method, Seed: q.seed}
 	if len(answers) != 1 {
 		for _, a := range answers {
-			one := s.ivoOf(q, []*answer{a})
+			one := s.ivoOf(q, []answer{a})
 			out.Choices = append(out.Choices, one)
 			out.Decoded += one.Decoded
 			out.Rewards += one.Rewards

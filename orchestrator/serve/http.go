@@ -27,8 +27,15 @@ func (s *Server) routes() http.Handler {
 	for _, prefix := range []string{"/v1", ""} { // llama-server has both
 		kept("GET "+prefix+"/models", s.models)
 		kept("POST "+prefix+"/chat/completions", s.chat)
+		kept("POST "+prefix+"/completions", s.completions)
+		kept("POST "+prefix+"/embeddings", s.embeddings)
 		open("GET "+prefix+"/health", s.health)
 	}
+	kept("POST /v1/responses", s.responses)
+	kept("GET /props", s.props)
+	kept("POST /tokenize", s.tokenize)
+	kept("POST /detokenize", s.detokenize)
+	kept("POST /apply-template", s.applyTemplate)
 	kept("GET /v1/models/{model}", s.model)
 	for path, allowed := range methods {
 		allow := strings.Join(append(allowed, "OPTIONS"), ", ")

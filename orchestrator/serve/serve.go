@@ -68,6 +68,7 @@ type Server struct {
 	heads     map[string]*value.Function
 	rewards   map[string]reward.Model
 	presets   map[string]Preset
+	dialect   dialect
 	sequences int // most that a request may take
 	decoder   decoder
 	embedder  embedder
@@ -103,6 +104,10 @@ func New(o Options) (*Server, error) {
 	s := &Server{o: o, name: o.Name, heads: o.Heads, rewards: o.Rewards, bodies: semaphore.NewWeighted(max(64<<20, o.MaxBody)), begun: time.Now()}
 	s.presets = offered(len(s.heads) > 0, o.Reward)
 	maps.Copy(s.presets, o.Presets)
+	var err error
+	if s.dialect, err = dialectOf(o.Model, o.Encoder); err != nil {
+		return nil, err
+	}
 	local, err := newLocal(o)
 	if err != nil {
 		return nil, err

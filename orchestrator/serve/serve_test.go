@@ -251,8 +251,9 @@ func direct(t *testing.T, o Options, guidance tree) (decode.Response, *batch.Pol
 		t.Fatal(err)
 	}
 	p := q.way.policy
+	p.MaxTokens = q.tasks[0].MaxTokens
 	p.Key = func(string, int) uint64 { return policy.Key(7, 0, "", 0) }
-	r, _, err := batch.One(t.Context(), o.Model, o.Context, nil, p, q.task, nil)
+	r, _, err := batch.One(t.Context(), o.Model, o.Context, nil, p, q.tasks[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,189 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"unicode/utf8"
+
+	"github.com/ivo-decoding/ivo/internal/jsonkind"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+)
+
+// rawValue is JSON as it came.
+type rawValue = json.RawMessage
+
+// completionReply is a text completion, or a chunk of one.
+type completionReply struct {
+	ID          string             `json:"id"`
+	Object      string             `json:"object"`
+	Created     int64              `json:"created"`
+	Model       string             `json:"model"`
+	Fingerprint string             `json:"system_fingerprint"`
+	Choices     []completionChoice `json:"choices"`
+	Usage       *usage             `json:"usage,omitempty"`
+	Ivo         *ivo               `json:"ivo,omitempty"`
+}
+
+type completionChoice struct {
+	Index    int                 `json:"index"`
+	Text     string              `json:"text"`
+	Logprobs *completionLogprobs `json:"logprobs"`
+	Finish   *string             `json:"finish_reason"`
+	Ivo      *ivo                `json:"ivo,omitempty"`
+}
+
+type completionLogprobs struct {
+	Tokens   []string             `json:"tokens"`
+	Logprobs []float64            `json:"token_logprobs"`
+	Top      []map[string]float64 `json:"top_logprobs"`
+	Offsets  []int                `json:"text_offset"` // in characters
+}
+
+// completions is POST /v1/completions.
+func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
+	o, err := s.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	q, echo, err := s.readCompletion(o)
+	if err != nil {
+		return err
+	}
+	q.note(w)
+	if s.o.LogPrompts {
+		s.o.Log.Info("prompt", "id", q.id, "prompt", string(o.raw("prompt")))
+	}
+	reply := completionReply{ID: q.id, Object: "text_completion", Created: q.created, Model: q.model, Fingerprint: "ivo-" + s.o.Version, Choices: []completionChoice{}}
+	if q.stream {
+		return s.streamCompletion(w, r, q, reply, echo)
+	}
+	answers, err := s.run(r.Context(), q, func(delta) error { return nil }, func() error { return nil })
+	if err != nil {
+		return err
+	}
+	for i := range answers {
+		a := &answers[i]
+		c := completionChoice{Index: i, Text: echo[i/q.n] + a.text, Finish: &a.finish}
+		if c.Logprobs, err = s.completionLogprobs(q, a, utf8.RuneCountInString(echo[i/q.n])); err != nil {
+			return err
+		}
+		reply.Choices = append(reply.Choices, c)
+	}
+	reply.Usage, reply.Ivo = usageOf(q, answers), s.ivoOf(q, answers)
+	reply.Usage.note(w)
+	return writeJSON(w, http.StatusOK, reply)
+}
+
+func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *question, reply completionReply, echo []string) error {
+	e := s.stream(w)
+	begun := make([]bool, len(q.tasks)*q.n)
+	put := func(c completionChoice) error {
+		chunk := reply
+		chunk.Choices = append(chunk.Choices, c)
+		return e.data(chunk)
+	}
+	answers, err := s.run(r.Context(), q, func(d delta) error {
+		text := d.text
+		if !begun[d.choice] {
+			begun[d.choice] = true
+			text = echo[d.choice/q.n] + text
+		}
+		if text != "" {
+			if err := put(completionChoice{Index: d.choice, Text: text}); err != nil {
+				return err
+			}
+		}
+		if d.done == nil {
+			return nil
+		}
+		logprobs, err := s.completionLogprobs(q, d.done, utf8.RuneCountInString(echo[d.choice/q.n]))
+		if err != nil {
+			return err
+		}
+		return put(completionChoice{Index: d.choice, Logprobs: logprobs, Finish: &d.done.finish, Ivo: s.ivoOf(q, []answer{*d.done})})
+	}, e.alive)
+	if err != nil {
+		return e.fail(err)
+	}
+	usage := usageOf(q, answers)
+	usage.note(w)
+	if q.usage {
+		reply.Usage = usage
+		if err := e.data(reply); err != nil {
+			return err
+		}
+	}
+	return e.done()
+}
+
+// readCompletion reads a request for a completion; echo is what the answers to each prompt begin with.
+func (s *Server) readCompletion(o *object) (q *question, echo []string, err error) {
+	if q, err = s.read(o); err != nil {
+		return nil, nil, err
+	}
+	q.id = newID("cmpl-")
+	asked := o.whole("max_tokens", 16, 1, 1<<30)
+	if !o.has("max_tokens") && q.way.maxTokens > 0 {
+		asked = q.way.maxTokens
+	}
+	if o.has("logprobs") {
+		q.logprobs, q.top = true, o.whole("logprobs", 0, 0, maxTop)
+	}
+	whole := o.flag("echo", false)
+	if o.text("suffix") != "" {
+		o.fail("suffix", "texts are only completed at their end")
+	}
+	prompts, err := s.inputs(o, "prompt")
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := len(prompts) * q.n; n > maxChoices {
+		return nil, nil, bad("prompt", "prompt: %d answers are asked for at once, at most %d are given", n, maxChoices)
+	}
+	var texts []string
+	if raw := o.raw("prompt"); jsonkind.Of(raw) == jsonkind.Text {
+		texts = []string{o.text("prompt")}
+	} else if json.Unmarshal(raw, &texts) != nil {
+		texts = nil // they are tokens
+	}
+	for i, tokens := range prompts {
+		r := prompt.Record{ID: fmt.Sprint(i)}
+		if texts != nil {
+			r.Text = texts[i]
+		} else if r.Text, err = s.o.Model.Detokenize(tokens, true); err != nil {
+			return nil, nil, err
+		}
+		begin := ""
+		if whole {
+			begin = r.Text
+		}
+		echo = append(echo, begin)
+		if err := s.fit(q, batch.Task{Encoded: prompt.Encoded{Record: r, Tokens: tokens}}, asked); err != nil {
+			return nil, nil, err
+		}
+	}
+	return q, echo, nil
+}
+
+// completionLogprobs are those of an answer in the shape of completions; offset is where it begins.
+func (s *Server) completionLogprobs(q *question, a *answer, offset int) (*completionLogprobs, error) {
+	tokens, err := s.logprobs(q, a)
+	if tokens == nil || err != nil {
+		return nil, err
+	}
+	out := &completionLogprobs{Tokens: []string{}, Logprobs: []float64{}, Top: []map[string]float64{}, Offsets: []int{}}
+	for _, t := range tokens {
+		top := map[string]float64{}
+		for _, alternative := range t.Top {
+			if p, seen := top[alternative.Token]; !seen || alternative.Logprob > p { // parts of characters look alike
+				top[alternative.Token] = alternative.Logprob
+			}
+		}
+		out.Tokens, out.Logprobs = append(out.Tokens, t.Token), append(out.Logprobs, t.Logprob)
+		out.Top, out.Offsets = append(out.Top, top), append(out.Offsets, offset)
+		offset += utf8.RuneCountInString(t.Token)
+	}
+	return out, nil
+}

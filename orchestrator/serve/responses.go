@@ -1,0 +1,441 @@
+package serve
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+
+	"github.com/ivo-decoding/ivo/internal/jsonkind"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/serve/toolcall"
+)
+
+// The responses API, without its memory: each request brings its whole conversation.
+
+// response is the object of a response. What a request said is told back in it.
+type response struct {
+	ID         string         `json:"id"`
+	Object     string         `json:"object"`
+	Created    int64          `json:"created_at"`
+	Status     string         `json:"status"`
+	Error      *responseError `json:"error"`
+	Incomplete *incomplete    `json:"incomplete_details"`
+	Model      string         `json:"model"`
+	Output     []any          `json:"output"`
+	Usage      *responseUsage `json:"usage"`
+	Ivo        *ivo           `json:"ivo,omitempty"`
+
+	Instructions      *string         `json:"instructions"`
+	MaxOutputTokens   *int            `json:"max_output_tokens"`
+	ParallelToolCalls bool            `json:"parallel_tool_calls"`
+	Previous          *string         `json:"previous_response_id"`
+	Reasoning         json.RawMessage `json:"reasoning"`
+	Store             bool            `json:"store"`
+	Temperature       float64         `json:"temperature"`
+	TopP              float64         `json:"top_p"`
+	Text              json.RawMessage `json:"text"`
+	ToolChoice        json.RawMessage `json:"tool_choice"`
+	Tools             json.RawMessage `json:"tools"`
+	TopLogprobs       int             `json:"top_logprobs"`
+	Truncation        string          `json:"truncation"`
+	Background        bool            `json:"background"`
+	ServiceTier       string          `json:"service_tier"`
+	Metadata          json.RawMessage `json:"metadata"`
+	User              *string         `json:"user"`
+}
+
+type responseError struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+type incomplete struct {
+	Reason string `json:"reason"`
+}
+
+type responseUsage struct {
+	Input   int           `json:"input_tokens"`
+	InputOf promptUsage   `json:"input_tokens_details"`
+	Output  int           `json:"output_tokens"`
+	Of      completionUse `json:"output_tokens_details"`
+	Total   int           `json:"total_tokens"`
+	Decoded int           `json:"decoded_tokens"`
+}
+
+// The items of an output.
+type (
+	outputMessage struct {
+		Type    string       `json:"type"`
+		ID      string       `json:"id"`
+		Status  string       `json:"status"`
+		Role    string       `json:"role"`
+		Content []outputText `json:"content"`
+	}
+	outputText struct {
+		Type        string         `json:"type"`
+		Text        string         `json:"text"`
+		Annotations []any          `json:"annotations"`
+		Logprobs    []tokenLogprob `json:"logprobs"`
+	}
+	outputCall struct {
+		Type      string `json:"type"`
+		ID        string `json:"id"`
+		Status    string `json:"status"`
+		CallID    string `json:"call_id"`
+		Name      string `json:"name"`
+		Arguments string `json:"arguments"`
+	}
+)
+
+// responses is POST /v1/responses.
+func (s *Server) responses(w http.ResponseWriter, r *http.Request) error {
+	o, err := s.readBody(w, r)
+	if err != nil {
+		return err
+	}
+	q, reply, err := s.readResponse(o)
+	if err != nil {
+		return err
+	}
+	q.note(w)
+	if s.o.LogPrompts {
+		s.o.Log.Info("prompt", "id", q.id, "messages", string(encode(q.tasks[0].Messages)))
+	}
+	e := &responseEvents{s: s, q: q, reply: reply}
+	if q.stream {
+		e.stream = s.stream(w)
+	}
+	answers, err := s.run(r.Context(), q, e.take, e.alive)
+	if err != nil {
+		return e.fail(err)
+	}
+	u := usageOf(q, answers)
+	u.note(w)
+	reply.Usage = &responseUsage{Input: u.Prompt, InputOf: u.PromptOf, Output: u.Completion, Of: u.Of, Total: u.Total, Decoded: u.Decoded}
+	reply.Ivo = s.ivoOf(q, answers)
+	if !q.stream {
+		return writeJSON(w, http.StatusOK, reply)
+	}
+	return e.send("response."+reply.Status, map[string]any{"response": reply})
+}
+
+// readResponse reads a request for a response.
+func (s *Server) readResponse(o *object) (*question, *response, error) {
+	if id := o.text("previous_response_id"); id != "" {
+		return nil, nil, &problem{status: http.StatusBadRequest, param: "previous_response_id", code: "previous_response_not_found",
+			message: "previous_response_id: responses are not kept: send the whole conversation as input"}
+	}
+	if o.flag("background", false) {
+		o.fail("background", "responses are not kept, so none can be asked for later")
+	}
+	if o.has("conversation") {
+		o.fail("conversation", "conversations are not kept: send the whole one as input")
+	}
+	q, err := s.read(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	q.id, q.n = newID("resp_"), 1
+	instructions := o.text("instructions")
+	messages := o.input("input")
+	if instructions != "" {
+		messages = append([]llama.Message{{Role: "system", Content: instructions}}, messages...)
+	}
+	asked := o.whole("max_output_tokens", 0, 1, 1<<30)
+	q.tools = o.readTools(true)
+	q.top = o.whole("top_logprobs", 0, 0, maxTop)
+	for _, what := range o.texts("include", 64, 256) {
+		q.logprobs = q.logprobs || what == "message.output_text.logprobs"
+	}
+	q.logprobs = q.logprobs || q.top > 0
+	sampling := q.way.policy.Sampling
+	reply := &response{
+		ID: q.id, Object: "response", Created: q.created, Status: "in_progress", Model: q.model, Output: []any{},
+		ParallelToolCalls: o.flag("parallel_tool_calls", true), Reasoning: o.told("reasoning", `{"effort":null,"summary":null}`), Temperature: sampling.Temp, TopP: sampling.TopP,
+		Text: o.told("text", `{"format":{"type":"text"}}`), ToolChoice: o.told("tool_choice", `"auto"`), Tools: o.told("tools", `[]`), TopLogprobs: q.top,
+		Truncation: "disabled", ServiceTier: "default", Metadata: o.told("metadata", `{}`), Instructions: orNull(instructions), User: orNull(o.text("user")),
+	}
+	if asked > 0 {
+		reply.MaxOutputTokens = &asked
+	}
+	if err := o.problem(); err != nil {
+		return nil, nil, err
+	}
+	if len(messages) == 0 {
+		return nil, nil, bad("input", "input: give a text or a list of messages")
+	}
+	return q, reply, s.converse(q, messages, o.vars("chat_template_kwargs"), asked)
+}
+
+// told is a field as it is told back.
+func (o *object) told(name, without string) json.RawMessage {
+	if raw := o.raw(name); raw != nil {
+		return raw
+	}
+	return json.RawMessage(without)
+}
+
+// input reads a conversation in the responses API's shape: a text, or a list of items. Items of types that
+// are nothing to a model that reads texts are left out.
+func (o *object) input(name string) (out []llama.Message) {
+	if raw := o.raw(name); jsonkind.Of(raw) == jsonkind.Text {
+		if text := o.text(name); text != "" {
+			out = append(out, llama.Message{Role: "user", Content: text})
+		}
+		return out
+	}
+	var calls []toolcall.Call // of the answer that is being put together
+	flush := func() {
+		if calls != nil {
+			m := toolcall.Writer{Texts: true}.Message("", calls)
+			if last := len(out) - 1; last >= 0 && out[last].Role == "assistant" && out[last].Fields == nil {
+				out[last].Fields = m.Fields
+			} else {
+				out = append(out, m)
+			}
+			calls = nil
+		}
+	}
+	for i, raw := range o.list(name, maxMessages) {
+		item := o.inner(fmt.Sprintf("%s[%d]", name, i), raw)
+		if item == nil {
+			return nil
+		}
+		kind := item.text("type")
+		if kind != "function_call" {
+			flush()
+		}
+		switch kind {
+		case "message", "":
+			if !item.has("role") {
+				item.fail("role", "give one, such as user")
+			}
+			role := item.oneOf("role", "user", "system", "developer", "assistant")
+			out = append(out, llama.Message{Role: role, Content: item.parts("content")})
+		case "function_call":
+			args := json.RawMessage(item.text("arguments"))
+			if len(args) == 0 {
+				args = json.RawMessage("{}")
+			}
+			if !json.Valid(args) || jsonkind.Of(args) != jsonkind.Object {
+				item.fail("arguments", "this is no JSON object")
+			}
+			if calls = append(calls, toolcall.Call{ID: item.text("call_id"), Name: item.text("name"), Arguments: args}); calls[len(calls)-1].Name == "" {
+				item.fail("name", "a call has the name of a tool")
+			}
+		case "function_call_output":
+			id, err := json.Marshal(item.text("call_id"))
+			if err != nil {
+				item.fail("call_id", "%v", err)
+			}
+			out = append(out, llama.Message{Role: "tool", Content: item.parts("output"), Fields: map[string]json.RawMessage{"tool_call_id": id}})
+		}
+	}
+	flush()
+	return out
+}
+
+// parts is a text, or the texts of a list of parts.
+func (o *object) parts(name string) (text string) {
+	raw := o.raw(name)
+	if jsonkind.Of(raw) == jsonkind.Text || raw == nil {
+		return o.text(name)
+	}
+	for i, raw := range o.list(name, maxMessages) {
+		part := o.inner(fmt.Sprintf("%s[%d]", name, i), raw)
+		if part == nil {
+			return ""
+		}
+		switch kind := part.text("type"); kind {
+		case "input_text", "output_text", "text", "":
+			if text != "" {
+				text += "\n"
+			}
+			text += part.text("text")
+		case "refusal":
+			text += part.text("refusal")
+		default:
+			part.fail("type", "%q is nothing to a model that reads texts", kind)
+		}
+	}
+	return text
+}
+
+// responseEvents puts a response together, and tells of it as it comes where there is a stream.
+type responseEvents struct {
+	s        *Server
+	q        *question
+	reply    *response
+	stream   *stream // nil where nothing is streamed
+	sequence int
+	begun    bool
+	message  *outputMessage // under way
+}
+
+// send sends an event with its number.
+func (e *responseEvents) send(kind string, fields map[string]any) error {
+	if e.stream == nil {
+		return nil
+	}
+	event := map[string]any{"type": kind, "sequence_number": e.sequence}
+	maps.Copy(event, fields)
+	e.sequence++
+	return e.stream.event(kind, event)
+}
+
+func (e *responseEvents) alive() error {
+	if e.stream == nil {
+		return nil
+	}
+	return e.stream.alive()
+}
+
+// begin tells that the response is under way.
+func (e *responseEvents) begin() error {
+	if e.begun {
+		return nil
+	}
+	e.begun = true
+	if err := e.send("response.created", map[string]any{"response": e.reply}); err != nil {
+		return err
+	}
+	return e.send("response.in_progress", map[string]any{"response": e.reply})
+}
+
+func (e *responseEvents) fail(err error) error {
+	if e.stream == nil || !e.stream.begun {
+		return err
+	}
+	p := problemOf(err)
+	e.reply.Status, e.reply.Error = "failed", &responseError{"server_error", p.message}
+	if serr := e.send("response.failed", map[string]any{"response": e.reply}); serr != nil {
+		return serr
+	}
+	return err
+}
+
+// take tells what has come.
+func (e *responseEvents) take(d delta) error {
+	if err := e.begin(); err != nil {
+		return err
+	}
+	if d.text != "" {
+		if err := e.text(d.text); err != nil {
+			return err
+		}
+	}
+	if d.done != nil || d.calls != nil {
+		status := "completed"
+		if d.done != nil && d.done.finish == "length" {
+			status = "incomplete"
+		}
+		var logprobs []tokenLogprob
+		if d.done != nil && len(d.done.calls) == 0 {
+			if e.message == nil { // an answer without a text is one all the same
+				if err := e.open(); err != nil {
+					return err
+				}
+			}
+			var err error
+			if logprobs, err = e.s.logprobs(e.q, d.done); err != nil {
+				return err
+			}
+		}
+		if err := e.close(status, logprobs); err != nil {
+			return err
+		}
+	}
+	for _, c := range d.calls {
+		if err := e.call(c); err != nil {
+			return err
+		}
+	}
+	if d.done != nil {
+		if e.reply.Status = "completed"; d.done.finish == "length" {
+			e.reply.Status, e.reply.Incomplete = "incomplete", &incomplete{"max_output_tokens"}
+		}
+	}
+	return nil
+}
+
+// at is where the item under way, and its content, stand.
+func (e *responseEvents) at(id string) map[string]any {
+	return map[string]any{"output_index": len(e.reply.Output), "item_id": id}
+}
+
+// open begins a message.
+func (e *responseEvents) open() error {
+	e.message = &outputMessage{Type: "message", ID: newID("msg_"), Status: "in_progress", Role: "assistant", Content: []outputText{}}
+	if err := e.send("response.output_item.added", map[string]any{"output_index": len(e.reply.Output), "item": e.message}); err != nil {
+		return err
+	}
+	e.message.Content = append(e.message.Content, outputText{Type: "output_text", Annotations: []any{}, Logprobs: []tokenLogprob{}})
+	event := e.at(e.message.ID)
+	event["content_index"], event["part"] = 0, e.message.Content[0]
+	return e.send("response.content_part.added", event)
+}
+
+// text adds to the message.
+func (e *responseEvents) text(s string) error {
+	if e.message == nil {
+		if err := e.open(); err != nil {
+			return err
+		}
+	}
+	e.message.Content[0].Text += s
+	event := e.at(e.message.ID)
+	event["content_index"], event["delta"], event["logprobs"] = 0, s, []tokenLogprob{}
+	return e.send("response.output_text.delta", event)
+}
+
+// close ends the message under way, if there is one.
+func (e *responseEvents) close(status string, logprobs []tokenLogprob) error {
+	m := e.message
+	if m == nil {
+		return nil
+	}
+	e.message, m.Status = nil, status
+	part := &m.Content[0]
+	if logprobs != nil {
+		part.Logprobs = logprobs
+	}
+	event := e.at(m.ID)
+	event["content_index"], event["text"], event["logprobs"] = 0, part.Text, part.Logprobs
+	if err := e.send("response.output_text.done", event); err != nil {
+		return err
+	}
+	event = e.at(m.ID)
+	event["content_index"], event["part"] = 0, part
+	if err := e.send("response.content_part.done", event); err != nil {
+		return err
+	}
+	return e.item(m)
+}
+
+// item ends an item of the output.
+func (e *responseEvents) item(item any) error {
+	index := len(e.reply.Output)
+	e.reply.Output = append(e.reply.Output, item)
+	return e.send("response.output_item.done", map[string]any{"output_index": index, "item": item})
+}
+
+// call tells of a call.
+func (e *responseEvents) call(c toolcall.Call) error {
+	item := &outputCall{Type: "function_call", ID: newID("fc_"), Status: "in_progress", CallID: c.ID, Name: c.Name}
+	if err := e.send("response.output_item.added", map[string]any{"output_index": len(e.reply.Output), "item": item}); err != nil {
+		return err
+	}
+	item.Status, item.Arguments = "completed", string(c.Arguments)
+	event := e.at(item.ID)
+	event["delta"] = item.Arguments
+	if err := e.send("response.function_call_arguments.delta", event); err != nil {
+		return err
+	}
+	event = e.at(item.ID)
+	event["arguments"], event["name"] = item.Arguments, item.Name
+	if err := e.send("response.function_call_arguments.done", event); err != nil {
+		return err
+	}
+	return e.item(item)
+}

@@ -1,0 +1,414 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+)
+
+// reciter answers with a text that it was given, a few bytes at a time, whatever it is asked.
+type reciter struct {
+	text  string
+	asked []batch.Task
+}
+
+func (r *reciter) answer(_ context.Context, _ *batch.Policy, t batch.Task, emit func([]byte)) (decode.Response, error) {
+	r.asked = append(r.asked, t)
+	for b := []byte(r.text); len(b) > 0; b = b[min(3, len(b)):] {
+		emit(b[:min(3, len(b))])
+	}
+	return decode.Response{Text: r.text, Finish: decode.FinishEOG, Tokens: []int32{1, 2}, LogProbs: []float32{-1, -2}}, nil
+}
+
+func (r *reciter) Close() error { return nil }
+
+// recite is a server with a template, whose model says a text.
+func recite(t *testing.T, template, text string) (*reciter, string) {
+	t.Helper()
+	o := options(t)
+	e, err := prompt.NewEncoder(o.Model, prompt.Options{Template: template})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Encoder, o.Size = e, 2048
+	o.Context.Cells = 2048
+	s, url := start(t, o)
+	r := &reciter{text: text}
+	if err := s.decoder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.decoder = r
+	return r, url
+}
+
+const hermes = `{% if tools %}tools: {{ tools | tojson }}
+{% endif %}{% for m in messages %}{{ m.role }}: {{ m.content or '' }}{% for c in m.tool_calls or [] %}
+<tool_call>
+{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}
+</tool_call>{% endfor %}
+{% endfor %}`
+
+var weather = []tree{{"type": "function", "function": tree{"name": "weather", "description": "The weather.", "parameters": tree{"type": "object", "properties": tree{"city": tree{"type": "string"}}}}}}
+
+// Calls are told in the API's shape, whole and streamed, and those of the conversation are shown to the model as
+// its template writes them.
+func TestTools(t *testing.T) {
+	r, url := recite(t, hermes, "I look.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bodø\"}}\n</tool_call>")
+	fields := tree{"messages": []tree{
+		{"role": "user", "content": "How is it in Oslo?"},
+		{"role": "assistant", "content": nil, "tool_calls": []tree{{"id": "abcdefghi", "type": "function", "function": tree{"name": "weather", "arguments": `{"city": "Oslo"}`}}}},
+		{"role": "tool", "tool_call_id": "abcdefghi", "content": "rain"},
+		{"role": "user", "content": "And in Bodø?"},
+	}, "tools": weather}
+	check := func(message tree, what string) {
+		t.Helper()
+		call := at(message, "tool_calls", 0)
+		if at(message, "content") != "I look." || at(call, "type") != "function" || at(call, "function", "name") != "weather" || at(call, "function", "arguments") != `{"city": "Bodø"}` || at(call, "id") == "" {
+			t.Errorf("%s: %v", what, message)
+		}
+	}
+	status, _, text := ask(t, url+"/v1/chat/completions", body(t, fields))
+	if status != 200 || at(parse(t, text), "choices", 0, "finish_reason") != "tool_calls" {
+		t.Fatalf("%d %s", status, text)
+	}
+	check(at(parse(t, text), "choices", 0, "message").(tree), "whole")
+	_, _, shown := ask(t, url+"/apply-template", body(t, fields))
+	prompt := at(parse(t, shown), "prompt").(string)
+	if !strings.HasPrefix(prompt, `tools: [{"type": "function", "function": {"name": "weather", "description": "The weather.", "parameters": `) || !strings.Contains(prompt, "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n</tool_call>tool: rain") {
+		t.Errorf("the model is shown %s", prompt)
+	}
+	if len(r.asked) != 1 || len(r.asked[0].Tokens) < 20 {
+		t.Errorf("asked %d times", len(r.asked))
+	}
+
+	fields["stream"] = true
+	_, _, text = ask(t, url+"/v1/chat/completions", body(t, fields))
+	chunks, _ := events(t, text)
+	whole := tree{"content": ""}
+	finish := any(nil)
+	for _, c := range chunks {
+		if s, ok := at(c, "choices", 0, "delta", "content").(string); ok {
+			whole["content"] = whole["content"].(string) + s
+		}
+		if calls := at(c, "choices", 0, "delta", "tool_calls"); calls != nil {
+			whole["tool_calls"] = calls
+			if at(calls, 0, "index") != 0.0 {
+				t.Errorf("a call without its number: %v", calls)
+			}
+		}
+		if f := at(c, "choices", 0, "finish_reason"); f != nil {
+			finish = f
+		}
+	}
+	if check(whole, "streamed"); finish != "tool_calls" {
+		t.Errorf("finished by %v", finish)
+	}
+
+	// Tools that must not be called are not looked for.
+	fields["stream"], fields["tool_choice"] = false, "none"
+	_, _, text = ask(t, url+"/v1/chat/completions", body(t, fields))
+	if s, _ := at(parse(t, text), "choices", 0, "message", "content").(string); !strings.Contains(s, "<tool_call>") {
+		t.Errorf("a call where there may be none: %s", text)
+	}
+}
+
+// A model whose template knows no tools is told of them in the system prompt, and answers with an object.
+func TestToolsOfAnyModel(t *testing.T) {
+	_, url := recite(t, template, `{"name": "weather", "arguments": {"city": "Oslo"}}`)
+	_, _, text := ask(t, url+"/v1/chat/completions", body(t, tree{"messages": post, "tools": weather}))
+	if at(parse(t, text), "choices", 0, "message", "tool_calls", 0, "function", "name") != "weather" {
+		t.Error(text)
+	}
+	_, _, text = ask(t, url+"/apply-template", body(t, tree{"messages": post, "tools": weather}))
+	if s := at(parse(t, text), "prompt").(string); !strings.Contains(s, `"description":"The weather."`) {
+		t.Error(s)
+	}
+}
+
+func TestToolRefusals(t *testing.T) {
+	_, url := recite(t, hermes, "no")
+	for _, c := range []struct {
+		fields tree
+		param  string
+	}{
+		{tree{"tools": "x"}, "tools"},
+		{tree{"tools": []any{1}}, "tools[0]"},
+		{tree{"tools": []tree{{"type": "retrieval"}}}, "tools[0].type"},
+		{tree{"tools": []tree{{"type": "function"}}}, "tools[0].function"},
+		{tree{"tools": []tree{{"type": "function", "function": tree{"name": "a b"}}}}, "tools[0].function.name"},
+		{tree{"tools": []tree{{"type": "function", "function": tree{"name": "a", "parameters": 1}}}}, "tools[0].function.parameters"},
+		{tree{"tools": weather, "tool_choice": "always"}, "tool_choice"},
+		{tree{"tools": weather, "tool_choice": tree{"type": "function", "function": tree{"name": "other"}}}, "tool_choice.function.name"},
+		{tree{"tool_choice": "required"}, "tool_choice"},
+		{tree{"messages": []tree{{"role": "assistant", "tool_calls": []tree{{"function": tree{"name": "a", "arguments": "{"}}}}}}, "messages[0].tool_calls"},
+	} {
+		if c.fields["messages"] == nil {
+			c.fields["messages"] = post
+		}
+		status, _, text := ask(t, url+"/v1/chat/completions", body(t, c.fields))
+		if status != 400 || at(parse(t, text), "error", "param") != c.param {
+			t.Errorf("%v: %d %s", c.fields, status, text)
+		}
+	}
+}
+
+// Log-probabilities are the model's own, with the bytes of every token, which make the text.
+func TestLogprobs(t *testing.T) {
+	o := options(t)
+	_, url := start(t, o)
+	fields := tree{"messages": post, "max_tokens": 12, "seed": 7, "logprobs": true}
+	_, _, text := ask(t, url+"/v1/chat/completions", body(t, fields))
+	reply := parse(t, text)
+	want, _ := direct(t, o, tree{})
+	tokens := at(reply, "choices", 0, "logprobs", "content").([]any)
+	var said []byte
+	for i, token := range tokens {
+		if got := at(token, "logprob").(float64); math.Abs(got-float64(want.LogProbs[i])) > 1e-3 {
+			t.Errorf("token %d has log-probability %v, want %v", i, got, want.LogProbs[i])
+		}
+		for _, b := range at(token, "bytes").([]any) {
+			said = append(said, byte(b.(float64)))
+		}
+	}
+	if string(said) != want.Text {
+		t.Errorf("the bytes make %q, the text is %q", said, want.Text)
+	}
+	fields["stream"] = true
+	_, _, text = ask(t, url+"/v1/chat/completions", body(t, fields))
+	var streamed []any
+	chunks, _ := events(t, text)
+	for _, c := range chunks {
+		list, _ := at(c, "choices", 0, "logprobs", "content").([]any)
+		streamed = append(streamed, list...)
+	}
+	if diff := cmp.Diff(tokens, streamed); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestCompletions(t *testing.T) {
+	_, url := start(t, options(t))
+	prompt := post[0]["content"].(string) + "\nTL;DR:"
+	fields := tree{"prompt": []string{prompt, "the dog"}, "max_tokens": 6, "seed": 7, "n": 2, "echo": true, "logprobs": 1}
+	status, _, text := ask(t, url+"/v1/completions", body(t, fields))
+	reply := parse(t, text)
+	if status != 200 || len(at(reply, "choices").([]any)) != 4 || at(reply, "object") != "text_completion" {
+		t.Fatalf("%d %s", status, text)
+	}
+	var texts []string
+	for i := range 4 {
+		texts = append(texts, at(reply, "choices", i, "text").(string))
+		tokens := at(reply, "choices", i, "logprobs", "tokens").([]any)
+		if n := len(at(reply, "choices", i, "logprobs", "token_logprobs").([]any)); n != len(tokens) || n == 0 {
+			t.Errorf("choice %d: %d log-probabilities of %d tokens", i, n, len(tokens))
+		}
+	}
+	if !strings.HasPrefix(texts[0], prompt) || !strings.HasPrefix(texts[3], "the dog") || texts[0] == texts[1] {
+		t.Errorf("%q", texts)
+	}
+	fields["stream"] = true
+	_, _, text = ask(t, url+"/v1/completions", body(t, fields))
+	said := make([]string, 4)
+	chunks, done := events(t, text)
+	for _, c := range chunks {
+		said[int(at(c, "choices", 0, "index").(float64))] += at(c, "choices", 0, "text").(string)
+	}
+	if diff := cmp.Diff(texts, said); diff != "" || !done {
+		t.Error(diff)
+	}
+
+	// A prompt of tokens is that of their text.
+	_, _, text = ask(t, url+"/tokenize", body(t, tree{"content": prompt, "add_special": true}))
+	tokens := at(parse(t, text), "tokens")
+	_, _, first := ask(t, url+"/v1/completions", body(t, tree{"prompt": prompt, "max_tokens": 6, "seed": 7}))
+	_, _, second := ask(t, url+"/v1/completions", body(t, tree{"prompt": tokens, "max_tokens": 6, "seed": 7}))
+	if a, b := at(parse(t, first), "choices", 0, "text"), at(parse(t, second), "choices", 0, "text"); a != b || a == nil {
+		t.Errorf("%v of a text, %v of its tokens", a, b)
+	}
+	for body, param := range map[string]string{
+		`{}`: "prompt", `{"prompt": []}`: "prompt", `{"prompt": ""}`: "prompt", `{"prompt": [[1, -1]]}`: "prompt[0][1]", `{"prompt": [1, 99999999]}`: "prompt[1]",
+		`{"prompt": "a", "suffix": "b"}`: "suffix", `{"prompt": {"a": 1}}`: "prompt", `{"prompt": ["a", 1]}`: "prompt[1]", `{"prompt": "a", "logprobs": 99}`: "logprobs",
+	} {
+		status, _, text := ask(t, url+"/v1/completions", body)
+		if status != 400 || at(parse(t, text), "error", "param") != param {
+			t.Errorf("%s: %d %s", body, status, text)
+		}
+	}
+}
+
+// The answer of the responses API is that of a chat, and its events build it up.
+func TestResponses(t *testing.T) {
+	_, url := start(t, options(t))
+	fields := tree{"input": post[0]["content"], "max_output_tokens": 12, "seed": 7, "tools": []tree{{"type": "web_search"}}, "include": []string{"message.output_text.logprobs"}, "metadata": tree{"a": "b"}}
+	status, _, text := ask(t, url+"/v1/responses", body(t, fields))
+	whole := parse(t, text)
+	_, _, text = ask(t, url+"/v1/chat/completions", body(t, tree{"messages": post, "max_tokens": 12, "seed": 7}))
+	want := at(parse(t, text), "choices", 0, "message", "content")
+	item := at(whole, "output", 0)
+	if status != 200 || at(item, "content", 0, "text") != want || at(item, "type") != "message" || at(whole, "object") != "response" || at(whole, "metadata", "a") != "b" {
+		t.Fatalf("%d %v, want %v", status, whole, want)
+	}
+	if at(whole, "status") == "incomplete" && at(whole, "incomplete_details", "reason") != "max_output_tokens" || len(at(item, "content", 0, "logprobs").([]any)) == 0 {
+		t.Errorf("%v", whole)
+	}
+
+	fields["stream"] = true
+	_, header, text := ask(t, url+"/v1/responses", body(t, fields))
+	said := ""
+	var kinds []string
+	all, done := events(t, text)
+	for i, e := range all {
+		if at(e, "sequence_number") != float64(i) || !strings.Contains(text, "event: "+at(e, "type").(string)+"\ndata: ") {
+			t.Errorf("event %d: %v", i, e)
+		}
+		if kind := at(e, "type").(string); kind == "response.output_text.delta" {
+			if said += at(e, "delta").(string); at(e, "output_index") != 0.0 || at(e, "content_index") != 0.0 || at(e, "item_id") == nil {
+				t.Errorf("a delta without its place: %v", e)
+			}
+		} else {
+			kinds = append(kinds, strings.TrimPrefix(kind, "response."))
+		}
+	}
+	order := []string{"created", "in_progress", "output_item.added", "content_part.added", "output_text.done", "content_part.done", "output_item.done", at(whole, "status").(string)}
+	if diff := cmp.Diff(order, kinds); diff != "" || said != want || done || !strings.HasPrefix(header.Get("Content-Type"), "text/event-stream") {
+		t.Errorf("said %q, want %q; events %s", said, want, diff)
+	}
+	end := at(all[len(all)-1], "response").(tree)
+	for _, name := range []string{"id", "created_at"} { // they are another response's
+		delete(end, name)
+		delete(whole, name)
+	}
+	same := func(v any) any {
+		text := string(encode(v))
+		return msgIDs.ReplaceAllString(text, "msg")
+	}
+	if diff := cmp.Diff(same(whole), same(end)); diff != "" {
+		t.Errorf("the stream's response is another: %s", diff)
+	}
+	for body, param := range map[string]string{
+		`{}`: "input", `{"input": 5}`: "input", `{"input": "a", "previous_response_id": "resp_1"}`: "previous_response_id", `{"input": [{"role": "cook", "content": "a"}]}`: "input[0].role",
+		`{"input": [{"role": "user", "content": [{"type": "input_image"}]}]}`: "input[0].content[0].type", `{"input": "a", "background": true}`: "background",
+		`{"input": "a", "max_output_tokens": "b"}`: "max_output_tokens", `{"input": [{"type": "function_call", "name": "a", "arguments": "["}]}`: "input[0].arguments",
+	} {
+		status, _, text := ask(t, url+"/v1/responses", body)
+		if status != 400 || at(parse(t, text), "error", "param") != param {
+			t.Errorf("%s: %d %s", body, status, text)
+		}
+	}
+}
+
+// Calls of the responses API are items, and come back as such.
+func TestResponsesTools(t *testing.T) {
+	_, url := recite(t, hermes, "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Bodø\"}}\n</tool_call>")
+	fields := tree{"input": []tree{
+		{"role": "user", "content": []tree{{"type": "input_text", "text": "How is it in Oslo?"}}},
+		{"type": "reasoning", "summary": []any{}},
+		{"type": "function_call", "call_id": "abcdefghi", "name": "weather", "arguments": `{"city": "Oslo"}`},
+		{"type": "function_call_output", "call_id": "abcdefghi", "output": "rain"},
+	}, "tools": []tree{{"type": "function", "name": "weather", "parameters": tree{"type": "object"}}}, "instructions": "Be brief."}
+	_, _, text := ask(t, url+"/v1/responses", body(t, fields))
+	item := at(parse(t, text), "output", 0)
+	if at(item, "type") != "function_call" || at(item, "name") != "weather" || at(item, "arguments") != `{"city": "Bodø"}` || at(item, "call_id") == "" || at(parse(t, text), "status") != "completed" {
+		t.Error(text)
+	}
+	fields["stream"] = true
+	_, _, text = ask(t, url+"/v1/responses", body(t, fields))
+	var kinds []string
+	all, _ := events(t, text)
+	for _, e := range all {
+		kinds = append(kinds, strings.TrimPrefix(at(e, "type").(string), "response."))
+	}
+	if diff := cmp.Diff([]string{"created", "in_progress", "output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done", "completed"}, kinds); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A text's vector has length 1, is the same in both encodings, and is nearer to that of a like text.
+func TestEmbeddings(t *testing.T) {
+	_, url := start(t, options(t))
+	texts := []string{"i found a red lamp in the garden", "i found a blue lamp in the garden", "my friend lost the key"}
+	_, _, text := ask(t, url+"/v1/embeddings", body(t, tree{"input": texts, "model": "lab"}))
+	reply := parse(t, text)
+	var vectors [][]float64
+	for i := range texts {
+		var v []float64
+		sum := 0.0
+		for _, x := range at(reply, "data", i, "embedding").([]any) {
+			v = append(v, x.(float64))
+			sum += x.(float64) * x.(float64)
+		}
+		if vectors = append(vectors, v); math.Abs(sum-1) > 1e-4 {
+			t.Errorf("vector %d has length %v", i, math.Sqrt(sum))
+		}
+	}
+	dot := func(a, b []float64) (sum float64) {
+		for i := range a {
+			sum += a[i] * b[i]
+		}
+		return sum
+	}
+	if near, far := dot(vectors[0], vectors[1]), dot(vectors[0], vectors[2]); near <= far {
+		t.Errorf("a like text lies at %v, another at %v", near, far)
+	}
+	_, _, text = ask(t, url+"/v1/embeddings", body(t, tree{"input": texts[0], "encoding_format": "base64"}))
+	raw, err := base64.StdEncoding.DecodeString(at(parse(t, text), "data", 0, "embedding").(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed := make([]float32, len(raw)/4)
+	if err := binary.Read(bytes.NewReader(raw), binary.LittleEndian, packed); err != nil {
+		t.Fatal(err)
+	}
+	for i, x := range packed {
+		if math.Abs(float64(x)-vectors[0][i]) > 1e-6 {
+			t.Fatalf("number %d is %v in base64, %v else", i, x, vectors[0][i])
+		}
+	}
+	for body, param := range map[string]string{`{}`: "input", `{"input": ""}`: "input", `{"input": "a", "dimensions": 3}`: "dimensions", `{"input": "a", "encoding_format": "int8"}`: "encoding_format", `{"input": [[]]}`: "input"} {
+		status, _, text := ask(t, url+"/v1/embeddings", body)
+		if status != 400 || at(parse(t, text), "error", "param") != param {
+			t.Errorf("%s: %d %s", body, status, text)
+		}
+	}
+}
+
+// Texts and tokens are turned into each other, also where a token is a part of a character.
+func TestTokenize(t *testing.T) {
+	_, url := start(t, options(t))
+	for _, text := range []string{"i found a lamp", "ø and 🜲", ""} {
+		_, _, reply := ask(t, url+"/tokenize", body(t, tree{"content": text}))
+		tokens := at(parse(t, reply), "tokens")
+		_, _, back := ask(t, url+"/detokenize", body(t, tree{"tokens": tokens}))
+		if got := at(parse(t, back), "content"); strings.TrimSpace(got.(string)) != strings.TrimSpace(text) {
+			t.Errorf("%q came back as %q", text, got)
+		}
+		_, _, reply = ask(t, url+"/tokenize", body(t, tree{"content": text, "with_pieces": true}))
+		if n := len(at(parse(t, reply), "tokens").([]any)); n != len(tokens.([]any)) {
+			t.Errorf("%d tokens with pieces, %d without", n, len(tokens.([]any)))
+		}
+	}
+	status, _, text := ask(t, url+"/props", "")
+	if props := parse(t, text); status != 200 || at(props, "model_alias") != "lab" || at(props, "ivo", "rewards", 0) != "taste" || strings.Contains(text, "testdata") {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, _, text := ask(t, url+"/detokenize", `{"tokens": [-1]}`); status != 400 || at(parse(t, text), "error", "param") != "tokens[0]" {
+		t.Errorf("%d %s", status, text)
+	}
+	if !json.Valid([]byte(text)) {
+		t.Error(text)
+	}
+}
+
+var msgIDs = regexp.MustCompile(`(msg_|fc_)[0-9a-f]+`)
