@@ -37,6 +37,7 @@ func (s *Server) routes() http.Handler {
 	kept("POST /detokenize", s.detokenize)
 	kept("POST /apply-template", s.applyTemplate)
 	kept("GET /v1/models/{model}", s.model)
+	open("GET /openapi.json", s.openapi)
 	for path, allowed := range methods {
 		allow := strings.Join(append(allowed, "OPTIONS"), ", ")
 		mux.Handle(path, s.handle(func(w http.ResponseWriter, r *http.Request) error {
