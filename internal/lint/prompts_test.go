@@ -9,9 +9,9 @@ import (
 )
 
 // tokenizers are those who turn texts into tokens besides orchestrator/prompt, none of which
-// is a prompt of a policy: llama itself, the translation of texts for a value model, and the
+// is a prompt of a policy: llama itself, the translation of texts for a value model, a client's own texts in tokens, and the
 // corpus that the lab's models learn from.
-var tokenizers = []string{"llama/", "orchestrator/prompt/", "orchestrator/value/text.go", "scripts/lab/corpus.go"}
+var tokenizers = []string{"llama/", "orchestrator/prompt/", "orchestrator/value/text.go", "orchestrator/serve/native.go", "scripts/lab/corpus.go"}
 
 // TestPromptsAreEncodedInOnePlace holds that what a head learns on is what it is served on:
 // prompts become tokens in package prompt and nowhere else.

@@ -153,6 +153,9 @@ func (e *Encoder) Encode(r Record) ([]int32, error) {
 	return e.tokenize(text, literal)
 }
 
+// Tokens is the tokens of a plain text, whatever plain prompts are taken for.
+func (e *Encoder) Tokens(text string) ([]int32, error) { return e.tokenize(text, nil) }
+
 // Text is the text that Encode turns into tokens: what the model is shown.
 func (e *Encoder) Text(r Record) (string, error) {
 	text, _, err := e.shown(r)

@@ -22,7 +22,7 @@ import (
 const (
 	maxChoices = 128
 	maxStops   = 64
-	maxStop    = 1 << 10 // bytes
+	maxStop    = 1 << 10 // characters
 	maxTop     = 20      // alternatives of a token
 )
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ivo-decoding/ivo/internal/jsonkind"
 )
@@ -244,8 +245,8 @@ func (o *object) texts(name string, most, longest int) (out []string) {
 		}
 	}
 	for i, s := range out {
-		if len(s) > longest {
-			o.fail(name, "text %d has %d bytes, at most %d are taken", i, len(s), longest)
+		if n := utf8.RuneCountInString(s); n > longest {
+			o.fail(name, "text %d has %d characters, at most %d are taken", i, n, longest)
 		}
 	}
 	return out

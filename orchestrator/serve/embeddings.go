@@ -200,7 +200,7 @@ func (s *Server) tokenized(o *object, name string, texts []string) (out [][]int3
 		return nil, err
 	}
 	for i, text := range texts {
-		tokens, err := s.o.Model.Tokenize(text, true, true)
+		tokens, err := s.o.Encoder.Tokens(text)
 		if err != nil {
 			p := problemOf(err)
 			p.param = name

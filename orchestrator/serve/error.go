@@ -66,8 +66,14 @@ var params = map[fault.Field]string{
 	"value_head": "guidance.value_head", "value_reward": "guidance.reward",
 }
 
+// servers are the settings that only whoever runs the server can change.
+var servers = map[fault.Field]string{"batch": "the server's batch size", "ctx": "the server's context", "parallel": "the server's number of sequences", "parse_content": "the server's parsing of content"}
+
 // param is what a setting is called in requests.
 func param(f fault.Field) string {
+	if name, ok := servers[f]; ok {
+		return name
+	}
 	if name, ok := params[f]; ok {
 		return name
 	}

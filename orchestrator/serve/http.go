@@ -76,9 +76,10 @@ func (s *Server) handle(f handler) http.Handler {
 			s.o.Log.Info("request", args...)
 		}()
 		err := f(rec, r)
+		var told *problem
 		switch {
 		case err == nil:
-		case r.Context().Err() != nil:
+		case r.Context().Err() != nil && !errors.As(err, &told):
 			rec.log["error"] = "the client has gone"
 		default:
 			p := problemOf(err)

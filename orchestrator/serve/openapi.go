@@ -23,11 +23,11 @@ func (s *Server) described() ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("the OpenAPI description has no schemas")
 	}
-	var ids []string
+	var ids []any
 	for _, m := range s.offer() {
 		ids = append(ids, m.ID)
 	}
-	schemas["ModelName"].(map[string]any)["enum"] = ids
+	schemas["ModelName"].(map[string]any)["enum"] = append(ids, nil)
 	schemas["MaxTokens"].(map[string]any)["maximum"] = s.o.Size
 	schemas["TokenID"].(map[string]any)["maximum"] = s.o.Model.Info().Vocab - 1
 	return json.Marshal(doc)
