@@ -256,8 +256,13 @@ type completionUse struct {
 
 func usageOf(q *question, answers []answer) *usage {
 	u := &usage{}
-	for _, t := range q.tasks {
+	for i, t := range q.tasks {
 		u.Prompt += len(t.Tokens)
+		cached := len(t.Tokens)
+		for _, a := range answers[i*q.n : (i+1)*q.n] {
+			cached = min(cached, a.Cached)
+		}
+		u.PromptOf.Cached += cached
 	}
 	for _, a := range answers {
 		u.Completion += len(a.Tokens)

@@ -12,11 +12,8 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
 
-// local decodes in this process, one answer after the other.
-type local struct {
-	engine *engine.Engine
-	turn   chan struct{} // holds a token while nobody decodes
-}
+// local decodes in this process, all answers together.
+type local struct{ engine *engine.Engine }
 
 // newLocal makes the engine: with as many sequences as any method may take, and as many cells as the
 // options say, or as several answers take.
@@ -38,27 +35,13 @@ func newLocal(o Options) (*local, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &local{engine: e, turn: make(chan struct{}, 1)}
-	l.turn <- struct{}{}
-	return l, nil
+	return &local{e}, nil
 }
 
 func (l *local) sequences() int { return l.engine.Params().Sequences }
 
 func (l *local) answer(ctx context.Context, p *batch.Policy, t batch.Task, emit func([]byte)) (decode.Response, error) {
-	select {
-	case <-l.turn:
-		defer func() { l.turn <- struct{}{} }()
-	case <-ctx.Done():
-		return decode.Response{}, context.Cause(ctx)
-	}
 	return p.Answer(ctx, l.engine, t, emit)
 }
 
-func (l *local) Close() error {
-	if l == nil {
-		return nil
-	}
-	<-l.turn
-	return l.engine.Close()
-}
+func (l *local) Close() error { return l.engine.Close() }

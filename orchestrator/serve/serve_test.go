@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -224,11 +225,15 @@ func TestChat(t *testing.T) {
 			t.Errorf("%s: streamed %q, the strategy gives %q", name, said.String(), want.Text)
 		}
 		last := chunks[len(chunks)-1]
+		for _, u := range []any{at(whole, "usage"), at(last, "usage")} { // the second prompt is kept
+			delete(u.(tree), "prompt_tokens_details")
+		}
 		if diff := cmp.Diff(at(whole, "usage"), at(last, "usage")); diff != "" || len(at(last, "choices").([]any)) != 0 {
 			t.Errorf("%s: usage of the stream: %s", name, diff)
 		}
 		end := chunks[len(chunks)-2]
-		if diff := cmp.Diff(at(whole, "ivo"), at(end, "choices", 0, "ivo")); diff != "" || at(end, "choices", 0, "finish_reason") != at(whole, "choices", 0, "finish_reason") {
+		near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-3 })
+		if diff := cmp.Diff(at(whole, "ivo"), at(end, "choices", 0, "ivo"), near); diff != "" || at(end, "choices", 0, "finish_reason") != at(whole, "choices", 0, "finish_reason") {
 			t.Errorf("%s: the end of the stream: %v, %s", name, end, diff)
 		}
 	}
@@ -282,6 +287,39 @@ func TestChoices(t *testing.T) {
 	}
 	if diff := cmp.Diff(texts, said); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Requests that come at once are answered as each is alone, and what they have in common is read once.
+func TestTogether(t *testing.T) {
+	o := options(t)
+	_, url := start(t, o)
+	var bodies []string
+	for i, guidance := range []tree{{}, {"method": "block-beam", "beams": 2, "block": 3, "reward": "taste"}, {"method": "best-of-n", "samples": 3, "reward": "taste"}, {"method": "tokenwise", "candidates": 3, "reward": "taste"}} {
+		for seed := range 4 {
+			bodies = append(bodies, body(t, tree{"messages": []tree{{"role": "user", "content": "i found a lamp in the garden today. it was red. " + strings.Repeat("my friend lost it. ", i)}}, "max_tokens": 12, "seed": seed, "guidance": guidance}))
+		}
+	}
+	content := func(b string) any {
+		_, _, text := ask(t, url+"/v1/chat/completions", b)
+		return at(parse(t, text), "choices", 0, "message", "content")
+	}
+	var want []any
+	for _, b := range bodies {
+		want = append(want, content(b))
+	}
+	got := make([]any, len(bodies))
+	var all sync.WaitGroup
+	for i, b := range bodies {
+		all.Go(func() { got[i] = content(b) })
+	}
+	all.Wait()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	_, _, text := ask(t, url+"/v1/chat/completions", bodies[0])
+	if n, _ := at(parse(t, text), "usage", "prompt_tokens_details", "cached_tokens").(float64); n == 0 {
+		t.Errorf("a prompt that was read before is read anew: %s", text)
 	}
 }
 
