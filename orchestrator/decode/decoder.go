@@ -300,7 +300,7 @@ func (d *decoder) note(c *candidate) error {
 		}
 	}
 	spelled := slices.Contains(d.req.Spell, token)
-	if !thinks || spelled && c.Reader.Part() == think.Answer {
+	if !thinks || spelled && c.Reader.Part() != think.Thinking {
 		piece, err := d.s.Model().Piece(token, spelled)
 		if err != nil {
 			return err

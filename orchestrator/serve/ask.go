@@ -93,6 +93,7 @@ func (s *Server) read(o *object) (*question, error) {
 		p.Stop = append(p.Stop[:len(p.Stop):len(p.Stop)], stop)
 	}
 	q.seed = o.seed()
+	s.constrain(o, sampling)
 	q.way.apply(readGuidance(o))
 	if err := o.problem(); err != nil {
 		return nil, err
@@ -126,7 +127,7 @@ func (s *Server) prepare(q *question, r prompt.Record, e *prompt.Encoder, asked 
 	if err != nil {
 		return err
 	}
-	return s.fit(q, batch.Task{Encoded: prompt.Encoded{Record: r, Tokens: tokens}, Stop: e.Stops(r)}, asked)
+	return s.fit(q, batch.Task{Encoded: prompt.Encoded{Record: r, Tokens: tokens, Thinks: e.Thinks()}, Stop: e.Stops(r)}, asked)
 }
 
 // fit bounds the length of the answer to a task: asked is what the request says, 0 for nothing.
@@ -156,18 +157,34 @@ func (s *Server) fit(q *question, t batch.Task, asked int) error {
 
 // delta is what has come of an answer.
 type delta struct {
-	choice int
-	text   string
-	calls  []toolcall.Call
-	done   *answer // the last of its answer
+	choice  int
+	thought string
+	text    string
+	calls   []toolcall.Call
+	done    *answer // the last of its answer
 }
 
 // answer is a finished answer.
 type answer struct {
 	decode.Response
-	finish string // in OpenAI's words
-	text   string
-	calls  []toolcall.Call
+	finish  string // in OpenAI's words
+	thought string
+	text    string
+	calls   []toolcall.Call
+	// reasoning is the number of its tokens that are thought.
+	reasoning int
+}
+
+// reasoning counts the tokens of a response to a task that are thought.
+func reasoning(t *batch.Task, r *decode.Response) int {
+	if t.Thinks == nil {
+		return 0
+	}
+	reader := t.Thinks.Begin(t.Tokens)
+	for _, token := range r.Tokens {
+		reader.Push(token)
+	}
+	return reader.Thought()
 }
 
 // run answers a question. to gets what comes of the answers, idle is called when nothing has for a while; an
@@ -192,12 +209,14 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 			p.Spell = s.dialect.spell
 		}
 		p.Key = func(string, int) uint64 { return policy.Key(q.seed, 0, "", choice) }
+		p.EmitThinking = func(b []byte) { box.put(mail{choice: choice, thought: string(b)}) }
+		p.TopLogProbs = q.top
 		all.Go(func() {
 			r, err := s.decoder.answer(ctx, &p, task, func(b []byte) { box.put(mail{choice: choice, text: string(b)}) })
 			box.put(mail{choice: choice, response: &r, err: err})
 		})
 	}
-	answers, texts := make([]answer, n), make([]runes, n)
+	answers, texts, thoughts := make([]answer, n), make([]runes, n), make([]runes, n)
 	readers := make([]*toolcall.Reader, n)
 	for i := range readers {
 		if q.tools != nil && q.tools.form != nil {
@@ -219,21 +238,23 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 				return nil, m.err
 			}
 			last, a := m.response != nil, &answers[m.choice]
-			d := delta{choice: m.choice, text: texts[m.choice].add(m.text, last)}
+			d := delta{choice: m.choice, text: texts[m.choice].add(m.text, last), thought: thoughts[m.choice].add(m.thought, last)}
 			if r := readers[m.choice]; r != nil {
 				d.text, d.calls = r.Push(d.text, last)
 			}
 			a.text += d.text
+			a.thought += d.thought
 			a.calls = append(a.calls, d.calls...)
 			if last {
 				left--
 				a.Response, a.finish = *m.response, string(m.response.Finish)
+				a.reasoning = reasoning(&q.tasks[m.choice/q.n], m.response)
 				if len(a.calls) > 0 && a.Finish == decode.FinishEOG {
 					a.finish = "tool_calls"
 				}
 				d.done = a
 			}
-			if d.text != "" || d.calls != nil || last {
+			if d.text != "" || d.thought != "" || d.calls != nil || last {
 				if err := to(d); err != nil {
 					return nil, err
 				}
@@ -270,6 +291,7 @@ func (t *runes) add(s string, last bool) string {
 type mail struct {
 	choice   int
 	text     string
+	thought  string
 	response *decode.Response // at its end
 	err      error
 }

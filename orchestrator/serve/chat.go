@@ -37,7 +37,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	}
 	reply := s.chatReply(q, "chat.completion")
 	for i, a := range answers {
-		m := &chatMessage{Role: "assistant", Content: &a.text, Calls: chatCalls(a.calls, -1)}
+		m := &chatMessage{Role: "assistant", Content: &a.text, Thought: a.thought, Calls: chatCalls(a.calls, -1)}
 		if a.text == "" && len(a.calls) > 0 {
 			m.Content = nil
 		}
@@ -63,6 +63,9 @@ func (s *Server) readChat(o *object) (*question, error) {
 	asked := o.whole("max_completion_tokens", o.whole("max_tokens", 0, 1, 1<<30), 1, 1<<30)
 	vars := o.vars("chat_template_kwargs")
 	q.tools = o.readTools(false)
+	q.readFormat(o, "response_format", false)
+	q.mustCall(o)
+	vars = q.think(o, o.text("reasoning_effort"), vars)
 	q.logprobs, q.top = o.flag("logprobs", false), o.whole("top_logprobs", 0, 0, maxTop)
 	if q.top > 0 && !q.logprobs {
 		o.fail("top_logprobs", "this wants logprobs to be true")
@@ -134,6 +137,11 @@ func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question)
 				return err
 			}
 		}
+		if d.thought != "" {
+			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Thought: d.thought}}); err != nil {
+				return err
+			}
+		}
 		if d.text != "" {
 			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Content: text(d.text)}}); err != nil {
 				return err
@@ -193,6 +201,7 @@ type chatChoice struct {
 type chatMessage struct {
 	Role    string     `json:"role,omitempty"`
 	Content *string    `json:"content"`
+	Thought string     `json:"reasoning_content,omitempty"`
 	Calls   []chatCall `json:"tool_calls,omitempty"`
 }
 
@@ -203,8 +212,9 @@ func (m *chatMessage) MarshalJSON() ([]byte, error) {
 		return json.Marshal((*whole)(m))
 	}
 	return json.Marshal(struct {
-		Calls []chatCall `json:"tool_calls,omitempty"`
-	}{m.Calls})
+		Thought string     `json:"reasoning_content,omitempty"`
+		Calls   []chatCall `json:"tool_calls,omitempty"`
+	}{m.Thought, m.Calls})
 }
 
 type chatCall struct {
@@ -267,6 +277,7 @@ func usageOf(q *question, answers []answer) *usage {
 	for _, a := range answers {
 		u.Completion += len(a.Tokens)
 		u.Decoded += a.Decoded
+		u.Of.Reasoning += a.reasoning
 	}
 	u.Total = u.Prompt + u.Completion
 	return u

@@ -60,7 +60,7 @@ func bad(param, format string, args ...any) *problem {
 // params are the fields of requests that set what errors name.
 var params = map[fault.Field]string{
 	"batch": "max_tokens", "beams": "guidance.beams", "beta": "guidance.beta", "block": "guidance.block", "candidates": "guidance.candidates", "ctx": "max_tokens",
-	"frequency_penalty": "frequency_penalty", "max_tokens": "max_tokens", "method": "guidance.method", "min_p": "min_p", "parallel": "guidance.beams",
+	"frequency_penalty": "frequency_penalty", "grammar": "grammar", "json_schema": "response_format", "logit_bias": "logit_bias", "min_tokens": "min_tokens", "reasoning_budget": "reasoning_budget", "max_tokens": "max_tokens", "method": "guidance.method", "min_p": "min_p", "parallel": "guidance.beams",
 	"parse_content": "messages", "presence_penalty": "presence_penalty", "prompt": "prompt", "prompts": "messages", "repeat_penalty": "repeat_penalty", "rerank": "guidance.reward",
 	"samples": "guidance.samples", "seed": "seed", "stop": "stop", "temp": "temperature", "top_k": "top_k", "top_p": "top_p",
 	"value_head": "guidance.value_head", "value_reward": "guidance.reward",

@@ -3,6 +3,8 @@ package serve
 import (
 	"math"
 	"strings"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 )
 
 // tokenLogprob is a token in the chat API's shape.
@@ -10,7 +12,8 @@ type tokenLogprob struct {
 	Token   string         `json:"token"` // with U+FFFD for what is a part of a character
 	Logprob float64        `json:"logprob"`
 	Bytes   []int          `json:"bytes"`
-	Top     []tokenLogprob `json:"top_logprobs"`
+	Top     []tokenLogprob `json:"top_logprobs,omitzero"` // nil of an alternative
+
 }
 
 // leastLogprob stands for minus infinity, which JSON has no word for, as in OpenAI's replies.
@@ -42,6 +45,10 @@ func (s *Server) logprobs(q *question, a *answer) ([]tokenLogprob, error) {
 	if !q.logprobs {
 		return nil, nil
 	}
+	likeliest, err := batch.Likeliest(s.o.Model, a.Response)
+	if err != nil {
+		return nil, err
+	}
 	out := []tokenLogprob{}
 	for i, token := range a.Tokens {
 		if i == len(a.Tokens)-1 && s.o.Model.IsEOG(token) {
@@ -52,6 +59,15 @@ func (s *Server) logprobs(q *question, a *answer) ([]tokenLogprob, error) {
 			return nil, err
 		}
 		t.Top = []tokenLogprob{}
+		if likeliest != nil {
+			for _, l := range likeliest[i] {
+				one, err := s.logprob(l.ID, float32(l.LogProb))
+				if err != nil {
+					return nil, err
+				}
+				t.Top = append(t.Top, one)
+			}
+		}
 		out = append(out, t)
 	}
 	return out, nil

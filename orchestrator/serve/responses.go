@@ -78,6 +78,17 @@ type (
 		Annotations []any          `json:"annotations"`
 		Logprobs    []tokenLogprob `json:"logprobs"`
 	}
+	outputThought struct {
+		Type    string        `json:"type"`
+		ID      string        `json:"id"`
+		Status  string        `json:"status"`
+		Summary []any         `json:"summary"`
+		Content []thoughtText `json:"content"`
+	}
+	thoughtText struct {
+		Type string `json:"type"`
+		Text string `json:"text"`
+	}
 	outputCall struct {
 		Type      string `json:"type"`
 		ID        string `json:"id"`
@@ -145,6 +156,15 @@ func (s *Server) readResponse(o *object) (*question, *response, error) {
 	asked := o.whole("max_output_tokens", 0, 1, 1<<30)
 	q.tools = o.readTools(true)
 	q.top = o.whole("top_logprobs", 0, 0, maxTop)
+	if text := o.object("text"); text != nil {
+		q.readFormat(text, "format", true)
+	}
+	q.mustCall(o)
+	effort := ""
+	if r := o.object("reasoning"); r != nil {
+		effort = r.text("effort")
+	}
+	vars := q.think(o, effort, o.vars("chat_template_kwargs"))
 	for _, what := range o.texts("include", 64, 256) {
 		q.logprobs = q.logprobs || what == "message.output_text.logprobs"
 	}
@@ -165,7 +185,7 @@ func (s *Server) readResponse(o *object) (*question, *response, error) {
 	if len(messages) == 0 {
 		return nil, nil, bad("input", "input: give a text or a list of messages")
 	}
-	return q, reply, s.converse(q, messages, o.vars("chat_template_kwargs"), asked)
+	return q, reply, s.converse(q, messages, vars, asked)
 }
 
 // told is a field as it is told back.
@@ -271,6 +291,7 @@ type responseEvents struct {
 	sequence int
 	begun    bool
 	message  *outputMessage // under way
+	thought  *outputThought // under way
 }
 
 // send sends an event with its number.
@@ -319,6 +340,16 @@ func (e *responseEvents) fail(err error) error {
 func (e *responseEvents) take(d delta) error {
 	if err := e.begin(); err != nil {
 		return err
+	}
+	if d.thought != "" {
+		if err := e.think(d.thought); err != nil {
+			return err
+		}
+	}
+	if d.text != "" || d.calls != nil || d.done != nil {
+		if err := e.thoughtOver(); err != nil {
+			return err
+		}
 	}
 	if d.text != "" {
 		if err := e.text(d.text); err != nil {
@@ -387,6 +418,39 @@ func (e *responseEvents) text(s string) error {
 	event := e.at(e.message.ID)
 	event["content_index"], event["delta"], event["logprobs"] = 0, s, []tokenLogprob{}
 	return e.send("response.output_text.delta", event)
+}
+
+// think adds to the thought.
+func (e *responseEvents) think(s string) error {
+	if e.thought == nil {
+		if err := e.close("completed", nil); err != nil { // some think again after they have begun to answer
+			return err
+		}
+		e.thought = &outputThought{Type: "reasoning", ID: newID("rs_"), Status: "in_progress", Summary: []any{}, Content: []thoughtText{}}
+		if err := e.send("response.output_item.added", map[string]any{"output_index": len(e.reply.Output), "item": e.thought}); err != nil {
+			return err
+		}
+		e.thought.Content = append(e.thought.Content, thoughtText{Type: "reasoning_text"})
+	}
+	e.thought.Content[0].Text += s
+	event := e.at(e.thought.ID)
+	event["content_index"], event["delta"] = 0, s
+	return e.send("response.reasoning_text.delta", event)
+}
+
+// thoughtOver ends the thought under way, if there is one.
+func (e *responseEvents) thoughtOver() error {
+	t := e.thought
+	if t == nil {
+		return nil
+	}
+	e.thought, t.Status = nil, "completed"
+	event := e.at(t.ID)
+	event["content_index"], event["text"] = 0, t.Content[0].Text
+	if err := e.send("response.reasoning_text.done", event); err != nil {
+		return err
+	}
+	return e.item(t)
 }
 
 // close ends the message under way, if there is one.

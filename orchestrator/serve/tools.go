@@ -164,7 +164,9 @@ func (d *dialect) show(messages []llama.Message, t *toolset) (out []llama.Messag
 	if len(t.tools) == 0 || t.choice == "none" {
 		return out, nil, nil
 	}
-	t.form = d.Form
+	if t.form == nil {
+		t.form = d.Form
+	}
 	if d.native {
 		return out, map[string]any{"tools": json.RawMessage(encode(t.raw))}, nil
 	}
