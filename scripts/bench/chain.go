@@ -26,7 +26,7 @@ func chain(ctx context.Context, b *bench) error {
 	fmt.Printf("%-28s %10s %9s %11s %11s  %-22s %-22s %s\n", "model", "vocabulary", "sequences", "C's step", "C's tokens", "of C's sampling [95 %]", "of C's bare loop", "Go")
 	for _, path := range paths {
 		err := withModel(path, func(m *llama.Model) error {
-			for _, n := range []int{1, 8, 32} {
+			for _, n := range b.parallel {
 				if err := chainOf(ctx, b, m, n); err != nil {
 					return err
 				}
@@ -65,7 +65,7 @@ func (b *bench) vocabularies() ([]string, error) {
 
 // chainOf times steps of n sequences.
 func chainOf(ctx context.Context, b *bench, m *llama.Model, n int) error {
-	const steps = 24
+	steps := max(6, 48/n)
 	encoder, err := prompt.NewEncoder(m, prompt.Options{})
 	if err != nil {
 		return err
@@ -88,8 +88,8 @@ func chainOf(ctx context.Context, b *bench, m *llama.Model, n int) error {
 	}
 	var times [3][]float64 // of the engine, and of the loops
 	var inGo []float64
-	// round is a job's steps; what they took is thrown away where they warm up.
-	round := func(key int, warmUp bool) error {
+	// round is a job's steps, the first of which warms up.
+	round := func(key int) error {
 		for _, c := range loops {
 			if err := shared(c, n, text); err != nil {
 				return err
@@ -123,7 +123,7 @@ func chainOf(ctx context.Context, b *bench, m *llama.Model, n int) error {
 				if err != nil {
 					return err
 				}
-				if warmUp {
+				if step == 0 {
 					continue
 				}
 				times[i] = append(times[i], (p.clock() - begin).Seconds())
@@ -134,8 +134,8 @@ func chainOf(ctx context.Context, b *bench, m *llama.Model, n int) error {
 		}
 		return err
 	}
-	for key := range b.pairs + 1 {
-		if err := round(key, key == 0); err != nil {
+	for key := range b.pairs {
+		if err := round(key); err != nil {
 			return err
 		}
 	}

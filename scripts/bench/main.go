@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -26,6 +27,7 @@ type bench struct {
 	threads    int // of decoding; 0 for the engine's own choice
 	cpu        bool
 	models     string // to sample from
+	parallel   []int  // sequences at once
 }
 
 // parts are the tables, in the order in which they are printed.
@@ -45,6 +47,18 @@ func main() {
 	flag.IntVar(&b.pairs, "pairs", 15, "rounds of measuring")
 	flag.IntVar(&b.threads, "t", 0, "threads of decoding; 0 for the model's default. On a busy machine 1 is right: threads wait for each other at every layer")
 	flag.StringVar(&b.models, "models", "", "models of chain, a comma between them; those of large vocabularies in ivo's cache unless given")
+	b.parallel = []int{1, 8, 32}
+	flag.Func("parallel", "sequences of chain at once, a comma between them (default 1,8,32)", func(list string) (err error) {
+		b.parallel = nil
+		for _, field := range strings.Split(list, ",") {
+			var n int
+			if n, err = strconv.Atoi(field); err == nil && n < 1 {
+				err = errors.New("not positive")
+			}
+			b.parallel = append(b.parallel, n)
+		}
+		return err
+	})
 	flag.BoolVar(&b.cpu, "cpu", false, "time chain, guided, one-pass, relative and batched by the processors' time instead of the wall clock: with -t 1, what others do counts less")
 	var names []string
 	for _, p := range parts {
