@@ -115,7 +115,7 @@ func (r *scheduler) serve() {
 		if err == nil {
 			err = r.takeStates(s)
 		}
-		if err == nil && s.prefill && s.fed == len(s.feed) && !r.fixed {
+		if err == nil && s.prefill && s.fed == len(s.feed) {
 			err = r.keep(s)
 		}
 	}

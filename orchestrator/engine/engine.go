@@ -69,8 +69,12 @@ type Engine struct {
 	model *llama.Model
 	c     *llama.Context
 	inner bool // all tapped layers lie below the last: their states come without logits
-	kept  int  // most cells of prompts that are kept
-	most  int  // jobs that wait, 0 for any number
+	kept  int  // most cells of prompts that are kept for submitted jobs
+
+	most int // jobs that wait, 0 for any number
+
+	sequences int  // at once, over all jobs
+	spare     bool // the context has one more
 
 	scheduler scheduler
 	observe   func(Batch)
@@ -129,15 +133,20 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	if p.Sequences > min(p.Batch, p.Ctx) {
 		return nil, fault.New("engine", "parallel", min(p.Batch, p.Ctx), "lower {parallel}, or raise {batch} and {ctx}", "%d sequences at once do not fit a batch of %d tokens", p.Sequences, min(p.Batch, p.Ctx))
 	}
+	spare := p.Sequences < min(llama.MaxSequences, p.Batch, p.Ctx) // for what the prompts of a Run share
+	sequences := p.Sequences
+	if spare {
+		sequences++
+	}
 	if p.UBatch == 0 {
 		p.UBatch = min(512, p.Batch)
 	}
 	// A window's cells are used again once no sequence but one sees them: what forks share would fill the few that
 	// llama.cpp holds, and no job could count on its room.
 	window := m.Info().Window
-	whole := window > 0 && p.Sequences*window+p.UBatch < p.Ctx
+	whole := window > 0 && sequences*window+p.UBatch < p.Ctx
 	c, err := m.NewContext(llama.ContextParams{
-		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
+		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: sequences, Threads: p.Threads,
 		Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV, Layers: p.Layers, Top: p.Top,
 		FullWindow: whole,
 	})
@@ -149,7 +158,7 @@ func New(m *llama.Model, p Params) (*Engine, error) {
 	}
 	e := &Engine{
 		model: m, c: c, inner: len(p.Layers) > 0 && slices.Max(p.Layers) < m.Info().Layers-1, kept: p.Kept, most: p.Queue,
-		observe: p.Observe, arrived: make(chan struct{}, 1),
+		sequences: p.Sequences, spare: spare, observe: p.Observe, arrived: make(chan struct{}, 1),
 	}
 	e.scheduler.init(e)
 	return e, nil
@@ -194,7 +203,11 @@ var errBusy = &fault.Error{Op: "engine", Err: llama.ErrBusy, Hint: "an engine se
 func (e *Engine) Model() *llama.Model { return e.model }
 
 // Params are the context's options in force.
-func (e *Engine) Params() llama.ContextParams { return e.c.Params() }
+func (e *Engine) Params() llama.ContextParams {
+	p := e.c.Params()
+	p.Sequences = e.sequences
+	return p
+}
 
 // Stats returns what the engine has done so far. It may be called at any time, as Load may.
 func (e *Engine) Stats() Stats {
@@ -231,7 +244,7 @@ type Job struct {
 
 // check sees to it that a job fits the context.
 func (e *Engine) check(job string, j Job) error {
-	switch p := e.c.Params(); {
+	switch p := e.Params(); {
 	case j.Sequences < 1 || j.Sequences > p.Sequences:
 		return fault.New("engine", "parallel", p.Sequences, "lower {beams}, {samples} or {candidates}, or raise {parallel}", "%s needs %d sequences, the context has %d", job, j.Sequences, p.Sequences)
 	case j.Cells > p.Ctx:
@@ -242,7 +255,7 @@ func (e *Engine) check(job string, j Job) error {
 
 // Run decodes jobs, as many at once as fit, and returns when all are done. The first
 // error, by the order of the jobs, ends the run. The context starts empty, so equal
-// jobs give equal results. What was kept of prompts is forgotten.
+// jobs give equal results. What all their prompts begin with is decoded once. What was kept of prompts is forgotten.
 func (e *Engine) Run(ctx context.Context, jobs []Job) error {
 	release, err := e.claim()
 	if err != nil {
@@ -258,6 +271,18 @@ func (e *Engine) Run(ctx context.Context, jobs []Job) error {
 		return err
 	}
 	e.batch = Batch{}
+	if first, n := e.shared(jobs); n > 0 {
+		e.scheduler.lend()
+		defer e.scheduler.unlend()
+		if err := e.list(ctx, []Job{first}, n); err != nil {
+			return err
+		}
+	}
+	return e.list(ctx, jobs, 0)
+}
+
+// list runs a fixed list of jobs, and keeps prompts in so many cells.
+func (e *Engine) list(ctx context.Context, jobs []Job, kept int) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	tickets := make([]*Ticket, len(jobs))
@@ -268,7 +293,7 @@ func (e *Engine) Run(ctx context.Context, jobs []Job) error {
 	}
 	e.queue = slices.Clone(tickets)
 	e.mu.Unlock()
-	e.scheduler.loop(true)
+	e.scheduler.loop(true, kept)
 	for _, t := range tickets {
 		if err := t.Wait(); err != nil && !errors.Is(err, errStopped) {
 			return err

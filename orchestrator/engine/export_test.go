@@ -11,7 +11,7 @@ func (e *Engine) Audit() error {
 	}
 	defer release()
 	r := &e.scheduler
-	p := e.c.Params()
+	p := e.Params()
 	if len(r.alive)+len(r.waiting)+len(r.done)+r.running != 0 {
 		return fmt.Errorf("%d alive, %d waiting, %d done, %d running", len(r.alive), len(r.waiting), len(r.done), r.running)
 	}

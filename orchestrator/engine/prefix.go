@@ -220,7 +220,7 @@ func (r *scheduler) touch(p *prefix) {
 // Its cells, which were the job's, are the prefix's from now on, and the job lives on them.
 func (r *scheduler) keep(s *Session) error {
 	q := s.begun
-	if s.begun = nil; q == nil || r.e.kept <= 0 {
+	if s.begun = nil; q == nil || r.kept <= 0 {
 		return nil
 	}
 	prompt, states := s.ticket.job.Prompt, s.states
@@ -238,8 +238,8 @@ func (r *scheduler) keep(s *Session) error {
 	grows := from != nil && n == len(from.tokens) && r.cuts()
 	held := r.held(begins{from: from, n: n})
 	own := len(prompt) - n
-	r.evict(held, func() bool { return r.keptCells()+own <= r.e.kept && (grows || len(r.freeIDs) > 0) })
-	if r.broken != nil || r.keptCells()+own > r.e.kept || !grows && len(r.freeIDs) == 0 {
+	r.evict(held, func() bool { return r.keptCells()+own <= r.kept && (grows || len(r.freeIDs) > 0) })
+	if r.broken != nil || r.keptCells()+own > r.kept || !grows && len(r.freeIDs) == 0 {
 		return r.broken
 	}
 	p := from

@@ -12,7 +12,8 @@ import (
 // context; sessions talk to it through events.
 type scheduler struct {
 	e     *Engine
-	fixed bool // the jobs are a fixed list: everybody is waited for, and nothing is kept
+	fixed bool // the jobs are a fixed list: everybody is waited for
+	kept  int  // most cells of prompts that are kept
 
 	freeIDs   []int32
 	freeCells int // neither promised nor kept
@@ -43,7 +44,7 @@ const (
 )
 
 func (r *scheduler) init(e *Engine) {
-	p := e.c.Params()
+	p := e.Params()
 	*r = scheduler{e: e, freeCells: p.Ctx, events: make(chan event)}
 	for id := p.Sequences - 1; id >= 0; id-- {
 		r.freeIDs = append(r.freeIDs, int32(id))
@@ -53,16 +54,16 @@ func (r *scheduler) init(e *Engine) {
 // reset empties the context.
 func (r *scheduler) reset() error {
 	err := r.e.c.Clear()
-	fixed := r.fixed
+	fixed, kept := r.fixed, r.kept
 	r.init(r.e)
-	r.fixed = fixed
+	r.fixed, r.kept = fixed, kept
 	r.tell()
 	return err
 }
 
-// loop works until there is no job any more.
-func (r *scheduler) loop(fixed bool) {
-	r.fixed = fixed
+// loop works until there is no job any more, and keeps prompts in so many cells.
+func (r *scheduler) loop(fixed bool, kept int) {
+	r.fixed, r.kept = fixed, kept
 	for {
 		r.gather()
 		switch {

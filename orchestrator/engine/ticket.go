@@ -52,7 +52,7 @@ func (e *Engine) Submit(ctx context.Context, job Job) (*Ticket, error) {
 	e.queue = slices.Insert(e.queue, at, t)
 	if e.ended == nil {
 		e.ended = make(chan struct{})
-		go e.scheduler.loop(false)
+		go e.scheduler.loop(false, e.kept)
 	}
 	select {
 	case e.arrived <- struct{}{}:
