@@ -43,7 +43,7 @@ func generateCommand() *cli.Command {
 			&cli.StringFlag{Name: "prompts", Usage: "answer all prompts of `FILE`: " + formats, Category: many, TakesFile: true},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` of the answers, begun or continued; without it they go to stdout", Category: many, TakesFile: true},
 			&cli.IntFlag{Name: "parallel", Aliases: []string{"np"}, Usage: "sequences at once; 0 for those of 8 prompts, or 32 if that is more", Category: many},
-			&cli.IntFlag{Name: "shard", Usage: "prompts that are decoded together; a stopped run goes on from the last complete shard", Value: 64, Category: many},
+			&cli.IntFlag{Name: "shard", Usage: "prompts that are decoded together, as many as --parallel if that is more; a stopped run goes on from the last complete shard", Value: 64, Category: many},
 			&cli.Float64Flag{Name: "target-kl", Usage: "choose beta, or that of the proposal, so that responses are `N` nats from the base policy, on the first 32 of the prompts", Category: many},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of the response; -1 for all that the context holds", Value: -1, Category: samplingCategory},
 			&cli.Int64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of the random numbers; -1 for a new one", Value: -1, Category: samplingCategory},

@@ -27,6 +27,9 @@ func (g *generation) many(c *cli.Context) error {
 		samples = g.policy.Strategy.N
 	}
 	run := &batch.Many{Policy: g.policy, Context: g.context, Parallel: n, Shard: c.Int("shard")}
+	if !c.IsSet("shard") {
+		run.Shard = max(run.Shard, n)
+	}
 	switch {
 	case run.Shard < 1:
 		return usagef(c, "--shard %d: give a positive number of prompts", run.Shard)

@@ -11,10 +11,9 @@ func (m *Model) positions() int32 {
 	return 0
 }
 
-// cacheBytes is the least memory that a context's KV cache takes: layers with a
-// sliding window, or without attention, need less, so only those sure to hold all
-// cells are counted.
-func (m *Model) cacheBytes(p ContextParams) float64 {
+// CellBytes is the memory that a cell of the KV cache takes at most, of such types: layers with a sliding
+// window, or without attention, need less.
+func (m *Model) CellBytes(k, v CacheType) float64 {
 	bytes := func(t CacheType) float64 { return float64(t.size(32)) / 32 }
 	arch := m.info.Architecture
 	heads := float64(m.info.KVHeads * m.info.Layers)
@@ -34,11 +33,15 @@ func (m *Model) cacheBytes(p ContextParams) float64 {
 			heads = 0
 		}
 	}
+	return heads * (float64(m.headWidth("key"))*bytes(k) + float64(m.headWidth("value"))*bytes(v))
+}
+
+// cacheBytes is the least memory that a context's KV cache takes: only layers sure to hold all cells are counted.
+func (m *Model) cacheBytes(p ContextParams) float64 {
 	if m.info.Window > 0 {
-		heads = 0
+		return 0
 	}
-	cells := float64(max(p.Ctx, 256))
-	return cells * heads * (float64(m.headWidth("key"))*bytes(p.CacheK) + float64(m.headWidth("value"))*bytes(p.CacheV))
+	return float64(max(p.Ctx, 256)) * m.CellBytes(p.CacheK, p.CacheV)
 }
 
 // checkMemory refuses a context whose KV cache no memory of this machine can hold.

@@ -57,6 +57,7 @@ var closedModel = map[string]func(*llama.Model) error{
 		return err
 	},
 	"Specials":     func(m *llama.Model) error { _, err := m.Specials(); return err },
+	"CellBytes":    func(m *llama.Model) error { m.CellBytes(llama.CacheF16, llama.CacheF16); return nil },
 	"ChatTemplate": func(m *llama.Model) error { m.ChatTemplate(); return nil },
 	"Close":        func(m *llama.Model) error { return nilOr(m.Close()) },
 	"Detokenize":   func(m *llama.Model) error { _, err := m.Detokenize([]int32{1}, true); return err },

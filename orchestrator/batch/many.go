@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -53,7 +54,7 @@ type Many struct {
 	Policy   Policy
 	Context  Context // its Cells are chosen
 	Layers   []int   // that the policy's value function reads
-	Parallel int     // sequences at once; 0 for those of 8 prompts, or 32 if that is more
+	Parallel int     // sequences at once; 0 for those of 8 prompts, or 32 if that is more, as far as KeptCells hold them
 	Shard    int     // tasks that are decoded together
 	Seed     uint64  // that the policy's keys are made of, for the record
 }
@@ -80,9 +81,25 @@ func (m *Many) Check(samples int) error {
 	return err
 }
 
-// KeptCells bounds the context that is taken for several prompts at once: gigabytes of
-// memory, with the models that have most a cell.
+// KeptCells bounds the context that is taken for several prompts at once, where nobody has said how many: gigabytes
+// of memory, with the models that have most a cell.
 const KeptCells = 16384
+
+// cells is the number that tasks which are decoded together get, where each fills up to most: what they need, within
+// KeptCells or, where so many were asked for, half of the memory.
+func (m *Many) cells(model *llama.Model, together, most int) int {
+	room := float64(KeptCells)
+	if m.Parallel > 0 {
+		memory := math.Inf(1)
+		for _, d := range llama.Devices() {
+			if d.Total > 0 {
+				memory = min(memory, float64(d.Total))
+			}
+		}
+		room = max(room, memory/2/max(1, model.CellBytes(m.Context.CacheK, m.Context.CacheV)))
+	}
+	return max(most, int(min(float64(together*most), room)))
+}
 
 // pool makes engines whose contexts are large enough for several of the tasks.
 func (m *Many) pool(model *llama.Model, tasks []Task) (*engine.Pool, error) {
@@ -101,7 +118,7 @@ func (m *Many) pool(model *llama.Model, tasks []Task) (*engine.Pool, error) {
 	}
 	together := min(sequences/each, m.Shard, len(tasks))
 	c := m.Context
-	c.Cells = max(most, min(together*most, KeptCells))
+	c.Cells = m.cells(model, together, most)
 	return engine.NewPool(model, c.Params(min(together*each, c.Cells), m.Layers), 0)
 }
 

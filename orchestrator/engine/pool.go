@@ -34,6 +34,9 @@ func NewPool(m *llama.Model, p Params, n int) (*Pool, error) {
 	return pool, nil
 }
 
+// Params are those of each engine.
+func (p *Pool) Params() llama.ContextParams { return p.engines[0].Params() }
+
 // Len is the number of engines.
 func (p *Pool) Len() int { return len(p.engines) }
 
