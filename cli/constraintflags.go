@@ -48,10 +48,9 @@ func readGrammar(c *cli.Context) (string, error) {
 			given = append(given, name)
 		}
 	}
-	switch {
-	case len(given) == 0:
+	if len(given) == 0 {
 		return "", nil
-	case len(given) > 1:
+	} else if len(given) > 1 {
 		return "", usagef(c, "both --%s (give one of them)", strings.Join(given, " and --"))
 	}
 	flag, text := given[0], c.String(given[0])
@@ -63,15 +62,8 @@ func readGrammar(c *cli.Context) (string, error) {
 		}
 		text = string(data)
 	}
-	if strings.TrimSpace(text) == "" {
-		return "", usagef(c, "--%s is empty (a grammar begins with root ::= ..., and {} is a schema)", given[0])
-	}
 	if flag == "grammar" {
 		return text, nil
 	}
-	grammar, err := jsongrammar.Of([]byte(text))
-	if err != nil {
-		return "", usagef(c, "%v", err)
-	}
-	return grammar, nil
+	return jsongrammar.Of([]byte(text))
 }

@@ -26,7 +26,7 @@ var words = map[Field]string{
 	"samples": "the number of samples", "seed": "the seed", "shard": "the prompts a shard", "skip_pairs": "skipping pairs", "skip_unscored": "skipping what has no score", "guide": "what is guided", "reasoning_budget": "the tokens of thought", "stop": "the stop texts", "strict": "strictness", "system_prompt": "the system prompt",
 	"template": "the chat template", "template_kwargs": "the template's arguments", "temp": "the temperature", "threads": "the number of threads", "top_k": "top-k", "top_p": "top-p", "ubatch": "the micro-batch size",
 	"value_beta": "the soft value's beta", "value_head": "the value head", "value_model": "the value model",
-	"frequency_penalty": "the frequency penalty", "response_file": "the response's file",
+	"frequency_penalty": "the frequency penalty", "response": "the response", "response_file": "the response's file",
 	"grammar": "the grammar", "json_schema": "the JSON schema", "logit_bias": "the logit bias", "ignore_eos": "ignoring the end", "min_tokens": "the least length of a response", "n_probs": "the number of likeliest tokens",
 	"lora": "the LoRA adapter", "control_vector": "the control vector",
 	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
