@@ -93,7 +93,7 @@ func run(ctx context.Context, out, only string) error {
 		name := fmt.Sprintf("ivo-%s-linux-%s", version, t.arch)
 		fmt.Fprintf(os.Stderr, "building %s\n", name)
 		program := filepath.Join(work, t.arch)
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", tags(), "-ldflags", "-s -w -linkmode external -extldflags=-static", "-o", program, ivo)
+		build := exec.CommandContext(ctx, "go", "build", "-tags", tags(), "-ldflags", "-s -w -linkmode external -extldflags=-static", "-o", program, ivo)
 		build.Env, build.Stdout, build.Stderr = append(os.Environ(), env...), os.Stderr, os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("%s: %w (see above)", name, err)
@@ -188,7 +188,8 @@ The program needs nothing but ` + cpu + ` and Linux.
   ./ivo doctor                                  what this machine can compute on
   ./ivo models                                  models that are here already
   ./ivo generate -m model.gguf -p "Once upon a time"
-  ./ivo generate -hf USER/REPO -p "Once upon a time"      downloads the model, once
+  ./ivo generate -hf USER/REPO -p "Once upon a time"      downloads the model, once (needs the system's
+                                                          certificates: apt-get install ca-certificates)
   ./ivo help
 
 Licences of all that is linked in are in the folder licences.
