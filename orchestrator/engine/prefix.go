@@ -79,11 +79,11 @@ func common(a, b []int32) int {
 	return n
 }
 
-// cuts says whether sequences can be cut anywhere: a recurrent memory cannot, and one with a window
+// cuts says whether sequences can be cut anywhere: a recurrent memory cannot, and one that keeps a window
 // has lost what came before the cut.
 func (r *scheduler) cuts() bool {
 	info := r.e.model.Info()
-	return !info.Recurrent && info.Window == 0
+	return !info.Recurrent && (info.Window == 0 || r.e.c.Params().FullWindow)
 }
 
 // width is the number of the states of a token.
