@@ -33,6 +33,7 @@ func (s *Server) routes() http.Handler {
 	}
 	kept("POST /v1/responses", s.responses)
 	kept("GET /props", s.props)
+	kept("GET /metrics", s.metrics)
 	kept("POST /tokenize", s.tokenize)
 	kept("POST /detokenize", s.detokenize)
 	kept("POST /apply-template", s.applyTemplate)
@@ -73,6 +74,7 @@ func (s *Server) handle(f handler) http.Handler {
 					args = append(args, name, v)
 				}
 			}
+			s.counted.count(r, rec, time.Since(begin))
 			s.o.Log.Info("request", args...)
 		}()
 		err := f(rec, r)

@@ -75,6 +75,7 @@ type Server struct {
 	bodies    *semaphore.Weighted // bytes of bodies that are being read
 	pending   atomic.Int64        // requests in the queue
 	draining  atomic.Bool
+	counted   metrics
 	begun     time.Time
 	handler   http.Handler
 }
