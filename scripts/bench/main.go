@@ -28,6 +28,7 @@ type bench struct {
 	cpu        bool
 	models     string // to sample from
 	parallel   []int  // sequences at once
+	against    string // another build of this program
 }
 
 // parts are the tables, in the order in which they are printed.
@@ -36,7 +37,7 @@ var parts = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"binding", bindings}, {"sampling", sampling}, {"chain", chain}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
-	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours},
+	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"copies", copies},
 }
 
 func main() {
@@ -59,6 +60,7 @@ func main() {
 		}
 		return err
 	})
+	flag.StringVar(&b.against, "against", "", "another build of this `PROGRAM`, whose llama.cpp copies compares with this one's")
 	flag.BoolVar(&b.cpu, "cpu", false, "time chain, guided, one-pass, relative and batched by the processors' time instead of the wall clock: with -t 1, what others do counts less")
 	var names []string
 	for _, p := range parts {

@@ -10,7 +10,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -39,9 +38,8 @@ func main() {
 	flag.Parse()
 	if err := run(ctx, &b, flag.Args()); err != nil {
 		stop()
-		var exit *exec.ExitError
-		if errors.As(err, &exit) && exit.ExitCode() > 0 {
-			os.Exit(exit.ExitCode()) // the command has said why
+		if exit, ok := err.(*exec.ExitError); ok && exit.ExitCode() > 0 { // of the command itself, which has said why
+			os.Exit(exit.ExitCode())
 		}
 		fmt.Fprintln(os.Stderr, "llama.cpp:", err)
 		os.Exit(1)
