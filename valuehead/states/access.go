@@ -2,9 +2,11 @@ package states
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 )
 
 // scratch is memory for pages.
@@ -51,30 +53,65 @@ func (r *Reader) read(b *block, d *directory, prompts bool, from, to int, dst ro
 	if from == to {
 		return nil
 	}
-	w := window{r: r, b: b, d: d}
-	w.data, w.raw = scratch.Get().(*[]byte), scratch.Get().(*[]byte)
-	defer func() { scratch.Put(w.data); scratch.Put(w.raw) }()
-	last := base + (to-1)/per
-	for i := from / per; i*per < to; i++ {
-		lo, hi := i*per, min((i+1)*per, total)
-		if from <= lo && hi <= to {
-			if err := w.page(base+i, last, k, dst.slice(k, lo-from, hi-from)); err != nil {
-				return r.pageFault(b, d, base+i, lo, hi, prompts, err)
-			}
-			continue
-		}
+	w := window{r: r, b: b, d: d, data: scratch.Get().(*[]byte)}
+	defer scratch.Put(w.data)
+	for first, last := base+from/per, base+(to-1)/per; first <= last; first += w.pages {
+		faults := make([]error, last-first+1)
 		kept := r.last.Load()
-		if kept == nil || kept.block != b || kept.page != base+i {
-			kept = &decodedPage{b, base + i, makeRows(k, hi-lo)}
-			if err := w.page(base+i, last, k, kept.rows); err != nil {
-				return r.pageFault(b, d, base+i, lo, hi, prompts, err)
-			}
-			r.last.Store(kept)
+		if kept != nil && (kept.block != b || kept.page < first || kept.page > last) {
+			kept = nil
 		}
-		begin, end := max(from, lo), min(to, hi)
-		kept.rows.slice(k, begin-lo, end-lo).to(dst.slice(k, begin-from, end-from))
+		if w.pages = 1; kept == nil || first < last {
+			faults[0] = w.load(first, last)
+		}
+		if faults[0] == nil {
+			together(w.pages, func(j int) {
+				lo, hi := (first+j-base)*per, min((first+j-base+1)*per, total)
+				begin, end := max(from, lo), min(to, hi)
+				rows := dst.slice(k, begin-from, end-from)
+				switch {
+				case kept != nil && kept.page == first+j:
+					kept.rows.slice(k, begin-lo, end-lo).to(rows)
+				case begin == lo && end == hi:
+					faults[j] = w.page(first+j, k, rows)
+				default:
+					whole := &decodedPage{b, first + j, makeRows(k, hi-lo)}
+					if faults[j] = w.page(first+j, k, whole.rows); faults[j] == nil {
+						whole.rows.slice(k, begin-lo, end-lo).to(rows)
+						r.last.Store(whole)
+					}
+				}
+			})
+		}
+		for j, err := range faults {
+			if err != nil {
+				i := first + j - base
+				return r.pageFault(b, d, first+j, i*per, min((i+1)*per, total), prompts, err)
+			}
+		}
 	}
 	return nil
+}
+
+// together does n things, by as many goroutines as there are processors.
+func together(n int, do func(i int)) {
+	workers := min(n, runtime.GOMAXPROCS(0))
+	if workers < 2 {
+		for i := range n {
+			do(i)
+		}
+		return
+	}
+	var next atomic.Int64
+	var done sync.WaitGroup
+	for range workers {
+		done.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	done.Wait()
 }
 
 // window is a stretch of a block's pages that was read from the file at once.
@@ -82,32 +119,37 @@ type window struct {
 	r            *Reader
 	b            *block
 	d            *directory
-	data, raw    *[]byte // pages [first, first+pages), and memory for one before compression
+	data         *[]byte // pages [first, first+pages)
 	first, pages int
 }
 
 const windowBytes = 4 << 20
 
-// page decodes page i. If it must be read, those behind it up to last come with it.
-func (w *window) page(i, last int, k rowKind, dst rows) error {
-	p := w.d.pages[i]
-	if i >= w.first+w.pages {
-		n := p.bytes
-		for w.first, w.pages = i, 1; i+w.pages <= last && n+w.d.pages[i+w.pages].bytes <= windowBytes; w.pages++ {
-			n += w.d.pages[i+w.pages].bytes
-		}
-		*w.data = slices.Grow((*w.data)[:0], n)[:n]
-		if k, err := w.r.src.ReadAt(*w.data, w.d.pagesBegin(w.b)+p.offset); k < n {
-			return err
-		}
+// load reads page i and those behind it up to last, as far as they fit.
+func (w *window) load(i, last int) error {
+	n := w.d.pages[i].bytes
+	for w.first, w.pages = i, 1; i+w.pages <= last && n+w.d.pages[i+w.pages].bytes <= windowBytes; w.pages++ {
+		n += w.d.pages[i+w.pages].bytes
 	}
+	*w.data = slices.Grow((*w.data)[:0], n)[:n]
+	if k, err := w.r.src.ReadAt(*w.data, w.d.pagesBegin(w.b)+w.d.pages[i].offset); k < n {
+		return err
+	}
+	return nil
+}
+
+// page decodes page i, which is loaded.
+func (w *window) page(i int, k rowKind, dst rows) error {
+	p := w.d.pages[i]
 	at := p.offset - w.d.pages[w.first].offset
 	data := (*w.data)[at : at+int64(p.bytes)]
 	if hash(w.r.key, data) != p.sum {
 		return errPage
 	}
+	raw := scratch.Get().(*[]byte)
+	defer scratch.Put(raw)
 	var err error
-	*w.raw, err = k.decode(dst, p, data, *w.raw)
+	*raw, err = k.decode(dst, p, data, *raw)
 	return err
 }
 

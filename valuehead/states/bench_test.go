@@ -60,6 +60,7 @@ func BenchmarkWrite(b *testing.B) {
 			n := rawBytes(s, trajectories)
 			b.SetBytes(n)
 			var size int64
+			defer processorTime(b, n)()
 			for b.Loop() {
 				out := counter{}
 				w, err := begin("", &out, s, Options{})
@@ -90,6 +91,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(string(s.Float), func(b *testing.B) {
 			r := benchReader(b, s, trajectories)
 			b.SetBytes(rawBytes(s, trajectories))
+			defer processorTime(b, rawBytes(s, trajectories))()
 			for b.Loop() {
 				for k := range r.Blocks() {
 					if _, err := r.Block(k); err != nil {
@@ -163,6 +165,7 @@ func BenchmarkPlainZstd(b *testing.B) {
 			var packed []byte
 			b.Run(string(s.Float)+"/"+level.String()+"/write", func(b *testing.B) {
 				b.SetBytes(int64(len(raw)))
+				defer processorTime(b, int64(len(raw)))()
 				for b.Loop() {
 					packed = e.EncodeAll(raw, packed[:0])
 				}
@@ -171,6 +174,7 @@ func BenchmarkPlainZstd(b *testing.B) {
 			var back []byte
 			b.Run(string(s.Float)+"/"+level.String()+"/read", func(b *testing.B) {
 				b.SetBytes(int64(len(raw)))
+				defer processorTime(b, int64(len(raw)))()
 				for b.Loop() {
 					if back, err = d.DecodeAll(packed, back[:0]); err != nil {
 						b.Fatal(err)

@@ -46,7 +46,6 @@ type Writer struct {
 	rows      rows
 	stored    map[string]bool // ids of the shard's prompts
 	pages     []byte
-	scratch   []byte
 	assembled []byte
 }
 
@@ -227,11 +226,22 @@ func (w *Writer) Flush() error {
 }
 
 func (w *Writer) encode(k rowKind, r rows, size int) {
-	for from := 0; from < len(r.tokens); from += size {
-		var p page
-		w.pages, p, w.scratch = k.encode(w.pages, r.slice(k, from, min(from+size, len(r.tokens))), w.scratch)
-		p.sum = hash(w.key, w.pages[p.offset:])
-		w.dir.pages = append(w.dir.pages, p)
+	type packed struct {
+		page
+		data *[]byte
+	}
+	all := make([]packed, pagesOf(len(r.tokens), size))
+	together(len(all), func(i int) {
+		raw, data := scratch.Get().(*[]byte), scratch.Get().(*[]byte)
+		defer scratch.Put(raw)
+		*data, all[i].page, *raw = k.encode((*data)[:0], r.slice(k, i*size, min((i+1)*size, len(r.tokens))), *raw)
+		all[i].data, all[i].sum = data, hash(w.key, *data)
+	})
+	for _, p := range all {
+		p.offset = int64(len(w.pages))
+		w.pages = append(w.pages, *p.data...)
+		w.dir.pages = append(w.dir.pages, p.page)
+		scratch.Put(p.data)
 	}
 }
 
