@@ -186,6 +186,7 @@ func TestScripts(t *testing.T) {
 		Dir: filepath.Join("testdata", "script"), RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("MODEL", f.model)
+			env.Setenv("THINKER", filepath.Join(filepath.Dir(f.model), "lab-think.gguf"))
 			env.Setenv("PROMPTS", f.prompts)
 			env.Setenv("TEST", f.test)
 			env.Setenv("RUN", f.run)

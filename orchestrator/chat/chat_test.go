@@ -245,3 +245,33 @@ func TestNoRoom(t *testing.T) {
 		}
 	}
 }
+
+// What the model thought is told apart from its answer, and is no part of what it is shown again.
+func TestThoughtsAreForgotten(t *testing.T) {
+	m, err := llama.Load("../../testdata/lab/lab-think.gguf", llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	o := options(t, m)
+	// The template opens the thought, and a budget ends it: conversations are nothing that the model knows.
+	if o.Encoder, err = prompt.NewEncoder(m, prompt.Options{Template: template + " <think>"}); err != nil {
+		t.Fatal(err)
+	}
+	o.Request.Thoughts = decode.Thoughts{Limited: true, Budget: 7}
+	var thought strings.Builder
+	o.Request.MaxTokens, o.Size, o.Thinking = 80, 400, func(b []byte) { thought.Write(b) }
+	c := begin(t, m, o)
+	for _, post := range posts[:2] {
+		thought.Reset()
+		a := ask(t, c, post)
+		if a.Thinking == "" || a.Thinking != thought.String() || strings.Contains(a.Answer, "think") || a.Response.Text != a.Answer {
+			t.Errorf("thought %q (%q as it came), answered %q", a.Thinking, thought.String(), a.Answer)
+		}
+	}
+	for _, message := range c.Messages() {
+		if strings.Contains(message.Content, "think") || len(message.Fields) > 0 {
+			t.Errorf("the model is shown %+v", message)
+		}
+	}
+}

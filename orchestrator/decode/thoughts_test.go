@@ -2,15 +2,21 @@ package decode_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/think"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
+	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // thinker begins with a thought, which e opens and f ends: of letters a and b, for ever if nobody stops it. Then it
@@ -196,6 +202,112 @@ func TestThoughtsBeforeGrammar(t *testing.T) {
 				if r.Text != "dcc" || r.Finish != decode.FinishEOG || thoughts.Limited && len(r.Thinking) > thoughts.Budget {
 					t.Errorf("%s, %+v: %q after %q (%s)", s.Method, thoughts, r.Text, r.Thinking, r.Finish)
 				}
+			}
+		}
+	}
+}
+
+// openThinker is the lab's model that thinks.
+func openThinker(t *testing.T) (*engine.Engine, *prompt.Encoder) {
+	t.Helper()
+	m, err := llama.Load("../../testdata/lab/lab-think.gguf", llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(m, engine.Params{Threads: 1, Sequences: 32, Layers: layers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(e.Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	encoder, err := prompt.NewEncoder(m, prompt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e, encoder
+}
+
+// A real model's thought is found, and the states within it say so: a head knows which it is in. Heads that were learned
+// without that guide it as well.
+func TestHeadsKnowThoughts(t *testing.T) {
+	e, encoder := openThinker(t)
+	const post = "i misplaced a yellow piano last week. i cracked a dusty helmet at work. that is all. i bought a red bell at work. yesterday, by the river, " +
+		"i auctioned a huge guitar. i stashed a leather sofa years ago. i spotted a vintage book years ago. i dreamed that i painted a shiny drum.\nTL;DR:"
+	tokens, err := encoder.Encode(prompt.Record{Text: post})
+	if err != nil {
+		t.Fatal(err)
+	}
+	base := decode.Request{Prompt: tokens, MaxTokens: 90, Sampling: policy.Sampling{Temp: 0.7}, Thinks: encoder.Thinks()}
+	of := map[string]*valuehead.Dataset{}
+	width := len(value.ScalarsOf(true))
+	for name, thinks := range map[string]bool{"thinking": true, "before": false} {
+		s := schema(t, e)
+		s.Scalars = value.ScalarsOf(thinks)
+		options := valuehead.FeatureOptions{Layers: []int{}, Blocks: []valuehead.Block{valuehead.Scalar}}
+		if thinks {
+			options.Scalars = []string{"thinking"}
+		}
+		f, err := valuehead.NewFeatures(s, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		of[name] = valuehead.NewDataset(f)
+	}
+	for key := range uint64(12) {
+		req := base
+		req.Key, req.Record, req.RecordPrompt = key, true, true
+		for k, r := range sample(t, e, req, 4) {
+			if r.Thinking == "" || strings.Contains(r.Text, "think") || len(r.Scalars) != width*len(r.Tokens) {
+				t.Fatalf("thought %q, answered %q, %d scalars of %d tokens", r.Thinking, r.Text, len(r.Scalars), len(r.Tokens))
+			}
+			// States within thoughts are worth 1 and others nothing, which a head of that indicator alone can know.
+			for _, data := range of {
+				for _, inside := range []float32{0, 1} {
+					part := &states.Trajectory{Prompt: fmt.Sprint(key), Sample: 2*k + int(inside)}
+					for i, token := range r.Tokens {
+						if scalars := r.Scalars[i*width:][:width]; scalars[value.Thinking] == inside {
+							part.Tokens = append(part.Tokens, token)
+							part.Hidden = append(part.Hidden, r.States[i*len(r.States)/len(r.Tokens):][:len(r.States)/len(r.Tokens)]...)
+							part.Scalars = append(part.Scalars, scalars[:len(data.Features().Schema().Scalars)]...)
+							part.Candidates = append(part.Candidates, r.Candidates[i*decode.Candidates:][:decode.Candidates]...)
+							part.CandidateLogProbs = append(part.CandidateLogProbs, r.CandidateLogProbs[i*decode.Candidates:][:decode.Candidates]...)
+						}
+					}
+					if len(part.Tokens) < 3 {
+						t.Errorf("%d of %d states are of inside %v: thought %q", len(part.Tokens), len(r.Tokens), inside, r.Thinking)
+					}
+					if err := data.AddExample(valuehead.Example{Return: inside, Prompt: r.Prompt, Trajectory: part}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+	}
+	for name, data := range of {
+		head, _, err := valuehead.Train(t.Context(), data, valuehead.TrainOptions{Kind: valuehead.MLP, Epochs: 30, Batch: 64, HeldOut: 0.2, Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range []decode.Strategy{{Method: decode.MethodSample}, {Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 4}}} {
+			req := base
+			req.Key, req.Value, req.EachValue, req.Record = 99, value.Head(head, valuehead.Reading{}), true, true
+			var r decode.Response
+			job, err := s.Job(e, req, func(got decode.Response) { r = got })
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, e, job)
+			wrong := 0
+			for i, v := range r.Values {
+				if (v > 0.5) != (r.Scalars[i*width+value.Thinking] == 1) {
+					wrong++
+				}
+			}
+			if name == "thinking" && wrong > 0 || len(r.Values) != len(r.Tokens) {
+				t.Errorf("%s by a head of %s: %d of %d values tell the thought from the answer wrongly", s.Method, name, wrong, len(r.Values))
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package prompt
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -24,12 +25,26 @@ func (e *Encoder) marks() (*think.Marks, error) {
 	case strings.TrimSpace(end) != f.Close:
 		end = f.Close // the template says nothing of it
 	}
-	f.Close = end
-	closing, err := e.model.Tokenize(f.Close, false, true)
+	f.Close = strings.TrimRight(end, " ") // a space belongs to the word behind it
+	closing, err := e.after(f.Close)
 	if err != nil {
 		return nil, err
 	}
 	return think.Compile(f, e.model, e.specials, closing), nil
+}
+
+// after is a text's tokens as they follow other text.
+func (e *Encoder) after(text string) ([]int32, error) {
+	const before = "a"
+	first, err := e.model.Tokenize(before, false, true)
+	if err != nil {
+		return nil, err
+	}
+	all, err := e.model.Tokenize(before+text, false, true)
+	if n := len(first); err != nil || n < len(all) && slices.Equal(all[:n], first) {
+		return all[min(n, len(all)):], err
+	}
+	return e.model.Tokenize(text, false, true)
 }
 
 // tag is a mark such as <think:x>, with space around it.

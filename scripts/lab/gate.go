@@ -169,6 +169,10 @@ func sample(ctx context.Context, e *engine.Engine, prompts []prompt.Record, temp
 	if err != nil {
 		return nil, err
 	}
+	most := maxTokens
+	if encoder.Thinks() != nil {
+		most *= 2
+	}
 	raw := make([][]decode.Response, len(prompts))
 	var jobs []engine.Job
 	for i, p := range prompts {
@@ -177,7 +181,7 @@ func sample(ctx context.Context, e *engine.Engine, prompts []prompt.Record, temp
 			return nil, err
 		}
 		job, err := decode.Sample(e, decode.Request{
-			Prompt: ids, MaxTokens: maxTokens, Sampling: policy.Sampling{Temp: temp}, Key: policy.Key(0, 0, p.ID, 0),
+			Prompt: ids, MaxTokens: most, Sampling: policy.Sampling{Temp: temp}, Key: policy.Key(0, 0, p.ID, 0), Thinks: encoder.Thinks(),
 		}, n, func(rs []decode.Response) { raw[i] = rs })
 		if err != nil {
 			return nil, err

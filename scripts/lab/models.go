@@ -29,6 +29,7 @@ type model struct {
 	store  string   // how its matrices are stored: F32 or Q8_0; "" for a stage on the way to another, which is not shipped
 	gated  int      // test prompts of each task that its gate is measured on
 	fails  []string // tasks whose gate it fails, shipped for the others all the same
+	chat   string   // its chat template, "" for none
 }
 
 // The sizes have about 0.4, 1.2 and 4.5 million parameters.
@@ -49,6 +50,7 @@ var models = []model{
 	{name: "lab-s", shape: sizeS, from: "lab-s-early", tasks: allTasks, docs: mix(true), tokens: 1_600_000, lr: 2e-3, stage: 5, store: "F32", gated: 100, fails: []string{"summarize", "safety"}},
 	{name: "lab-m-unaligned", shape: sizeM, from: "summarize-s", tasks: allTasks, docs: mix(false), tokens: 1_500_000, lr: 1e-3, stage: 2, store: "Q8_0", gated: 100},
 	{name: "lab-m", shape: sizeM, from: "lab-m-unaligned", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 5e-4, stage: 3, store: "Q8_0", gated: 100},
+	{name: "lab-think", shape: sizeM, from: "summarize-s", tasks: allTasks[:1], docs: world.Think{}, tokens: 800_000, lr: 1e-3, stage: 6, store: "Q8_0", gated: 300, chat: world.ThinkTemplate},
 	{name: "lab-l", shape: sizeL, from: "summarize-s", tasks: allTasks, docs: mix(true), tokens: 400_000, lr: 1e-3, stage: 4, store: "Q8_0", gated: 50, fails: []string{"safety"}},
 }
 

@@ -86,6 +86,9 @@ func (r recipe) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.chat != "" {
+		vocab = append(vocab, gguf.KV{Key: "tokenizer.chat_template", Value: r.chat})
+	}
 	say("tokenise %d tokens of text", r.tokens)
 	corpus, heldOut, err := r.tokenise(ctx, vocab, reserved)
 	if err != nil {

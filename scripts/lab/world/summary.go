@@ -192,13 +192,25 @@ func (p post) summary(r *rand.Rand, quality int) string {
 	b.WriteString(openings[draw(r, s.openings)] + ":")
 	told := make([]bool, len(p.items))
 	for n := range 1 + draw(r, s.lengths) {
-		options := p.clauses(s, told)
-		c := options[draw(r, weights(options))]
-		if n > 0 {
-			b.WriteString(", " + connectives[draw(r, connectiveWeights(c.right))])
-		}
-		told[c.item] = true
-		b.WriteString(" " + strings.Join(c.words[:], " "))
+		c := p.next(r, s, told)
+		b.WriteString(c.joined(r, n))
 	}
 	return b.String()
+}
+
+// next draws what to say next, and marks it told.
+func (p post) next(r *rand.Rand, s style, told []bool) clause {
+	options := p.clauses(s, told)
+	c := options[draw(r, weights(options))]
+	told[c.item] = true
+	return c
+}
+
+// joined is the clause as the n-th of a summary, counted from 0.
+func (c clause) joined(r *rand.Rand, n int) string {
+	text := " " + strings.Join(c.words[:], " ")
+	if n > 0 {
+		return ", " + connectives[draw(r, connectiveWeights(c.right))] + text
+	}
+	return text
 }

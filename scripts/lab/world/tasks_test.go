@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/think"
 )
 
 // scorers draw a prompt of each task and return what answers of a quality to it are worth.
@@ -211,5 +212,31 @@ func TestConversation(t *testing.T) {
 		if want := float64(len(c.gold.List)) + .5 - .02*float64(perfect.Words); math.Abs(perfect.Reward-want) > 1e-9 {
 			t.Errorf("the perfect answer has %.2f, want %.2f: %v", perfect.Reward, want, c.gold)
 		}
+	}
+}
+
+// A thought notes what the summary tells, but for a thing that a careless writer mixes up.
+func TestThoughtsTellTheSummary(t *testing.T) {
+	format, ok := think.Find(ThinkTemplate, nil)
+	if !ok {
+		t.Fatal("the template shows no thoughts")
+	}
+	n, mixed := 0, 0
+	for doc := range Documents(Think{}, Train, 1) {
+		if n++; n > 500 {
+			break
+		}
+		thought, answer := format.Split(doc.Response)
+		notes := strings.Split(thought, ", ")
+		if told := strings.Count(answer, ",") + 1; len(notes) != told || thought == "" {
+			t.Fatalf("%d notes, %d things told: %q", len(notes), told, doc.Response)
+		}
+		off := slices.DeleteFunc(notes, func(note string) bool { return strings.Contains(answer, note) })
+		if mixed += len(off); len(off) > 1 {
+			t.Errorf("%q of the notes are not told: %q", off, doc.Response)
+		}
+	}
+	if share := float64(mixed) / 500; share < 0.2 || share > 0.45 {
+		t.Errorf("%.2f of the writers mix something up", share)
 	}
 }
