@@ -35,7 +35,7 @@ ifdef LLAMA
 endif
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build llama.cpp demo model test test-system test-llama dist soak race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build e2e llama.cpp demo model test test-system test-llama dist soak race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -64,6 +64,9 @@ test-system: ## run the tests on the system's llama.cpp, or on Debian sid's in a
 
 soak: ## ask an engine by all methods for ten minutes, sixty-four clients at a time; FOR=1h for longer
 	IVO_SOAK=$(or $(FOR),10m) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run TestSoak ./orchestrator/batch
+
+e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
+	scripts/e2e.sh
 
 race: ## run the tests of llama and the engine under the race detector (compiles llama.cpp again)
 	$(GO) test -race -timeout 60m ./internal/... ./llama/... ./orchestrator/engine

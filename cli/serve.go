@@ -42,7 +42,7 @@ func serveCommand() *cli.Command {
 			&cli.DurationFlag{Name: "drain", Usage: "`TIME` for requests under way when the server is stopped", Value: 30 * time.Second, Category: server},
 			&cli.BoolFlag{Name: "log-prompts", Usage: "log what clients ask", Category: server},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of answers to requests that do not say; 512, or half of a smaller context, without it", Category: samplingCategory},
-		}, escapeFlags("-sys and -r", server), templateFlags(), methodFlags(), scoringFlags(methodCategory), valueFlags(), samplingFlags(llamaSampling), loadFlags(), contextFlags()),
+		}, escapeFlags("-sys and -r", server), templateFlags(), methodFlags(), scoringFlags(methodCategory), valueFlags(), samplingFlags(llamaSampling), constraintFlags(), thoughtFlags(), loadFlags(), adapterFlags(), contextFlags()),
 		Action: runServe,
 	}
 }
@@ -60,6 +60,9 @@ func runServe(c *cli.Context) (err error) {
 		return err
 	}
 	if o.Policy.Sampling, err = sampling(c); err != nil {
+		return err
+	}
+	if o.Policy.Thoughts, err = thoughts(c); err != nil {
 		return err
 	}
 	if o.Policy.Stop, err = stops(c); err != nil {

@@ -33,7 +33,7 @@ check("preset", preset.ivo.method === "best-of-n", preset);
 const schema = { type: "object", properties: { colour: { type: "string", enum: ["red", "blue"] }, count: { type: "integer" } }, required: ["colour", "count"], additionalProperties: false };
 const formed = await client.chat.completions.create({ model, messages, max_tokens: 60, seed: 3, response_format: { type: "json_schema", json_schema: { name: "answer", schema, strict: true } } });
 check("json_schema", ["red", "blue"].includes(JSON.parse(formed.choices[0].message.content).colour), formed);
-const called = await client.chat.completions.create({ model, messages, max_tokens: 60, seed: 3, tools: [{ type: "function", function: { name: "colour", parameters: schema } }], tool_choice: "required" });
+const called = await client.chat.completions.create({ model, messages, max_tokens: 200, seed: 3, tools: [{ type: "function", function: { name: "colour", parameters: schema } }], tool_choice: "required" });
 check("tools", called.choices[0].message.tool_calls[0].function.name === "colour", called);
 
 const response = await client.responses.create({ model, input: "i found a lamp", max_output_tokens: 12 });

@@ -34,7 +34,8 @@ for chunk in client.chat.completions.create(model=model, messages=ask, max_token
 check("stream", said == text, (said, text))
 check("usage of a stream", usage and usage.completion_tokens == chat.usage.completion_tokens, usage)
 with client.chat.completions.stream(model=model, messages=ask, max_tokens=12, seed=3) as stream:
-    check("the client's own accumulator", stream.get_final_completion().choices[0].message.content == text)
+    parts = [event.delta for event in stream if event.type == "content.delta"]
+    check("the client's own accumulator", "".join(parts) == text, parts)
 
 many = client.chat.completions.create(model=model, messages=ask, max_tokens=12, seed=3, n=3)
 check("n", len(many.choices) == 3 and many.choices[0].message.content == text, many)
@@ -56,7 +57,7 @@ formed = client.chat.completions.create(
 answer = json.loads(formed.choices[0].message.content)
 check("json_schema", answer["colour"] in ("red", "blue") and isinstance(answer["count"], int), formed)
 tools = [{"type": "function", "function": {"name": "colour", "parameters": schema}}]
-called = client.chat.completions.create(model=model, messages=ask, tools=tools, tool_choice="required", max_tokens=60, seed=3)
+called = client.chat.completions.create(model=model, messages=ask, tools=tools, tool_choice="required", max_tokens=200, seed=3)
 call = called.choices[0].message.tool_calls[0]
 check("tools", call.function.name == "colour" and json.loads(call.function.arguments)["colour"] in ("red", "blue"), called)
 back = ask + [called.choices[0].message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": call.id, "content": "noted"}]

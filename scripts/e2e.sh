@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
 work=$(mktemp -d)
-bin/ivo serve -m testdata/lab/summarize-s.gguf -a lab --reward sentiment --method sample --port 0 >"$work/out" 2>"$work/log" &
+bin/ivo serve -m testdata/lab/summarize-s.gguf -a lab --reward sentiment --method sample -c 1024 --port 0 >"$work/out" 2>"$work/log" &
 server=$!
 trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
 while [ ! -s "$work/out" ]; do

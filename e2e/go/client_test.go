@@ -78,7 +78,7 @@ func TestForms(t *testing.T) {
 		t.Fatalf("%v: %s", err, formed.RawJSON())
 	}
 	p = params(model)
-	p.MaxTokens = openai.Int(60)
+	p.MaxTokens = openai.Int(200)
 	p.Tools = []openai.ChatCompletionToolUnionParam{openai.ChatCompletionFunctionTool(shared.FunctionDefinitionParam{Name: "colour", Parameters: schema})}
 	p.ToolChoice = openai.ChatCompletionToolChoiceOptionUnionParam{OfAuto: param.NewOpt("required")}
 	called, err := c.Chat.Completions.New(t.Context(), p)
