@@ -92,6 +92,7 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 		if blocks == 0 {
 			copies *= beams
 		}
+		branch(kept)
 		d.expand(kept, copies, blocks)
 		pool, err := d.sampleBlock(kept, block)
 		if err != nil {
@@ -109,7 +110,9 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 				}
 			}
 		}
+		all := slices.Clone(pool) // which pruning sorts
 		kept = d.prune(pool, beams)
+		d.branches(all, kept)
 		if beams == 1 && growing(kept[0]) { // what was left behind comes back in no block
 			finished = nil
 		}

@@ -49,6 +49,8 @@ type candidate struct {
 	rests   bool   // it grows no more until the search is over
 	// In block search it stands for all samples that have drawn its tokens:
 	streams []*rand.Rand // theirs, of the block under way
+	parent  int          // see [Branch]
+	began   int          // bytes of its text before the block
 	places  int          // their number, and after pruning that of the beams which it is
 }
 

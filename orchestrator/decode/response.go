@@ -55,6 +55,8 @@ type Request struct {
 	// Spell holds control tokens, such as those around a tool call, that are written into the answer, where
 	// they are nothing otherwise.
 	Spell []int32
+	// Branches, if set, is told of all candidates of each block of block-beam and block-best-of-k.
+	Branches func([]Branch)
 	// Progress, if set, is called after every step with the tokens decoded so far.
 	Progress func(decoded int)
 }

@@ -157,11 +157,12 @@ func (s *Server) fit(q *question, t batch.Task, asked int) error {
 
 // delta is what has come of an answer.
 type delta struct {
-	choice  int
-	thought string
-	text    string
-	calls   []toolcall.Call
-	done    *answer // the last of its answer
+	choice   int
+	thought  string
+	text     string
+	calls    []toolcall.Call
+	branches []decode.Branch // of a block of the search, where they were asked for
+	done     *answer         // the last of its answer
 }
 
 // answer is a finished answer.
@@ -211,6 +212,9 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 		p.Key = func(string, int) uint64 { return policy.Key(q.seed, 0, "", choice) }
 		p.EmitThinking = func(b []byte) { box.put(mail{choice: choice, thought: string(b)}) }
 		p.TopLogProbs = q.top
+		if q.way.tree {
+			p.Branches = func(b []decode.Branch) { box.put(mail{choice: choice, branches: b}) }
+		}
 		all.Go(func() {
 			r, err := s.decoder.answer(ctx, &p, task, func(b []byte) { box.put(mail{choice: choice, text: string(b)}) })
 			box.put(mail{choice: choice, response: &r, err: err})
@@ -239,6 +243,7 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 			}
 			last, a := m.response != nil, &answers[m.choice]
 			d := delta{choice: m.choice, text: texts[m.choice].add(m.text, last), thought: thoughts[m.choice].add(m.thought, last)}
+			d.branches = m.branches
 			if r := readers[m.choice]; r != nil {
 				d.text, d.calls = r.Push(d.text, last)
 			}
@@ -254,7 +259,7 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 				}
 				d.done = a
 			}
-			if d.text != "" || d.thought != "" || d.calls != nil || last {
+			if d.text != "" || d.thought != "" || d.calls != nil || d.branches != nil || last {
 				if err := to(d); err != nil {
 					return nil, err
 				}
@@ -292,6 +297,7 @@ type mail struct {
 	choice   int
 	text     string
 	thought  string
+	branches []decode.Branch
 	response *decode.Response // at its end
 	err      error
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
@@ -137,6 +138,11 @@ func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question)
 				return err
 			}
 		}
+		if d.branches != nil {
+			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{}, Branches: branchesOf(d.branches)}); err != nil {
+				return err
+			}
+		}
 		if d.thought != "" {
 			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Thought: d.thought}}); err != nil {
 				return err
@@ -195,7 +201,23 @@ type chatChoice struct {
 	Delta    *chatMessage  `json:"delta,omitempty"`
 	Logprobs *chatLogprobs `json:"logprobs"`
 	Finish   *string       `json:"finish_reason"`
-	Ivo      *ivo          `json:"ivo,omitempty"` // of a stream's last chunk of the choice
+	Branches []branch      `json:"branches,omitempty"` // of a stream whose guidance asks for the tree
+	Ivo      *ivo          `json:"ivo,omitempty"`      // of a stream's last chunk of the choice
+}
+
+// branch is a candidate of a block of the search; see [decode.Branch].
+type branch struct {
+	Parent int            `json:"parent"`
+	Text   string         `json:"text"`
+	Value  number.Float32 `json:"value"`
+	Kept   int            `json:"kept"`
+}
+
+func branchesOf(in []decode.Branch) (out []branch) {
+	for _, b := range in {
+		out = append(out, branch{b.Parent, strings.ToValidUTF8(b.Text, "\uFFFD"), number.Float32(b.Value), b.Kept})
+	}
+	return out
 }
 
 type chatMessage struct {

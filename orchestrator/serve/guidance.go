@@ -31,6 +31,7 @@ type Guidance struct {
 	// MaxDecoded bounds the tokens that are decoded for an answer, those of pruned candidates
 	// included, by bounding the answer's length.
 	MaxDecoded *int  `yaml:"max_decoded"`
+	Tree       *bool `yaml:"-"`      // a stream tells of all candidates of the search
 	Values     *bool `yaml:"values"` // of every token, not only where the method asks
 }
 
@@ -78,6 +79,7 @@ type way struct {
 	reward     string
 	maxTokens  int // 0 where nobody says
 	maxDecoded int // 0 for no bound
+	tree       bool
 }
 
 // apply changes the way as a preset or a request says.
@@ -93,6 +95,7 @@ func (w *way) apply(g Guidance) {
 	set(&w.reward, g.Reward)
 	set(&w.maxDecoded, g.MaxDecoded)
 	set(&w.policy.EachValue, g.Values)
+	set(&w.tree, g.Tree)
 }
 
 func (w *way) preset(p Preset) {
@@ -187,10 +190,14 @@ func readGuidance(o *object) (g Guidance) {
 		beta := o.number("beta", 0, -1e6, 1e6)
 		g.Beta = &beta
 	}
-	if o.has("values") {
-		values := o.flag("values", false)
-		g.Values = &values
+	flag := func(name string) *bool {
+		if !o.has(name) {
+			return nil
+		}
+		b := o.flag(name, false)
+		return &b
 	}
+	g.Values, g.Tree = flag("values"), flag("tree")
 	return g
 }
 

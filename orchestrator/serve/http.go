@@ -34,6 +34,8 @@ func (s *Server) routes() http.Handler {
 	kept("POST /v1/responses", s.responses)
 	kept("GET /props", s.props)
 	kept("GET /metrics", s.metrics)
+	kept("POST /score", s.score)
+	s.page(open)
 	kept("POST /tokenize", s.tokenize)
 	kept("POST /detokenize", s.detokenize)
 	kept("POST /apply-template", s.applyTemplate)

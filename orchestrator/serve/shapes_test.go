@@ -414,3 +414,54 @@ func TestTokenize(t *testing.T) {
 
 // varying are ids, what was read before, and digits that rounding can reach.
 var varying = regexp.MustCompile(`(msg_|fc_)[0-9a-f]+|"cached_tokens":\d+|(kl|logprob)":-?\d+\.?\d?\d?\d*|"values?":[^"]*`)
+
+// The tree of a search, as it is streamed, holds the answer: what was kept, block after block.
+func TestTree(t *testing.T) {
+	_, url := start(t, options(t))
+	_, _, text := ask(t, url+"/v1/chat/completions", body(t, tree{"messages": post, "max_tokens": 12, "seed": 7, "stream": true, "guidance": tree{"method": "block-beam", "beams": 2, "block": 3, "reward": "taste", "tree": true}}))
+	chunks, _ := events(t, text)
+	said, pruned := "", 0
+	beams := []string{""}
+	for _, c := range chunks {
+		if s, ok := at(c, "choices", 0, "delta", "content").(string); ok {
+			said += s
+		}
+		branches, _ := at(c, "choices", 0, "branches").([]any)
+		if branches == nil {
+			continue
+		}
+		next := map[int]string{}
+		for _, b := range branches {
+			if kept := int(at(b, "kept").(float64)); kept < 0 {
+				pruned++
+			} else {
+				next[kept] = beams[int(at(b, "parent").(float64))] + at(b, "text").(string)
+			}
+		}
+		beams = nil
+		for i := range len(next) {
+			beams = append(beams, next[i])
+		}
+	}
+	if said == "" || !strings.HasPrefix(beams[0], said) || pruned == 0 {
+		t.Errorf("answered %q, the tree's beams are %q, %d pruned", said, beams, pruned)
+	}
+}
+
+// The page's files are there, and load nothing from elsewhere.
+func TestPageFiles(t *testing.T) {
+	_, url := start(t, options(t))
+	for path, kind := range map[string]string{"/": "text/html", "/page.js": "text/javascript", "/page.css": "text/css"} {
+		status, header, text := ask(t, url+path, "")
+		if status != 200 || !strings.HasPrefix(header.Get("Content-Type"), kind) || header.Get("Content-Security-Policy") == "" || strings.Contains(text, "://") {
+			t.Errorf("%s: %d %v", path, status, header)
+		}
+	}
+	_, _, text := ask(t, url+"/score", `{"reward": "taste", "responses": ["aab", "abc"]}`)
+	if at(parse(t, text), "scores", 0) != 2.0 || at(parse(t, text), "scores", 1) != 3.0 {
+		t.Error(text)
+	}
+	if status, _, text := ask(t, url+"/score", `{"reward": "cmd:id", "responses": ["a"]}`); status != 400 || at(parse(t, text), "error", "param") != "reward" {
+		t.Errorf("%d %s", status, text)
+	}
+}
