@@ -146,7 +146,7 @@ func (p *paper) carryOut(ctx context.Context, s *study) error {
 func (p *paper) most(s *study) recipe.Most {
 	most := p.Most
 	if s.paired {
-		most.Train, most.Validation, most.Test = 2*most.Train, 2*most.Validation, 2*most.Test
+		most.Validation, most.Test = 2*most.Validation, 2*most.Test
 	}
 	return most
 }

@@ -20,7 +20,7 @@ type study struct {
 
 	transfer bool    // one value function guides several policies: Table 2
 	safety   *safety // some requests are to be refused: Table 3
-	paired   bool    // its prompts are pairs, which count as one where the effort says how many there are
+	paired   bool    // its prompts are pairs, which count as one where the effort says how many to choose and to test on
 
 	x        *recipe.Recipe
 	rows     []result
