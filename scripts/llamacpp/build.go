@@ -40,12 +40,18 @@ type builder struct {
 func (b *builder) build(ctx context.Context) (string, error) {
 	own := b.release != b.pin.Tag
 	if own {
-		if st, err := os.Stat(b.release); err != nil || !st.IsDir() {
+		if !isDir(b.release) {
 			return "", fmt.Errorf("%q is no release that is known here (give LLAMA=%s, or LLAMA=FOLDER with llama.cpp's tree)", b.release, b.pin.Tag)
 		}
 	}
+	if own && b.from != "" {
+		return "", errors.New("two sources of llama.cpp (a folder of your own is built as it is: leave out LLAMA_SOURCE)")
+	}
 	if b.portable && b.shared {
 		return "", errors.New("shared libraries come in all variants of the CPU already (leave out ARCH=portable, or SHARED=1)")
+	}
+	if prefix := b.prefix(ctx, b.pin.SourceSum); !own && isDir(prefix) {
+		return prefix, nil
 	}
 	if err := os.MkdirAll(b.cache, 0o755); err != nil {
 		return "", full(err)
@@ -75,9 +81,8 @@ func (b *builder) build(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	name := b.name(ctx, sum)
-	prefix := filepath.Join(b.cache, name)
-	if _, err := os.Stat(prefix); err == nil {
+	prefix := b.prefix(ctx, sum)
+	if isDir(prefix) {
 		return prefix, nil
 	}
 	if err := needed(); err != nil {
@@ -96,6 +101,11 @@ func (b *builder) build(ctx context.Context) (string, error) {
 		return "", full(err)
 	}
 	return prefix, os.Rename(staged, prefix)
+}
+
+func isDir(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.IsDir()
 }
 
 // needed says what is missing of the programs that a build takes.
@@ -140,9 +150,9 @@ func (b *builder) kind() string {
 	return kind
 }
 
-// name is the build's folder, as in b11434.native.1a2b3c4d: Go links again where it changes, so
+// prefix is the build's folder, as in b11434.native.1a2b3c4d: Go links again where it changes, so
 // all that goes into a build is in its sum. It holds nothing that cgo would not take in a macro.
-func (b *builder) name(ctx context.Context, sum string) string {
+func (b *builder) prefix(ctx context.Context, sum string) string {
 	h := sha256.New()
 	fmt.Fprintln(h, 1, sum, b.options(""), runtime.GOOS, runtime.GOARCH)
 	cxx, _ := exec.CommandContext(ctx, compiler(), "--version").Output()
@@ -154,7 +164,7 @@ func (b *builder) name(ctx context.Context, sum string) string {
 	if b.release != tag {
 		tag = "own"
 	}
-	return fmt.Sprintf("%s.%s.%x", tag, b.kind(), h.Sum(nil)[:4])
+	return filepath.Join(b.cache, fmt.Sprintf("%s.%s.%x", tag, b.kind(), h.Sum(nil)[:4]))
 }
 
 func compiler() string {
@@ -230,7 +240,7 @@ func (b *builder) compile(ctx context.Context, source, dir, prefix string) error
 			}
 			text, _ := os.ReadFile(path)
 			if bytes.Contains(text, []byte("No space left on device")) {
-				return fmt.Errorf("%w", errNoSpace)
+				return errNoSpace
 			}
 			lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 			return fmt.Errorf("cmake: %v (all of it is in %s):\n%s", err, path, strings.Join(lines[max(0, len(lines)-20):], "\n"))

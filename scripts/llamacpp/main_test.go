@@ -175,6 +175,7 @@ func TestFailures(t *testing.T) {
 		"an empty folder":    {set: func(b *builder) { b.from = os.TempDir() + "/.." }, want: []string{"holds no llama.cpp"}},
 		"no network":         {set: func(b *builder) { b.from = "" }, want: []string{"404", "python3", "LLAMA_SOURCE", "embedded copy"}},
 		"another release":    {set: func(b *builder) { b.release = "b2" }, want: []string{`"b2"`, "LLAMA=b1"}},
+		"two sources":        {set: func(b *builder) { b.release, b.from = os.TempDir(), os.TempDir() }, want: []string{"two sources", "LLAMA_SOURCE"}},
 		"no disk":            {archive: whole, fails: "cc1plus: fatal error: No space left on device", want: []string{"no space left", "IVO_CACHE"}},
 		"does not compile":   {archive: whole, fails: "a.cpp:1: error: no", want: []string{"cmake", "a.cpp:1: error: no"}},
 	} {
@@ -222,12 +223,12 @@ func TestNames(t *testing.T) {
 		func() { b.vulkan = true }, func() { b.release = b.cache },
 	} {
 		set()
-		names[b.name(context.Background(), b.pin.SourceSum)] = true
+		names[b.prefix(context.Background(), b.pin.SourceSum)] = true
 		if len(names) != i+1 {
 			t.Errorf("the builds of %d kinds have the names %v", i+1, slices.Collect(maps.Keys(names)))
 		}
 	}
-	if b.name(context.Background(), "other") == b.name(context.Background(), "sum") {
+	if b.prefix(context.Background(), "other") == b.prefix(context.Background(), "sum") {
 		t.Error("another source gives the same name")
 	}
 }
