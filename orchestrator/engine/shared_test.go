@@ -1,9 +1,12 @@
 package engine_test
 
 import (
+	"errors"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/ivo-decoding/ivo/internal/testfamily"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 )
@@ -139,5 +142,54 @@ func TestNothingShared(t *testing.T) {
 		if after := e.Stats(); after.Tokens-before.Tokens != want || after.Reused != before.Reused {
 			t.Errorf("%s: %d tokens decoded, %d reused; want %d and none", name, after.Tokens-before.Tokens, after.Reused-before.Reused, want)
 		}
+	}
+}
+
+// So it is for models whose memory is a state a sequence, a window, or both: what is shared is copied whole.
+func TestSharedPrefixOfFamilies(t *testing.T) {
+	const n = 4
+	tried := 0
+	for _, family := range testfamily.Families {
+		path := filepath.Join(t.TempDir(), family.Architecture+".gguf")
+		if err := family.Write(path, 1); err != nil {
+			t.Fatal(err)
+		}
+		m, err := llama.Load(path, llama.ModelParams{})
+		if err != nil {
+			continue // this llama.cpp does not know it
+		}
+		tried++
+		p := exact
+		p.Sequences, p.Ctx = 4, 512
+		var engines [2]*engine.Engine
+		for i := range engines {
+			if engines[i], err = engine.New(m, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first := make([]int32, 40)
+		for i := range first {
+			first[i] = int32(3 + (i*i+7*i)%(m.Info().Vocab-3))
+		}
+		var all [][]int32
+		for i := range 5 {
+			all = append(all, slices.Concat(first, first[2*i:3*i+1]))
+		}
+		got, _ := lists(t, engines[0], all, false, n)
+		if s := engines[0].Stats(); s.Reused != len(all)*len(first) && s.Reused != len(all)*(len(first)+1) {
+			t.Errorf("%s: %d tokens of prompts were shared", family.Architecture, s.Reused)
+		}
+		for i, p := range all {
+			want, _ := lists(t, engines[1], [][]int32{p}, false, n)
+			if !slices.Equal(got[i].tokens, want[0].tokens) || furthest(got[i].logps, want[0].logps) > 1e-3 {
+				t.Errorf("%s: prompt %d gave %v %v, alone %v %v", family.Architecture, i, got[i].tokens, got[i].logps, want[0].tokens, want[0].logps)
+			}
+		}
+		if err := errors.Join(engines[0].Close(), engines[1].Close(), m.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+	if tried < 10 {
+		t.Errorf("%d architectures are known", tried)
 	}
 }
