@@ -2,13 +2,15 @@
 
 # ggml's speed is decided by the compiler's flags: plain go build compiles it for the
 # oldest CPUs. The default is for x86-64 with AVX2, FMA and F16C, which nearly every
-# machine of the last ten years has; ARCH=native uses all that this machine has: faster
-# for quantized models, and its binary may not run elsewhere. docs/log.md has the
-# measurements.
+# machine of the last ten years has; ARCH=native uses what this machine has more: faster
+# for most quantized models, and its binary may not run elsewhere. Where AVX-VNNI does the
+# work of AVX-512 on shorter vectors the longer ones are left out: they slow F32 down.
+# docs/log.md has the measurements.
 ARCH ?= portable
 MACHINE := $(shell uname -m)
 ifeq ($(ARCH),native)
   MARCH := $(if $(filter arm64 aarch64,$(MACHINE)),-mcpu=native,-march=native)
+  MARCH += $(shell grep -qsw avx512f /proc/cpuinfo && grep -qsw avx_vnni /proc/cpuinfo && echo -mno-avx512f)
 else ifeq ($(MACHINE),x86_64)
   AVX2 := $(shell grep -qsw avx2 /proc/cpuinfo && echo yes || sysctl -n machdep.cpu.leaf7_features 2>/dev/null | grep -qw AVX2 && echo yes)
   MARCH := $(if $(AVX2),-march=x86-64-v3,-march=x86-64-v2)
