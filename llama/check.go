@@ -151,6 +151,10 @@ func checkArchitecture(f *gguf.File, arch string) error {
 			return refuse(hintConvert, "%s.%s is missing or 0", arch, strings.ReplaceAll(either, "|", " or "))
 		}
 	}
+	// ggml's kernel of RWKV computes whole vectors, up to 64 numbers wide, and would write beyond a narrower head.
+	if n, ok := f.Int(arch + ".wkv.head_size"); ok && n%64 != 0 {
+		return refuse(hintConvert, "%s.wkv.head_size is %d: heads are a multiple of 64 wide", arch, n)
+	}
 	layers, _ := f.Int(arch + ".block_count")
 	for _, pattern := range needed[arch] {
 		for i := range layers {

@@ -18,7 +18,7 @@ var checks = []struct {
 	name string
 	run  func(testfamily.Family, *llama.Model) error
 }{
-	{"decodes", decodes}, {"forks", forks}, {"trims", trims}, {"saves", saves}, {"states", states}, {"strategies", guided}, {"iterate", iterates},
+	{"decodes", decodes}, {"forks", forks}, {"trims", trims}, {"saves", saves}, {"states", states}, {"strategies", guided}, {"conversations", converses}, {"iterate", iterates},
 }
 
 // line is a family's row of the matrix.

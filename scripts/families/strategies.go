@@ -43,14 +43,11 @@ var strategies = []decode.Strategy{
 // guided decodes by all strategies at once, in one context, and compares every row that any candidate of any of them
 // comes to with what the model says of its tokens alone. The answers of block beam search are those of a plain one.
 func guided(f testfamily.Family, m *llama.Model) (err error) {
-	layers := []int{1, 0}
-	e, err := engine.New(m, engine.Params{Ctx: 2048, Sequences: 40, Threads: 1, Flash: llama.FlashOff, CacheK: llama.CacheF32, CacheV: llama.CacheF32, Layers: layers})
+	e, o, err := openEngine(m)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	o := &oracle{m: m, layers: layers}
-	prompt := text(24, 9)
 	var jobs []engine.Job
 	var checks []func() error
 	for i, s := range strategies {
@@ -58,29 +55,11 @@ func guided(f testfamily.Family, m *llama.Model) (err error) {
 			if advantages != (s.Proposal > 0) && s.Method != decode.MethodOnePass {
 				continue
 			}
-			req := decode.Request{
-				Prompt: prompt, MaxTokens: answer, Sampling: policy.Sampling{Temp: temperature}, Key: uint64(i),
-				Value: &checked{o, advantages}, Record: true, RecordPrompt: true,
-			}
-			if s.Rollouts.N > 0 {
-				req.Rerank = func(_ context.Context, texts []string) ([]float64, error) {
-					out := make([]float64, len(texts))
-					for i, text := range texts {
-						out[i] = float64(len(text) % 7)
-					}
-					return out, nil
-				}
-			}
-			var r decode.Response
-			job, err := s.Job(e, req, func(got decode.Response) { r = got })
+			job, check, err := o.job(e, s, text(24, 9), uint64(i), advantages)
 			if err != nil {
-				return fmt.Errorf("%s: %w", s.Method, err)
+				return err
 			}
-			jobs = append(jobs, job)
-			checks = append(checks, func() error { return o.checkResponse(s.Method, prompt, r) })
-			if s.Method == decode.MethodBlockBeam && s.Proposal == 0 {
-				checks = append(checks, func() error { return o.checkBeams(req, r) })
-			}
+			jobs, checks = append(jobs, job), append(checks, check)
 		}
 	}
 	if err := e.Run(context.Background(), jobs); err != nil {
@@ -92,6 +71,65 @@ func guided(f testfamily.Family, m *llama.Model) (err error) {
 		}
 	}
 	return nil
+}
+
+// converses answers prompts that begin alike one after another, so that what is kept of those before is gone on from: longer
+// ones, the same again, one that parts from the others in the middle.
+func converses(f testfamily.Family, m *llama.Model) (err error) {
+	e, o, err := openEngine(m)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	first := text(30, 9)
+	longer := slices.Concat(first, text(12, 10)[1:])
+	for i, prompt := range [][]int32{first, longer, longer, slices.Concat(longer[:20], text(12, 11)[1:]), first} {
+		job, check, err := o.job(e, decode.Strategy{Method: decode.MethodBlockBeam, N: 1, Beam: decode.Beam{Beams: 2, Block: 3}, Guide: guide}, prompt, uint64(i), false)
+		if err != nil {
+			return err
+		}
+		if err := e.Do(context.Background(), job); err != nil {
+			return err
+		}
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openEngine makes an engine that taps two layers, and the oracle of its rows.
+func openEngine(m *llama.Model) (*engine.Engine, *oracle, error) {
+	layers := []int{1, 0}
+	e, err := engine.New(m, engine.Params{Ctx: 2048, Sequences: 40, Threads: 1, Flash: llama.FlashOff, CacheK: llama.CacheF32, CacheV: llama.CacheF32, Layers: layers})
+	return e, &oracle{m: m, layers: layers}, err
+}
+
+// job answers a prompt by a strategy; check, after it, compares the answer with the oracle.
+func (o *oracle) job(e *engine.Engine, s decode.Strategy, prompt []int32, key uint64, advantages bool) (job engine.Job, check func() error, err error) {
+	req := decode.Request{
+		Prompt: prompt, MaxTokens: answer, Sampling: policy.Sampling{Temp: temperature}, Key: key,
+		Value: &checked{o, advantages}, Record: true, RecordPrompt: true,
+	}
+	if s.Rollouts.N > 0 {
+		req.Rerank = func(_ context.Context, texts []string) ([]float64, error) {
+			out := make([]float64, len(texts))
+			for i, text := range texts {
+				out[i] = float64(len(text) % 7)
+			}
+			return out, nil
+		}
+	}
+	var r decode.Response
+	if job, err = s.Job(e, req, func(got decode.Response) { r = got }); err != nil {
+		return job, nil, fmt.Errorf("%s: %w", s.Method, err)
+	}
+	return job, func() error {
+		if err := o.checkResponse(s.Method, prompt, r); err != nil || s.Method != decode.MethodBlockBeam || s.Proposal != 0 {
+			return err
+		}
+		return o.checkBeams(req, s.Beam, r)
+	}, nil
 }
 
 // checked is a value function that reads the states of the last token, and compares every row that it is shown with the
@@ -213,7 +251,7 @@ type plain struct {
 
 // checkBeams searches by blocks as the paper says (arXiv 2503.02368), each of the beams' samples by itself and in a fresh
 // context for every token, and wants the same answer.
-func (o *oracle) checkBeams(req decode.Request, r decode.Response) error {
+func (o *oracle) checkBeams(req decode.Request, beam decode.Beam, r decode.Response) error {
 	sampler := policy.Sampler{Sampling: req.Sampling}
 	beams := []plain{{}}
 	grows := func(p plain) bool { return !p.ended }
