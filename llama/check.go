@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/internal/pinned"
 )
 
 // Hints of the checks.
@@ -144,7 +145,7 @@ func checkHeads(f *gguf.File, arch string) error {
 // are depends on the llama.cpp: see divisors and needed.
 func checkArchitecture(f *gguf.File, arch string) error {
 	if why, ok := unreadable[arch]; ok {
-		return refuse("build ivo with a newer llama.cpp: make LLAMA=b11434", "the embedded llama.cpp cannot read %s models: %s", arch, why)
+		return refuse("make LLAMA="+pinned.LlamaCpp.Tag+" builds ivo with a newer llama.cpp, which can", "the embedded llama.cpp cannot read %s models: %s", arch, why)
 	}
 	for _, either := range divisors[arch] {
 		if !slices.ContainsFunc(strings.Split(either, "|"), func(key string) bool { n, _ := f.Int(arch + "." + key); return n > 0 }) {

@@ -24,6 +24,7 @@ func TestFamilies(t *testing.T) {
 			if lines[i], err = try(f); err != nil {
 				t.Error(err)
 			}
+			t.Log(table(lines[i : i+1]))
 		})
 	}
 	if t.Failed() || testing.Short() {
