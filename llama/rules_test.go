@@ -1,12 +1,13 @@
 package llama_test
 
 import (
-	"math/rand/v2"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
+	"github.com/ivo-decoding/ivo/internal/testmodel"
 	"github.com/ivo-decoding/ivo/llama"
 )
 
@@ -153,28 +154,76 @@ func TestRulesExplode(t *testing.T) {
 	}
 }
 
-// Texts that go the same way share what was found out, and a state is a value: forking one costs its copy.
-func BenchmarkRulesFork(b *testing.B) {
-	m := load(b, randomModel(b, "llama", 1, nil))
-	rules, err := m.Rules(readGrammar(b, "json.gbnf"))
+// The mask of SmolLM2's 49,152 tokens inside a JSON string: found for the first time, asked for again, and by
+// llama.cpp's sampler, with what a fork costs.
+func BenchmarkRules(b *testing.B) {
+	m, err := llama.Load(testmodel.SmolLM2(b), llama.ModelParams{VocabOnly: true})
 	if err != nil {
 		b.Fatal(err)
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
-	state := rules.Start()
-	for b.Loop() {
-		set, err := rules.Allowed(state)
+	defer m.Close()
+	text := readGrammar(b, "json.gbnf")
+	begin, err := m.Tokenize(`{"name`, false, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	rules := func(text string) (*llama.Rules, llama.GrammarState) {
+		r, err := m.Rules(text)
 		if err != nil {
 			b.Fatal(err)
 		}
-		tokens := slices.Collect(set.All())
-		fork := state
-		token := tokens[rng.IntN(len(tokens))]
-		if fork, err = rules.Next(fork, token); err != nil {
+		state := r.Start()
+		for _, token := range begin {
+			if state, err = r.Next(state, token); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return r, state
+	}
+	b.Run("first", func(b *testing.B) {
+		for i := range b.N {
+			b.StopTimer()
+			r, state := rules(fmt.Sprintf("%s# %d\n", text, i))
+			b.StartTimer()
+			if _, err := r.Allowed(state); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("again", func(b *testing.B) {
+		r, state := rules(text)
+		for b.Loop() {
+			fork := state
+			if _, err := r.Allowed(fork); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	g, err := m.NewGrammar(text, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	for _, token := range begin {
+		if err := g.Accept(token); err != nil {
 			b.Fatal(err)
 		}
-		if state = fork; m.IsEOG(token) {
-			state = rules.Start()
-		}
 	}
+	all := make([]int32, m.Info().Vocab)
+	for i := range all {
+		all[i] = int32(i)
+	}
+	may := make([]bool, len(all))
+	b.Run("llama.cpp", func(b *testing.B) {
+		for b.Loop() {
+			fork, err := g.Clone()
+			if err != nil {
+				b.Fatal(err)
+			}
+			if err := fork.Mask(all, may); err != nil {
+				b.Fatal(err)
+			}
+			fork.Close()
+		}
+	})
 }

@@ -31,6 +31,7 @@ type AnswersOptions struct {
 	Betas    string          `json:"betas,omitempty"`     // "head" where there are some in units of the value function, as there were none in the first files
 	Sampling policy.Sampling `json:"sampling"`
 	Predict  int             `json:"predict"` // most tokens of a response; -1 for what the context holds
+	NProbs   int             `json:"n_probs,omitempty"`
 	Stop     []string        `json:"reverse_prompt"`
 	Seed     uint64          `json:"seed"`
 	Shard    int             `json:"shard"`
@@ -49,7 +50,7 @@ func (m *Many) Options(model *llama.Model, tasks []Task, encoding, value string)
 	s, c := m.Policy.Strategy, m.Context
 	o := &AnswersOptions{
 		Encoding: encoding, Value: value, Method: s.Method, Samples: s.N, Beam: s.Beam, Guide: s.Guide, Proposal: s.Proposal, Sampling: m.Policy.Sampling,
-		Stop: m.Policy.Stop, Seed: m.Seed, Shard: m.Shard, Parallel: m.Parallel,
+		NProbs: m.Policy.TopLogProbs, Stop: m.Policy.Stop, Seed: m.Seed, Shard: m.Shard, Parallel: m.Parallel,
 		Batch: c.Batch, UBatch: c.UBatch, Flash: c.Flash.String(), CacheK: c.CacheK.String(), CacheV: c.CacheV.String(),
 	}
 	if m.Policy.ValueBy != nil {
