@@ -116,7 +116,7 @@ func (s said) apart(whole said) string {
 // IVO_SOAK=10m lets it go on for as long, and looks at memory and descriptors too.
 func TestSoak(t *testing.T) {
 	o := options(t)
-	o.Context.Cells, o.MaxQueue = 4096, streams
+	o.Context.Cells, o.MaxQueue = 4096, 4*streams // of those who have hung up some are not missed yet
 	s, url := start(t, o)
 	var bodies []string
 	for _, guidance := range []tree{

@@ -27,8 +27,10 @@ type bench struct {
 	threads    int // of decoding; 0 for the engine's own choice
 	cpu        bool
 	models     string // to sample from
-	parallel   []int  // sequences at once
-	against    string // another build of this program
+
+	ivo, llamaServer string // programs
+	parallel         []int  // sequences at once
+	against          string // another build of this program
 }
 
 // parts are the tables, in the order in which they are printed.
@@ -37,7 +39,7 @@ var parts = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"binding", bindings}, {"sampling", sampling}, {"chain", chain}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
-	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"copies", copies},
+	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"served", served}, {"beside", beside}, {"copies", copies},
 }
 
 func main() {
@@ -61,7 +63,9 @@ func main() {
 		return err
 	})
 	flag.StringVar(&b.against, "against", "", "another build of this `PROGRAM`, whose llama.cpp copies compares with this one's")
-	flag.BoolVar(&b.cpu, "cpu", false, "time chain, guided, one-pass, relative and batched by the processors' time instead of the wall clock: with -t 1, what others do counts less")
+	flag.BoolVar(&b.cpu, "cpu", false, "time chain, guided, one-pass, relative, batched and served by the processors' time instead of the wall clock: with -t 1, what others do counts less")
+	flag.StringVar(&b.ivo, "ivo", "bin/ivo", "the program whose serve is compared with llama-server")
+	flag.StringVar(&b.llamaServer, "llama-server", "", "llama.cpp's server, built with the library that ivo is linked with; none leaves beside out")
 	var names []string
 	for _, p := range parts {
 		names = append(names, p.name)
