@@ -138,18 +138,27 @@ func storeTable(ctx context.Context, name, path string, s states.Schema, all []s
 }
 
 // appendRows appends the rows of a trajectory as a plain file would hold them: token,
-// scalars, hidden state in half precision.
+// scalars, candidates, and their log-probabilities and the hidden state in half precision.
 func appendRows(raw []byte, s states.Schema, t states.Trajectory) []byte {
 	for i, token := range t.Tokens {
 		raw = binary.LittleEndian.AppendUint32(raw, uint32(token))
 		for _, v := range t.Scalars[i*len(s.Scalars):][:len(s.Scalars)] {
 			raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
 		}
-		for _, v := range t.Hidden[i*s.Width:][:s.Width] {
-			// Moving the exponent's bias makes the upper bits those of the half, cut off.
-			bits := math.Float32bits(v * 0x1p-112)
-			raw = binary.LittleEndian.AppendUint16(raw, uint16(bits>>16&0x8000|bits>>13&0x7fff))
+		for _, token := range t.Candidates[i*s.Candidates:][:s.Candidates] {
+			raw = binary.LittleEndian.AppendUint32(raw, uint32(token))
 		}
+		raw = appendHalves(raw, t.CandidateLogProbs[i*s.Candidates:][:s.Candidates])
+		raw = appendHalves(raw, t.Hidden[i*s.Width:][:s.Width])
+	}
+	return raw
+}
+
+func appendHalves(raw []byte, numbers []float32) []byte {
+	for _, v := range numbers {
+		// Moving the exponent's bias makes the upper bits those of the half, cut off.
+		bits := math.Float32bits(v * 0x1p-112)
+		raw = binary.LittleEndian.AppendUint16(raw, uint16(bits>>16&0x8000|bits>>13&0x7fff))
 	}
 	return raw
 }
