@@ -1,7 +1,7 @@
 #!/bin/sh
 # e2e.sh serves the lab's model and lets OpenAI's official clients ask it: for Go, and for Python and Node where
 # these are installed (E2E_PYTHON names a Python that has openai, E2E_NODE a folder that has openai in its
-# node_modules).
+# node_modules). The page is looked at where there is a chromium.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -18,6 +18,7 @@ IVO_MODEL=lab
 export IVO_URL IVO_MODEL
 
 (cd e2e/go && go test -count=1 ./...)
+(cd e2e/page && go test -count=1 ./...)
 python=${E2E_PYTHON:-python3}
 if "$python" -c 'import openai' 2>/dev/null; then
 	"$python" e2e/client.py "$IVO_URL" "$IVO_MODEL"

@@ -52,7 +52,7 @@ func TestChat(t *testing.T) {
 	p.N, p.Logprobs, p.TopLogprobs = openai.Int(2), openai.Bool(true), openai.Int(2)
 	many, err := c.Chat.Completions.New(t.Context(), p)
 	if err != nil || len(many.Choices) != 2 || len(many.Choices[0].Logprobs.Content) == 0 || len(many.Choices[0].Logprobs.Content[0].TopLogprobs) != 2 {
-		t.Errorf("%v: %s", err, many.RawJSON())
+		t.Errorf("%v: %+v", err, many)
 	}
 	models, err := c.Models.List(t.Context())
 	if err != nil || len(models.Data) < 2 {
@@ -75,7 +75,7 @@ func TestForms(t *testing.T) {
 	}}
 	formed, err := c.Chat.Completions.New(t.Context(), p)
 	if err != nil || json.Unmarshal([]byte(formed.Choices[0].Message.Content), &answer) != nil || answer.Colour != "red" && answer.Colour != "blue" {
-		t.Fatalf("%v: %s", err, formed.RawJSON())
+		t.Fatalf("%v: %+v", err, formed)
 	}
 	p = params(model)
 	p.MaxTokens = openai.Int(200)
@@ -83,7 +83,7 @@ func TestForms(t *testing.T) {
 	p.ToolChoice = openai.ChatCompletionToolChoiceOptionUnionParam{OfAuto: param.NewOpt("required")}
 	called, err := c.Chat.Completions.New(t.Context(), p)
 	if err != nil || len(called.Choices[0].Message.ToolCalls) != 1 || json.Unmarshal([]byte(called.Choices[0].Message.ToolCalls[0].Function.Arguments), &answer) != nil {
-		t.Fatalf("%v: %s", err, called.RawJSON())
+		t.Fatalf("%v: %+v", err, called)
 	}
 }
 
@@ -92,7 +92,7 @@ func TestResponses(t *testing.T) {
 	p := responses.ResponseNewParams{Model: model, MaxOutputTokens: openai.Int(12), Input: responses.ResponseNewParamsInputUnion{OfString: openai.String("i found a lamp")}}
 	whole, err := c.Responses.New(t.Context(), p)
 	if err != nil || whole.OutputText() == "" {
-		t.Fatalf("%v: %s", err, whole.RawJSON())
+		t.Fatalf("%v: %+v", err, whole)
 	}
 	stream := c.Responses.NewStreaming(t.Context(), p)
 	said, end := "", ""

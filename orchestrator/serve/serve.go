@@ -150,8 +150,15 @@ func (s *Server) checkPresets() error {
 	return nil
 }
 
-// way is the way of answering requests that say nothing.
-func (s *Server) way() way { return way{policy: s.o.Policy, head: s.o.Head, reward: s.o.Reward} }
+// way is the way of answering requests that say nothing. Where there is a head, a reward takes part in the
+// search only where that is asked for.
+func (s *Server) way() way {
+	w := way{policy: s.o.Policy, head: s.o.Head}
+	if w.head == "" {
+		w.reward = s.o.Reward
+	}
+	return w
+}
 
 // modelName is what a model file is called: its name without the folder and the ending.
 func modelName(path string) string {
