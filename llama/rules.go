@@ -29,15 +29,18 @@ type Rules struct {
 	nodes  map[string]*grammarNode
 	made   uint32 // stacks, ever
 	kept   int    // bytes of masks, about
+	work   int    // readings that were gone through for the answer under way
 }
 
 const endOfBody = -1 << 31
 
 // Bounds of what is kept of a grammar, and of how many ways a text may be read in.
 const (
-	maxGrammarNodes = 1 << 17
-	maxMaskBytes    = 64 << 20
-	maxReadings     = 1 << 14
+	maxGrammars     = 16      // of a model
+	maxGrammarNodes = 1 << 15 // of a grammar, after which they are found anew
+	maxMaskBytes    = 16 << 20
+	maxReadings     = 1 << 12
+	maxReadingWork  = 1 << 25 // readings that are gone through for one mask: a second or two
 )
 
 // place is a way to read what follows: element pos of the code, and then what stands below.
@@ -79,7 +82,9 @@ func (m *Model) Rules(text string) (*Rules, error) {
 	m.grammars.Lock()
 	defer m.grammars.Unlock()
 	if i := slices.IndexFunc(m.grammars.kept, func(r *Rules) bool { return r.text == text }); i >= 0 {
-		return m.grammars.kept[i], nil
+		r := m.grammars.kept[i]
+		m.grammars.kept = append(slices.Delete(m.grammars.kept, i, i+1), r)
+		return r, nil
 	}
 	if err := m.checkTexts("grammar"); err != nil {
 		return nil, err
@@ -106,8 +111,7 @@ func (m *Model) Rules(text string) (*Rules, error) {
 	if err := r.reset(); err != nil {
 		return nil, err
 	}
-	const most = 64
-	if m.grammars.kept = append(m.grammars.kept, r); len(m.grammars.kept) > most {
+	if m.grammars.kept = append(m.grammars.kept, r); len(m.grammars.kept) > maxGrammars {
 		m.grammars.kept = slices.Delete(m.grammars.kept, 0, 1)
 	}
 	return r, nil
@@ -163,6 +167,7 @@ func (r *Rules) Allowed(s GrammarState) (*TokenSet, error) {
 func (r *Rules) mask(s GrammarState) (*TokenSet, error) {
 	m := r.model
 	v := m.sortedPieces()
+	r.work = 0
 	set := NewTokenSet(m.info.Vocab)
 	states := append(make([]GrammarState, 0, 64), s) // after each byte of the token at hand
 	const none = 1 << 30
@@ -227,6 +232,7 @@ func (r *Rules) Next(s GrammarState, token int32) (GrammarState, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.work = 0
 	piece := m.tok.pieces[token]
 	wrong := failf(op, "choose among the tokens that are allowed", "token %d (%q) may not come next", token, piece)
 	if m.tok.eog[token] {
@@ -338,6 +344,9 @@ func (r *Rules) next(n *grammarNode, c rune) (*grammarNode, error) {
 		}
 	}
 	to, err := x.node()
+	if r.work += len(n.stacks) + len(x.seen); r.work > maxReadingWork {
+		err = failf("grammar", "let fewer of its parts begin alike or be empty", "what may come next takes too many steps to find")
+	}
 	switch {
 	case err != nil:
 		return nil, err
