@@ -44,11 +44,29 @@ func (m *Model) cacheBytes(p ContextParams) float64 {
 	return float64(max(p.Ctx, 256)) * m.CellBytes(p.CacheK, p.CacheV)
 }
 
-// checkMemory refuses a context whose KV cache no memory of this machine can hold.
+// statesBytes is what the recurrent layers keep of all sequences.
+func (m *Model) statesBytes(p ContextParams) float64 {
+	arch, layers := m.info.Architecture, 0
+	for _, recurrent := range recurrentLayers(m.head, arch, m.info.Layers) {
+		if recurrent {
+			layers++
+		}
+	}
+	each := stateBytes(func(key string) uint64 {
+		n, _ := m.head.Int(arch + "." + key)
+		return uint64(max(n, 0))
+	})
+	return float64(layers) * float64(each) * float64(p.Sequences)
+}
+
+// checkMemory refuses a context whose KV cache, or whose states, no memory of this machine can hold.
 func (m *Model) checkMemory(op string, p ContextParams) error {
 	total := 0.0
 	for _, d := range Devices() {
 		total += float64(d.Total)
+	}
+	if need := m.statesBytes(p); total > 0 && need > total {
+		return failf(op, "lower {parallel}", "the states of %d sequences take %.0f GiB, this machine has %.0f", p.Sequences, need/(1<<30), total/(1<<30))
 	}
 	if need := m.cacheBytes(p); total > 0 && need > total {
 		return failf(op, "lower {ctx}", "the KV cache of %d tokens takes %.0f GiB, this machine has %.0f", p.Ctx, need/(1<<30), total/(1<<30))

@@ -131,6 +131,7 @@ func findModel(ctx context.Context, f *gguf.File, o Options) (Finding, error) {
 // decoding would take.
 func estimate(f *gguf.File, trained int64, o Options) (Memory, error) {
 	p := o.Context
+	p.Sequences = 32 // as a list of prompts takes: each holds a state of recurrent models
 	if p.Ctx == 0 {
 		p.Ctx = o.MostCtx
 		if trained > 0 {
