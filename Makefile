@@ -96,7 +96,7 @@ ceiling: build ## compare the demo's value functions with the best there could b
 paper: ## carry out the paper's experiments in the lab, as far as docs/paper/cells lacks them, and write docs/paper.md; EFFORT=quick or full
 	$(GO) run ./scripts/paper -effort $(EFFORT)
 
-paper-real: model ## the same on a real model, for docs/paper-real.md (hours; resumable)
+paper-real: model ## the same on a real model, for docs/paper-real.md (hours; resumable); IVO_XSTEST names the file of XSTest
 	$(GO) run ./scripts/paper -real -effort $(EFFORT)
 
 bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
