@@ -26,10 +26,13 @@ func chatCommand() *cli.Command {
 			"is neither, twice ends the chat. Examples:\n\n" +
 			"  ivo chat -m model.gguf\n" +
 			"  ivo chat -m model.gguf -sys 'Be brief.' --method block-beam --value-head head.gguf\n" +
-			"  ivo chat -m base.gguf --chat-template chatml -p 'Who are you?' -st\n\n" +
+			"  ivo chat -m base.gguf --chat-template chatml -p 'Who are you?' -st\n" +
+			"  ivo chat --server http://127.0.0.1:8080 --server-model smollm2@beam-3x8\n\n" +
 			"Commands:\n\n" + chatHelp() + "\n" + streaming,
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` of the first message", Category: conversation},
+			&cli.StringFlag{Name: "server", Usage: "talk with the model at `URL`, one of ivo serve or of any other chat completions, instead; its key is taken from IVO_API_KEY", Category: conversation},
+			&cli.StringFlag{Name: "server-model", Usage: "`NAME` of its model, as in smollm2@beam-3x8", Category: conversation},
 			&cli.BoolFlag{Name: "single-turn", Aliases: []string{"st"}, Usage: "end after the first answer", Category: conversation},
 			overwriteFlag("let /save replace files", conversation),
 			colourFlag(conversation),
@@ -57,6 +60,9 @@ type conversation struct {
 }
 
 func runChat(c *cli.Context) error {
+	if c.IsSet("server") {
+		return chatRemote(c)
+	}
 	t, err := readChat(c)
 	if err != nil {
 		return err
