@@ -42,6 +42,9 @@ var (
 	wantLoraRank = regexp.MustCompile(`time_mix_(\w)1.weight": dimension 0`)
 )
 
+// rwkvHead is the least width of RWKV's heads that ggml computes with.
+const rwkvHead = 64
+
 // grow makes the smallest model of an architecture that llama.cpp loads, by giving it
 // what its errors ask for, and no tensor more. ok is false where that does not end.
 func grow(dir, arch string) (f rawFile, ok bool, err error) {
@@ -49,7 +52,11 @@ func grow(dir, arch string) (f rawFile, ok bool, err error) {
 	kvs := []gguf.KV{{Key: "general.architecture", Value: arch}}
 	key := func(name string, v any) { kvs = append(kvs, gguf.KV{Key: arch + "." + name, Value: v}) }
 	key("context_length", uint32(fuzzCtx))
-	key("embedding_length", uint32(fuzzWidth))
+	width := uint64(fuzzWidth)
+	if strings.Contains(arch, "rwkv") {
+		width = rwkvHead
+	}
+	key("embedding_length", uint32(width))
 	key("block_count", uint32(fuzzLayers))
 	key("feed_forward_length", uint32(fuzzFF))
 	key("attention.head_count", uint32(fuzzHeads))
@@ -58,7 +65,7 @@ func grow(dir, arch string) (f rawFile, ok bool, err error) {
 	key("attention.layer_norm_rms_epsilon", float32(1e-5))
 	key("vocab_size", uint32(n))
 	w := &weights{rng: newRand()}
-	w.add("token_embd.weight", fuzzWidth, n)
+	w.add("token_embd.weight", width, n)
 	f = newRaw(append(kvs, vocab...), w.tensors)
 	path := filepath.Join(dir, "grow.gguf")
 	last := ""
@@ -123,6 +130,9 @@ func (f *rawFile) give(arch, asks string) bool {
 		v := uint32(2)
 		if strings.HasSuffix(name, "_length") || strings.HasSuffix(name, "_rank") || strings.HasSuffix(name, "_size") {
 			v = 8
+		}
+		if strings.HasSuffix(name, ".wkv.head_size") {
+			v = rwkvHead
 		}
 		f.set(name, v)
 	case match(wantShape) != nil:

@@ -49,7 +49,7 @@ func TestOptionsStore(t *testing.T) {
 		"other options: the reward's program, files or rules have changed (": func(o *Options) {
 			o.Inputs.Reward, o.Inputs.Scores = "gold 2", "gold-2"
 		},
-		"other options: the model has other weights (":              func(o *Options) { o.Inputs.Backbone = "b" },
+		"other options: the model has other weights or adapters (":  func(o *Options) { o.Inputs.Backbone = "b" },
 		"other options: the model's chat template is another one (": func(o *Options) { o.Inputs.Encoding = "e" },
 	} {
 		changed := o
