@@ -25,6 +25,10 @@ func TestMachine(t *testing.T) {
 			found:  Machine{compiled: map[string]string{"AVX2": "1"}, machine: []cpuFeature{{"AVX2", true}, {"AVX512", true}}, devices: cpu, cpus: 2, limit: 2},
 			advice: []string{"AVX512, which the build does not use. For speed here with quantized models, build with make ARCH=native"},
 		},
+		"with the embedded copy": {
+			found:  Machine{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 2, limit: 2, embedded: true},
+			advice: []string{"make LLAMA="},
+		},
 		"in a container": {
 			found:  Machine{compiled: map[string]string{"AVX2": "1"}, machine: avx2, devices: cpu, cpus: 8, limit: 2, available: 100 << 20},
 			advice: []string{"the number of threads to 2", "100.0 MiB"},
