@@ -71,7 +71,8 @@ func readAdapter(op, setting, path string) (*gguf.File, error) {
 // checkLoRA compares an adapter's header with the model's: llama.cpp asserts on the types
 // of keys, and on shapes only in part.
 func (m *Model) checkLoRA(f *gguf.File) error {
-	for key, want := range map[string]string{"general.type": "adapter", "adapter.type": "lora", "general.architecture": m.info.Architecture} {
+	for _, x := range [][2]string{{"general.type", "adapter"}, {"adapter.type", "lora"}, {"general.architecture", m.info.Architecture}} {
+		key, want := x[0], x[1]
 		if got := f.Str(key); got != want {
 			return fmt.Errorf("%s is %q, not %q", key, got, want)
 		}
