@@ -9,7 +9,9 @@ import (
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
+	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
 // Auto is the kind of head that stands for the best of several, and Ridge that of linear heads
@@ -28,14 +30,22 @@ const (
 )
 
 // sums are the features of heads fitted in closed form: what was said so far lies in running sums
-// that a single state does not carry, and few responses do not fit more columns.
-func sums(layers []int, more ...valuehead.Block) valuehead.FeatureOptions {
-	return valuehead.FeatureOptions{Layers: layers, Scalars: []string{}, Blocks: append([]valuehead.Block{valuehead.HiddenSum}, more...)}
+// that a single state does not carry, and few responses do not fit more columns. Of a policy that thinks they know
+// whether a state is within a thought.
+func sums(thinks bool, layers []int, more ...valuehead.Block) valuehead.FeatureOptions {
+	o := valuehead.FeatureOptions{Layers: layers, Scalars: []string{}, Blocks: append([]valuehead.Block{valuehead.HiddenSum}, more...)}
+	if thinks {
+		o.Scalars, o.Blocks = []string{value.Thought}, append(o.Blocks, valuehead.Scalar)
+	}
+	return o
 }
 
+// thinks says whether states are those of a policy that thinks before it answers.
+func thinks(s states.Schema) bool { return slices.Contains(s.Scalars, value.Thought) }
+
 // choices are what [Auto] chooses from: options as they are for a recall head, and those of heads
-// that few prompts are enough for.
-func choices(o valuehead.TrainOptions, layers []int) []valuehead.Choice {
+// that few prompts are enough for; thinks says whether the policy thinks before it answers.
+func choices(o valuehead.TrainOptions, layers []int, thinks bool) []valuehead.Choice {
 	closed := o
 	closed.Kind, closed.Ridge, closed.Shape = valuehead.Linear, true, valuehead.Shape{}
 	additive := closed
@@ -48,12 +58,12 @@ func choices(o valuehead.TrainOptions, layers []int) []valuehead.Choice {
 	}
 	out := []valuehead.Choice{{Name: "additive", Features: features(valuehead.FeaturesOf(valuehead.Additive)), Options: additive}}
 	for _, l := range layers {
-		out = append(out, valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d", l), Features: sums([]int{l}), Options: closed})
+		out = append(out, valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d", l), Features: sums(thinks, []int{l}), Options: closed})
 	}
 	last := layers[len(layers)-1]
 	return append(out,
-		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and the prompt", last), Features: sums([]int{last}, valuehead.PromptMean), Options: closed},
-		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and of mentions", last), Features: sums([]int{last}, valuehead.Mentions), Options: closed},
+		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and the prompt", last), Features: sums(thinks, []int{last}, valuehead.PromptMean), Options: closed},
+		valuehead.Choice{Name: fmt.Sprintf("ridge on sums of layer %d and of mentions", last), Features: sums(thinks, []int{last}, valuehead.Mentions), Options: closed},
 		valuehead.Choice{Name: "recall", Features: features(valuehead.FeaturesOf(valuehead.Recall)), Options: recall},
 	)
 }
@@ -148,7 +158,7 @@ func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int
 			return best, nil, err
 		}
 	}
-	all := choices(o, layers)
+	all := choices(o, layers, thinks(schema))
 	returns := o.Target == "" || o.Target == valuehead.MonteCarloReturn || o.Target == valuehead.FUDGE // which alone closed forms are fitted to
 	all = slices.DeleteFunc(all, func(c valuehead.Choice) bool {
 		additive := c.Options.Kind == valuehead.Additive

@@ -132,7 +132,7 @@ func Features(d *Data, o valuehead.TrainOptions, onePass bool, layers []int) (op
 	case onePass:
 		options = valuehead.CandidateFeatures(schema)
 	case o.Ridge:
-		options = sums(nil)
+		options = sums(thinks(schema), nil)
 	}
 	if layers != nil {
 		options.Layers = layers

@@ -20,11 +20,13 @@ var Scalars = []string{
 	"next-entropy", // of p(. | s_t), nats
 }
 
-// ScalarsOf are those of a policy: where it thinks before it answers, they end with "thinking", 1 of the states within
-// a thought and 0 of others.
+// Thought is a further one, of policies that think before they answer: 1 of the states within a thought, 0 of others.
+const Thought = "thinking"
+
+// ScalarsOf are those of a policy: where it thinks, they end with Thought.
 func ScalarsOf(thinks bool) []string {
 	if thinks {
-		return append(slices.Clip(Scalars), "thinking")
+		return append(slices.Clip(Scalars), Thought)
 	}
 	return Scalars
 }
