@@ -83,16 +83,15 @@ func headCost(ctx context.Context, b *bench) error {
 	})
 }
 
-// untrained is a head of the default shape, as good as random; with ahead one that values
+// untrained is a recall head, as good as random; with ahead one that values
 // tokens before they are fed.
 func untrained(ctx context.Context, m *llama.Model, layers []int, ahead bool) (*valuehead.Head, error) {
 	s, err := rollout.Schema(m, layers, false)
 	if err != nil {
 		return nil, err
 	}
-	o := loop.Defaults(m.Info().Layers).Head
-	kind := valuehead.Kind(o.Kind)
-	features, shape := valuehead.FeaturesOf(kind), valuehead.Shape{Hidden: o.Hidden, Atoms: o.Atoms}
+	const kind = valuehead.Recall // the dearest of those that auto tries
+	features, shape := valuehead.FeaturesOf(kind), valuehead.Shape{Hidden: 128}
 	if ahead {
 		features, shape.Embedding = valuehead.CandidateFeatures(s), 32
 	}
