@@ -220,7 +220,7 @@ func servedOf(ctx context.Context, b *bench, m *llama.Model) error {
 		return err
 	}
 	p := batch.Policy{
-		Strategy: decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 4}, RawBeta: true},
+		Strategy: decode.Strategy{Method: decode.MethodBlockBeam, N: 1, Guide: decode.Guide{TopK: 20, Every: 1, Rest: decode.RestParent}, Beam: decode.Beam{Beams: 2, Block: 4}, RawBeta: true},
 		Sampling: policy.Sampling{Temp: 1, IgnoreEOS: true}, MaxTokens: spoken,
 	}
 	f := &value.Function{Source: value.Head(head, valuehead.Reading{}), Layers: layers}
