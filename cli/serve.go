@@ -3,7 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/serve"
+	"github.com/ivo-decoding/ivo/orchestrator/serve/shelf"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
@@ -34,6 +37,8 @@ func serveCommand() *cli.Command {
 			&cli.StringFlag{Name: "alias", Aliases: []string{"a"}, Usage: "`NAME` by which clients call the model; the file's without it", Category: server},
 			&cli.StringFlag{Name: "presets", Usage: "YAML `FILE` of presets, further value heads and rewards", Category: server, TakesFile: true},
 			&cli.StringFlag{Name: "reward", Usage: "`SPEC` of a reward that chooses answers: see ivo reward", Category: server},
+			&cli.StringFlag{Name: "runs", Usage: "`FOLDER` below which clients may read of runs and their prompts; none where it is empty", Value: "runs", Category: server, TakesFile: true},
+			&cli.StringSliceFlag{Name: "prompts", Usage: "`FILE` of prompts that clients may read", Category: server, TakesFile: true},
 			&cli.StringFlag{Name: "api-key-file", Usage: "`FILE` of the keys of which clients have to show one, a line each; without it $IVO_API_KEY", Category: server, TakesFile: true},
 			&cli.StringSliceFlag{Name: "cors-origin", Usage: "`ORIGIN` whose web pages may ask, such as https://chat.example.com", Category: server},
 			&cli.StringSliceFlag{Name: "allow-host", Usage: "`NAME` by which clients may call the server where there are no keys, beside localhost", Category: server},
@@ -79,6 +84,9 @@ func runServe(c *cli.Context) (err error) {
 		}
 	}
 	o.Presets = presets.Presets
+	if o.Shelf, err = openShelf(c); err != nil {
+		return err
+	}
 	defer func() {
 		for _, f := range o.Heads {
 			err = errors.Join(err, f.Close())
@@ -124,6 +132,15 @@ func runServe(c *cli.Context) (err error) {
 	defer s.Close()
 	fmt.Fprint(c.App.Writer, s.Greeting(listeners...))
 	return s.Serve(c.Context, c.Duration("drain"), listeners...)
+}
+
+// openShelf opens what clients may read. The folder that is meant where none is named need not be there.
+func openShelf(c *cli.Context) (*shelf.Shelf, error) {
+	folder := c.String("runs")
+	if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) && !c.IsSet("runs") {
+		folder = ""
+	}
+	return shelf.Open(folder, c.StringSlice("prompts")...)
 }
 
 // openOffers opens the heads and rewards that the command line and the presets name. Those of the command

@@ -31,7 +31,7 @@ var words = map[Field]string{
 	"lora": "the LoRA adapter", "control_vector": "the control vector",
 	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
 	"api_key_file": "the file of keys", "host": "the host", "port": "the port", "server": "the server", "presets": "the presets",
-	"run": "the run", "validation": "the validation prompts", "work": "the working folder",
+	"run": "the run", "runs": "the folder of runs", "validation": "the validation prompts", "work": "the working folder",
 }
 
 // Fields are all settings that hints may name.

@@ -53,6 +53,15 @@ func Write(dir string) error {
 	return write(filepath.Join(dir, File), File, r)
 }
 
+// Render writes the page that Write would create.
+func Render(w io.Writer, dir string) error {
+	r, err := read(dir)
+	if err != nil {
+		return err
+	}
+	return pages.ExecuteTemplate(w, File, r)
+}
+
 // progress is what a run has written so far, as the template shows it.
 type progress struct {
 	Name    string

@@ -46,11 +46,16 @@ func (d *description) check(t *testing.T, pointer, text string) error {
 
 // What is described is what there is, and replies have the shapes that are described.
 func TestOpenAPI(t *testing.T) {
-	_, url := start(t, options(t))
+	o := options(t)
+	o.Shelf = shelved(t)
+	_, url := start(t, o)
 	d := describe(t, url)
+	_, _, runs := ask(t, url+"/runs", "")
+	_, _, prompts := ask(t, url+"/prompts", "")
+	ids := strings.NewReplacer("{model}", "lab", "{run}", at(parse(t, runs), "runs", 0, "id").(string), "{list}", at(parse(t, prompts), "prompts", 0, "id").(string))
 	for path, item := range d.doc["paths"].(tree) {
 		for method := range item.(tree) {
-			req, err := http.NewRequest(strings.ToUpper(method), url+strings.ReplaceAll(path, "{model}", "lab"), strings.NewReader("{}"))
+			req, err := http.NewRequest(strings.ToUpper(method), url+ids.Replace(path), strings.NewReader("{}"))
 			if err != nil {
 				t.Fatal(err)
 			}

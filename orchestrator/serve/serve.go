@@ -28,6 +28,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/serve/shelf"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
@@ -47,6 +48,7 @@ type Options struct {
 	Rewards      map[string]reward.Model
 	Head, Reward string
 	Presets      map[string]Preset // beside those that every server has, which they may replace
+	Shelf        *shelf.Shelf      // runs and prompts that may be read; nil for none
 
 	Keys       []string      // of which a client has to show one; none lets everybody in
 	Origins    []string      // of web pages that may ask, such as https://chat.example.com
@@ -99,6 +101,9 @@ func New(o Options) (*Server, error) {
 	defaults(&o.MaxConns, 512)
 	defaults(&o.MaxQueue, 64)
 	defaults(&o.Policy.MaxTokens, min(512, o.Size/2))
+	if o.Shelf == nil {
+		o.Shelf = &shelf.Shelf{}
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
