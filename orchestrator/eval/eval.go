@@ -1,12 +1,8 @@
 package eval
 
 import (
-	"context"
-
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
-	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
 // Method is one way to answer prompts.
@@ -41,19 +37,6 @@ type Result struct {
 
 // ShardPrompts is the number of prompts decoded from one empty context.
 const ShardPrompts = 25
-
-// Decode answers a shard of tasks by a method under a seed.
-func Decode(ctx context.Context, e *engine.Engine, m Method, tasks []batch.Task, seed uint64) ([]batch.Response, error) {
-	// Best-of-n draws others than the base policy's answer, which it is compared with.
-	m.Key = func(id string, sample int) uint64 {
-		return policy.Key(seed, 0, string(m.Strategy.Method)+" "+id, sample)
-	}
-	out := make([]batch.Response, len(tasks))
-	return out, m.Policy.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
-		out[task] = batch.Stored(tasks[task].ID, sample, r, false)
-		return nil
-	})
-}
 
 // SecondBy states what a second reward says of the answers.
 func (r *Result) SecondBy(answers []Answer, seed uint64) {

@@ -286,7 +286,7 @@ func (w *work) quality(ctx context.Context, p *recipe.Policy, id string, g *reci
 			return err
 		}
 		var items []reward.Item
-		for k, r := range parts[i].Responses {
+		for k, r := range parts[i].Responses() {
 			items = append(items, reward.Item{Prompt: shards[i][k].Record, Response: r.Text, Finish: string(r.Finish)})
 		}
 		returns[i], err = scores(ctx, w.x.Rewards[0], items)

@@ -11,7 +11,6 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
@@ -111,17 +110,19 @@ func Trajectories(dir string, o *Options, first, last int) (rounds [][]string, e
 func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 	p := l.sampling(round)
 	from := map[string]string{}
+	var guide rollout.Guide
 	if round > 1 {
 		p.Strategy = decode.Strategy{Method: decode.MethodBlockBeam, Beam: l.o.Collect}
 		h := heads[len(heads)-1]
 		p.Value = value.Head(h.Head, valuehead.Reading{})
+		guide.Heads = []rollout.File{{Path: l.d.Path(run.Head(round - 1))}}
 		from[run.Metrics(round-1)] = h.key
 	}
 	shards := l.shards(round)
 	if err := l.finish(p, round, shards, from); err != nil {
 		return err
 	}
-	if round == 1 {
+	if round == 1 && l.pool != nil {
 		if err := l.estimate(ctx, slices.DeleteFunc(slices.Clone(shards), func(s shard) bool { return s.done })); err != nil {
 			return err
 		}
@@ -164,30 +165,47 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 			}
 		}
 	}()
-	err := l.pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
+	counted := make([]int, len(shards))
+	count := func(i, n int) {
 		mu.Lock()
-		stop := failed != nil
+		defer mu.Unlock()
+		counted[i] += n
+		event.Done += n
+		l.Notify(event)
+	}
+	whole := func(i int) { // is there, and counts as such
+		mu.Lock()
+		n := len(shards[i].tasks)*shards[i].tasks[0].Samples - counted[i]
 		mu.Unlock()
-		if stop {
-			return nil
+		names <- run.Trajectories(round, shards[i].Shard)
+		count(i, n)
+	}
+	var drawings []*rollout.Drawing
+	var of []int // shards
+	for i, s := range shards {
+		if s.done {
+			whole(i)
+			continue
 		}
-		counted := 0
-		count := func(n int) {
+		d := l.drawing(run.Trajectories(round, s.Shard), s.key, p, s.tasks)
+		d.Guide, d.Streams, d.Schema = guide, rollout.Streams{Seed: l.o.Seed, Round: round}, &l.schema
+		drawings, of = append(drawings, d), append(of, i)
+	}
+	err := l.drawer.Draw(ctx, drawings, rollout.Taker{
+		Wants: func() bool {
 			mu.Lock()
 			defer mu.Unlock()
-			counted += n
-			event.Done += n
-			l.Notify(event)
-		}
-		p := p
-		p.Finished = func() { count(1) }
-		name, err := l.decode(ctx, e, p, round, shards[i], from)
-		if err != nil {
-			return err
-		}
-		names <- name
-		count(len(shards[i].tasks)*shards[i].tasks[0].Samples - counted) // of a shard that was there
-		return nil
+			return failed == nil
+		},
+		Finished: func(i int) { count(of[i], 1) },
+		Put: func(i int, drawn *rollout.Shard) error {
+			s := shards[of[i]]
+			if err := drawn.Store(l.d, round, s.Shard, l.schema, s.key, from); err != nil {
+				return err
+			}
+			whole(of[i])
+			return nil
+		},
 	})
 	close(names)
 	<-over
@@ -271,17 +289,21 @@ func (l *looping) drop(name, key string) error {
 	return nil
 }
 
-// decode collects a shard, unless it is finished, and returns the name of its responses.
-func (l *looping) decode(ctx context.Context, e *engine.Engine, p batch.Policy, round int, s shard, from map[string]string) (string, error) {
-	name := run.Trajectories(round, s.Shard)
-	if s.done {
-		return name, nil
+// drawing is the order for responses to tasks that become a file of the run.
+func (l *looping) drawing(name, key string, p batch.Policy, tasks []batch.Task) *rollout.Drawing {
+	return &rollout.Drawing{
+		Key: key, Name: name, Model: l.schema.Backbone, Context: l.o.Context, Parallel: l.o.Parallel, Layers: l.o.Layers, Thinking: l.thinking(),
+		Strategy: p.Strategy, Sampling: p.Sampling, Reference: p.Reference, MaxTokens: p.MaxTokens, Stop: p.Stop, Thoughts: p.Thoughts,
+		Tasks: rollout.TasksOf(tasks), Policy: p, Marks: l.Encoder.Thinks(),
 	}
-	drawn, err := rollout.Collect(ctx, e, p, s.tasks)
-	if err != nil {
-		return "", err
+}
+
+// thinking says how the marks of a model that thinks are found.
+func (l *looping) thinking() *rollout.Thinking {
+	if l.Encoder.Thinks() == nil {
+		return nil
 	}
-	return name, drawn.Store(l.d, round, s.Shard, l.schema, s.key, from)
+	return rollout.ThinkingOf(l.Encoder.Options())
 }
 
 // decodeKey is the key of responses to tasks: of all that they depend on, up to the number of

@@ -10,8 +10,8 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
-	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -33,7 +33,8 @@ type Evaluation struct {
 // method is a way to answer prompts that the run compares, with the key of its value function.
 type method struct {
 	eval.Method
-	from map[string]string
+	guide rollout.Guide
+	from  map[string]string
 }
 
 // methods are what is compared: the base policy and its honest controls (greedy and a
@@ -48,6 +49,7 @@ func (l *looping) methods(heads []head) []method {
 		if round > 0 {
 			h := heads[round-1]
 			p.Value = value.Head(h.Head, valuehead.Reading{})
+			m.guide.Heads = []rollout.File{{Path: l.d.Path(run.Head(round))}}
 			m.from[run.Metrics(round)] = h.key
 		}
 		if temp != t {
@@ -135,38 +137,51 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 	names := make([]string, len(shards))
 	event := Event{Stage: "evaluate " + m.Name, Total: len(l.Test), Unit: "prompts"}
 	var mu sync.Mutex
-	return names, l.pool.Each(ctx, len(shards), func(ctx context.Context, e *engine.Engine, i int) error {
+	counted := make([]int, len(shards))
+	count := func(i, n int) {
+		mu.Lock()
+		defer mu.Unlock()
+		counted[i] += n
+		event.Done += n
+		l.Notify(event)
+	}
+	whole := func(i int) {
+		mu.Lock()
+		n := len(shards[i]) - counted[i]
+		mu.Unlock()
+		count(i, n)
+	}
+	var drawings []*rollout.Drawing
+	var of []int // shards
+	for i, shard := range shards {
 		names[i] = run.Answers(m.Name, i)
-		tasks := make([]batch.Task, len(shards[i]))
-		for k, p := range shards[i] {
+		tasks := make([]batch.Task, len(shard))
+		for k, p := range shard {
 			tasks[k] = batch.Task{Encoded: p, Stop: l.Encoder.Stops(p.Record)}
 		}
 		key := l.decodeKey("evaluate "+m.Name, m.Policy, 0, tasks, m.from)
 		done, err := l.d.Done(names[i], key)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		counted := 0
-		count := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			counted += n
-			event.Done += n
-			l.Notify(event)
+		if done {
+			whole(i)
+			continue
 		}
-		if !done {
-			method := m.Method
-			method.Finished = func() { count(1) }
-			responses, err := eval.Decode(ctx, e, method, tasks, l.o.Seed)
-			if err != nil {
+		d := l.drawing(names[i], key, m.Policy, tasks)
+		// Best-of-n draws others than the base policy's answer, which it is compared with.
+		d.Guide, d.Streams = m.guide, rollout.Streams{Seed: l.o.Seed, Of: string(m.Strategy.Method) + " "}
+		drawings, of = append(drawings, d), append(of, i)
+	}
+	return names, l.drawer.Draw(ctx, drawings, rollout.Taker{
+		Finished: func(i int) { count(of[i], 1) },
+		Put: func(i int, drawn *rollout.Shard) error {
+			if err := run.PutLines(l.d, names[of[i]], drawings[i].Key, m.from, nil, drawn.Responses()); err != nil {
 				return err
 			}
-			if err := run.PutLines(l.d, names[i], key, m.from, nil, responses); err != nil {
-				return err
-			}
-		}
-		count(len(tasks) - counted) // of answers that were there
-		return nil
+			whole(of[i])
+			return nil
+		},
 	})
 }
 

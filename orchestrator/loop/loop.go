@@ -41,6 +41,7 @@ type Work struct {
 	Second  reward.Model     // of Options.SecondReward, nil without one
 	Prompts []prompt.Encoded // to learn from; see [Options.Fits]
 	Test    []prompt.Encoded // to evaluate on, none of which is one of Prompts; may be empty
+	Drawer  rollout.Drawer   // of shards; nil draws them on this machine
 	Redo    bool             // options that have changed are taken: what depends on them is made anew
 	Notify  func(Event)      // told of progress, if set; calls never overlap
 	Say     func(string)     // told what people should know, if set
@@ -51,7 +52,8 @@ type looping struct {
 	Work
 	o      Options
 	d      *run.Dir
-	pool   *engine.Pool
+	pool   *engine.Pool // nil where others draw
+	drawer rollout.Drawer
 	schema states.Schema
 	scorer batch.Scorer
 	second batch.Scorer // by the second reward, if there is one
@@ -102,10 +104,13 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 	if err := l.begin(); err != nil {
 		return err
 	}
-	if l.pool, err = engine.NewPool(w.Model, o.Context.Params(o.Parallel, o.Layers), 0); err != nil {
-		return err
+	if l.drawer = w.Drawer; l.drawer == nil {
+		if l.pool, err = engine.NewPool(w.Model, o.Context.Params(o.Parallel, o.Layers), 0); err != nil {
+			return err
+		}
+		defer l.pool.Close()
+		l.drawer = rollout.Pool{Pool: l.pool}
 	}
-	defer l.pool.Close()
 	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Skip: o.SkipUnscored, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
 
 	l.second = l.scorer

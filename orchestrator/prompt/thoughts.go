@@ -13,6 +13,9 @@ import (
 // Thinks are the marks of the model's thoughts, nil of a model that has none.
 func (e *Encoder) Thinks() *think.Marks { return e.thinks }
 
+// Options are what the encoder was made with.
+func (e *Encoder) Options() Options { return e.o }
+
 // marks finds out how the model thinks: by what its template shows, or by its vocabulary.
 func (e *Encoder) marks() (*think.Marks, error) {
 	f, ok := think.Find(e.template, e.specials)

@@ -40,7 +40,7 @@ func ExampleCollect() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	for i, r := range shard.Responses {
+	for i, r := range shard.Responses() {
 		s := shard.States[i]
 		fmt.Println(r.Prompt, r.Sample, "has all its states:", len(s.Hidden) == len(r.Tokens)*len(layers)*model.Info().Width)
 	}

@@ -5,7 +5,10 @@ package rollout
 
 import (
 	"context"
+	"os"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -14,13 +17,6 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/value"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
-
-// Shard is the trajectories of a shard of tasks, in their order.
-type Shard struct {
-	Responses []batch.Response
-	States    []states.Trajectory // of the responses, one each
-	Prompts   []states.Prompt     // of the tasks, one each
-}
 
 // Schema describes the states that an engine of this model with these layers yields, the
 // prompts' own among them; thinks says whether the model thinks before it answers.
@@ -40,19 +36,29 @@ func Schema(m *llama.Model, layers []int, thinks bool) (states.Schema, error) {
 	}, nil
 }
 
-// Collect draws the responses of a shard by the policy.
+// Collect draws the responses of a shard by the policy, with their states.
 func Collect(ctx context.Context, e *engine.Engine, p batch.Policy, tasks []batch.Task) (*Shard, error) {
 	p.Record = true
+	return draw(ctx, e, p, tasks)
+}
+
+func draw(ctx context.Context, e *engine.Engine, p batch.Policy, tasks []batch.Task) (*Shard, error) {
 	offset := make([]int, len(tasks)+1) // of each task's first response
 	for i, t := range tasks {
 		offset[i+1] = offset[i] + max(1, t.Samples)
 	}
 	n := offset[len(tasks)]
-	s := &Shard{Responses: make([]batch.Response, n), States: make([]states.Trajectory, n), Prompts: make([]states.Prompt, len(tasks))}
+	s := &Shard{Answers: make([]Answer, n), Drawn: make([]decode.Response, n)}
+	if p.Record {
+		s.States, s.Prompts = make([]states.Trajectory, n), make([]states.Prompt, len(tasks))
+	}
 	err := p.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
 		t := tasks[task]
 		at := offset[task] + sample - t.First
-		s.Responses[at] = batch.Stored(t.ID, sample, r, true)
+		s.Answers[at], s.Drawn[at] = Answer{batch.Stored(t.ID, sample, r, p.Record), number.Float(r.Value), number.Float(r.Ratio)}, r
+		if !p.Record {
+			return nil
+		}
 		s.States[at] = states.Trajectory{
 			Prompt: t.ID, Sample: sample, Tokens: r.Tokens, Hidden: r.States, Scalars: r.Scalars,
 			Candidates: r.Candidates, CandidateLogProbs: r.CandidateLogProbs,
@@ -73,8 +79,14 @@ func (s *Shard) Store(d *run.Dir, round int, shard run.Shard, schema states.Sche
 	if err := d.Make(sf); err != nil {
 		return err
 	}
-	if err := states.Write(d.Path(sf), schema, s.Prompts, s.States); err != nil {
+	write := func() error { return states.Write(d.Path(sf), schema, s.Prompts, s.States) }
+	if s.File != "" {
+		write = func() error {
+			return atomicfile.Replace(d.Path(sf), func(tmp string) error { return os.Rename(s.File, tmp) })
+		}
+	}
+	if err := write(); err != nil {
 		return err
 	}
-	return run.PutLines(d, run.Trajectories(round, shard), key, from, []string{sf}, s.Responses)
+	return run.PutLines(d, run.Trajectories(round, shard), key, from, []string{sf}, s.Responses())
 }

@@ -70,18 +70,18 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 2 {
-		if d := cmp.Diff(shards[i].Responses, shards[i+2].Responses); d != "" {
+		if d := cmp.Diff(shards[i].Responses(), shards[i+2].Responses()); d != "" {
 			t.Errorf("shard %d differs the second time:\n%s", i, d)
 		}
 		if d := cmp.Diff(shards[i].States, shards[i+2].States); d != "" {
 			t.Errorf("the states of shard %d differ the second time:\n%s", i, d)
 		}
 	}
-	first := shards[0].Responses
+	first := shards[0].Responses()
 	if cmp.Equal(first[0].Tokens, first[1].Tokens) && cmp.Equal(first[1].Tokens, first[2].Tokens) {
 		t.Error("three samples of a prompt are one")
 	}
-	if more := shards[4].Responses; more[0].Sample != 3 || more[1].Sample != 4 || cmp.Equal(more[0].Tokens, first[0].Tokens) {
+	if more := shards[4].Responses(); more[0].Sample != 3 || more[1].Sample != 4 || cmp.Equal(more[0].Tokens, first[0].Tokens) {
 		t.Errorf("more samples are numbers %d and %d, and the first is %q where sample 0 is %q", more[0].Sample, more[1].Sample, more[0].Text, first[0].Text)
 	}
 	for k, r := range first {
