@@ -1,14 +1,19 @@
 #!/bin/sh
-# e2e.sh serves the lab's model and lets OpenAI's official clients ask it: for Go, and for Python and Node where
-# these are installed (E2E_PYTHON names a Python that has openai, E2E_NODE a folder that has openai in its
-# node_modules). The page is looked at where there is a chromium.
+# e2e.sh serves the lab's model with a value function that it learns in seconds, and lets OpenAI's official clients
+# ask it: for Go, and for Python and Node where these are installed (E2E_PYTHON names a Python that has openai,
+# E2E_NODE a folder that has openai in its node_modules). The page is looked at where there is a chromium.
 set -eu
 cd "$(dirname "$0")/.."
 root=$PWD
 work=$(mktemp -d)
-bin/ivo serve -m testdata/lab/summarize-s.gguf -a lab --reward sentiment --method sample -c 1024 --port 0 >"$work/out" 2>"$work/log" &
-server=$!
 trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
+server=
+for part in train test; do head -40 testdata/lab/summarize-$part.jsonl >"$work/$part.jsonl"; done
+bin/ivo iterate -m testdata/lab/summarize-s.gguf --reward gold --prompts "$work/train.jsonl" --eval-prompts "$work/test.jsonl" \
+	--rounds 1 --samples 2 -n 32 --out "$work/runs/lab" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+bin/ivo serve -m testdata/lab/summarize-s.gguf -a lab --value-head "$work/runs/lab/iter-01/head.gguf" --reward sentiment --method sample \
+	--runs "$work/runs" --prompts testdata/lab/summarize-test.jsonl -c 1024 --port 0 >"$work/out" 2>"$work/log" &
+server=$!
 while [ ! -s "$work/out" ]; do
 	kill -0 $server || { cat "$work/log"; exit 1; }
 	sleep 0.2
