@@ -9,11 +9,11 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
 
-// unread is the number of pieces of text that may wait for a reader.
+// unread is the number of pieces of a response that may wait for a reader.
 const unread = 64
 
 // Answer draws one response to a task, beside all else that the engine is asked. emit, if set, gets the text as it
-// comes, in the caller's goroutine, as EmitThinking does that of thoughts. It may be slow: the task waits for it when many pieces do, and no
+// comes, in the caller's goroutine, as EmitThinking does that of thoughts and EmitTokens the tokens. It may be slow: the task waits for it when many pieces do, and no
 // other task does, as none waits for what rewards have to say of this one. The answer ends early with ctx.
 func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func([]byte)) (r decode.Response, err error) {
 	if err := p.checkRewards(ctx, []Task{t}); err != nil {
@@ -21,18 +21,20 @@ func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func(
 	}
 	var session *engine.Session // the job's, once that runs
 	p.outside = func(f func()) { session.Outside(f) }
-	type piece struct {
-		text []byte
-		to   func([]byte)
-	}
-	texts := make(chan piece, unread)
+	pieces := make(chan func(), unread) // what tells one
 	by := func(to func([]byte)) func([]byte) {
 		if to == nil {
 			return nil
 		}
-		return func(text []byte) { engine.Send(session, texts, piece{bytes.Clone(text), to}) } // the next step says why it cannot
+		return func(text []byte) {
+			text = bytes.Clone(text)
+			engine.Send(session, pieces, func() { to(text) }) // the next step says why it cannot
+		}
 	}
 	p.emit, p.EmitThinking = by(emit), by(p.EmitThinking)
+	if to := p.EmitTokens; to != nil {
+		p.EmitTokens = func(tokens []decode.Said) { engine.Send(session, pieces, func() { to(tokens) }) }
+	}
 	t.Samples = 1
 	jobs, err := p.jobs(e, t, func(_ int, done decode.Response) { r = done })
 	if err != nil {
@@ -50,12 +52,11 @@ func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func(
 	}
 	for {
 		select {
-		case p := <-texts:
-			p.to(p.text)
+		case tell := <-pieces:
+			tell()
 		case <-ticket.Done():
-			for len(texts) > 0 {
-				p := <-texts
-				p.to(p.text)
+			for len(pieces) > 0 {
+				(<-pieces)()
 			}
 			return r, ticket.Wait()
 		}

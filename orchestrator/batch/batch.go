@@ -43,6 +43,7 @@ type Policy struct {
 	Finished    func()                             // told of every response, if set
 	// EmitThinking, if set, gets the text of a single response's thoughts as it comes.
 	EmitThinking func(text []byte)
+	EmitTokens   func([]decode.Said)   // see [decode.Request]
 	Branches     func([]decode.Branch) // see [decode.Request]
 
 	emit    func([]byte) // of a single response
@@ -109,7 +110,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	req := decode.Request{
 		Prompt: t.Tokens, MaxTokens: p.MaxTokens, Sampling: p.Sampling, Stop: p.Stop, Spell: p.Spell, Value: p.Value, Reference: p.Reference,
 		EachValue: p.EachValue, TopLogProbs: p.TopLogProbs, Record: p.Record, RecordPrompt: p.Record, Progress: p.Progress, Thinks: t.Thinks, Thoughts: p.Thoughts,
-		Emit: p.emit, EmitThinking: p.EmitThinking, Branches: p.Branches, Key: p.key(t.ID, t.First),
+		Emit: p.emit, EmitThinking: p.EmitThinking, EmitTokens: p.EmitTokens, Branches: p.Branches, Key: p.key(t.ID, t.First),
 	}
 	if t.MaxTokens > 0 {
 		req.MaxTokens = t.MaxTokens

@@ -11,6 +11,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
@@ -148,7 +150,7 @@ func TestValuesAreFinite(t *testing.T) {
 }
 
 // By every method, what was emitted on the way is the text, though stop strings straddle
-// tokens and begin like each other.
+// tokens and begin like each other; and its tokens are the response's, none later than its text.
 func TestEmitted(t *testing.T) {
 	flat := map[byte]float64{'a': .3, 'b': .3, 'c': .3, '.': .1}
 	e := toy(t, map[byte]map[byte]float64{'^': flat, 'a': flat, 'b': flat, 'c': flat})
@@ -157,9 +159,15 @@ func TestEmitted(t *testing.T) {
 		for _, s := range append(strategies(), rolling()...) {
 			for key := range uint64(20) {
 				var emitted strings.Builder
+				var tokens []decode.Said
 				req := decode.Request{
-					Prompt: []int32{begin}, MaxTokens: 9, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: short, Stop: stop,
-					Emit: func(text []byte) { emitted.Write(text) },
+					Prompt: []int32{begin}, MaxTokens: 9, Sampling: policy.Sampling{Temp: 1}, Key: key, Value: short, Stop: stop, TopLogProbs: 2,
+					EmitTokens: func(said []decode.Said) { tokens = append(tokens, said...) },
+					Emit: func(text []byte) {
+						if emitted.Write(text); emitted.Len() > len(tokens) { // of one letter each
+							t.Errorf("%s, stop %q: %q came before its tokens %v", s.Method, stop, emitted.String(), tokens)
+						}
+					},
 				}
 				if s.Rollouts.N > 0 {
 					req.Rerank = words
@@ -172,6 +180,10 @@ func TestEmitted(t *testing.T) {
 				run(t, e, job)
 				if emitted.String() != r.Text {
 					t.Errorf("%s, stop %q: emitted %q, the text is %q", s.Method, stop, emitted.String(), r.Text)
+				}
+				valued := cmp.Comparer(func(a, b float32) bool { return a == b || a != a || b != b }) // some are known later, if at all
+				if diff := cmp.Diff(r.Said(), tokens, valued); diff != "" {
+					t.Errorf("%s, stop %q: tokens %s", s.Method, stop, diff)
 				}
 				all := ""
 				for _, id := range r.Tokens {

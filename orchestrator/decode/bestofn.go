@@ -22,10 +22,10 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 	if err := s.check(e, req, s.needsValue(req.Rerank != nil)); err != nil {
 		return engine.Job{}, err
 	}
-	emit, emitThinking := req.Emit, req.EmitThinking
+	emit, emitThinking, emitTokens := req.Emit, req.EmitThinking, req.EmitTokens
 	confined := req.Thoughts.Guided != GuidedAll
 	if !confined {
-		req.Emit, req.EmitThinking = nil, nil // which response wins is known at the end only
+		req.Emit, req.EmitThinking, req.EmitTokens = nil, nil, nil // which response wins is known at the end only
 	}
 	return s.job(req, func(d *decoder) error {
 		if confined {
@@ -51,6 +51,9 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 		}
 		r := rs[best]
 		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), bestOfKL(s.N)+r.Ratio, KLBound, d.rewardCalls
+		if emitTokens != nil {
+			emitTokens(r.Said())
+		}
 		if emitThinking != nil && r.Thinking != "" {
 			emitThinking([]byte(r.Thinking))
 		}

@@ -70,6 +70,7 @@ type decoder struct {
 	stop      [][]byte
 	// Bytes of text that were handed out: of the answer, and of thoughts.
 	said, thought int
+	told          int // tokens that were handed out
 	// What the reward has said of texts, and how often it was asked.
 	known       map[string]float64
 	rewardCalls int

@@ -52,6 +52,9 @@ type Request struct {
 	Emit func(text []byte)
 	// EmitThinking, if set, is called in the same way with the text of thoughts.
 	EmitThinking func(text []byte)
+	// EmitTokens, if set, is called before both with the tokens of which the same is true. Where stop strings or
+	// unfinished characters hold text back, its tokens come before it.
+	EmitTokens func([]Said)
 	// Spell holds control tokens, such as those around a tool call, that are written into the answer, where
 	// they are nothing otherwise.
 	Spell []int32

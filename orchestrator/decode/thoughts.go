@@ -140,6 +140,9 @@ func keepRow(r *llama.Row) *llama.Row {
 // emit hands out what all the candidates' texts have in common beyond what was handed out before, but for the tail that
 // could still turn out to be the start of a stop string.
 func (d *decoder) emit(cs ...*candidate) {
+	if d.req.EmitTokens != nil {
+		d.emitTokens(cs)
+	}
 	if d.req.EmitThinking != nil {
 		shared := common(cs, (*candidate).thinkingText)
 		d.thought += handOut(d.req.EmitThinking, shared, d.thought)

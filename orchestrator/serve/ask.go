@@ -161,6 +161,7 @@ type delta struct {
 	thought  string
 	text     string
 	calls    []toolcall.Call
+	tokens   []decode.Said   // of a stream that tells them, up to here
 	branches []decode.Branch // of a block of the search, where they were asked for
 	done     *answer         // the last of its answer
 }
@@ -212,6 +213,9 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 		p.Key = func(string, int) uint64 { return policy.Key(q.seed, 0, "", choice) }
 		p.EmitThinking = func(b []byte) { box.put(mail{choice: choice, thought: string(b)}) }
 		p.TopLogProbs = q.top
+		if q.tellsTokens() {
+			p.EmitTokens = func(t []decode.Said) { box.put(mail{choice: choice, tokens: t}) }
+		}
 		if q.way.tree {
 			p.Branches = func(b []decode.Branch) { box.put(mail{choice: choice, branches: b}) }
 		}
@@ -221,6 +225,7 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 		})
 	}
 	answers, texts, thoughts := make([]answer, n), make([]runes, n), make([]runes, n)
+	tokens, told := make([][]decode.Said, n), make([]int, n) // to be told, and those that have come
 	readers := make([]*toolcall.Reader, n)
 	for i := range readers {
 		if q.tools != nil && q.tools.form != nil {
@@ -244,6 +249,7 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 			last, a := m.response != nil, &answers[m.choice]
 			d := delta{choice: m.choice, text: texts[m.choice].add(m.text, last), thought: thoughts[m.choice].add(m.thought, last)}
 			d.branches = m.branches
+			tokens[m.choice], told[m.choice] = append(tokens[m.choice], m.tokens...), told[m.choice]+len(m.tokens)
 			if r := readers[m.choice]; r != nil {
 				d.text, d.calls = r.Push(d.text, last)
 			}
@@ -258,6 +264,12 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 					a.finish = "tool_calls"
 				}
 				d.done = a
+				if q.tellsTokens() {
+					tokens[m.choice] = append(tokens[m.choice], a.Said()[told[m.choice]:]...)
+				}
+			}
+			if d.text != "" || d.thought != "" || d.calls != nil || last {
+				d.tokens, tokens[m.choice] = tokens[m.choice], nil
 			}
 			if d.text != "" || d.thought != "" || d.calls != nil || d.branches != nil || last {
 				if err := to(d); err != nil {
@@ -267,6 +279,11 @@ func (s *Server) run(ctx context.Context, q *question, to func(delta) error, idl
 		}
 	}
 	return answers, nil
+}
+
+// tellsTokens says whether what comes of the answers has their tokens.
+func (q *question) tellsTokens() bool {
+	return q.stream && (q.logprobs || q.way.policy.EachValue)
 }
 
 // idleTime is after how long a stream says that it is alive.
@@ -297,6 +314,7 @@ type mail struct {
 	choice   int
 	text     string
 	thought  string
+	tokens   []decode.Said
 	branches []decode.Branch
 	response *decode.Response // at its end
 	err      error

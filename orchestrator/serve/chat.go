@@ -43,7 +43,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 			m.Content = nil
 		}
 		c := chatChoice{Index: i, Message: m, Finish: &a.finish}
-		if c.Logprobs, err = s.chatLogprobs(q, &a); err != nil {
+		if c.Logprobs, err = s.chatLogprobs(q, a.Said()); err != nil {
 			return err
 		}
 		reply.Choices = append(reply.Choices, c)
@@ -132,6 +132,16 @@ func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question)
 		return e.data(chunk)
 	}
 	answers, err := s.run(r.Context(), q, func(d delta) error {
+		// with adds what is known of the tokens, once.
+		with := func(c chatChoice) (chatChoice, error) {
+			var err error
+			if len(d.tokens) > 0 {
+				c.Ivo = s.ivoChunk(q, d.tokens)
+				c.Logprobs, err = s.chatLogprobs(q, d.tokens)
+				d.tokens = nil
+			}
+			return c, err
+		}
 		if !begun[d.choice] {
 			begun[d.choice] = true
 			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Role: "assistant", Content: text("")}}); err != nil {
@@ -144,17 +154,32 @@ func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question)
 			}
 		}
 		if d.thought != "" {
-			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Thought: d.thought}}); err != nil {
+			c := chatChoice{Index: d.choice, Delta: &chatMessage{Thought: d.thought}}
+			if d.text == "" {
+				var err error
+				if c, err = with(c); err != nil {
+					return err
+				}
+			}
+			if err := put(c); err != nil {
 				return err
 			}
 		}
 		if d.text != "" {
-			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Content: text(d.text)}}); err != nil {
+			c, err := with(chatChoice{Index: d.choice, Delta: &chatMessage{Content: text(d.text)}})
+			if err != nil {
+				return err
+			}
+			if err := put(c); err != nil {
 				return err
 			}
 		}
-		for _, c := range d.calls {
-			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Calls: chatCalls([]toolcall.Call{c}, calls[d.choice])}}); err != nil {
+		for _, call := range d.calls {
+			c, err := with(chatChoice{Index: d.choice, Delta: &chatMessage{Calls: chatCalls([]toolcall.Call{call}, calls[d.choice])}})
+			if err != nil {
+				return err
+			}
+			if err := put(c); err != nil {
 				return err
 			}
 			calls[d.choice]++
@@ -162,11 +187,12 @@ func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question)
 		if d.done == nil {
 			return nil
 		}
-		logprobs, err := s.chatLogprobs(q, d.done)
+		c, err := with(chatChoice{Index: d.choice, Delta: &chatMessage{}, Finish: &d.done.finish})
 		if err != nil {
 			return err
 		}
-		return put(chatChoice{Index: d.choice, Delta: &chatMessage{}, Logprobs: logprobs, Finish: &d.done.finish, Ivo: s.ivoOf(q, []answer{*d.done})})
+		c.Ivo = s.ivoOf(q, []answer{*d.done})
+		return put(c)
 	}, e.alive)
 	if err != nil {
 		return e.fail(err)
@@ -202,7 +228,7 @@ type chatChoice struct {
 	Logprobs *chatLogprobs `json:"logprobs"`
 	Finish   *string       `json:"finish_reason"`
 	Branches []branch      `json:"branches,omitempty"` // of a stream whose guidance asks for the tree
-	Ivo      *ivo          `json:"ivo,omitempty"`      // of a stream's last chunk of the choice
+	Ivo      any           `json:"ivo,omitempty"`      // of a stream: ivo in the last chunk of the choice, before that ivoChunk
 }
 
 // branch is a candidate of a block of the search; see [decode.Branch].

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/jsonkind"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -31,7 +32,7 @@ type completionChoice struct {
 	Text     string              `json:"text"`
 	Logprobs *completionLogprobs `json:"logprobs"`
 	Finish   *string             `json:"finish_reason"`
-	Ivo      *ivo                `json:"ivo,omitempty"`
+	Ivo      any                 `json:"ivo,omitempty"` // as in chatChoice
 }
 
 type completionLogprobs struct {
@@ -39,6 +40,8 @@ type completionLogprobs struct {
 	Logprobs []float64            `json:"token_logprobs"`
 	Top      []map[string]float64 `json:"top_logprobs"`
 	Offsets  []int                `json:"text_offset"` // in characters
+
+	end int // offset behind the last
 }
 
 // completions is POST /v1/completions.
@@ -66,7 +69,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 	for i := range answers {
 		a := &answers[i]
 		c := completionChoice{Index: i, Text: echo[i/q.n] + a.text, Finish: &a.finish}
-		if c.Logprobs, err = s.completionLogprobs(q, a, utf8.RuneCountInString(echo[i/q.n])); err != nil {
+		if c.Logprobs, err = s.completionLogprobs(q, a.Said(), utf8.RuneCountInString(echo[i/q.n])); err != nil {
 			return err
 		}
 		reply.Choices = append(reply.Choices, c)
@@ -78,7 +81,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *question, reply completionReply, echo []string) error {
 	e := s.stream(w)
-	begun := make([]bool, len(q.tasks)*q.n)
+	begun, offsets := make([]bool, len(q.tasks)*q.n), make([]int, len(q.tasks)*q.n)
 	put := func(c completionChoice) error {
 		chunk := reply
 		chunk.Choices = append(chunk.Choices, c)
@@ -89,20 +92,25 @@ func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *que
 		if !begun[d.choice] {
 			begun[d.choice] = true
 			text = echo[d.choice/q.n] + text
+			offsets[d.choice] = utf8.RuneCountInString(echo[d.choice/q.n])
 		}
-		if text != "" {
-			if err := put(completionChoice{Index: d.choice, Text: text}); err != nil {
+		c := completionChoice{Index: d.choice, Text: text, Ivo: s.ivoChunk(q, d.tokens)}
+		if len(d.tokens) > 0 {
+			var err error
+			if c.Logprobs, err = s.completionLogprobs(q, d.tokens, offsets[d.choice]); err != nil {
 				return err
 			}
+			if c.Logprobs != nil {
+				offsets[d.choice] = c.Logprobs.end
+			}
 		}
-		if d.done == nil {
+		if d.done != nil {
+			c.Finish, c.Ivo = &d.done.finish, s.ivoOf(q, []answer{*d.done})
+		}
+		if text == "" && d.done == nil {
 			return nil
 		}
-		logprobs, err := s.completionLogprobs(q, d.done, utf8.RuneCountInString(echo[d.choice/q.n]))
-		if err != nil {
-			return err
-		}
-		return put(completionChoice{Index: d.choice, Logprobs: logprobs, Finish: &d.done.finish, Ivo: s.ivoOf(q, []answer{*d.done})})
+		return put(c)
 	}, e.alive)
 	if err != nil {
 		return e.fail(err)
@@ -167,9 +175,9 @@ func (s *Server) readCompletion(o *object) (q *question, echo []string, err erro
 	return q, echo, nil
 }
 
-// completionLogprobs are those of an answer in the shape of completions; offset is where it begins.
-func (s *Server) completionLogprobs(q *question, a *answer, offset int) (*completionLogprobs, error) {
-	tokens, err := s.logprobs(q, a)
+// completionLogprobs are those of tokens of an answer in the shape of completions; offset is where they begin.
+func (s *Server) completionLogprobs(q *question, said []decode.Said, offset int) (*completionLogprobs, error) {
+	tokens, err := s.logprobs(q, said)
 	if tokens == nil || err != nil {
 		return nil, err
 	}
@@ -185,5 +193,6 @@ func (s *Server) completionLogprobs(q *question, a *answer, offset int) (*comple
 		out.Top, out.Offsets = append(out.Top, top), append(out.Offsets, offset)
 		offset += utf8.RuneCountInString(t.Token)
 	}
+	out.end = offset
 	return out, nil
 }

@@ -4,7 +4,8 @@ import (
 	"math"
 	"strings"
 
-	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/internal/number"
+	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
 
 // tokenLogprob is a token in the chat API's shape.
@@ -40,37 +41,49 @@ func bytesOf(ints []int) []byte {
 	return out
 }
 
-// logprobs are those of an answer's tokens, but for one that only ends it.
-func (s *Server) logprobs(q *question, a *answer) ([]tokenLogprob, error) {
+// logprobs are those of tokens of an answer, but for one that only ends it.
+func (s *Server) logprobs(q *question, tokens []decode.Said) ([]tokenLogprob, error) {
 	if !q.logprobs {
 		return nil, nil
 	}
-	likeliest, err := batch.Likeliest(s.o.Model, a.Response)
-	if err != nil {
-		return nil, err
-	}
 	out := []tokenLogprob{}
-	for i, token := range a.Tokens {
-		if i == len(a.Tokens)-1 && s.o.Model.IsEOG(token) {
-			break
+	for _, said := range tokens {
+		if s.o.Model.IsEOG(said.Token) {
+			continue
 		}
-		t, err := s.logprob(token, a.LogProbs[i])
+		t, err := s.logprob(said.Token, said.LogProb)
 		if err != nil {
 			return nil, err
 		}
 		t.Top = []tokenLogprob{}
-		if likeliest != nil {
-			for _, l := range likeliest[i] {
-				one, err := s.logprob(l.ID, float32(l.LogProb))
-				if err != nil {
-					return nil, err
-				}
-				t.Top = append(t.Top, one)
+		for i, token := range said.Candidates {
+			one, err := s.logprob(token, said.CandidateLogProbs[i])
+			if err != nil {
+				return nil, err
 			}
+			t.Top = append(t.Top, one)
 		}
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// ivoChunk is what a chunk of a stream says of its tokens, where that is asked for.
+type ivoChunk struct {
+	Values number.Float32s `json:"values"` // after each of them; null where there is none
+}
+
+func (s *Server) ivoChunk(q *question, tokens []decode.Said) any {
+	if !q.way.policy.EachValue || len(tokens) == 0 {
+		return nil
+	}
+	c := &ivoChunk{Values: number.Float32s{}}
+	for _, t := range tokens {
+		if !s.o.Model.IsEOG(t.Token) {
+			c.Values = append(c.Values, t.Value)
+		}
+	}
+	return c
 }
 
 func (s *Server) logprob(token int32, logp float32) (t tokenLogprob, err error) {
@@ -88,10 +101,10 @@ type chatLogprobs struct {
 	Refusal []tokenLogprob `json:"refusal"`
 }
 
-func (s *Server) chatLogprobs(q *question, a *answer) (*chatLogprobs, error) {
-	tokens, err := s.logprobs(q, a)
-	if tokens == nil || err != nil {
+func (s *Server) chatLogprobs(q *question, tokens []decode.Said) (*chatLogprobs, error) {
+	all, err := s.logprobs(q, tokens)
+	if all == nil || err != nil {
 		return nil, err
 	}
-	return &chatLogprobs{Content: tokens}, nil
+	return &chatLogprobs{Content: all}, nil
 }

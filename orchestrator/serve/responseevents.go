@@ -76,7 +76,11 @@ func (e *responseEvents) take(d delta) error {
 		}
 	}
 	if d.text != "" {
-		if err := e.text(d.text); err != nil {
+		logprobs, err := e.s.logprobs(e.q, d.tokens)
+		if err != nil {
+			return err
+		}
+		if err := e.text(d.text, logprobs); err != nil {
 			return err
 		}
 	}
@@ -93,7 +97,7 @@ func (e *responseEvents) take(d delta) error {
 				}
 			}
 			var err error
-			if logprobs, err = e.s.logprobs(e.q, d.done); err != nil {
+			if logprobs, err = e.s.logprobs(e.q, d.done.Said()); err != nil {
 				return err
 			}
 		}
@@ -131,8 +135,8 @@ func (e *responseEvents) open() error {
 	return e.send("response.content_part.added", event)
 }
 
-// text adds to the message.
-func (e *responseEvents) text(s string) error {
+// text adds to the message, with what is known of its tokens.
+func (e *responseEvents) text(s string, logprobs []tokenLogprob) error {
 	if e.message == nil {
 		if err := e.open(); err != nil {
 			return err
@@ -140,7 +144,7 @@ func (e *responseEvents) text(s string) error {
 	}
 	e.message.Content[0].Text += s
 	event := e.at(e.message.ID)
-	event["content_index"], event["delta"], event["logprobs"] = 0, s, []tokenLogprob{}
+	event["content_index"], event["delta"], event["logprobs"] = 0, s, append([]tokenLogprob{}, logprobs...)
 	return e.send("response.output_text.delta", event)
 }
 

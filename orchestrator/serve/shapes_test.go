@@ -13,9 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
 )
 
 // reciter answers with a text that it was given, a few bytes at a time, whatever it is asked.
@@ -185,17 +187,177 @@ func TestLogprobs(t *testing.T) {
 	if string(said) != want.Text {
 		t.Errorf("the bytes make %q, the text is %q", said, want.Text)
 	}
-	fields["stream"] = true
-	_, _, text = ask(t, url+"/v1/chat/completions", body(t, fields))
-	var streamed []any
-	chunks, _ := events(t, text)
-	for _, c := range chunks {
-		list, _ := at(c, "choices", 0, "logprobs", "content").([]any)
-		streamed = append(streamed, list...)
-	}
+}
+
+// In streams, those of a text come with it, by every method; and so do the values that are asked for.
+func TestLogprobsStream(t *testing.T) {
+	_, url := start(t, options(t))
 	near := cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-3 })
-	if diff := cmp.Diff(tokens, streamed, near); diff != "" {
-		t.Error(diff)
+	for _, method := range []string{"sample", "tokenwise", "block-beam", "block-best-of-k", "best-of-n"} {
+		fields := tree{"messages": post, "max_tokens": 12, "seed": 7, "logprobs": true, "top_logprobs": 2, "guidance": tree{"method": method, "reward": "taste", "beams": 2, "block": 3, "samples": 2, "candidates": 3}}
+		_, _, text := ask(t, url+"/v1/chat/completions", body(t, fields))
+		want := at(parse(t, text), "choices", 0, "logprobs", "content").([]any)
+		fields["stream"] = true
+		_, _, text = ask(t, url+"/v1/chat/completions", body(t, fields))
+		var tokens []any
+		var said, spelled string
+		chunks, _ := events(t, text)
+		for _, c := range chunks {
+			list, _ := at(c, "choices", 0, "logprobs", "content").([]any)
+			tokens = append(tokens, list...)
+			for _, token := range list {
+				spelled += at(token, "token").(string)
+			}
+			part, _ := at(c, "choices", 0, "delta", "content").(string)
+			// What several beams say by different tokens comes before any of these.
+			if said += part; part != "" && said != spelled && !(method == "block-beam" && strings.HasPrefix(said, spelled)) {
+				t.Errorf("%s: the text up to a chunk is %q, that of its tokens %q", method, said, spelled)
+			}
+		}
+		if diff := cmp.Diff(want, tokens, near); diff != "" {
+			t.Errorf("%s: %s", method, diff)
+		}
+
+		_, _, text = ask(t, url+"/v1/completions", body(t, tree{"prompt": "i found", "max_tokens": 6, "seed": 7, "logprobs": 1}))
+		whole := at(parse(t, text), "choices", 0, "logprobs")
+		_, _, text = ask(t, url+"/v1/completions", body(t, tree{"prompt": "i found", "max_tokens": 6, "seed": 7, "logprobs": 1, "stream": true}))
+		parts := tree{}
+		chunks, _ = events(t, text)
+		for _, c := range chunks {
+			lists, _ := at(c, "choices", 0, "logprobs").(tree)
+			for name, list := range lists {
+				before, _ := parts[name].([]any)
+				parts[name] = append(before, list.([]any)...)
+			}
+		}
+		if diff := cmp.Diff(whole, any(parts), near); diff != "" {
+			t.Errorf("completions: %s", diff)
+		}
+	}
+
+	o := options(t)
+	o.Heads["brief"], o.Head = &value.Function{Source: value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
+		out := make([]float64, len(texts))
+		for i, text := range texts {
+			out[i] = -float64(len(text))
+		}
+		return out, nil
+	})}, "brief"
+	_, url = start(t, o)
+	_, _, text := ask(t, url+"/v1/chat/completions", body(t, tree{"messages": post, "max_tokens": 12, "seed": 7, "stream": true, "guidance": tree{"values": true}}))
+	var values []any
+	chunks, _ := events(t, text)
+	for i, c := range chunks {
+		list, _ := at(c, "choices", 0, "ivo", "values").([]any)
+		if i < len(chunks)-1 {
+			values = append(values, list...)
+		} else if diff := cmp.Diff(list[:len(values)], values); diff != "" || len(values) == 0 {
+			t.Errorf("values at the end %v, on the way %v", list, values)
+		}
+	}
+}
+
+// Of a model that thinks, thoughts are told apart from the answer, are counted, and end where they are asked to.
+func TestThoughts(t *testing.T) {
+	m, err := llama.Load("../../testdata/lab/lab-think.gguf", llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	o := options(t)
+	o.Model, o.Size = m, 400
+	if o.Encoder, err = prompt.NewEncoder(m, prompt.Options{Template: template + " <think>"}); err != nil {
+		t.Fatal(err)
+	}
+	_, url := start(t, o)
+	const story = "i misplaced a yellow piano last week. i cracked a dusty helmet at work. that is all. i bought a red bell at work. yesterday, by the river, i auctioned a huge guitar."
+	marks := float64(len(o.Encoder.Thinks().Close())) // which end a thought, and count with it
+	long := 0.0
+	for name, c := range map[string]struct {
+		asked tree
+		most  float64
+	}{
+		"high": {tree{"reasoning_effort": "high"}, math.Inf(1)}, "low": {tree{"reasoning_effort": "low"}, 256},
+		"seven": {tree{"reasoning_budget": 7}, 7}, "none": {tree{"reasoning_effort": "none"}, 0},
+	} {
+		fields := tree{"messages": []tree{{"role": "user", "content": story}}, "max_tokens": 120, "seed": 7, "temperature": 0.7}
+		for name, v := range c.asked {
+			fields[name] = v
+		}
+		_, _, text := ask(t, url+"/v1/chat/completions", body(t, fields))
+		whole := parse(t, text)
+		thought, _ := at(whole, "choices", 0, "message", "reasoning_content").(string)
+		answer, _ := at(whole, "choices", 0, "message", "content").(string)
+		n, _ := at(whole, "usage", "completion_tokens_details", "reasoning_tokens").(float64)
+		if (thought == "") != (c.most == 0) || answer == "" || strings.Contains(thought+answer, "think>") {
+			t.Errorf("%s: thought %q, answered %q", name, thought, answer)
+		}
+		if total := at(whole, "usage", "completion_tokens").(float64); n > c.most+marks || n >= total || c.most <= 7 && n < c.most {
+			t.Errorf("%s: %v of %v tokens are thought: %q", name, n, total, thought)
+		}
+		long = max(long, n-marks)
+
+		fields["stream"] = true
+		_, _, text = ask(t, url+"/v1/chat/completions", body(t, fields))
+		var said, told string
+		chunks, _ := events(t, text)
+		for _, c := range chunks {
+			part, _ := at(c, "choices", 0, "delta", "reasoning_content").(string)
+			if told += part; part != "" && said != "" {
+				t.Errorf("%s: %q is thought after %q was said", name, part, said)
+			}
+			part, _ = at(c, "choices", 0, "delta", "content").(string)
+			said += part
+		}
+		if said != answer || told != thought {
+			t.Errorf("%s: streamed %q after %q, want %q after %q", name, said, told, answer, thought)
+		}
+
+		fields = tree{"input": story, "max_output_tokens": 120, "seed": 7, "temperature": 0.7}
+		if effort, ok := c.asked["reasoning_effort"]; ok {
+			fields["reasoning"] = tree{"effort": effort}
+		} else {
+			fields["reasoning_budget"] = c.asked["reasoning_budget"]
+		}
+		_, _, text = ask(t, url+"/v1/responses", body(t, fields))
+		reply := parse(t, text)
+		items, _ := at(reply, "output").([]any)
+		if thought != "" {
+			if at(items[0], "type") != "reasoning" || at(items[0], "content", 0, "text") != thought || at(items[0], "content", 0, "type") != "reasoning_text" {
+				t.Errorf("%s: %v, want the thought %q", name, items, thought)
+			}
+			items = items[1:]
+		}
+		if len(items) != 1 || at(items[0], "content", 0, "text") != answer || at(reply, "usage", "output_tokens_details", "reasoning_tokens") != n {
+			t.Errorf("%s: %v, want the answer %q and %v tokens of thought", name, reply, answer, n)
+		}
+		fields["stream"] = true
+		_, _, text = ask(t, url+"/v1/responses", body(t, fields))
+		told, said = "", ""
+		var kinds []string
+		all, _ := events(t, text)
+		for _, e := range all {
+			kind := strings.TrimPrefix(at(e, "type").(string), "response.")
+			switch kind {
+			case "reasoning_text.delta":
+				told += at(e, "delta").(string)
+			case "output_text.delta":
+				said += at(e, "delta").(string)
+			default:
+				kinds = append(kinds, kind)
+			}
+		}
+		want := []string{"created", "in_progress"}
+		if thought != "" {
+			want = append(want, "output_item.added", "reasoning_text.done", "output_item.done")
+		}
+		want = append(want, "output_item.added", "content_part.added", "output_text.done", "content_part.done", "output_item.done", at(reply, "status").(string))
+		if diff := cmp.Diff(want, kinds); diff != "" || told != thought || said != answer {
+			t.Errorf("%s: streamed %q after %q: events %s", name, said, told, diff)
+		}
+	}
+	if long <= 7 {
+		t.Errorf("the model thinks %v tokens at most: nothing was bounded", long)
 	}
 }
 
