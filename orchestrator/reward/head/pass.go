@@ -20,6 +20,9 @@ const (
 	sequences = 32
 	// leastCells of the KV cache are there from the beginning; it grows with what comes.
 	leastCells = 1024
+	// manyCells are those beyond which fewer tokens are computed at once, down to leastAtOnce: without flash
+	// attention each has a number for every cell and head.
+	manyCells, leastAtOnce = 8192, 32
 )
 
 // pack is how many of the first conversations are computed together, and the cells that they take.
@@ -86,9 +89,13 @@ func (r *Reader) room(cells int) (err error) {
 }
 
 // context makes a context of the trunk that gives the states that are read; with only nothing above them.
+//
+// An answer's score is to be its own, whatever is scored beside it: so without flash attention, which newer
+// llama.cpps compute on the CPU by one kernel for few tokens and by another for 64 and more, 1e-3 to 2e-2 apart.
 func (r *Reader) context(cells, sequences int, only bool) (*llama.Context, error) {
 	c, err := r.model.NewContext(llama.ContextParams{
-		Ctx: cells, Batch: together, Sequences: sequences, Threads: engine.Threads(r.model), Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, LayersOnly: only, FullWindow: true,
+		Ctx: cells, Batch: together, UBatch: max(leastAtOnce, min(together, together*manyCells/cells)), Sequences: sequences, Threads: engine.Threads(r.model),
+		Flash: llama.FlashOff, Embeddings: r.reads.Layers == nil, Layers: r.reads.Layers, LayersOnly: only, FullWindow: true,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reward model: %w", err)

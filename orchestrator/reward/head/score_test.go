@@ -91,7 +91,7 @@ func stateAt(t *testing.T, m *llama.Model, tokens []int32, at int) []float32 {
 // statesFrom are the states of some layers from a position of a text on.
 func statesFrom(t *testing.T, m *llama.Model, tokens []int32, from int, layers ...int) (rows [][]float32) {
 	t.Helper()
-	c, err := m.NewContext(llama.ContextParams{Ctx: len(tokens), Layers: layers, Threads: 1})
+	c, err := m.NewContext(llama.ContextParams{Ctx: len(tokens), Layers: layers, Threads: 1, Flash: llama.FlashOff})
 	if err != nil {
 		t.Fatal(err)
 	}
