@@ -196,39 +196,39 @@ func TestResults(t *testing.T) {
 }
 
 // What may be chosen stays within what the first method has of a watched reward: where all the reward is bought
-// with repetition, nothing but the nearest is left.
+// with what is watched, here shortness, nothing but the nearest is left.
 func TestChosenWithin(t *testing.T) {
 	const text = `
 model: ../../testdata/lab/summarize-s.gguf
 prompts: {validation: {file: ../../testdata/lab/summarize-train.jsonl, first: 3}, test: {file: ../../testdata/lab/summarize-test.jsonl, first: 1}}
-reward: -1*distinct
-watch: [distinct]
+reward: length:150c
+watch: [-1*length:150c]
 max_tokens: 20
 values:
-  alike: {reward: "-1*distinct"}
+  long: {reward: "length:150c"}
 methods:
   - {id: base, strategy: sample, samples: 4}
   - id: "{beta}"
-    value: alike
-    strategy: {method: tokenwise, k: 20, beta: [0, 100, 1000], raw: true}
+    value: long
+    strategy: {method: greedy, k: 20, beta: [0, 100, 1000], raw: true}
     choose: CHOOSE
 `
 	dir := fixture(t)
 	chosen := func(choose string) experiment.Choice {
 		return carryOut(t, dir, strings.Replace(text, "CHOOSE", choose, 1)).Choices[0]
 	}
-	most := chosen("{within: {distinct: 1}}")
+	most := chosen("{within: {-1*length:150c: 1}}")
 	watched := map[string]float64{}
 	for _, row := range most.Rows {
-		watched[row.Method] = row.Others["distinct"].Mean
+		watched[row.Method] = row.Others["-1*length:150c"].Mean
 	}
 	if most.Taken != chosen("true").Taken || watched["0"]-watched[most.Taken] < 0.06 {
 		t.Fatalf("%s was chosen of %v: the test has nothing to show", most.Taken, watched)
 	}
-	if within := chosen("{within: {distinct: 0.05}}"); within.Taken != "0" {
+	if within := chosen("{within: {-1*length:150c: 0.05}}"); within.Taken != "0" {
 		t.Errorf("%s was chosen of %v", within.Taken, watched)
 	}
-	if nearest := chosen("{max_kl: 1e-9, within: {distinct: 0}}"); nearest.Taken != "0" {
+	if nearest := chosen("{max_kl: 1e-9, within: {-1*length:150c: 0}}"); nearest.Taken != "0" {
 		t.Errorf("where nothing may be chosen, %s was, not the nearest", nearest.Taken)
 	}
 }
