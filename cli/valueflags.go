@@ -25,6 +25,7 @@ func valueFlags() []cli.Flag {
 		float("value-beta", "take the soft value 1/B log E[exp(B reward)] for this `B` instead of the mean; a negative one is averse to risk"),
 		float("pessimistic", "take the mean of the worst `SHARE` of the rewards instead of that of all"),
 		float("quantile", "take the reward that is reached with probability 1-`Q` instead of the mean"),
+		float("value-within", "keep values within `N` standard deviations of the rewards of training from their mean, however far guidance is followed; 0 for any"),
 	}
 }
 
@@ -44,7 +45,7 @@ func openValue(c *cli.Context) (*value.Function, error) {
 		Length: func(m *llama.Model) (int, error) { return contextSize(c, m) },
 	}
 	if len(o.Heads) == 0 && o.Model == "" && reading != (valuehead.Reading{}) {
-		return nil, usagef(c, "--value-beta, --pessimistic and --quantile say what is read from a value function (give one with --value-head or --value-model)")
+		return nil, usagef(c, "--value-beta, --pessimistic, --quantile and --value-within say what is read from a value function (give one with --value-head or --value-model)")
 	}
 	x, err := compute(c)
 	if err != nil {
@@ -79,7 +80,7 @@ func scaleOf(f *value.Function) report.Scale { return report.Scale{Low: f.Lo, Hi
 
 // valueReading reads what is asked of the distribution of the reward.
 func valueReading(c *cli.Context) (valuehead.Reading, error) {
-	r := valuehead.Reading{Beta: c.Float64("value-beta"), Pessimistic: c.Float64("pessimistic"), Quantile: c.Float64("quantile")}
+	r := valuehead.Reading{Beta: c.Float64("value-beta"), Pessimistic: c.Float64("pessimistic"), Quantile: c.Float64("quantile"), Within: c.Float64("value-within")}
 	chosen := 0
 	for _, name := range []string{"value-beta", "pessimistic", "quantile"} {
 		if c.IsSet(name) {
@@ -96,7 +97,7 @@ func valueReading(c *cli.Context) (valuehead.Reading, error) {
 	case c.IsSet("quantile") && !(r.Quantile > 0 && r.Quantile <= 1):
 		return r, usagef(c, "--quantile %v: give a probability above 0 and at most 1", r.Quantile)
 	}
-	return r, nil
+	return r, r.Check()
 }
 
 // checkPolicy checks that the heads, if there are any, were trained on the model's states.

@@ -91,13 +91,19 @@ func (d Distribution) Pessimistic(share float64) float32 {
 	return float32(sum / (share - max(left, 0)))
 }
 
-// Reading says which number of the distribution a value is. The zero value is the mean,
-// which is all that a head without atoms can give.
+// Reading says which number of the distribution a value is, and how far values may go. The zero value
+// is the mean, which is all that a head without atoms can give, wherever it lies.
 type Reading struct {
 	Beta        float64 // V_beta; 0 for none
 	Pessimistic float64 // share of the worst returns; 0 for none
 	Quantile    float64 // q of the least return r with P(R <= r) >= q; 0 for none
+	// Within is how many standard deviations of the rewards of training a value may be from their mean: one that says more
+	// is as far as that. 0 for any. What is added up over a response has no end by itself, and rewards have.
+	Within float64 `json:",omitzero"`
 }
+
+// distribution says whether it takes one.
+func (r Reading) distribution() bool { return r.Beta != 0 || r.Pessimistic != 0 || r.Quantile != 0 }
 
 // Check returns an error unless the reading is of one kind and in range.
 func (r Reading) Check() error {
@@ -112,6 +118,8 @@ func (r Reading) Check() error {
 		return fault.New(op, "value_beta", nil, "choose one; a negative {value_beta} is averse to risk", "a value that is two of soft, pessimistic and a quantile at once")
 	case math.IsNaN(r.Beta) || !(r.Pessimistic >= 0 && r.Pessimistic <= 1) || !(r.Quantile >= 0 && r.Quantile <= 1):
 		return fault.New(op, "quantile", 1, "share and quantile lie between 0 and 1", "beta %v, pessimistic share %v, quantile %v", r.Beta, r.Pessimistic, r.Quantile)
+	case !(r.Within >= 0):
+		return fault.New(op, "value_within", nil, "set {value_within} to a number of standard deviations, or to 0 for values of any size", "values within %v standard deviations", r.Within)
 	}
 	return nil
 }
@@ -122,7 +130,7 @@ func (h *Head) CheckReading(r Reading) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if r != (Reading{}) && h.atoms == nil {
+	if r.distribution() && h.atoms == nil {
 		return fault.New(op, "value_head", nil, "train one with {atoms}, or ask for the mean", "the head knows the mean of the return alone, not its distribution")
 	}
 	return nil

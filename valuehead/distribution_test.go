@@ -248,6 +248,29 @@ func TestLossGradient(t *testing.T) {
 	}
 }
 
+// What a head says beyond what it was trained on is kept within the deviations that are asked for.
+func TestWithin(t *testing.T) {
+	h := &Head{rewardMean: 1, rewardScale: 2}
+	for _, x := range []struct {
+		out    float32
+		within float64
+		want   float32
+	}{{30, 0, 61}, {30, 2.5, 6}, {-30, 2.5, -4}, {-1, 2.5, -1}, {2.5, 2.5, 6}} {
+		r := Reading{Within: x.within}
+		if err := h.CheckReading(r); err != nil {
+			t.Error(err)
+		}
+		if got := h.value([]float32{x.out}, r); got != x.want {
+			t.Errorf("%v within %v deviations: %v, want %v", x.out, x.within, got, x.want)
+		}
+	}
+	for _, bad := range []float64{-1, math.NaN()} {
+		if (Reading{Within: bad}).Check() == nil {
+			t.Errorf("values within %v deviations are allowed", bad)
+		}
+	}
+}
+
 // A categorical head learns the distribution, not the mean alone: of a reward that is +1
 // or -1 by chance with a probability that a feature tells.
 func TestCategoricalKnowsTheSpread(t *testing.T) {

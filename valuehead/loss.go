@@ -34,12 +34,21 @@ func (h *Head) loss(out []float32, ret, weight float32, dout, q []float32) float
 // value turns a state's outputs into one number. out is overwritten.
 func (h *Head) value(out []float32, r Reading) float32 {
 	if h.atoms == nil {
-		return h.rewardMean + h.rewardScale*out[0]
+		return h.bound(h.rewardMean+h.rewardScale*out[0], r)
 	}
 	softmax(out)
 	d := Distribution{h.atoms, out}
 	if h.spread == HLGauss && r.Beta != 0 {
-		return d.sharpSoft(r.Beta)
+		return h.bound(d.sharpSoft(r.Beta), r)
 	}
-	return d.Read(r)
+	return h.bound(d.Read(r), r)
+}
+
+// bound keeps a value within what a reading allows.
+func (h *Head) bound(v float32, r Reading) float32 {
+	if r.Within == 0 {
+		return v
+	}
+	room := float32(r.Within) * h.rewardScale
+	return min(max(v, h.rewardMean-room), h.rewardMean+room)
 }

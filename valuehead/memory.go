@@ -205,7 +205,7 @@ func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 	}
 	if h.kind == Additive {
 		for i, m := range memories {
-			out[i] = m.value
+			out[i] = h.bound(m.value, r)
 		}
 		return nil
 	}

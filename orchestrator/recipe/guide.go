@@ -42,7 +42,7 @@ func (g *Guide) close() error {
 // reading is what a method reads of its value function.
 func (r *Recipe) reading(v *Value, m *Method) valuehead.Reading {
 	if m.Soft {
-		return valuehead.Reading{Beta: m.Strategy.Guide.Beta}
+		return valuehead.Reading{Beta: m.Strategy.Guide.Beta, Within: v.Reading.Within}
 	}
 	return v.Reading
 }

@@ -42,7 +42,7 @@ func (v *Value) read(n node, r *Recipe) {
 	how := func(read func(node)) func(node) {
 		return from("run", func(n node) { others = true; read(n) })
 	}
-	reading := 0
+	reading, bounded := 0, false
 	read := func(to *float64) func(node) {
 		return func(n node) { reading++; *to, _ = n.number() }
 	}
@@ -67,6 +67,7 @@ func (v *Value) read(n node, r *Recipe) {
 			}
 		}),
 		"beta": read(&v.Reading.Beta), "pessimistic": read(&v.Reading.Pessimistic), "quantile": read(&v.Reading.Quantile),
+		"within": func(n node) { bounded = true; v.Reading.Within, _ = n.number() },
 	})
 	if n.Kind != yaml.MappingNode {
 		return
@@ -79,6 +80,8 @@ func (v *Value) read(n node, r *Recipe) {
 		n.wrong("give one of head, model, reward and run, or a head with the model whose states it reads", "it has %v", of)
 	case slices.Contains(of, "run") && l.Run == "":
 		n.wrong("name one of runs, or a folder of ivo iterate", "run is missing")
+	case bounded && v.Source.Reward != "":
+		n.wrong("leave it out", "within bounds what was learned, and a reward is what it is")
 	case reading > 0 && v.Source.Reward != "":
 		n.wrong("leave them out", "beta, pessimistic and quantile read a distribution, and a reward has none")
 	}

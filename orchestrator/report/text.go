@@ -37,6 +37,11 @@ func WriteText(path string, t *Text) error { return write(path, "text.html", t) 
 
 // InWords says what a value that is read from a value function is.
 func InWords(r valuehead.Reading) string {
+	if r.Within > 0 {
+		bound := r.Within
+		r.Within = 0
+		return fmt.Sprintf("%s, within %g deviations of the mean reward", InWords(r), bound)
+	}
 	switch {
 	case r.Beta != 0:
 		return fmt.Sprintf("soft value for beta %g", r.Beta)

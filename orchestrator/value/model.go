@@ -146,6 +146,8 @@ func (s *modelSource) Check(e *engine.Engine) error {
 		}
 	} else if err := s.reading.Check(); err != nil {
 		return err
+	} else if s.reading.Within > 0 {
+		return fault.New("", "value_within", nil, "leave {value_within} out", "the values of a value model lie between the least and the largest of its returns by themselves")
 	}
 	if !s.sameVocabulary(e.Model()) {
 		for _, m := range []*llama.Model{e.Model(), s.model} {
