@@ -69,7 +69,7 @@ func (s *study) curve(family string) (c curve, ok bool) {
 	}
 	c.name = family
 	for _, r := range append([]*result{&s.rows[0]}, of...) {
-		c.points = append(c.points, place{mean(r.Outcome.KL()), r.Rewards(0)})
+		c.points = append(c.points, place{mean(r.Outcome.KL()), r.Rewards(s.judge)})
 	}
 	slices.SortStableFunc(c.points, func(a, b place) int { return cmp.Compare(a.kl, b.kl) })
 	return c, true
@@ -140,6 +140,20 @@ func (s *study) frontierClaims() (out []verdict) {
 	}
 	if soft, ok := s.curve("IVO soft"); ok {
 		out = append(out, s.atMatched(soft, own))
+	}
+	return out
+}
+
+// proxyClaims are of methods that have the same learned reward, by the gold rule.
+func (s *study) proxyClaims() (out []verdict) {
+	if s.judge == 0 {
+		return nil
+	}
+	own, ok := s.curve("IVO*")
+	for _, name := range []string{"ARGS", "pessimistic"} {
+		if other, both := s.curve(name); ok && both {
+			out = append(out, s.atMatched(own, other))
+		}
 	}
 	return out
 }

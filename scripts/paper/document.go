@@ -143,15 +143,11 @@ func (d *document) named(all []*study, name string) *study {
 func (d *document) verdicts(all []*study) {
 	d.say("")
 	d.say("## What the paper claims, and whether it holds here")
-	type line struct {
-		study, figure string
-		verdict
-	}
-	var lines []line
+	var lines []claimed
 	counts := map[string]int{}
 	for _, s := range all {
 		if s.lacks != "" {
-			lines = append(lines, line{s.name, "", verdict{"all", unknown, s.lacks}})
+			lines = append(lines, claimed{s, "", verdict{"all", unknown, s.lacks}})
 			continue
 		}
 		for _, part := range []struct {
@@ -160,13 +156,13 @@ func (d *document) verdicts(all []*study) {
 			task   bool
 		}{
 			{"Fig. 2", s.frontierClaims, true}, {"Table 1", s.winClaims, true}, {"Fig. 3", s.beamClaims, true}, {"Fig. 4", s.growthClaims, true},
-			{"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false},
+			{"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false}, {"Proxy", s.proxyClaims, false},
 		} {
 			if s.task != part.task {
 				continue
 			}
 			for _, v := range part.of() {
-				lines = append(lines, line{s.name, part.figure, v})
+				lines = append(lines, claimed{s, part.figure, v})
 				counts[strings.SplitN(v.holds, ":", 2)[0]]++
 			}
 		}
@@ -177,8 +173,16 @@ func (d *document) verdicts(all []*study) {
 		len(lines)-counts[unknown]-len(slices.DeleteFunc(slices.Clone(all), func(s *study) bool { return s.lacks == "" })), counts[holds], counts[fails])
 	d.table("study", "figure", "claim", "verdict", "figures")
 	for _, l := range lines {
-		d.say("%s | %s | %s | %s | %s", l.study, l.figure, l.claim, l.holds, l.figures)
+		d.say("%s | %s | %s | %s | %s", l.study.name, l.figure, l.claim, l.holds, l.figures)
 	}
+	d.failures(lines, all)
+}
+
+// claimed is a claim of a study with its verdict.
+type claimed struct {
+	study  *study
+	figure string
+	verdict
 }
 
 // row tells of a method in a table of those that are compared by reward and KL.
@@ -215,12 +219,12 @@ func (d *document) frontier(all []*study) {
 		d.say("which is an oracle where the rule can count on unfinished text. All methods decode one token a token: IVO, IVO* and FUDGE tilt the whole vocabulary by what each token adds to the value,")
 		d.say("VAS and CD-Q the candidates by heads that value tokens before they are fed. Betas count in units of what the value moves in an answer.")
 	} else {
-		d.say("which is an oracle where the rule can count on unfinished text. IVO is tokenwise guidance by a mean value (Eq. 5), IVO soft by the soft value, IVO pessimistic by the mean of the worst quarter of its returns.")
+		d.say("which is an oracle where the rule can count on unfinished text. IVO is tokenwise guidance by a mean value (Eq. 5), IVO soft by the soft value, IVO pessimistic by the mean of the worst quarter of its returns, IVO within 2 by values that are kept within two deviations of the rewards' mean.")
 	}
 	for _, s := range d.tasks(all) {
 		d.say("")
 		d.say("[%s, plotted](%s)", s.name, link(d.doc, d.page(s)))
-		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO soft", "IVO pessimistic", "IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "SFT")
+		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO within 2", "IVO soft", "IVO pessimistic", "IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "SFT")
 	}
 }
 
@@ -234,6 +238,15 @@ func (s *study) winClaims() (out []verdict) {
 			v.holds, v.figures = above(x), fmt.Sprintf("%s and %s: difference %s", percent(own.Row.Wins), percent(other.Row.Wins), percent(x))
 		}
 		out = append(out, v)
+	}
+	beam := s.of("beam, IVO")
+	for _, name := range []string{"DPO", "IPO"} {
+		if other := s.chosen(name); beam != nil && other != nil {
+			x := s.minus(experiment.Wins(beam.Cells, s.rows[0].Cells, 0), experiment.Wins(other.Cells, s.rows[0].Cells, 0))
+			out = append(out, verdict{fmt.Sprintf("beam search by IVO wins more often against the base policy than %s", name), above(x),
+				fmt.Sprintf("%s and %s: difference %s", percent(beam.Row.Wins), percent(other.Row.Wins), percent(x))})
+			out = append(out, s.claim(fmt.Sprintf("as a baseline, %s is above SFT on the best of the same answers", name), other, s.of("SFT"), 0))
+		}
 	}
 	return out
 }
@@ -263,7 +276,45 @@ func (d *document) wins(all []*study) {
 			}
 			d.say("%s | %s", line, s.price(name, r))
 		}
+		d.tuning(s)
 	}
+}
+
+// tuning tells what was tried before a setting of each method was taken, so that no method has had more of a chance
+// than others without its being seen.
+func (d *document) tuning(s *study) {
+	prompts := len(s.x.Prompts.Validation.Records)
+	d.table("what choosing took: "+s.name, "settings", "policies trained", "compared", "trajectories a prompt", "tokens trained on", "answers to choose by")
+	for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "IVO"} {
+		at := slices.IndexFunc(s.choices, func(c experiment.Choice) bool { return c.Rows[0].Family == name+" chosen" })
+		if at < 0 {
+			continue
+		}
+		settings, trained, compared, tokens := len(s.choices[at].Rows), 0, 0, 0
+		r := s.chosen(name)
+		if r == nil {
+			continue
+		}
+		answers := settings * prompts * r.Outcome.Method.Samples
+		for _, t := range s.tunings {
+			if strings.HasPrefix(t.Policy, name+" ") && t.Seed == s.x.Seeds[0] {
+				e := t.Report.Effort
+				trained, compared, tokens, answers = trained+e.Trained, compared+e.Compared, tokens+e.Tokens, answers+e.Answers
+			}
+		}
+		d.say("%s | %d | %d | %d | %s | %d | %d", name, settings, trained, compared, s.trajectories(name), tokens, answers)
+	}
+}
+
+// trajectories are those of a prompt that a method has learned from.
+func (s *study) trajectories(name string) string {
+	switch name {
+	case "ARGS":
+		return "0"
+	case "IVO":
+		return "8, in two rounds"
+	}
+	return "4"
 }
 
 // price is about what it took to learn what a method goes by, as far as that is known.

@@ -27,17 +27,20 @@ type effort struct {
 	recipe.Most
 }
 
-// efforts by name: quick shows that all of it works, full is what the recipes say.
+// efforts by name: quick shows that all of it works, default is the same under more seeds, so that it goes on from
+// there, and full is what the recipes say.
 var efforts = map[string]effort{
-	"quick":   {"quick", recipe.Most{Train: 200, Validation: 10, Test: 40, Seeds: 2}},
-	"default": {"default", recipe.Most{Train: 1000, Validation: 50, Test: 150, Seeds: 3}},
+	"quick":   {"quick", recipe.Most{Train: 200, Validation: 10, Test: 40, Seeds: 1}},
+	"default": {"default", recipe.Most{Train: 200, Validation: 10, Test: 40, Seeds: 3}},
+	"large":   {"large", recipe.Most{Train: 1000, Validation: 50, Test: 150, Seeds: 3}},
 	"full":    {"full", recipe.Most{}},
 }
 
 // realMost is what the same efforts take of the real model's recipes, where an answer takes a hundred times as long.
 var realMost = map[string]recipe.Most{
 	"quick":   {Train: 60, Validation: 8, Test: 24, Seeds: 1},
-	"default": {Train: 200, Validation: 20, Test: 100, Seeds: 3},
+	"default": {Train: 60, Validation: 8, Test: 24, Seeds: 3},
+	"large":   {Train: 200, Validation: 20, Test: 100, Seeds: 3},
 }
 
 // paper is one start of the command.
@@ -53,7 +56,7 @@ type paper struct {
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn)
 	p := paper{}
-	name := flag.String("effort", "default", "quick, default or full")
+	name := flag.String("effort", "default", "quick, default, large or full")
 	flag.StringVar(&p.recipes, "recipes", "scripts/paper", "folder of the recipes")
 	flag.StringVar(&p.out, "out", "runs/paper", "folder of what takes work: runs, answers")
 	flag.StringVar(&p.cells, "cells", "docs/paper/cells", "folder of what methods gave, which is kept")
@@ -85,7 +88,7 @@ func (p *paper) run(ctx context.Context, name string) (err error) {
 	if p.effort, ok = efforts[name]; ok && p.real {
 		p.Most = realMost[name]
 	} else if !ok {
-		return fmt.Errorf("there is no effort %q (choose quick, default or full)", name)
+		return fmt.Errorf("there is no effort %q (choose quick, default, large or full)", name)
 	}
 	if seeds > 0 && (p.Seeds == 0 || seeds < p.Seeds) { // 0 for all that the recipes have
 		p.few, p.Seeds = true, seeds
@@ -120,7 +123,23 @@ func (p *paper) carryOut(ctx context.Context, s *study) error {
 		return nil
 	}
 	only := p.kept || p.only != "" && p.only != s.name
-	x, err := recipe.Open(ctx, path, recipe.Options{Most: p.most(s)})
+	for most := p.most(s); ; most.Seeds = len(s.x.Seeds) - 1 {
+		if err := p.keep(ctx, s, path, most, only); err != nil {
+			return err
+		}
+		if !only || len(s.missing) == 0 || len(s.x.Seeds) < 2 { // else fewer seeds may have all of it
+			break
+		}
+	}
+	if len(s.rows) == 0 {
+		s.lacks = "nothing of it is kept yet"
+	}
+	return nil
+}
+
+// keep takes what a study's recipe gives of at most so many prompts and seeds.
+func (p *paper) keep(ctx context.Context, s *study, path string, most recipe.Most, only bool) error {
+	x, err := recipe.Open(ctx, path, recipe.Options{Most: most})
 	if err != nil {
 		return err
 	}
@@ -132,11 +151,7 @@ func (p *paper) carryOut(ctx context.Context, s *study) error {
 	if err != nil {
 		return err
 	}
-	if s.take(x, kept); len(s.rows) == 0 {
-		s.lacks = "nothing of it is kept yet"
-		return nil
-	}
-	if s.timed > 0 {
+	if s.take(x, kept); len(s.rows) > 0 && s.timed > 0 {
 		s.times, err = p.time(ctx, x, s.timed, out, cells, only)
 	}
 	return err
@@ -147,6 +162,9 @@ func (p *paper) most(s *study) recipe.Most {
 	most := p.Most
 	if s.paired {
 		most.Validation, most.Test = 2*most.Validation, 2*most.Test
+	}
+	if n := s.mixture; n > 0 {
+		most.Train, most.Validation, most.Test = n*most.Train, n*most.Validation, 2*most.Test
 	}
 	return most
 }

@@ -96,6 +96,9 @@ func (s *study) safetyClaims() (out []verdict) {
 			if r.Row.Model != m.id || r.Outcome.Method.Value == "" || base == nil || len(harmful) == 0 || len(harmless) == 0 {
 				continue
 			}
+			if s.family(r.Family+" chosen") != nil {
+				continue // that is what is claimed of the family
+			}
 			what := fmt.Sprintf("%s, of the policy %s", r.Row.Method, m.name())
 			own, of := s.right(r, harmful, true), s.right(base, harmful, true)
 			d := shareOf(own, of)

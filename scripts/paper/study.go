@@ -20,6 +20,8 @@ type study struct {
 
 	transfer bool    // one value function guides several policies: Table 2
 	safety   *safety // some requests are to be refused: Table 3
+	judge    int     // place of the reward that claims are about: 0 for the one that is optimised
+	mixture  int     // kinds of prompts that its parts are mixed of: of so many times as many it takes to learn and to choose, of twice as many to test
 	paired   bool    // its prompts are pairs, which count as one where the effort says how many to choose and to test on
 
 	x        *recipe.Recipe
@@ -60,14 +62,14 @@ func studies(real bool) []*study {
 		{name: "instruct", task: true, about: "Instructions whose constraints a rule verifies."},
 		{name: "transfer", transfer: true, about: "One value function, learned by the policy of middle size, guides three sizes of it on the summaries."},
 		{name: "safety", safety: &safety{harmfulGold, false}, about: "Requests, some of them harmful; the gold rule says which answers are safe. Two policies, each guided by what was learned of either."},
-		{name: "proxy", about: "What the learned reward teaches, judged by the gold rule."},
+		{name: "proxy", judge: 1, about: "What the learned reward teaches, and what it gives where it is asked about every candidate, judged by the gold rule."},
 	}
 }
 
 // take takes what a recipe gave.
 func (s *study) take(x *recipe.Experiment, k *experiment.Kept) {
 	s.x, s.learned, s.tunings, s.choices, s.watched = x.Recipe, k.Learned, k.Tuned, k.Choices, k.Watch
-	s.missing = k.Missing
+	s.missing, s.rows, s.models = k.Missing, nil, nil
 	s.resample = eval.NewResampling(k.Prompts.Test, len(k.Seeds), 1)
 	for i, o := range k.Outcomes {
 		s.rows = append(s.rows, result{k.Rows[i], o})
