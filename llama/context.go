@@ -147,6 +147,7 @@ type Context struct {
 	invTemp         []float32
 	n, rows, kept   int // tokens added to the batch, those with output, and those that are kept
 
+	filled    int   // cells, as far as is known
 	positions int32 // that the model has learned; 0 for any number
 	pace      pace
 }

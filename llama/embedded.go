@@ -9,6 +9,9 @@ import "C"
 // backend (and Metal on macOS) out of the Go module, so go build is the whole build.
 import _ "github.com/ollama/ollama/llama/llama.cpp/src"
 
+// tiled says whether flash attention on the CPU computes tiles, see parts.go.
+const tiled = false
+
 func build() string {
 	return "embedded llama.cpp ec98e2002 (module github.com/ollama/ollama v0.17.4)"
 }

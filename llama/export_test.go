@@ -1,5 +1,8 @@
 package llama
 
+// Tiles lets batches be decoded in parts as if llama.cpp's flash attention computed tiles.
+func Tiles(on bool) { tiles = on || tiled }
+
 // Prunes says whether a sound grammar has alternatives that stand for no text.
 func Prunes(text string) bool {
 	g, err := parseGBNF(text, "")

@@ -35,6 +35,7 @@ var closedContext = map[string]func(*llama.Context) error{
 	"Perf":             func(c *llama.Context) error { _, err := c.Perf(); return err },
 	"ResetPerf":        func(c *llama.Context) error { return c.ResetPerf() },
 	"AddKept":          func(c *llama.Context) error { _, err := c.AddKept(1, 0, 0); return err },
+	"Filled":           func(c *llama.Context) error { return c.Filled(1) },
 	"Kept":             func(c *llama.Context) error { _, err := c.Kept(0); return err },
 	"Row":              func(c *llama.Context) error { _, err := c.Row(0); return err },
 	"Rows":             func(c *llama.Context) error { return none(c.Rows()) },

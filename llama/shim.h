@@ -71,6 +71,7 @@ typedef struct {
     float * lse_t;       // log sum exp(l * inv_temp)
     int32_t * top_id;    // [n_outputs][top_n], by falling logit
     float * top_logit;   // [n_outputs][top_n]
+    int32_t part;           // most tokens that are computed one after the other in ivo_decode, 0 for any number
     volatile int32_t abort; // set to stop a decode that is under way
 } ivo_context;
 

@@ -83,7 +83,8 @@ bool tap(ggml_tensor * t, bool ask, void * user_data) {
     const bool all = n_rows == tokens.size();
     const size_t slot = layer < s->n_layer ? s->layers[layer] * width : 0, size = s->n_taps * width;
     size_t r = 0;
-    for (const int32_t token : tokens) {
+    for (const int32_t of_part : tokens) {
+        const int32_t token = s->first + of_part;
         float * to = nullptr;
         if (c->output[token]) {
             to = layer < s->n_layer ? s->states.data() + s->output_row[token] * size + slot : s->hidden.data() + s->output_row[token] * width;
@@ -111,22 +112,68 @@ bool aborted(void * data) { return static_cast<ivo_context *>(data)->abort != 0;
 
 } // namespace
 
-int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
-    auto * s = of(c);
-    s->n_tokens = n_tokens;
+namespace {
+
+void begin_batch(context_impl * s, int32_t n_outputs) {
     s->n_outputs = n_outputs;
     std::fill(s->seen_outputs.begin(), s->seen_outputs.end(), 0);
-    s->split.start(c->token, c->seq, n_tokens, s->n_ubatch);
+}
+
+// decode_part runs llama_decode over tokens of the batch.
+int32_t decode_part(ivo_context * c, int32_t first, int32_t n_tokens) {
+    auto * s = of(c);
+    s->first = first;
+    s->split.start(c->token + first, c->seq + first, n_tokens, s->n_ubatch);
     llama_batch batch = {};
     batch.n_tokens = n_tokens;
-    batch.token = c->token;
-    batch.pos = c->pos;
+    batch.token = c->token + first;
+    batch.pos = c->pos + first;
     batch.n_seq_id = s->n_seq_id.data();
-    batch.seq_id = s->seq_ptr.data();
-    batch.logits = c->output;
+    batch.seq_id = s->seq_ptr.data() + first;
+    batch.logits = c->output + first;
     const guard workers(guarding::all_but_kernels);
     s->copies = false;
     return llama_decode(s->ctx, batch);
+}
+
+// decode_parts decodes the batch by as many llama_decode as c->part asks for, and sets c->logits.
+int32_t decode_parts(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
+    auto * s = of(c);
+    begin_batch(s, n_outputs);
+    const int32_t most = c->part > 0 ? c->part : n_tokens;
+    if (n_tokens <= most) {
+        const int32_t status = decode_part(c, 0, n_tokens);
+        c->logits = status == 0 && n_outputs > 0 ? llama_get_logits(s->ctx) : nullptr;
+        return status;
+    }
+    s->logits.resize(size_t(n_outputs) * s->n_vocab);
+    c->logits = s->logits.data();
+    float * to = c->logits;
+    for (int32_t first = 0; first < n_tokens; first += most) {
+        const int32_t n = std::min(most, n_tokens - first);
+        const int32_t status = decode_part(c, first, n);
+        if (status == 1) { // no room: as if nothing had been decoded
+            for (int32_t i = 0; i < first; i++) {
+                llama_memory_seq_rm(memory_of(c), c->seq[i], c->pos[i], c->pos[i] + 1);
+            }
+        }
+        if (status != 0) {
+            return status;
+        }
+        const size_t rows = std::count(c->output + first, c->output + first + n, 1);
+        if (rows > 0) {
+            memcpy(to, llama_get_logits(s->ctx), rows * s->n_vocab * sizeof(float));
+            to += rows * s->n_vocab;
+        }
+    }
+    return 0;
+}
+
+} // namespace
+
+int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs) {
+    begin_batch(of(c), n_outputs);
+    return decode_part(c, 0, n_tokens);
 }
 
 ggml_threadpool_t new_pool(int32_t n_threads) {
@@ -313,7 +360,7 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         s->top_id.resize(size_t(n_outputs) * c->top_n);
         s->top_logit.resize(size_t(n_outputs) * c->top_n);
 
-        const int32_t status = decode_batch(c, n_tokens, n_outputs);
+        const int32_t status = decode_parts(c, n_tokens, n_outputs);
         if (status != 0 || n_outputs + s->n_kept == 0) {
             return status;
         }
@@ -330,7 +377,6 @@ int32_t ivo_decode(ivo_context * c, int32_t n_tokens) {
         if (n_outputs == 0) {
             return 0;
         }
-        c->logits = llama_get_logits(s->ctx);
         c->hidden = s->final ? s->hidden.data() : nullptr;
         if (s->final_slot >= 0) {
             for (int32_t r = 0; r < n_outputs; r++) {

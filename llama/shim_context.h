@@ -27,8 +27,11 @@ struct context_impl {
     std::vector<float> states, hidden, kept, lse, entropy, lse_t, top_logit;
     std::vector<int32_t> top_id;
     top_scratch top;
-    // of the llama_decode under way
-    int32_t n_tokens = 0, n_outputs = 0, n_kept = 0, n_ubatch = 0;
+    std::vector<float> logits; // of batches that are decoded in parts
+    int32_t n_ubatch = 0;
+    // of the batch under way
+    int32_t n_outputs = 0, n_kept = 0;
+    int32_t first = 0; // token of the llama_decode under way
     std::vector<int32_t> output_row;              // by token, of those with output
     std::vector<int32_t> part;                    // the ids of the tokens that are computed together
     batch_split split;
@@ -45,8 +48,8 @@ inline context_impl * of(ivo_context * c) { return static_cast<context_impl *>(c
 
 inline llama_memory_t memory_of(ivo_context * c) { return llama_get_memory(of(c)->ctx); }
 
-// decode_batch runs llama_decode over the first n_tokens of the context's arrays, of
-// which n_outputs have output.
+// decode_batch decodes the first n_tokens of the context's arrays, of which n_outputs have output, by one
+// llama_decode.
 int32_t decode_batch(ivo_context * c, int32_t n_tokens, int32_t n_outputs);
 
 #endif

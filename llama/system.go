@@ -17,6 +17,9 @@ import (
 	"sync"
 )
 
+// tiled says whether flash attention on the CPU computes tiles, see parts.go: newer ones do.
+const tiled = true
+
 // A llama.cpp that pkg-config finds: the one that make LLAMA= has built, Homebrew's, Debian's or
 // one's own with CUDA or Vulkan. A system's may be replaced under the program, so that the
 // library's file is part of what Build says.

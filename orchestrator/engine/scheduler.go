@@ -286,6 +286,15 @@ func (r *scheduler) tell() {
 	r.e.load = l
 }
 
+// filled is the number of cells that hold tokens.
+func (r *scheduler) filled() int {
+	n := r.keptCells()
+	for _, s := range r.alive {
+		n += s.filled
+	}
+	return n
+}
+
 // answer lets a session that waited go on.
 func (r *scheduler) answer(s *Session, err error) {
 	r.running++

@@ -142,7 +142,10 @@ func (e *Engine) decode(of []*Session) error {
 	e.mu.Unlock()
 
 	begin, n := time.Now(), e.c.Pending()
-	err := e.c.Decode()
+	err := e.c.Filled(e.scheduler.filled())
+	if err == nil {
+		err = e.c.Decode()
+	}
 	took := time.Since(begin)
 
 	e.mu.Lock()

@@ -152,6 +152,9 @@ func (p *process) ask(ctx context.Context, bodies []string) error {
 	return errors.Join(errs...)
 }
 
+// anew asks by a connection of its own each time: one that is used again may just have been closed by a server.
+var anew = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+
 func (p *process) stream(ctx context.Context, body string) error {
 	begin := time.Now()
 	req, err := http.NewRequestWithContext(ctx, "POST", p.url+"/v1/chat/completions", strings.NewReader(body))
@@ -159,7 +162,7 @@ func (p *process) stream(ctx context.Context, body string) error {
 		return err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	res, err := http.DefaultClient.Do(req)
+	res, err := anew.Do(req)
 	if err != nil {
 		return err
 	}
