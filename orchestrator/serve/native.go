@@ -23,9 +23,12 @@ func (s *Server) props(w http.ResponseWriter, _ *http.Request) error {
 	for _, name := range slices.Sorted(maps.Keys(s.presets)) {
 		presets = append(presets, preset{name, s.presets[name].About})
 	}
-	ranges := map[string][2]float64{}
+	ranges, kinds := map[string][2]float64{}, map[string]string{}
 	for name, f := range s.heads {
 		ranges[name] = [2]float64{f.Lo, f.Hi}
+	}
+	for name, m := range s.rewards {
+		kinds[name] = m.Info().Name
 	}
 	info := s.o.Model.Info()
 	return writeJSON(w, http.StatusOK, map[string]any{
@@ -40,7 +43,7 @@ func (s *Server) props(w http.ResponseWriter, _ *http.Request) error {
 		"ivo": map[string]any{
 			"method": p.Strategy.Method, "methods": decode.Methods, "beams": p.Strategy.Beam.Beams, "block": p.Strategy.Beam.Block, "candidates": p.Strategy.Guide.TopK,
 			"samples": p.Strategy.N, "beta": p.Strategy.Guide.Beta, "value_head": s.o.Head, "reward": s.o.Reward,
-			"value_heads": ranges, "rewards": slices.Sorted(maps.Keys(s.rewards)), "presets": presets,
+			"value_heads": ranges, "rewards": slices.Sorted(maps.Keys(s.rewards)), "reward_kinds": kinds, "presets": presets,
 			"parameters": info.Params, "context_train": info.ContextTrain, "vocabulary": info.Vocab, "tools": s.dialect.Name,
 		},
 	})

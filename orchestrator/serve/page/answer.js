@@ -107,7 +107,7 @@ export class Answer {
     const tip = $("tip");
     tip.textContent = this.about(span);
     tip.hidden = false;
-    const at = span.getClientRects()[0] ?? span.getBoundingClientRect();
+    const at = [...span.getClientRects()].at(-1); // of a token that is broken at its space, the word
     const left = Math.min(at.left, document.documentElement.clientWidth - tip.offsetWidth - 8);
     const above = at.top - tip.offsetHeight - 6;
     tip.style.left = Math.max(8, left) + scrollX + "px";

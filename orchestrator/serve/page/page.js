@@ -39,7 +39,7 @@ async function begin() {
   $("beta").value = ivo.beta;
   $("beams").value = Math.min(ivo.beams, 6);
   $("block").value = Math.min(ivo.block, 32);
-  $("reward").replaceChildren(...["", ...rewards].map((r) => new Option(r || "none", r)));
+  $("reward").replaceChildren(...["", ...rewards].map((r) => new Option(r ? kind(r) : "none", r)));
   $("reward").value = ivo.reward || "";
   if (heads.length) {
     range = ivo.value_heads[ivo.value_head] ?? ivo.value_heads[heads[0]];
@@ -52,6 +52,9 @@ async function begin() {
   await machine.begin(take);
   say("");
 }
+
+// kind is what people call a reward: that of the command line has no name of its own.
+const kind = (r) => (r === "default" ? props.ivo.reward_kinds[r] : r);
 
 const show = (output) => (output.value = $(output.htmlFor.value).value);
 
@@ -121,7 +124,7 @@ async function score(messages, responses) {
   const reward = $("reward").value;
   if (!reward) return;
   const { scores } = await (await post("score", { reward, messages, responses })).json();
-  Object.values(sides).forEach((side, i) => (side.facts.textContent += ` · reward ${reward} ${scores[i] === null ? "none" : scores[i].toFixed(3)}`));
+  Object.values(sides).forEach((side, i) => (side.facts.textContent += ` · ${kind(reward)} ${scores[i] === null ? "none" : scores[i].toFixed(3)}`));
 }
 
 // tell shows the conversation.
