@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"os"
@@ -58,6 +59,32 @@ func TestOllamaModel(t *testing.T) {
 	}
 	if got, want := generate("ollama:lab:tiny"), generate(f.model); got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+	// A recipe names it, and so do the specs of rewards.
+	check := func(reward string) string {
+		t.Helper()
+		dir := t.TempDir()
+		recipe, prompts := filepath.Join(dir, "recipe.yaml"), filepath.Join(dir, "prompts.jsonl")
+		for file, text := range map[string]string{
+			prompts: `{"prompt": "a kettle"}`,
+			recipe:  fmt.Sprintf("model: ollama:lab:tiny\nprompts: {test: %s}\nreward: %s\nmethods: [{id: base, strategy: sample}]\n", prompts, reward),
+		} {
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var said bytes.Buffer
+		Main([]string{"ivo", "eval", recipe, "--check"}, &said, &said)
+		return said.String()
+	}
+	const head = "head:../testdata/lab/summarize-reward.gguf@ollama:lab:"
+	if got := check(head + "tiny"); !strings.Contains(got, "nothing is wrong with it") {
+		t.Error(got)
+	}
+	for _, spec := range []string{head + "huge", "judge:ollama:lab:huge", "cls:ollama:lab:huge"} {
+		if got := check(spec); !strings.Contains(got, "find ollama:lab:huge: ") {
+			t.Errorf("%s: %s", spec, got)
+		}
 	}
 	if after := all(); len(after) != len(before) {
 		t.Errorf("%q was written to the folder of %q", after, before)

@@ -54,7 +54,7 @@ func TestSchemaAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	guide := func(g decode.Guide) decode.Guide {
-		g.TopK, g.Beta = 4, 1
+		g.TopK, g.Beta = 2, 1
 		return g
 	}
 	strategies := []decode.Strategy{
@@ -63,7 +63,7 @@ func TestSchemaAnswers(t *testing.T) {
 		{Method: decode.MethodGreedy, Guide: guide(decode.Guide{Rest: decode.RestNone})},
 		{Method: decode.MethodBlockSampling, Beam: decode.Beam{Block: 4}, Guide: guide(decode.Guide{Rest: decode.RestMean})},
 		{Method: decode.MethodOnePass, Guide: guide(decode.Guide{Rest: decode.RestParent})},
-		{Method: decode.MethodBlockBestOfK, N: 3, Beam: decode.Beam{Block: 6}},
+		{Method: decode.MethodBlockBestOfK, N: 2, Beam: decode.Beam{Block: 6}},
 		{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 6}},
 	}
 	values, layers := value.Source(value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {

@@ -36,16 +36,21 @@ const (
 )
 
 func (r *Request) checkThoughts(s Strategy) error {
-	t := r.Thoughts
+	return r.Thoughts.Check(s, r.Thinks != nil, r.Rerank != nil)
+}
+
+// Check finds what of the thoughts a strategy cannot do; marked says whether the model marks its own, and rerank whether
+// there is a reward ([Request.Rerank]).
+func (t Thoughts) Check(s Strategy, marked, rerank bool) error {
 	switch {
 	case t.Budget < 0:
 		return fault.New("decode", "reasoning_budget", nil, "set {reasoning_budget} to 0 or more, or leave it out", "a budget of %d tokens", t.Budget)
 	case t.Guided == GuidedAll:
 	case t.Guided != GuidedThinking && t.Guided != GuidedAnswer:
 		return fault.New("decode", "guide", nil, fmt.Sprintf("set {guide} to %s or %s, or leave it out", GuidedThinking, GuidedAnswer), "there is no part %q of a response", t.Guided)
-	case r.Thinks == nil:
+	case !marked:
 		return fault.New("decode", "guide", nil, "leave {guide} out, or give the {template} of a model that does", "guidance of the %s: the model marks no thoughts, by its chat template or its vocabulary", t.Guided)
-	case t.Guided == GuidedThinking && r.Rerank != nil && s.Rollouts.N == 0:
+	case t.Guided == GuidedThinking && rerank && s.Rollouts.N == 0:
 		return fault.New("decode", "rerank", nil, "set {rollouts}, or leave {guide} or {rerank} out", "a reward scores answers, and the search is among thoughts")
 	}
 	return nil

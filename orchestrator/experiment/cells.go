@@ -225,7 +225,7 @@ func (w *work) cellKey(x want, seed uint64) (string, error) {
 		return "", err
 	}
 	d, m := w.x.Bare(x.method), x.method
-	return run.Key("cell", 1, drawing, guidance, w.x.Rewards[0].Info().Fingerprint, m.Rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop,
+	return run.Key("cell", 1, thinking(drawing, *d), guidance, w.x.Rewards[0].Info().Fingerprint, m.Rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop,
 		seed, m.Samples, m.BestOf, m.By, tasks(x.policy, x.prompts)), nil
 }
 

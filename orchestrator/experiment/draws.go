@@ -91,7 +91,15 @@ func (w *work) key(s *shard, drawing string) string {
 	c := w.x.Context
 	c.Threads = 0 // they make no difference
 	d := s.draw
-	return run.Key("answers", 1, drawing, s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks(s.policy, s.prompts))
+	return run.Key("answers", 1, thinking(drawing, d), s.guide.Identity, s.guide.Layers, rerank, d.Strategy, d.Sampling, d.Reference, d.MaxTokens, d.Stop, s.seed, s.samples, c, w.x.Parallel, tasks(s.policy, s.prompts))
+}
+
+// thinking adds to what answers are drawn by what is done with thoughts, where that is anything.
+func thinking(drawing string, p batch.Policy) string {
+	if p.Thoughts == (decode.Thoughts{}) {
+		return drawing
+	}
+	return fmt.Sprintf("%s thinking by %+v", drawing, p.Thoughts)
 }
 
 // task is a prompt as far as its answers and what rewards say of them depend on it.

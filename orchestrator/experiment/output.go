@@ -23,6 +23,7 @@ type Line struct {
 	Sample  int                     `json:"sample"`
 	Taken   bool                    `json:"taken"` // it is the method's answer, not a sample that lost
 	Text    string                  `json:"response"`
+	Thought string                  `json:"thinking,omitempty"`
 	Finish  decode.Finish           `json:"finish"`
 	Emitted int                     `json:"emitted"`
 	Decoded int                     `json:"decoded"`
@@ -44,7 +45,7 @@ func (r *Results) Lines(f func(Line) error) error {
 				for i, x := range of {
 					l := Line{
 						Model: a.Policy.ID, Method: a.Method.ID, Family: a.Method.Family, Seed: r.Seeds[s], Prompt: x.Prompt, Sample: x.Sample, Taken: taken[i],
-						Text: x.Text, Finish: x.Finish, Emitted: x.Emitted, Decoded: x.Decoded, KL: x.KL, KLKind: x.KLKind, Value: x.Value, Reward: x.Rewards[0],
+						Text: x.Text, Thought: x.Thinking, Finish: x.Finish, Emitted: x.Emitted, Decoded: x.Decoded, KL: x.KL, KLKind: x.KLKind, Value: x.Value, Reward: x.Rewards[0],
 					}
 					for k, name := range names {
 						if l.Others == nil {

@@ -47,6 +47,10 @@ func (s Sampling) Equal(o Sampling) bool {
 	return same && reflect.DeepEqual(s, o)
 }
 
+// Constrained says whether what may come next depends on more than the state: on a grammar, or on how long the
+// response is.
+func (s Sampling) Constrained() bool { return s.Grammar != "" || s.IgnoreEOS || s.MinTokens > 0 }
+
 // Bias sets the bias of a token.
 func (s *Sampling) Bias(token int32, bias float64) {
 	if s.LogitBias == nil {

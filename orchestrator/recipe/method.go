@@ -19,14 +19,14 @@ const mostVariations = 1000
 
 // uses are the keys of a strategy that make a difference to each method, besides proposal.
 var uses = map[decode.Method][]string{
-	decode.MethodSample:        {"proposal", "raw"},
-	decode.MethodBestOfN:       {"n", "proposal", "raw", "rerank"},
-	decode.MethodTokenwise:     {"k", "beta", "raw", "rest", "least_p"},
-	decode.MethodGreedy:        {"k", "beta", "raw", "least_p"},
-	decode.MethodBlockSampling: {"k", "beta", "raw", "rest", "least_p", "block"},
-	decode.MethodOnePass:       {"k", "beta", "raw", "rest", "least_p"},
-	decode.MethodBlockBestOfK:  {"n", "block", "proposal", "raw", "rerank", "rollouts", "rollout_tokens"},
-	decode.MethodBlockBeam:     {"beams", "block", "proposal", "raw", "rerank", "rollouts", "rollout_tokens"},
+	decode.MethodSample:        {"proposal", "raw", "guide"},
+	decode.MethodBestOfN:       {"n", "proposal", "raw", "rerank", "guide"},
+	decode.MethodTokenwise:     {"k", "beta", "raw", "rest", "least_p", "guide"},
+	decode.MethodGreedy:        {"k", "beta", "raw", "least_p", "guide"},
+	decode.MethodBlockSampling: {"k", "beta", "raw", "rest", "least_p", "block", "guide"},
+	decode.MethodOnePass:       {"k", "beta", "raw", "rest", "least_p", "guide"},
+	decode.MethodBlockBestOfK:  {"n", "block", "proposal", "raw", "rerank", "rollouts", "rollout_tokens", "guide"},
+	decode.MethodBlockBeam:     {"beams", "block", "proposal", "raw", "rerank", "rollouts", "rollout_tokens", "guide"},
 }
 
 // axis is a key of a method with the values that it is swept over: functions that set them.
@@ -74,7 +74,7 @@ func (r *Recipe) methods(n node) {
 func (r *Recipe) method(n node) []Method {
 	e := &entry{node: n, base: Method{
 		Strategy: decode.Strategy{Method: decode.MethodSample, N: 4, Beam: decode.Beam{Beams: 4, Block: 4}, Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent, LeastP: 0.001, Every: 1}},
-		Sampling: r.Sampling, Samples: 1, BestOf: 1, line: n.Line,
+		Sampling: r.Sampling, Thoughts: r.Thoughts, Samples: 1, BestOf: 1, line: n.Line,
 	}}
 	before := len(n.p.List)
 	n.fields(map[string]func(node){
@@ -90,6 +90,9 @@ func (r *Recipe) method(n node) []Method {
 		"by":       func(n node) { e.base.By, _ = one(n, []By{ByReward, ByValue}) },
 		"models":   setTexts(&e.base.Models),
 		"choose":   e.choose,
+		"reasoning_budget": e.integers("reasoning_budget", 0, func(m *Method, v int) {
+			m.Thoughts.Limited, m.Thoughts.Budget = true, v
+		}),
 	})
 	if n.Kind != yaml.MappingNode {
 		return nil
@@ -167,6 +170,13 @@ func (e *entry) strategy(n node) {
 			swept(e, n, "rest", func(n node) (decode.Rest, bool) { return one(n, decode.Rests) }, func(m *Method, v decode.Rest) { m.Strategy.Guide.Rest = v })
 		},
 	}
+	known["guide"] = func(n node) {
+		swept(e, n, "guide", func(n node) (decode.Guided, bool) { return one(n, guided) }, func(m *Method, v decode.Guided) {
+			if m.Thoughts.Guided = v; v == guidedAll {
+				m.Thoughts.Guided = decode.GuidedAll
+			}
+		})
+	}
 	fields := map[string]func(node){"method": setMethod(s)}
 	for key, read := range known {
 		fields[key] = note(key, read)
@@ -179,6 +189,11 @@ func (e *entry) strategy(n node) {
 	}
 }
 
+// guided are the parts of an answer that a method may guide, by their names.
+const guidedAll = decode.Guided("all")
+
+var guided = []decode.Guided{guidedAll, decode.GuidedThinking, decode.GuidedAnswer}
+
 func setMethod(s *decode.Strategy) func(node) {
 	return func(n node) {
 		if m, ok := one(n, decode.Methods); ok {
@@ -187,9 +202,9 @@ func setMethod(s *decode.Strategy) func(node) {
 	}
 }
 
-// sampling changes the base policy's: the KL is that from the recipe's.
+// sampling changes the base policy's: the KL is that from the recipe's, which may go on with what this leaves it.
 func (e *entry) sampling(n node) {
-	fields := map[string]func(node){}
+	fields := constraintFields(&e.base.Sampling)
 	for key := range samplingFields(&policy.Sampling{}) {
 		fields[key] = func(n node) {
 			swept(e, n, key, node.number, func(m *Method, v float64) {
@@ -315,6 +330,9 @@ func (r *Recipe) check(n node, m *Method) {
 			say("name models of the recipe", "there is no model %q", id)
 		}
 	}
+	if err := m.Thoughts.Check(m.Strategy, true, m.Rerank); err != nil { // if the model marks its thoughts: see openPolicies
+		n.p.fail(m.line, m.name(), bare(err))
+	}
 	switch {
 	case m.BestOf > m.Samples:
 		say("raise samples", "the best of %d of %d samples", m.BestOf, m.Samples)
@@ -324,6 +342,8 @@ func (r *Recipe) check(n node, m *Method) {
 		say("give it a value", "samples are chosen by a value, and there is none")
 	case m.Soft && (!m.Strategy.RawBeta || !m.Strategy.Tokenwise()):
 		say("set raw: true, and choose a method that is guided token by token", "soft reads V_beta by the strategy's own beta in units of the reward")
+	case m.Policy != "" && m.Sampling.Constrained():
+		say("leave sampling.grammar, ignore_eos and min_tokens out", "the KL of another policy from the model under a grammar, or with another end, is not known")
 	case m.Value != "" && !m.Sampling.Equal(r.Sampling):
 		say("leave sampling or value out", "the KL from another base policy is known without a value only")
 	case m.Choose != nil && m.Settings == nil:

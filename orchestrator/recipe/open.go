@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
@@ -62,6 +63,7 @@ type Policy struct {
 	*llama.Model
 	Encoder          *prompt.Encoder
 	Validation, Test []prompt.Encoded
+	adapters         llama.Adapters
 }
 
 // Open reads the recipe at path and opens what it names. All that is wrong with it is one error.
@@ -77,6 +79,7 @@ func Open(ctx context.Context, path string, o Options) (*Experiment, error) {
 	x := &Experiment{Recipe: r, o: o, guides: map[string]*Guide{}, learned: map[learned]string{}, tuned: map[learned]*llama.Model{}}
 	o.Most.of(r)
 	r.prompts(p)
+	x.locate(ctx, p)
 	x.openRewards(ctx, p)
 	x.openPolicies(p)
 	x.openRuns(p)
@@ -172,11 +175,16 @@ func (x *Experiment) openPolicies(p *Problems) {
 			continue
 		}
 		model, err := x.o.Load(m.File)
+		if err == nil {
+			if err = model.Adapt(m.Adapters); err != nil {
+				model.Close()
+			}
+		}
 		if err != nil {
 			p.fail(m.line, "", bare(err))
 			continue
 		}
-		policy := &Policy{ID: m.ID, Model: model}
+		policy := &Policy{ID: m.ID, Model: model, adapters: m.Adapters}
 		x.Policies = append(x.Policies, policy)
 		e := x.Encoding
 		policy.Encoder, err = prompt.NewEncoder(model, prompt.Options{Chat: e.Chat, System: e.System, Template: e.Template, TemplateKwargs: e.Kwargs, ParseContent: e.ParseContent, Now: e.Date})
@@ -187,8 +195,43 @@ func (x *Experiment) openPolicies(p *Problems) {
 		case policy.Encoder.Dated() && e.Date.IsZero():
 			p.add(m.line, "the chat template of %s tells the date, so that tomorrow's prompts would be others (set encoding.date, such as %s)", m.File, time.Now().Format(time.DateOnly))
 		}
+		if policy.Encoder.Thinks() == nil {
+			x.checkUnthinking(policy, p)
+		}
 		policy.Validation = x.encode(policy, &x.Prompts.Validation, p)
 		policy.Test = x.encode(policy, &x.Prompts.Test, p)
+	}
+}
+
+// checkUnthinking finds methods that guide a part of what a model which marks no thoughts says.
+func (x *Experiment) checkUnthinking(policy *Policy, p *Problems) {
+	for i := range x.Methods {
+		if m := &x.Methods[i]; m.Of(policy) {
+			if err := m.Thoughts.Check(m.Strategy, false, m.Rerank); err != nil {
+				p.fail(m.line, m.name(), bare(err))
+			}
+		}
+	}
+}
+
+// locate puts files in the places of models that other programs keep: of ollama:MODEL and lmstudio:PUBLISHER/REPO.
+func (x *Experiment) locate(ctx context.Context, p *Problems) {
+	find := func(name *string, line int) {
+		file, err := hub.Source{Path: *name}.Find(ctx, hub.Options{Offline: true})
+		if err != nil {
+			p.fail(line, "", err)
+			return
+		}
+		*name = file
+	}
+	for i := range x.Models {
+		find(&x.Models[i].File, x.Models[i].line)
+	}
+	for i := range x.Values {
+		find(&x.Values[i].Source.Model, x.Values[i].line)
+	}
+	for i := range x.Tuned {
+		find(&x.Tuned[i].File, x.Tuned[i].line)
 	}
 }
 
@@ -241,7 +284,7 @@ func (x *Experiment) fits(policy *Policy, tokens int) error {
 
 // Bare is what a method draws by, without its value function and reward.
 func (r *Recipe) Bare(m *Method) *batch.Policy {
-	p := &batch.Policy{Strategy: m.Strategy, Sampling: m.Sampling, MaxTokens: r.MaxTokens, Stop: r.Stop}
+	p := &batch.Policy{Strategy: m.Strategy, Sampling: m.Sampling, MaxTokens: r.MaxTokens, Stop: r.Stop, Thoughts: m.Thoughts}
 	if !m.Sampling.Equal(r.Sampling) {
 		p.Reference = &r.Sampling
 	}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -40,6 +41,7 @@ type Recipe struct {
 	Sampling  policy.Sampling
 	MaxTokens int // of a response
 	Stop      []string
+	Thoughts  decode.Thoughts // of the base policy, where the model thinks before it answers: a budget
 	Seeds     []uint64
 	Rerolls   int // of each state for the ceiling; 0 for no ceiling
 	Runs      []Run
@@ -53,6 +55,7 @@ type Recipe struct {
 // Model is a policy.
 type Model struct {
 	ID, File string
+	Adapters llama.Adapters // that it computes with
 	line     int
 }
 
@@ -129,6 +132,7 @@ type Method struct {
 	Policy   string // id of a tuned policy that answers; empty for the model itself
 	Soft     bool   // the value is V_beta of the strategy's own beta
 	Sampling policy.Sampling
+	Thoughts decode.Thoughts
 	Samples  int // answers to a prompt
 	BestOf   int // answers of which the best is taken; 1 for every one
 	By       By  // what it is the best by
@@ -236,6 +240,9 @@ func (r *Recipe) read(n node) {
 		"max_tokens": setInteger(&r.MaxTokens, 1),
 		"stop":       setTexts(&r.Stop),
 		"seeds":      r.seeds,
+		"reasoning_budget": func(n node) {
+			r.Thoughts.Budget, r.Thoughts.Limited = n.integer(0)
+		},
 		"ceiling": func(n node) {
 			ceiling = true
 			n.fields(map[string]func(node){"rerolls": setSequences(&r.Rerolls, 2)})
@@ -264,6 +271,9 @@ func (r *Recipe) read(n node) {
 		if need.missing {
 			n.p.add(0, "the key %s is missing (give it %s)", need.key, need.hint)
 		}
+	}
+	if ceiling && (r.Sampling.Constrained() || r.Thoughts.Limited) {
+		n.p.add(0, "ceiling: rerolls begin in the middle of answers, and sampling.grammar, ignore_eos, min_tokens and reasoning_budget count from their beginnings (leave one of them out)")
 	}
 	if ceiling && r.Rerolls == 0 {
 		n.p.add(0, "ceiling.rerolls is missing (give it the number of continuations of each state, such as 16)")
@@ -307,16 +317,52 @@ func (r *Recipe) models(n node) {
 	}
 	if n.Kind != yaml.MappingNode {
 		file, _ := n.text()
-		r.Models = []Model{{"", file, n.Line}}
+		r.Models = []Model{{File: file, line: n.Line}}
 		return
 	}
 	r.Models = []Model{}
 	n.entries(func(name string, line int, n node) {
-		file, _ := n.text()
-		r.Models = append(r.Models, Model{name, file, line})
+		m := Model{ID: name, line: line}
+		m.read(n)
+		r.Models = append(r.Models, m)
 	})
 	if n.Kind == yaml.MappingNode && len(r.Models) == 0 {
 		n.wrong("write NAME: FILE, one a line", "it names no model")
+	}
+}
+
+// read reads a file, or one with what it computes with.
+func (m *Model) read(n node) {
+	if n.Kind != yaml.MappingNode {
+		m.File, _ = n.text()
+		return
+	}
+	adapters := func(to *[]llama.AdapterFile) func(node) {
+		return func(n node) {
+			files, err := llama.ParseAdapters(n.texts())
+			if err != nil {
+				n.p.fail(n.Line, n.name, err)
+			}
+			*to = append(*to, files...)
+		}
+	}
+	a := &m.Adapters
+	n.fields(map[string]func(node){
+		"file": setText(&m.File), "lora": adapters(&a.LoRA), "control_vector": adapters(&a.Control),
+		"control_vector_layers": func(n node) {
+			if layers := n.list(); len(layers) == 2 {
+				a.From, _ = layers[0].integer(1)
+				a.To, _ = layers[1].integer(max(1, a.From))
+				return
+			}
+			n.wrong("give the first and the last layer, such as [10, 20]", "it is %s", n.kind())
+		},
+	})
+	switch {
+	case m.File == "":
+		n.wrong("give it", "file is missing")
+	case a.To > 0 && len(a.Control) == 0:
+		n.wrong("give control_vector, or leave them out", "control_vector_layers without a control vector")
 	}
 }
 
@@ -382,14 +428,16 @@ func (r *Recipe) seeds(n node) {
 // samplingFields read the base policy's.
 func samplingFields(s *policy.Sampling) map[string]func(node) {
 	return map[string]func(node){
-		"temp": setNumber(&s.Temp), "top_k": setInteger(&s.TopK, 0), "top_p": setNumber(&s.TopP), "min_p": setNumber(&s.MinP),
+		"temp": setNumber(&s.Temp), "top_k": setInteger(&s.TopK, 0), "top_p": setNumber(&s.TopP), "min_p": setNumber(&s.MinP), "min_tokens": setInteger(&s.MinTokens, 0),
 		"repeat_last_n": setInteger(&s.RepeatLastN, -1), "repeat_penalty": setNumber(&s.RepeatPenalty),
 		"frequency_penalty": setNumber(&s.FrequencyPenalty), "presence_penalty": setNumber(&s.PresencePenalty),
 	}
 }
 
 func readSampling(n node, s *policy.Sampling) {
-	n.fields(samplingFields(s))
+	fields := samplingFields(s)
+	maps.Copy(fields, constraintFields(s))
+	n.fields(fields)
 	if err := s.Check(); err != nil {
 		n.p.fail(n.Line, n.name, bare(err))
 		*s = policy.Sampling{Temp: 1} // or every method would be said to be wrong too

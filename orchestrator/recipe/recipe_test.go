@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ivo-decoding/ivo/internal/jsongrammar"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
@@ -131,6 +133,53 @@ func TestUnfolded(t *testing.T) {
 	}
 	if len(x.Rewards) != 3 || len(x.Seeds) != 3 || len(x.Policies[0].Test) != 2 || len(x.Policies[0].Validation) != 1 {
 		t.Errorf("%d rewards, seeds %v", len(x.Rewards), x.Seeds)
+	}
+}
+
+// What answers may be made of and how long thoughts may be is the recipe's, or a method's own.
+func TestConstraints(t *testing.T) {
+	t.Chdir("testdata")
+	x, err := recipe.Open(context.Background(), "constraints.yaml", recipe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	type drawn struct {
+		ID       string
+		Temp     float64
+		Grammar  string
+		End      bool
+		Least    int
+		Thoughts int
+	}
+	of := func(schema string) string {
+		t.Helper()
+		grammar, err := jsongrammar.Of([]byte(schema))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return grammar
+	}
+	schema := of(`{"type": "object", "properties": {"b": {"const": 1}, "a": {"enum": ["x", "2"]}}, "required": ["b", "a"]}`)
+	for i, want := range []drawn{
+		{"base", 1, schema, true, 0, 3},
+		{"text temp=0.5", 0.5, of(`{"enum": ["y"]}`), true, 0, 3},
+		{"text temp=1", 1, of(`{"enum": ["y"]}`), true, 0, 3},
+		{"words", 1, `root ::= "z"`, false, 2, 3},
+		{"budget reasoning_budget=0", 1, schema, true, 0, 0},
+		{"budget reasoning_budget=5", 1, schema, true, 0, 5},
+	} {
+		m := &x.Methods[i]
+		p, _, err := x.Draw(m, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (drawn{m.ID, p.Sampling.Temp, p.Sampling.Grammar, !p.Sampling.IgnoreEOS, p.Sampling.MinTokens, p.Thoughts.Budget}); !cmp.Equal(got, want) || !p.Thoughts.Limited {
+			t.Errorf("got %+v, want %+v", got, want)
+		}
+		if b := p.Sampling.LogitBias; len(b) != 2 || b[8] != 1.5 || !math.IsInf(float64(b[7]), -1) {
+			t.Errorf("%s: biases %v", m.ID, b)
+		}
 	}
 }
 

@@ -83,7 +83,8 @@ func (x *Experiment) openRuns(p *Problems) {
 		}
 		o := &r.Options
 		o.Model, o.Prompts, o.Reward = r.policy.Path(), x.Prompts.Train.File, x.Reward.Spec
-		o.Sampling, o.MaxTokens, o.Stop, o.Context.Threads = x.Sampling, x.MaxTokens, x.Stop, x.Context.Threads
+		o.Sampling, o.MaxTokens, o.Stop, o.Thoughts, o.Context.Threads = x.Sampling, x.MaxTokens, x.Stop, x.Thoughts, x.Context.Threads
+		o.LoRA, o.ControlVector = r.policy.adapters.Spelled()
 		e := x.Encoding
 		o.Encoding = loop.Encoding{Chat: e.Chat, System: e.System, Template: e.Template, ParseContent: e.ParseContent}
 		if e.Kwargs != nil {
@@ -129,6 +130,7 @@ func (x *Experiment) Key(r *Run, seed uint64, rounds int) (string, error) {
 	}
 	o, w := x.Loop(r, seed)
 	o.Rounds, o.Model, o.Prompts, o.Context.Threads = rounds, "", "", 0
+	o.LoRA, o.ControlVector = nil, nil // which are in the fingerprint
 	o.Encoding = loop.Encoding{}
 	return run.Key("run", 1, fingerprint, r.policy.Encoder.Identity(), w.Reward.Info().Fingerprint, o, w.Prompts), nil
 }

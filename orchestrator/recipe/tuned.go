@@ -124,6 +124,8 @@ func (x *Experiment) openTuned(p *Problems) {
 		if base := x.policyOf(t.Model); t.Run != "" && base != nil {
 			if _, err := train.Trainable(base.Metadata()); err != nil {
 				p.fail(t.line, "policies."+t.ID, err)
+			} else if len(base.adapters.LoRA)+len(base.adapters.Control) > 0 {
+				p.add(t.line, "policies.%s: what is trained are the weights of a model, and this one computes with adapters (leave them out, or merge them into its file)", t.ID)
 			}
 		}
 		seeds := x.Seeds

@@ -42,7 +42,7 @@ func openClassifier(argument string, _ Options) (Model, error) {
 	if path == "" {
 		return nil, badArgument("cls", argument, "cls:MODEL.gguf, or cls:LABEL@MODEL.gguf for one of several classes")
 	}
-	m, err := llama.Load(path, llama.ModelParams{GPULayers: -1})
+	m, err := loadModel(path)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/reward/head"
 )
 
@@ -34,7 +35,7 @@ func openHead(argument string, _ Options) (Model, error) {
 	if err != nil {
 		return nil, fault.New("", "reward", nil, "the file must stay as it is", "%w", err)
 	}
-	m, err := llama.Load(of, llama.ModelParams{GPULayers: -1})
+	m, err := loadModel(of)
 	if err != nil {
 		return nil, err
 	}
@@ -49,6 +50,15 @@ func openHead(argument string, _ Options) (Model, error) {
 	return headed{s, m, Info{
 		Name: name("head", argument), Fingerprint: fmt.Sprintf("head 1 %s model %s", digest(content), fingerprint), Lo: math.Inf(-1), Hi: math.Inf(1), Prefixes: h.Prefixes,
 	}}, nil
+}
+
+// loadModel loads a model by its file, or by its name if another program keeps it: ollama:MODEL, lmstudio:PUBLISHER/REPO.
+func loadModel(name string) (*llama.Model, error) {
+	file, err := hub.Source{Path: name}.Find(context.Background(), hub.Options{Offline: true})
+	if err != nil {
+		return nil, err
+	}
+	return llama.Load(file, llama.ModelParams{GPULayers: -1})
 }
 
 // splitHead parts a head's path from its model's, at the first @ that has a file before it, or at

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
@@ -40,7 +41,11 @@ type file struct {
 // tomorrow.
 var day = time.Date(2024, time.July, 26, 0, 0, 0, 0, time.UTC)
 
-func openFile(path string) (model, error) {
+func openFile(name string) (model, error) {
+	path, err := hub.Source{Path: name}.Find(context.Background(), hub.Options{Offline: true}) // another program may keep it
+	if err != nil {
+		return nil, err
+	}
 	m, err := llama.Load(path, llama.ModelParams{GPULayers: -1})
 	if err != nil {
 		return nil, err
