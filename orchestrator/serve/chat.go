@@ -25,10 +25,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q.note(w)
-	if s.o.LogPrompts {
-		s.o.Log.Info("prompt", "id", q.id, "messages", string(encode(q.tasks[0].Messages)))
-	}
+	s.asked(w, q, "messages", q.tasks[0].Messages)
 	if q.stream {
 		return s.streamChat(w, r, q)
 	}
@@ -36,7 +33,7 @@ func (s *Server) chat(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply := s.chatReply(q, "chat.completion")
+	reply := newReply[chatChoice](s, q, "chat.completion")
 	for i, a := range answers {
 		m := &chatMessage{Role: "assistant", Content: &a.text, Thought: a.thought, Calls: chatCalls(a.calls, -1)}
 		if a.text == "" && len(a.calls) > 0 {
@@ -124,101 +121,59 @@ func (o *object) vars(name string) map[string]any {
 }
 
 func (s *Server) streamChat(w http.ResponseWriter, r *http.Request, q *question) error {
-	e := s.stream(w)
+	e, empty := s.stream(w), newReply[chatChoice](s, q, "chat.completion.chunk")
 	begun, calls := make([]bool, q.n), make([]int, q.n)
-	put := func(c chatChoice) error {
-		chunk := s.chatReply(q, "chat.completion.chunk")
-		chunk.Choices = append(chunk.Choices, c)
-		return e.data(chunk)
-	}
 	answers, err := s.run(r.Context(), q, func(d delta) error {
-		// with adds what is known of the tokens, once.
-		with := func(c chatChoice) (chatChoice, error) {
-			var err error
-			if len(d.tokens) > 0 {
-				c.Ivo = s.ivoChunk(q, d.tokens)
-				c.Logprobs, err = s.chatLogprobs(q, d.tokens)
-				d.tokens = nil
-			}
-			return c, err
+		var chunks []chatChoice
+		say := func(m chatMessage) *chatChoice {
+			chunks = append(chunks, chatChoice{Index: d.choice, Delta: &m})
+			return &chunks[len(chunks)-1]
 		}
 		if !begun[d.choice] {
 			begun[d.choice] = true
-			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{Role: "assistant", Content: text("")}}); err != nil {
-				return err
-			}
+			say(chatMessage{Role: "assistant", Content: text("")})
 		}
 		if d.branches != nil {
-			if err := put(chatChoice{Index: d.choice, Delta: &chatMessage{}, Branches: branchesOf(d.branches)}); err != nil {
-				return err
-			}
+			say(chatMessage{}).Branches = branchesOf(d.branches)
 		}
+		first := len(chunks) // of those that bring something of the answer
 		if d.thought != "" {
-			c := chatChoice{Index: d.choice, Delta: &chatMessage{Thought: d.thought}}
-			if d.text == "" {
-				var err error
-				if c, err = with(c); err != nil {
-					return err
-				}
-			}
-			if err := put(c); err != nil {
-				return err
-			}
+			say(chatMessage{Thought: d.thought})
 		}
 		if d.text != "" {
-			c, err := with(chatChoice{Index: d.choice, Delta: &chatMessage{Content: text(d.text)}})
-			if err != nil {
-				return err
-			}
-			if err := put(c); err != nil {
-				return err
-			}
+			first = len(chunks)
+			say(chatMessage{Content: text(d.text)})
 		}
-		for _, call := range d.calls {
-			c, err := with(chatChoice{Index: d.choice, Delta: &chatMessage{Calls: chatCalls([]toolcall.Call{call}, calls[d.choice])}})
-			if err != nil {
-				return err
-			}
-			if err := put(c); err != nil {
-				return err
-			}
+		for _, c := range d.calls {
+			say(chatMessage{Calls: chatCalls([]toolcall.Call{c}, calls[d.choice])})
 			calls[d.choice]++
 		}
-		if d.done == nil {
-			return nil
+		if d.done != nil {
+			say(chatMessage{}).Finish = &d.done.finish
 		}
-		c, err := with(chatChoice{Index: d.choice, Delta: &chatMessage{}, Finish: &d.done.finish})
-		if err != nil {
-			return err
+		if len(d.tokens) > 0 {
+			var err error
+			if chunks[first].Logprobs, err = s.chatLogprobs(q, d.tokens); err != nil {
+				return err
+			}
+			chunks[first].Ivo = s.ivoChunk(q, d.tokens)
 		}
-		c.Ivo = s.ivoOf(q, []answer{*d.done})
-		return put(c)
+		if d.done != nil {
+			chunks[len(chunks)-1].Ivo = s.ivoOf(q, []answer{*d.done})
+		}
+		for _, c := range chunks {
+			chunk := empty
+			chunk.Choices = []chatChoice{c}
+			if err := e.data(chunk); err != nil {
+				return err
+			}
+		}
+		return nil
 	}, e.alive)
 	if err != nil {
 		return e.fail(err)
 	}
-	usage := usageOf(q, answers)
-	usage.note(w)
-	if q.usage {
-		chunk := s.chatReply(q, "chat.completion.chunk")
-		chunk.Usage = usage
-		if err := e.data(chunk); err != nil {
-			return err
-		}
-	}
-	return e.done()
-}
-
-// chatReply is a chat completion, or a chunk of one.
-type chatReply struct {
-	ID          string       `json:"id"`
-	Object      string       `json:"object"`
-	Created     int64        `json:"created"`
-	Model       string       `json:"model"`
-	Fingerprint string       `json:"system_fingerprint"`
-	Choices     []chatChoice `json:"choices"`
-	Usage       *usage       `json:"usage,omitempty"`
-	Ivo         *ivo         `json:"ivo,omitempty"`
+	return endStream(w, e, q, answers, empty)
 }
 
 type chatChoice struct {
@@ -289,88 +244,3 @@ func chatCalls(calls []toolcall.Call, first int) (out []chatCall) {
 }
 
 func text(s string) *string { return &s }
-
-func (s *Server) chatReply(q *question, object string) chatReply {
-	return chatReply{ID: q.id, Object: object, Created: q.created, Model: q.model, Fingerprint: "ivo-" + s.o.Version, Choices: []chatChoice{}}
-}
-
-// usage is what answers took.
-type usage struct {
-	Prompt     int           `json:"prompt_tokens"`
-	Completion int           `json:"completion_tokens"`
-	Total      int           `json:"total_tokens"`
-	Decoded    int           `json:"decoded_tokens"` // those of pruned candidates included
-	PromptOf   promptUsage   `json:"prompt_tokens_details"`
-	Of         completionUse `json:"completion_tokens_details"`
-}
-
-type promptUsage struct {
-	Cached int `json:"cached_tokens"`
-}
-
-type completionUse struct {
-	Reasoning int `json:"reasoning_tokens"`
-}
-
-func usageOf(q *question, answers []answer) *usage {
-	u := &usage{}
-	for i, t := range q.tasks {
-		u.Prompt += len(t.Tokens)
-		cached := len(t.Tokens)
-		for _, a := range answers[i*q.n : (i+1)*q.n] {
-			cached = min(cached, a.Cached)
-		}
-		u.PromptOf.Cached += cached
-	}
-	for _, a := range answers {
-		u.Completion += len(a.Tokens)
-		u.Decoded += a.Decoded
-		u.Of.Reasoning += a.reasoning
-	}
-	u.Total = u.Prompt + u.Completion
-	return u
-}
-
-func (u *usage) note(w http.ResponseWriter) {
-	note(w, "prompt_tokens", u.Prompt)
-	note(w, "emitted", u.Completion)
-	note(w, "decoded", u.Decoded)
-}
-
-func (q *question) note(w http.ResponseWriter) { note(w, "model", q.model) }
-
-// ivo is what a reply says of the search.
-type ivo struct {
-	Method  decode.Method   `json:"method"`
-	Decoded int             `json:"decoded"`
-	Seed    uint64          `json:"seed"`
-	KL      *number.Float   `json:"kl,omitempty"` // of one answer; of several they are in Choices
-	KLKind  decode.KLKind   `json:"kl_kind,omitempty"`
-	Value   *number.Float32 `json:"value,omitempty"`
-	Values  number.Float32s `json:"values,omitempty"` // after each token; null where it was not asked for
-	Rewards int             `json:"reward_calls,omitempty"`
-	Choices []*ivo          `json:"choices,omitempty"`
-}
-
-// ivoOf tells of answers.
-func (s *Server) ivoOf(q *question, answers []answer) *ivo {
-	p := &q.way.policy
-	out := &ivo{Method: p.Strategy.Method, Seed: q.seed}
-	if len(answers) != 1 {
-		for _, a := range answers {
-			one := s.ivoOf(q, []answer{a})
-			out.Choices = append(out.Choices, one)
-			out.Decoded += one.Decoded
-			out.Rewards += one.Rewards
-		}
-		return out
-	}
-	a := answers[0]
-	kl := number.Float(a.KL)
-	out.Decoded, out.KL, out.KLKind, out.Rewards = a.Decoded, &kl, a.KLKind, a.RewardCalls
-	if p.Value != nil || p.ValueBy != nil {
-		value := number.Float32(a.Value)
-		out.Value, out.Values = &value, a.Values
-	}
-	return out
-}

@@ -12,21 +12,6 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
-// rawValue is JSON as it came.
-type rawValue = json.RawMessage
-
-// completionReply is a text completion, or a chunk of one.
-type completionReply struct {
-	ID          string             `json:"id"`
-	Object      string             `json:"object"`
-	Created     int64              `json:"created"`
-	Model       string             `json:"model"`
-	Fingerprint string             `json:"system_fingerprint"`
-	Choices     []completionChoice `json:"choices"`
-	Usage       *usage             `json:"usage,omitempty"`
-	Ivo         *ivo               `json:"ivo,omitempty"`
-}
-
 type completionChoice struct {
 	Index    int                 `json:"index"`
 	Text     string              `json:"text"`
@@ -54,11 +39,8 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q.note(w)
-	if s.o.LogPrompts {
-		s.o.Log.Info("prompt", "id", q.id, "prompt", string(o.raw("prompt")))
-	}
-	reply := completionReply{ID: q.id, Object: "text_completion", Created: q.created, Model: q.model, Fingerprint: "ivo-" + s.o.Version, Choices: []completionChoice{}}
+	s.asked(w, q, "prompt", o.raw("prompt"))
+	reply := newReply[completionChoice](s, q, "text_completion")
 	if q.stream {
 		return s.streamCompletion(w, r, q, reply, echo)
 	}
@@ -79,7 +61,7 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, reply)
 }
 
-func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *question, reply completionReply, echo []string) error {
+func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *question, reply reply[completionChoice], echo []string) error {
 	e := s.stream(w)
 	begun, offsets := make([]bool, len(q.tasks)*q.n), make([]int, len(q.tasks)*q.n)
 	put := func(c completionChoice) error {
@@ -115,15 +97,7 @@ func (s *Server) streamCompletion(w http.ResponseWriter, r *http.Request, q *que
 	if err != nil {
 		return e.fail(err)
 	}
-	usage := usageOf(q, answers)
-	usage.note(w)
-	if q.usage {
-		reply.Usage = usage
-		if err := e.data(reply); err != nil {
-			return err
-		}
-	}
-	return e.done()
+	return endStream(w, e, q, answers, reply)
 }
 
 // readCompletion reads a request for a completion; echo is what the answers to each prompt begin with.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
@@ -215,9 +216,9 @@ func (s *Server) tokenized(o *object, name string, texts []string) (out [][]int3
 
 // ids reads a list of tokens.
 func (s *Server) ids(o *object, name string, raw []byte) (out []int32, err error) {
-	in := &object{fields: map[string]rawValue{name: raw}, path: o.path, err: o.err}
+	in := &object{fields: map[string]json.RawMessage{name: raw}, path: o.path, err: o.err}
 	for i, item := range in.list(name, 1<<20) {
-		one := &object{fields: map[string]rawValue{"": item}, path: fmt.Sprintf("%s%s[%d]", o.path, name, i), err: o.err}
+		one := &object{fields: map[string]json.RawMessage{"": item}, path: fmt.Sprintf("%s%s[%d]", o.path, name, i), err: o.err}
 		if one.raw("") == nil {
 			one.fail("", "this is null: give a token's number")
 		}

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
@@ -250,9 +249,4 @@ func (s *Server) enter() (leave func(), err error) {
 		return nil, s.busy()
 	}
 	return func() { s.pending.Add(-1) }, nil
-}
-
-// gone says whether an error is that the client left.
-func gone(ctx context.Context, err error) bool {
-	return err != nil && (ctx.Err() != nil || errors.Is(err, context.Canceled))
 }

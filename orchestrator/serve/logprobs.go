@@ -4,7 +4,6 @@ import (
 	"math"
 	"strings"
 
-	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
 
@@ -14,7 +13,6 @@ type tokenLogprob struct {
 	Logprob float64        `json:"logprob"`
 	Bytes   []int          `json:"bytes"`
 	Top     []tokenLogprob `json:"top_logprobs,omitzero"` // nil of an alternative
-
 }
 
 // leastLogprob stands for minus infinity, which JSON has no word for, as in OpenAI's replies.
@@ -66,24 +64,6 @@ func (s *Server) logprobs(q *question, tokens []decode.Said) ([]tokenLogprob, er
 		out = append(out, t)
 	}
 	return out, nil
-}
-
-// ivoChunk is what a chunk of a stream says of its tokens, where that is asked for.
-type ivoChunk struct {
-	Values number.Float32s `json:"values"` // after each of them; null where there is none
-}
-
-func (s *Server) ivoChunk(q *question, tokens []decode.Said) any {
-	if !q.way.policy.EachValue || len(tokens) == 0 {
-		return nil
-	}
-	c := &ivoChunk{Values: number.Float32s{}}
-	for _, t := range tokens {
-		if !s.o.Model.IsEOG(t.Token) {
-			c.Values = append(c.Values, t.Value)
-		}
-	}
-	return c
 }
 
 func (s *Server) logprob(token int32, logp float32) (t tokenLogprob, err error) {

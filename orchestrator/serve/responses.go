@@ -108,10 +108,7 @@ func (s *Server) responses(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	q.note(w)
-	if s.o.LogPrompts {
-		s.o.Log.Info("prompt", "id", q.id, "messages", string(encode(q.tasks[0].Messages)))
-	}
+	s.asked(w, q, "messages", q.tasks[0].Messages)
 	e := &responseEvents{s: s, q: q, reply: reply}
 	if q.stream {
 		e.stream = s.stream(w)
