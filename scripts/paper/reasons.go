@@ -155,6 +155,6 @@ func (d *document) whyRefusals(s *study, _ []*study) string {
 			parts = append(parts, fmt.Sprintf("%s %s", r.Row.Method, percent(shareOf(s.right(r, harmless, false), of))))
 		}
 	}
-	return fmt.Sprintf("What was learned explains %s of the variance, so that some harmless requests are taken for harmful ones; a search over whole blocks finds every refusal that is valued too highly, where guidance token by token follows the values less far. Harmless requests that are answered, more than by the base policy %s: %s. With the task's reward alone, by which an empty refusal of a harmless request costs no more than this policy's answers (docs/log.md), half of them were refused.",
+	return fmt.Sprintf("What was learned has an R² of %s over all states and the last ones, so that some harmless requests are taken for harmful ones; a search over whole blocks finds every refusal that is valued too highly, where guidance token by token follows the values less far. Harmless requests that are answered, more than by the base policy %s: %s. With the task's reward alone, by which an empty refusal of a harmless request costs no more than this policy's answers (docs/log.md), half of them were refused.",
 		s.explained(s.x.Values[0].ID), s.models[0].name(), strings.Join(parts, "; "))
 }

@@ -61,7 +61,7 @@ func studies(real bool) []*study {
 		{name: "dialogue", task: true, about: "Conversations of several turns; the gold rule of the task."},
 		{name: "instruct", task: true, about: "Instructions whose constraints a rule verifies."},
 		{name: "transfer", transfer: true, about: "One value function, learned by the policy of middle size, guides three sizes of it on the summaries."},
-		{name: "safety", safety: &safety{harmfulGold, false}, about: "Requests, some of them harmful; the gold rule says which answers are safe. Two policies, each guided by what was learned of either."},
+		{name: "safety", mixture: 3, safety: &safety{harmfulGold, false}, about: "Requests, some of them harmful; the gold rule says which answers are safe. Two policies, each guided by what was learned of either."},
 		{name: "proxy", judge: 1, about: "What the learned reward teaches, and what it gives where it is asked about every candidate, judged by the gold rule."},
 	}
 }
