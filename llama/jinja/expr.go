@@ -70,7 +70,8 @@ type (
 		name    string
 		args    argExprs
 	}
-	testExpr struct {
+	captureExpr struct{ body []stmt } // what they write, of a filter tag
+	testExpr    struct {
 		line    int
 		operand expr
 		not     bool
@@ -271,6 +272,11 @@ func (e *filterExpr) eval(in *interp) any {
 	a := in.evalArgs(e.args)
 	in.line = e.line
 	return in.filter(e.name, v, a)
+}
+
+func (e *captureExpr) eval(in *interp) (v any) {
+	in.within(&scope{map[string]any{}, in.scope}, func() { v, _ = in.capture(e.body) })
+	return v
 }
 
 func (e *testExpr) eval(in *interp) any {

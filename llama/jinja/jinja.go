@@ -9,7 +9,7 @@
 // [Render]. The package knows nothing of models or tokens.
 //
 // Not there, and refused with an error that names it: template inheritance, include and
-// import, the tags call, filter, with, do and autoescape, recursive loops, printf-style
+// import, the tags call, with, do and autoescape, recursive loops, printf-style
 // formatting, integers beyond 64 bits.
 package jinja
 

@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// method is v.name bound to v, nil if v has no such method. Those that would change a list or
-// a mapping do not exist, as in the sandbox that templates are written for.
+// method is v.name bound to v, nil if v has no such method. Those that would change a mapping do not exist, as in the
+// sandbox that templates are written for, and of a list only append and pop do, which some use all the same.
 func method(v any, name string) any {
 	switch v := v.(type) {
 	case string:
@@ -41,6 +41,28 @@ var dictMethods = map[string]func(in *interp, d *dict, a args) any{
 }
 
 var listMethods = map[string]func(in *interp, l *list, a args) any{
+	"append": func(in *interp, l *list, a args) any {
+		p := a.take(in, "append", "object")
+		in.fixed(l)
+		in.made(16 * (len(l.items) + 1))
+		l.items = append(slices.Clip(l.items), p[0]) // others may hold the same array
+		return nil
+	},
+	"pop": func(in *interp, l *list, a args) any {
+		p := a.take(in, "pop", "index?")
+		in.fixed(l)
+		i := in.intOf(given(p[0], int64(-1)), 0)
+		if i < 0 {
+			i += int64(len(l.items))
+		}
+		if i < 0 || i >= int64(len(l.items)) {
+			in.fail("pop from a list of %d finds nothing there", len(l.items))
+		}
+		v := l.items[i]
+		in.made(16 * len(l.items))
+		l.items = slices.Concat(l.items[:i], l.items[i+1:])
+		return v
+	},
 	"count": func(in *interp, l *list, a args) any {
 		p := a.take(in, "count", "value")
 		n := int64(0)
@@ -61,6 +83,13 @@ var listMethods = map[string]func(in *interp, l *list, a args) any{
 		in.fail("the list does not hold what index looks for")
 		return nil
 	},
+}
+
+// fixed fails if the list is a tuple.
+func (in *interp) fixed(l *list) {
+	if l.tuple {
+		in.fail("a tuple cannot be changed")
+	}
 }
 
 var stringMethods = map[string]func(in *interp, s string, a args) any{

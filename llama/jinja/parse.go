@@ -115,6 +115,8 @@ func (p *parser) tag(name string, line int) stmt {
 		s = p.setTag(line)
 	case "macro":
 		s = p.macroTag(line)
+	case "filter":
+		s = p.filterTag(line)
 	case "generation":
 		body, _ := p.block("endgeneration")
 		s = bodyStmt(body)
@@ -177,6 +179,23 @@ func (p *parser) setTag(line int) stmt {
 	}
 	s.body, _ = p.block("endset")
 	return s
+}
+
+// filterTag is a body that goes through filters.
+func (p *parser) filterTag(line int) stmt {
+	text := &captureExpr{}
+	var e expr = text
+	for {
+		e = p.filter(line, e)
+		if !p.skip(tokOp, "|") {
+			break
+		}
+	}
+	loops := p.loops
+	p.loops = 0
+	text.body, _ = p.block("endfilter")
+	p.loops = loops
+	return &outputStmt{line, e}
 }
 
 func (p *parser) macroTag(line int) stmt {

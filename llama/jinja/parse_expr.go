@@ -259,11 +259,7 @@ func (p *parser) filters(e expr) expr {
 		line := p.peek().line
 		switch {
 		case p.skip(tokOp, "|"):
-			f := &filterExpr{line: line, operand: e, name: p.name()}
-			if p.is(tokOp, "(") {
-				f.args = p.arguments()
-			}
-			e = f
+			e = p.filter(line, e)
 		case p.skip(tokName, "is"):
 			e = p.test(line, e)
 		case p.is(tokOp, "("):
@@ -272,6 +268,15 @@ func (p *parser) filters(e expr) expr {
 			return e
 		}
 	}
+}
+
+// filter is e with the filter that comes next.
+func (p *parser) filter(line int, e expr) expr {
+	f := &filterExpr{line: line, operand: e, name: p.name()}
+	if p.is(tokOp, "(") {
+		f.args = p.arguments()
+	}
+	return f
 }
 
 // test is what follows the word is. Its one argument may come without parentheses.

@@ -28,7 +28,7 @@ type dialect struct {
 func dialectOf(m *llama.Model, e *prompt.Encoder) (d dialect, err error) {
 	if !e.Plain() {
 		d.Writer, d.native = toolcall.Choose(func(messages []llama.Message, tools json.RawMessage) (string, error) {
-			return e.With(map[string]any{"tools": tools}).Text(prompt.Record{Messages: messages})
+			return e.With(toolcall.Vars(tools)).Text(prompt.Record{Messages: messages})
 		})
 	}
 	if !d.native {
@@ -168,7 +168,7 @@ func (d *dialect) show(messages []llama.Message, t *toolset) (out []llama.Messag
 		t.form = d.Form
 	}
 	if d.native {
-		return out, map[string]any{"tools": json.RawMessage(encode(t.raw))}, nil
+		return out, toolcall.Vars(encode(t.raw)), nil
 	}
 	about := "You can call tools. To call one, answer with nothing but a JSON object: {\"name\": the tool's name, \"arguments\": {...}}. The tools are:\n" + string(encode(t.raw))
 	if len(out) > 0 && out[0].Role == "system" {

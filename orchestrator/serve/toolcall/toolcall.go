@@ -28,6 +28,9 @@ type Form struct {
 	begins []string // texts that a call, or a list of them, begins with
 	first  bool     // calls are only looked for at the beginning of an answer
 	end    string   // that a call ends with; the token that ends the answer may stand in its place
+	opens  string   // that the prompt may end with, of the first beginning
+	opened string   // opens, where the prompt ends so
+	plain  string   // what text begins with
 	known  bool     // only tools that there are make a call: the form's beginning is that of other texts too
 	// read reads the calls that a text, which begins with one of begins, holds, and how many bytes of it
 	// they take.
@@ -64,7 +67,7 @@ type Reader struct {
 }
 
 // Reader begins with an answer.
-func (f *Form) Reader(tools []Tool) *Reader { return &Reader{form: f, tools: tools} }
+func (f *Form) Reader(tools []Tool) *Reader { return &Reader{form: f, tools: tools, text: f.opened} }
 
 // Push takes a part of the answer and returns what can be told of it by now: text, and then calls. last says
 // that there is no more.
@@ -79,6 +82,11 @@ func (r *Reader) Push(part string, last bool) (text string, calls []Call) {
 		r.text = r.text[n:]
 	}
 	for r.text != "" {
+		if p := r.form.plain; p != "" {
+			if r.text = strings.TrimPrefix(r.text, p); !last && strings.HasPrefix(p, r.text) {
+				break
+			}
+		}
 		if r.form.first && r.calls > 0 && !r.said {
 			r.text = strings.TrimLeft(r.text, space+";") // between calls
 		}

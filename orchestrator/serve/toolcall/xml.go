@@ -68,6 +68,9 @@ func (f *xml) call(text string, tools []Tool) (c Call, n int, s state) {
 	if f.close != "" {
 		n += len(f.function[1])
 	}
+	if strings.HasSuffix(f.function[0], `"`) { // attributes may follow
+		name, _, _ = strings.Cut(name, `"`)
+	}
 	c.Name = strings.TrimSpace(name)
 	if c.Name == "" || strings.ContainsAny(c.Name, "{\"<") {
 		return c, 0, bad
@@ -98,7 +101,24 @@ func (f *xml) call(text string, tools []Tool) (c Call, n int, s state) {
 			}
 			at += k
 		}
-		value, rest, found := strings.Cut(text[at:], f.parameter[2])
+		kind := types[strings.TrimSpace(key)]
+		if strings.HasSuffix(f.parameter[0], `"`) && f.parameter[1][0] != '"' {
+			var attributes string
+			key, attributes, _ = strings.Cut(key, `"`)
+			kind = types[strings.TrimSpace(key)]
+			switch { // what the call says itself comes first
+			case strings.Contains(attributes, `string="true"`), strings.Contains(attributes, `type="string"`):
+				kind = json.RawMessage(`"string"`)
+			case attributes != "":
+				kind = nil
+			}
+		}
+		end := f.parameter[2]
+		inner, cdata := strings.CutPrefix(text[at:], "<![CDATA[")
+		if cdata {
+			at, end = len(text)-len(inner), "]]>"+end
+		}
+		value, rest, found := strings.Cut(text[at:], end)
 		if !found {
 			return c, 0, more
 		}
@@ -108,7 +128,7 @@ func (f *xml) call(text string, tools []Tool) (c Call, n int, s state) {
 		}
 		args.Write(quote(strings.TrimSpace(key)))
 		args.WriteByte(':')
-		args.Write(argument(value, types[strings.TrimSpace(key)]))
+		args.Write(argument(value, kind))
 	}
 	args.WriteByte('}')
 	c.Arguments = args.Bytes()
@@ -150,6 +170,12 @@ func argument(text string, kind json.RawMessage) []byte {
 		return []byte("false")
 	case "None":
 		return []byte("null")
+	}
+	if trimmed := strings.TrimSpace(text); trimmed != "" && strings.ContainsRune("[{", rune(trimmed[0])) {
+		p := pythonReader{text: trimmed}
+		if p.value(0) == done && p.at == len(trimmed) {
+			return p.out.Bytes()
+		}
 	}
 	return quote(text)
 }
