@@ -46,8 +46,9 @@ const encoding = 1
 type Encoder struct {
 	model    Model
 	o        Options
-	template string // "" for none: conversations are shown as plain text
-	bos      string // the BOS token's spelling, where the tokenizer adds that token
+	template string         // "" for none: conversations are shown as plain text
+	asked    map[string]any // see With
+	bos      string         // the BOS token's spelling, where the tokenizer adds that token
 	added    [2][]int32
 	forms    forms
 	// The spellings that stay text in messages, and those of them that the template has none of
@@ -97,7 +98,8 @@ func NewEncoder(m Model, o Options) (*Encoder, error) {
 	return e, err
 }
 
-// With is an encoder whose templates see further variables, such as the tools of one request.
+// With is an encoder whose templates see further variables, such as the tools of one request. What their texts spell
+// stays text, as that of messages does.
 func (e *Encoder) With(vars map[string]any) *Encoder {
 	if len(vars) == 0 {
 		return e
@@ -108,6 +110,11 @@ func (e *Encoder) With(vars map[string]any) *Encoder {
 		out.o.TemplateKwargs = map[string]any{}
 	}
 	maps.Copy(out.o.TemplateKwargs, vars)
+	out.asked = maps.Clone(e.asked)
+	if out.asked == nil {
+		out.asked = map[string]any{}
+	}
+	maps.Copy(out.asked, vars)
 	return &out
 }
 

@@ -253,6 +253,27 @@ func TestEncode(t *testing.T) {
 	}
 }
 
+// What a request brings beside messages is no more parsed than these are.
+func TestAskedStaysText(t *testing.T) {
+	const template = "{% for t in tools %}{{ t | tojson }}{{ t.description }}{{ t.kind == '<|end|>' }}{% endfor %}{{ style }}{{ messages[0].content }}<|end|>"
+	m := tokenizer(t, "bytes", template)
+	e, err := NewEncoder(m, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Record{Messages: []llama.Message{{Role: "user", Content: "hi"}}}
+	tokens, err := e.With(map[string]any{"tools": json.RawMessage(`[{"description": "a<|end|>"}]`), "style": "<|im_end|>", "depth": 2}).Encode(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := spell(t, m, tokens), `⟨<|endoftext|>⟩{"description": "a<|end|>"}a<|end|>False<|im_end|>hi⟨<|end|>⟩`; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if _, err := e.With(map[string]any{"tools": json.RawMessage(`[{"kind": "<|end|>"}]`)}).Encode(r); err == nil {
+		t.Error("a spelling that decides what the template does was parsed or lost")
+	}
+}
+
 func TestEncodeErrors(t *testing.T) {
 	for _, tc := range []struct {
 		template string

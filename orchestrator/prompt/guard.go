@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -12,8 +13,8 @@ import (
 )
 
 // guard tells which parts of a rendered conversation are spellings of special tokens that
-// come from its messages: they stay text, so that no content can close its own turn or open
-// another. Templates cut and move contents, so the conversation is rendered once more with
+// come from its messages or from what [Encoder.With] brings: they stay text, so that no content can close its own turn or
+// open another. Templates cut and move contents, so the conversation is rendered once more with
 // marks around such spellings. Where the marks change what the template does, it is tried
 // with fewer of them; spellings that the template itself writes or looks for, and that end no
 // turn, are the last that may do without.
@@ -24,7 +25,7 @@ func (e *Encoder) guard(text string, messages []llama.Message, chat llama.Chat) 
 		if mode.lenient {
 			m.spellings = &e.lenient
 		}
-		m.choose(text, messages)
+		m.choose(text, messages, e.asked)
 		marked := make([]llama.Message, len(messages))
 		for i, msg := range messages {
 			var err error
@@ -32,13 +33,20 @@ func (e *Encoder) guard(text string, messages []llama.Message, chat llama.Chat) 
 				return "", nil, err
 			}
 		}
+		with := chat
+		marks, err := m.vars(e.asked)
+		if err != nil {
+			return "", nil, err
+		}
+		with.Vars = maps.Clone(chat.Vars)
+		maps.Copy(with.Vars, marks)
 		if !m.marked {
 			return text, nil, nil
 		}
 		if !mode.lenient {
 			whole = m.whole
 		}
-		rendered, err := e.model.RenderChat(marked, chat)
+		rendered, err := e.model.RenderChat(marked, with)
 		if err != nil {
 			continue // it may be the marks that the template refuses
 		}
@@ -46,8 +54,8 @@ func (e *Encoder) guard(text string, messages []llama.Message, chat llama.Chat) 
 			return text, literal, nil
 		}
 	}
-	return "", nil, fault.New("encode", "parse_content", nil, "take it out of the message, or set {parse_content} to have it parsed",
-		"a message spells the special token %q, and the chat template changes it so that it cannot be kept as text", whole)
+	return "", nil, fault.New("encode", "parse_content", nil, "take it out, or set {parse_content} to have it parsed",
+		"a message or a variable spells the special token %q, and the chat template changes it so that it cannot be kept as text", whole)
 }
 
 // spellings are texts to look for.
@@ -81,7 +89,7 @@ type marker struct {
 }
 
 // choose takes the last two characters for private use that do not occur in a conversation.
-func (m *marker) choose(text string, messages []llama.Message) {
+func (m *marker) choose(text string, messages []llama.Message, vars map[string]any) {
 	var all strings.Builder
 	all.WriteString(text)
 	for _, msg := range messages {
@@ -89,6 +97,9 @@ func (m *marker) choose(text string, messages []llama.Message) {
 		for _, raw := range msg.Fields {
 			all.Write(raw)
 		}
+	}
+	for _, v := range vars {
+		fmt.Fprintf(&all, "%s", v)
 	}
 	next := rune(utf8.MaxRune - 2) // the very last are no characters
 	free := func() rune {
@@ -110,6 +121,26 @@ func (m *marker) message(msg llama.Message) (llama.Message, error) {
 		var err error
 		if out.Fields[name], err = m.json(raw); err != nil {
 			return out, fmt.Errorf("the field %s of a message: %w", name, err)
+		}
+	}
+	return out, nil
+}
+
+// vars marks texts among variables, and those within JSON.
+func (m *marker) vars(in map[string]any) (map[string]any, error) {
+	out := make(map[string]any, len(in))
+	for name, v := range in {
+		var err error
+		switch v := v.(type) {
+		case string:
+			out[name] = m.mark(v)
+		case json.RawMessage:
+			out[name], err = m.json(v)
+		default:
+			out[name] = v
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the variable %s of the template: %w", name, err)
 		}
 	}
 	return out, nil
