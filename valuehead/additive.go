@@ -21,7 +21,8 @@ type Embeddings interface {
 const (
 	folds       = 5
 	mostRank    = 32
-	leastGain   = 0.01 // in R2 at the last state, for which a table is made to depend on the prompt
+	leastGain   = 0.01 // in R2 at the last state, for which a table is made to depend on the prompt, or richer
+	repeating   = 0.05 // and for which tokens count again; a policy that follows such a table says its best words again and again
 	tightly     = 1e-4 // residual of a solution, as a share of the right side, in cross-validation
 	veryTightly = 1e-6 // and of the one that is kept
 )
@@ -29,14 +30,16 @@ const (
 // additive holds the responses that an additive value is fitted to. The value at the end of
 // response i is
 //
-//	v0 + <U f_i, S_i> + <q, g_i>,  f = [1 sqrt(product/rank) z], g = sqrt(prompt/dirs) z,
+//	v0 + <U f_i, S_i> + <c, H_i> + <q, g_i>,  f = [1 sqrt(product/rank) z], g = sqrt(prompt/dirs) z,
 //
 // S being the sum of its tokens' embeddings, of each token as often as it is said or once: all made of length 1, less their mean over all
 // responses, so that the response's length does not matter, and half-way whitened, by the
-// fourth root of their covariance, for the directions of commas and of articles are large. The
-// penalty is lambda (|U|^2 + |q|^2). In the dual, which is solved
-// by conjugate gradients, the kernel is <S, S'> (1 + product/rank <z, z'>) + prompt/dirs
-// <z, z'>: products with it need the factors alone.
+// fourth root of their covariance, for the directions of commas and of articles are large. H are
+// the same sums of the tokens themselves, each a direction of its own, less their mean: what a
+// token is worth that its embedding does not tell. The penalty is lambda (|U|^2 + |c|^2/words +
+// |q|^2). In the dual, which is solved by conjugate gradients, the kernel is <S, S'> (1 +
+// product/rank <z, z'>) + words <H, H'> + prompt/dirs <z, z'>: products with it need the factors
+// alone. A squashed value is fitted to the sums that would give the returns.
 type additive struct {
 	n, width, dirs int
 	sums           []float32 // [n][width], scaled to a mean square length of 1
@@ -49,6 +52,9 @@ type additive struct {
 	embedded       []float32 // [distinct tokens][width], (embedding - mean) metric
 	mean           []float32 // [width] of the tokens' embeddings
 	metric         []float32 // [width][width], symmetric
+	share          []float64 // [distinct tokens] of all that is said
+	apart          float64   // mean of |H|^2
+	squash         squash    // of the returns
 	prompts        directions
 	rows           map[int32]int // of embedded
 }
@@ -96,6 +102,7 @@ func collectAdditive(ctx context.Context, src Source, entries []entry, embedding
 		}
 		of = append(of, p)
 	}
+	a.squash = squashOf(a.returns)
 	a.shape(workers)
 	if len(of) < a.n { // some prompts have no states
 		return a, nil
@@ -149,7 +156,7 @@ func (a *additive) shape(workers int) {
 			}
 		}
 	}
-	a.mean, a.embedded = nil, slices.Clone(a.plain)
+	a.mean, a.embedded, a.share = nil, slices.Clone(a.plain), nil
 	mean := make([]float64, w)
 	for i, c := range counts {
 		n += c
@@ -159,6 +166,9 @@ func (a *additive) shape(workers int) {
 	}
 	for _, v := range mean {
 		a.mean = append(a.mean, float32(v/max(n, 1)))
+	}
+	for _, c := range counts {
+		a.share = append(a.share, c/max(n, 1))
 	}
 	a.shift(a.embedded)
 	weighted := make([]float32, len(a.embedded))
@@ -184,6 +194,32 @@ func (a *additive) shape(workers int) {
 	gemm(false, false, len(counts), w, w, 1, a.embedded, w, a.metric, w, 0, weighted, w)
 	a.embedded = weighted
 	a.sum()
+	a.spread()
+}
+
+// spread sets the mean of |H|^2.
+func (a *additive) spread() {
+	shares := 0.0
+	for _, p := range a.share {
+		shares += p * p
+	}
+	count := make([]float64, len(a.rows))
+	a.apart = 0
+	for _, text := range a.texts {
+		n, squares, product := 0.0, 0.0, 0.0
+		for _, t := range text {
+			if t != again {
+				n, squares, product = n+1, squares+2*count[t]+1, product+a.share[t]
+				count[t]++
+			}
+		}
+		for _, t := range text {
+			if t != again {
+				count[t] = 0
+			}
+		}
+		a.apart += (squares - 2*n*product + n*n*shares) / float64(a.n)
+	}
 }
 
 // sum adds up the responses, and scales all to sums of a mean square length of 1.

@@ -8,13 +8,15 @@ import (
 // AdditiveFit is a choice of how additive values are regularised, and what it gave in
 // cross-validation over the prompts of training.
 type AdditiveFit struct {
-	Once    bool    `json:"once"`    // each token of a response counts once
-	Rank    int     `json:"rank"`    // directions of the prompt that tokens are multiplied with; 0 for a table that is the same for all
-	Product float64 `json:"product"` // weight of those products against the tokens alone
-	Prompt  float64 `json:"prompt"`  // weight of V(x) against the tokens
-	Lambda  float64 `json:"lambda"`  // of the ridge, where the mean response has the length 1
-	R2      float64 `json:"r2"`      // of all states
-	R2Last  float64 `json:"r2_last"` // of the last state of each response
+	Once     bool    `json:"once"`     // each token of a response counts once
+	Rank     int     `json:"rank"`     // directions of the prompt that tokens are multiplied with; 0 for a table that is the same for all
+	Product  float64 `json:"product"`  // weight of those products against the tokens alone
+	Prompt   float64 `json:"prompt"`   // weight of V(x) against the tokens
+	Words    float64 `json:"words"`    // weight of the tokens themselves against their embeddings
+	Squashed bool    `json:"squashed"` // the value stays within the returns
+	Lambda   float64 `json:"lambda"`   // of the ridge, where the mean response has the length 1
+	R2       float64 `json:"r2"`       // of all states
+	R2Last   float64 `json:"r2_last"`  // of the last state of each response
 }
 
 // AdditiveReport tells how an additive value was fitted.
@@ -32,10 +34,11 @@ var (
 	gridPrompt  = []float64{0, 0.1, 0.3, 1, 3}
 	gridProduct = []float64{0.3, 1, 3}
 	gridRank    = []int{8, 32}
+	gridWords   = []float64{0, 0.3, 1, 3}
 )
 
 // advantages fits an additive value: of different tokens, unless that of all of them, which may say a
-// good word again and again, is better by leastGain.
+// good word again and again, is better by far.
 func (a *additive) advantages(ctx context.Context, features *Features, o *TrainOptions) (*Advantages, *AdditiveReport, error) {
 	other, err := a.search(ctx, o.Workers)
 	if err != nil {
@@ -47,7 +50,7 @@ func (a *additive) advantages(ctx context.Context, features *Features, o *TrainO
 	if err != nil {
 		return nil, nil, err
 	}
-	if other.Kept.R2Last > report.Kept.R2Last+leastGain {
+	if other.Kept.R2Last > report.Kept.R2Last+repeating {
 		a, report, other = bag, other, report
 	}
 	report.Other, report.Tried = other.Kept, report.Tried+other.Tried
@@ -56,7 +59,8 @@ func (a *additive) advantages(ctx context.Context, features *Features, o *TrainO
 }
 
 // search looks for the fit with the best R2 at the last state: first among the tables that
-// are the same for every prompt, then among those that depend on it.
+// are the same for every prompt, of which it asks whether they gain by the tokens
+// themselves and by a value that stays within the returns, then among those that depend on it.
 func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, error) {
 	report := &AdditiveReport{}
 	try := func(best *AdditiveFit, fit AdditiveFit) (better bool, err error) {
@@ -100,6 +104,24 @@ func (a *additive) search(ctx context.Context, workers int) (*AdditiveReport, er
 	}
 	if err := prompts(&static); err != nil {
 		return nil, err
+	}
+	richer := AdditiveFit{R2Last: math.Inf(-1)}
+	for _, squashed := range []bool{false, true} {
+		for _, words := range gridWords {
+			next := static
+			if next.Squashed, next.Words = squashed, words; words == 0 && !squashed || squashed && a.squash.reach == 0 {
+				continue
+			}
+			if _, err := try(&richer, next); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := lambdas(&richer); err != nil {
+		return nil, err
+	}
+	if richer.R2Last > static.R2Last+leastGain {
+		static = richer
 	}
 	for i, rank := range gridRank {
 		if rank = min(rank, a.dirs); rank == 0 || i > 0 && a.dirs <= gridRank[i-1] {

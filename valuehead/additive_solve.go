@@ -8,10 +8,12 @@ import (
 
 // solution is a fit: U [rank+1][width], q [dirs], and what they were made from.
 type solution struct {
-	fit  AdditiveFit
-	v0   float64
-	f, g []float32 // [n][rank+1], [n][dirs]
-	u, q []float32
+	fit    AdditiveFit
+	v0     float64
+	f, g   []float32 // [n][rank+1], [n][dirs]
+	u, q   []float32
+	words  []float64 // [distinct tokens], what <c, H> is of each; nil without
+	unseen float64   // and of a token that no response says
 }
 
 // factors makes the solution's f and g.
@@ -31,7 +33,7 @@ func (a *additive) factors(fit AdditiveFit) *solution {
 	return s
 }
 
-// combine sets U = sum_i x_i f_i S_i and q = sum_i x_i g_i.
+// combine sets U = sum_i x_i f_i S_i, c = words sum_i x_i H_i and q = sum_i x_i g_i.
 func (a *additive) combine(s *solution, x []float64) {
 	const block = 512
 	k, d, w := s.fit.Rank+1, len(s.q), a.width
@@ -54,6 +56,32 @@ func (a *additive) combine(s *solution, x []float64) {
 	for j, v := range q {
 		s.q[j] = float32(v)
 	}
+	if s.fit.Words > 0 {
+		a.combineWords(s, x)
+	}
+}
+
+// combineWords sets c, less what the mean token has of it.
+func (a *additive) combineWords(s *solution, x []float64) {
+	s.words = make([]float64, len(a.rows))
+	said := 0.0
+	for i, text := range a.texts {
+		for _, t := range text {
+			if t != again {
+				s.words[t] += x[i]
+				said += x[i]
+			}
+		}
+	}
+	by := s.fit.Words / max(a.apart, 1e-12)
+	s.unseen = 0
+	for t, p := range a.share {
+		s.words[t] = by * (s.words[t] - said*p)
+		s.unseen -= p * s.words[t]
+	}
+	for t := range s.words {
+		s.words[t] += s.unseen
+	}
 }
 
 // predict writes the values at the end of all responses, less v0, to y.
@@ -72,6 +100,13 @@ func (a *additive) predict(s *solution, y []float64) {
 			for j, g := range s.g[(from+i)*d:][:d] {
 				v += float64(g) * float64(s.q[j])
 			}
+			if s.words != nil {
+				for _, t := range a.texts[from+i] {
+					if t != again {
+						v += s.words[t]
+					}
+				}
+			}
 			y[from+i] = v
 		}
 	}
@@ -81,10 +116,10 @@ func (a *additive) predict(s *solution, y []float64) {
 // of the returns' own length that is given.
 func (a *additive) solve(fit AdditiveFit, without int, tolerance float64) *solution {
 	s := a.factors(fit)
-	in, n := make([]bool, a.n), 0.0
+	in, n, squash := make([]bool, a.n), 0.0, a.squashOf(fit)
 	for i, f := range a.fold {
 		if in[i] = f != without; in[i] {
-			s.v0 += float64(a.returns[i])
+			s.v0 += squash.stretch(a.returns[i])
 			n++
 		}
 	}
@@ -93,7 +128,7 @@ func (a *additive) solve(fit AdditiveFit, without int, tolerance float64) *solut
 	rr := 0.0
 	for i, v := range a.returns {
 		if in[i] {
-			r[i] = float64(v) - s.v0
+			r[i] = squash.stretch(v) - s.v0
 			rr += r[i] * r[i]
 		}
 	}
@@ -138,8 +173,9 @@ func (a *additive) validate(ctx context.Context, fit *AdditiveFit, all bool, wor
 		return err
 	}
 	var last, states pairs
+	squash := a.squashOf(*fit)
 	for i, k := range a.fold {
-		last.add(float32(out[k].v0+ends[k][i]), a.returns[i])
+		last.add(squash.of(float32(out[k].v0+ends[k][i])), a.returns[i])
 		if all {
 			for _, v := range a.values(out[k], i) {
 				states.add(v, a.returns[i])
@@ -164,21 +200,33 @@ func (a *additive) values(s *solution, i int) []float32 {
 		v += float64(g) * float64(s.q[j])
 	}
 	var out []float32
+	squash := a.squashOf(s.fit)
 	for _, t := range a.texts[i] {
 		if t != again {
+			if s.words != nil {
+				v += s.words[t]
+			}
 			for l, e := range a.embedded[int(t)*w:][:w] {
 				v += direction[l] * float64(e)
 			}
 		}
-		out = append(out, float32(v))
+		out = append(out, squash.of(float32(v)))
 	}
 	return out
+}
+
+// squashOf is what a fit's values go through.
+func (a *additive) squashOf(fit AdditiveFit) squash {
+	if !fit.Squashed {
+		return squash{}
+	}
+	return a.squash
 }
 
 // table turns a solution into advantages of the whole vocabulary.
 func (a *additive) table(ctx context.Context, s *solution, features *Features, embeddings Embeddings) (*Advantages, error) {
 	rank, w, n := s.fit.Rank, a.width, embeddings.Len()
-	out := &Advantages{features: features, once: a.once, rank: rank, vocabulary: n, table: make([]float32, (rank+1)*n), base: float32(s.v0)}
+	out := &Advantages{features: features, once: a.once, rank: rank, vocabulary: n, table: make([]float32, (rank+1)*n), base: float32(s.v0), squash: a.squashOf(s.fit)}
 	by := math.Sqrt(s.fit.Product / float64(max(rank, 1)))
 	u := make([]float32, len(s.u))
 	gemm(false, false, rank+1, w, w, 1, s.u, w, a.metric, w, 0, u, w)
@@ -204,6 +252,14 @@ func (a *additive) table(ctx context.Context, s *solution, features *Features, e
 				}
 				out.table[k*n+from+i] = float32(v)
 			}
+		}
+	}
+	if s.words != nil {
+		for y := range n {
+			out.table[y] += float32(s.unseen)
+		}
+		for y, i := range a.rows {
+			out.table[y] += float32(s.words[i] - s.unseen)
 		}
 	}
 	if out.valuesPrompt() || s.fit.Prompt > 0 {

@@ -107,10 +107,12 @@ func TestAdditiveIsRidge(t *testing.T) {
 	if i := slices.IndexFunc(b.texts, func(text []int32) bool { return slices.Contains(text, again) }); i < 0 {
 		t.Fatal("no response says a token again")
 	}
-	for i, fit := range []AdditiveFit{{Lambda: 0.3}, {Lambda: 1, Prompt: 0.5}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2}, {Rank: 3, Product: 3, Lambda: 3}, {Lambda: 0.3}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2}} {
-		if i == 4 {
+	fits := []AdditiveFit{{Lambda: 0.3}, {Lambda: 1, Prompt: 0.5}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2}, {Rank: 3, Product: 3, Lambda: 3, Words: 0.5}, {Lambda: 0.3, Squashed: true}, {Rank: 2, Product: 0.7, Lambda: 0.1, Prompt: 2, Words: 2, Squashed: true}}
+	for i, fit := range append(fits, fits...) {
+		if i == len(fits) {
 			a = b
 		}
+		squash := a.squashOf(fit)
 		for _, without := range []int{-1, 2} {
 			s := a.solve(fit, without, 1e-7)
 			var phi [][]float64 // the features, written out
@@ -132,8 +134,22 @@ func TestAdditiveIsRidge(t *testing.T) {
 						row = append(row, math.Sqrt(fit.Prompt/3)*float64(z))
 					}
 				}
+				if fit.Words > 0 { // a column for each token, less its share of all that is said
+					for token, share := range a.share {
+						v := 0.0
+						for _, said := range a.texts[i] {
+							if said != again {
+								v -= share
+							}
+							if int(said) == token {
+								v++
+							}
+						}
+						row = append(row, math.Sqrt(fit.Words/a.apart)*v)
+					}
+				}
 				phi = append(phi, row)
-				y = append(y, float64(a.returns[i]))
+				y = append(y, squash.stretch(a.returns[i]))
 				if a.fold[i] != without {
 					mean += y[i]
 					n++
@@ -167,8 +183,9 @@ func TestAdditiveIsRidge(t *testing.T) {
 				if math.Abs(ends[i]-want) > 1e-4 {
 					t.Fatalf("%+v without %d: response %d has the value %v, want %v", fit, without, i, ends[i], want)
 				}
-				if v := a.values(s, i); math.Abs(float64(v[len(v)-1])-want-mean) > 1e-4 {
-					t.Fatalf("%+v: the last state of response %d has the value %v, want %v", fit, i, v[len(v)-1], want+mean)
+				last := squash.of(float32(want + mean))
+				if v := a.values(s, i); math.Abs(float64(v[len(v)-1]-last)) > 1e-4 {
+					t.Fatalf("%+v: the last state of response %d has the value %v, want %v", fit, i, v[len(v)-1], last)
 				}
 			}
 		}
@@ -288,7 +305,8 @@ func TestAdditiveHead(t *testing.T) {
 				return v[0]
 			}
 			before := value()
-			if want := h.Advantages().start(h.Advantages().directionsOf(ex.Prompt)); before != want {
+			squash := h.Advantages().squash
+			if want := squash.of(h.Advantages().start(h.Advantages().directionsOf(ex.Prompt))); before != want {
 				t.Errorf("V(x) is %v, want %v", before, want)
 			}
 			rows, err := h.rows(nil, nil, ex)
@@ -304,6 +322,7 @@ func TestAdditiveHead(t *testing.T) {
 					adds = 0
 				}
 				var ahead [1]float32
+				sum := m.value
 				if err := loaded.Candidates(m, []int32{y}, make([]float32, 2), Reading{}, ahead[:]); err != nil {
 					t.Fatal(err)
 				}
@@ -312,7 +331,7 @@ func TestAdditiveHead(t *testing.T) {
 				}
 				after := value()
 				trained := h.rewardMean + h.rewardScale*rows[i]
-				if math.Abs(float64(after-before-adds)) > 1e-5 || after != ahead[0] || math.Abs(float64(after-trained)) > 1e-5 {
+				if math.Abs(float64(m.value-sum-adds)) > 1e-5 || after != squash.of(m.value) || after != ahead[0] || math.Abs(float64(after-trained)) > 1e-5 {
 					t.Errorf("after token %d: %v, before it was fed %v, in training %v; before it %v, and it adds %v", i, after, ahead[0], trained, before, adds)
 				}
 				squares += math.Pow(float64(after-before), 2)
@@ -320,7 +339,7 @@ func TestAdditiveHead(t *testing.T) {
 			}
 			fork := m.Clone()
 			m.Reset()
-			if value() == before || fork.value != before {
+			if value() == before || squash.of(fork.value) != before {
 				t.Error("a copy is not independent")
 			}
 			if m.CopyFrom(fork); value() != before {
@@ -390,4 +409,50 @@ func TestDamagedAdditiveFile(t *testing.T) {
 	d, _ := additiveWorld(t, 12, e, true, 0.1)
 	h, _ := mustTrain(t, d, TrainOptions{Kind: Additive, Embeddings: e})
 	damage(t, h, 7)
+}
+
+// Of rewards that have ends, and of tokens that are worth what their embeddings do not tell, a table
+// is made that is better than one without.
+func TestAdditiveOfEndsAndWords(t *testing.T) {
+	e := randomTable(30, 4)
+	rng := rand.New(rand.NewPCG(9, 9))
+	worth := make([]float64, e.Len())
+	for y := range worth {
+		worth[y] = 0.5 * rng.NormFloat64()
+	}
+	d, _ := additiveWorld(t, 150, e, false, 0)
+	for i := range d.examples {
+		sum := 0.0
+		for j, y := range d.examples[i].Trajectory.Tokens {
+			if !slices.Contains(d.examples[i].Trajectory.Tokens[:j], y) {
+				sum += worth[y]
+			}
+		}
+		d.examples[i].Return = float32(math.Tanh(sum))
+	}
+	h, r := mustTrain(t, d, TrainOptions{Kind: Additive, Embeddings: e, HeldOut: 0.2})
+	if kept := r.Additive.Kept; kept.Words == 0 || !kept.Squashed || !h.Advantages().Squashed() || kept.R2Last < 0.95 {
+		t.Errorf("kept %+v", kept)
+	}
+	path := filepath.Join(t.TempDir(), "head.gguf")
+	if err := h.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ex := range d.examples[:40] {
+		want, err := h.Advantages().appendValues(nil, ex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := loaded.Advantages().appendValues(nil, ex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) || slices.Max(want) > 1.1 || slices.Min(want) < -1.1 {
+			t.Errorf("values %v, of the file %v", want, got)
+		}
+	}
 }

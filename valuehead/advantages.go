@@ -14,7 +14,9 @@ import (
 //
 // so that what each token of the vocabulary adds is known before it is fed. z(x) are a few
 // directions of the prompt's mean state; without them the table is the same for every
-// prompt. In a table of different tokens one that was said before adds nothing. It is read-only and safe for concurrent use.
+// prompt. In a table of different tokens one that was said before adds nothing. Where rewards
+// have ends, V may be the sum squashed into their range: a(x, y) is what y adds to the sum. It is
+// read-only and safe for concurrent use.
 type Advantages struct {
 	features   *Features // of the prompts
 	once       bool      // a token that was said before adds nothing
@@ -24,6 +26,7 @@ type Advantages struct {
 	prompts    directions
 	base       float32   // V(x) = base + slope . z(x)
 	slope      []float32 // empty, or one for each direction
+	squash     squash    // of the sum
 	unit       float64
 }
 
@@ -50,8 +53,11 @@ func (a *Advantages) valuesPrompt() bool { return a.rank > 0 || len(a.slope) > 0
 // values, as that of a head: [Head.Unit].
 func (a *Advantages) Unit() float64 { return a.unit }
 
+// Squashed reports whether values stay within the returns that they were learned from.
+func (a *Advantages) Squashed() bool { return a.squash.reach > 0 }
+
 // Of is what each token of the vocabulary adds to the value of a response to p that does not have it,
-// in units of reward: [Len]. Over the responses of training, the mean of what their tokens add is 0, of a table
+// in units of reward, to the sum before it is squashed: [Len]. Over the responses of training, the mean of what their tokens add is 0, of a table
 // that depends on the prompt for a prompt at the mean. p may be nil unless NeedsPrompt; without it the directions are at their mean. The result
 // must not be written to.
 func (a *Advantages) Of(p *states.Prompt) []float32 {
@@ -79,7 +85,7 @@ func (a *Advantages) directionsOf(p *states.Prompt) []float32 {
 	return a.prompts.of(nil, a.features.promptMean(p))
 }
 
-// start is V(x) by its directions.
+// start is V(x) by its directions, before it is squashed.
 func (a *Advantages) start(z []float32) float32 {
 	v := a.base
 	for k, s := range a.slope {
@@ -112,7 +118,7 @@ func (a *Advantages) appendValues(dst []float32, e Example) ([]float32, error) {
 	v := a.start(z)
 	for i, y := range e.Trajectory.Tokens {
 		v += a.token(z, e.Trajectory.Tokens[:i], y)
-		dst = append(dst, v)
+		dst = append(dst, a.squash.of(v))
 	}
 	return dst, nil
 }
@@ -125,6 +131,8 @@ func (a *Advantages) check() error {
 		return errors.New("its table of advantages does not fit its vocabulary")
 	case w != 0 && w != a.features.promptWidth, len(a.prompts.axes) != d*w, a.rank > d, len(a.slope) != 0 && len(a.slope) != d:
 		return errors.New("its directions of prompts do not fit its features")
+	case !finite(a.squash.centre) || !finite(a.squash.reach) || a.squash.reach < 0:
+		return errors.New("its values cannot be squashed so")
 	}
 	return nil
 }
@@ -138,6 +146,9 @@ func (a *Advantages) named() []namedTensor {
 	}
 	if len(a.slope) > 0 {
 		out = append(out, namedTensor{"advantages.slope", 1, len(a.slope), a.slope})
+	}
+	if a.Squashed() {
+		out = append(out, namedTensor{squashTensor, 1, 2, []float32{a.squash.centre, a.squash.reach}})
 	}
 	return out
 }

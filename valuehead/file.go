@@ -18,18 +18,20 @@ import (
 const FileType = "ivo.valuehead"
 
 const (
-	fileVersion  = 2
-	prefix       = "ivo.valuehead."
-	keyType      = "general.type"
-	keyChecksum  = prefix + "checksum"
-	keyMatch     = prefix + "shape.match" // absent in the first files, as is
-	keyTop       = prefix + "top"
-	keyNorms     = prefix + "norms"
-	keyProbe     = prefix + "probe.tokens"
-	probeTensor  = "probe.states"
-	centreTensor = "features.centre"
-	tokensTensor = "tokens"
-	keyUnit      = prefix + "unit" // absent in the first files
+	fileVersion   = 2
+	squashVersion = 3 // of heads that squash their values, which older programs would not
+	prefix        = "ivo.valuehead."
+	keyType       = "general.type"
+	keyChecksum   = prefix + "checksum"
+	keyMatch      = prefix + "shape.match" // absent in the first files, as is
+	keyTop        = prefix + "top"
+	keyNorms      = prefix + "norms"
+	keyProbe      = prefix + "probe.tokens"
+	probeTensor   = "probe.states"
+	centreTensor  = "features.centre"
+	tokensTensor  = "tokens"
+	squashTensor  = "advantages.squash"
+	keyUnit       = prefix + "unit" // absent in the first files
 	// absent in files without advantages
 	keyVocabulary = prefix + "advantages.vocabulary"
 	hintHead      = "train the head again, or copy the file anew"
@@ -53,8 +55,12 @@ func (h *Head) Save(path string) error {
 // letters, for files that hold more than a head. [Unpack] reads it.
 func (h *Head) Pack(letters string) (kvs []gguf.KV, tensors []gguf.Tensor) {
 	s, o := h.features.schema, h.features.options
+	version := fileVersion
+	if h.advantages != nil && h.advantages.Squashed() {
+		version = squashVersion
+	}
 	kvs = []gguf.KV{
-		{Key: prefix + "version", Value: uint32(fileVersion)},
+		{Key: prefix + "version", Value: uint32(version)},
 		{Key: prefix + "kind", Value: string(h.kind)},
 		{Key: prefix + "spread", Value: string(h.spread)},
 		{Key: prefix + "backbone", Value: s.Backbone},
@@ -133,8 +139,8 @@ func Load(path string) (*Head, error) {
 	if f.Str(keyType) != FileType {
 		return fail("name a head that a run wrote; a model is for {model}", "is a GGUF file, but not a value head")
 	}
-	if v, _ := f.Int(prefix + "version"); v != fileVersion {
-		return fail("train the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d", v, fileVersion)
+	if v, _ := f.Int(prefix + "version"); v < fileVersion || v > squashVersion {
+		return fail("train the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d and %d", v, fileVersion, squashVersion)
 	}
 	h, err := decode(f)
 	if err != nil {
@@ -172,8 +178,8 @@ func decode(f *gguf.File) (*Head, error) {
 // Unpack builds the head that [Head.Pack] put into a file that has been checked, with its tensors by
 // their own names.
 func Unpack(f *gguf.File, data map[string][]float32) (*Head, error) {
-	if v, _ := f.Int(prefix + "version"); v != fileVersion {
-		return nil, fmt.Errorf("a value head in it has format version %d, this ivo reads %d", v, fileVersion)
+	if v, _ := f.Int(prefix + "version"); v < fileVersion || v > squashVersion {
+		return nil, fmt.Errorf("a value head in it has format version %d, this ivo reads %d and %d", v, fileVersion, squashVersion)
 	}
 	return build(f, data)
 }
@@ -275,6 +281,9 @@ func build(f *gguf.File, data map[string][]float32) (*Head, error) {
 		}
 		if base := data["advantages.base"]; len(base) == 1 {
 			h.advantages.base = base[0]
+		}
+		if b := data[squashTensor]; len(b) == 2 {
+			h.advantages.squash = squash{b[0], b[1]}
 		}
 		if err := h.advantages.check(); err != nil {
 			return nil, err

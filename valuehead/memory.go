@@ -23,7 +23,7 @@ type Memory struct {
 	seen  bool
 	z     []float32 // of an Additive head: directions of the prompt, shared
 	said  []int32   // of an Additive head whose tokens count once
-	value float32   // of an Additive head; else what the tokens so far add to the output
+	value float32   // of an Additive head before it is squashed; else what the tokens so far add to the output
 }
 
 // past is a prompt as a Recall head sees it, shared by all responses to it.
@@ -205,7 +205,7 @@ func (h *Head) Values(memories []*Memory, r Reading, out []float32) error {
 	}
 	if h.kind == Additive {
 		for i, m := range memories {
-			out[i] = h.bound(m.value, r)
+			out[i] = h.bound(h.advantages.squash.of(m.value), r)
 		}
 		return nil
 	}

@@ -37,7 +37,7 @@ func (h *Head) CandidatesOf(memories []*Memory, tokens [][]int32, scalars [][]fl
 	if h.kind == Additive {
 		for i, m := range memories {
 			for j, token := range tokens[i] {
-				out[i][j] = h.bound(m.value+h.advantages.token(m.z, m.said, token), r)
+				out[i][j] = h.bound(h.advantages.squash.of(m.value+h.advantages.token(m.z, m.said, token)), r)
 			}
 		}
 		return nil

@@ -52,7 +52,7 @@ func (h *Head) start(e Example) (v float32, known bool) {
 	if h.kind != Additive {
 		return 0, false
 	}
-	return h.advantages.start(h.advantages.directionsOf(e.Prompt)), true
+	return h.advantages.squash.of(h.advantages.start(h.advantages.directionsOf(e.Prompt))), true
 }
 
 // valueRows appends to dst the rows of an Additive head: the values of the states, in units
@@ -86,7 +86,7 @@ func (a *Advantages) measure(ctx context.Context, src Source, entries []entry, t
 			return 0, err
 		}
 		z := a.directionsOf(ex.Prompt)
-		path.begin(a.start(z), true)
+		path.begin(a.squash.of(a.start(z)), true)
 		for _, v := range values {
 			path.add(v)
 		}
