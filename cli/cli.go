@@ -70,7 +70,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		HideVersion:    true, // urfave/cli gives -v to the version
 		ExitErrHandler: func(*cli.Context, error) {},
 		Flags:          []cli.Flag{verboseFlag()},
-		Commands:       []*cli.Command{generateCommand(), chatCommand(), serveCommand(), iterateCommand(), evalCommand(), scoreCommand(), scoreTextCommand(), rewardCommand(), judgeCommand(), trainCommand(), tuneCommand(), valueCommand(), inspectCommand(), modelsCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:       []*cli.Command{generateCommand(), chatCommand(), serveCommand(), iterateCommand(), workerCommand(), fleetCommand(), evalCommand(), scoreCommand(), scoreTextCommand(), rewardCommand(), judgeCommand(), trainCommand(), tuneCommand(), valueCommand(), inspectCommand(), modelsCommand(), statesCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())
@@ -79,7 +79,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		},
 		OnUsageError: func(c *cli.Context, err error, _ bool) error { return usagef(c, "%v", err) },
 	}
-	for _, cmd := range slices.Concat(app.Commands, app.Command("states").Subcommands, app.Command("reward").Subcommands) {
+	for _, cmd := range slices.Concat(app.Commands, app.Command("states").Subcommands, app.Command("reward").Subcommands, app.Command("fleet").Subcommands) {
 		cmd.OnUsageError = app.OnUsageError
 		cmd.HideHelpCommand = true // "help" is an argument like any other there
 		cmd.Flags = append(cmd.Flags, verboseFlag())
@@ -101,7 +101,7 @@ func setup(c *cli.Context, stderr io.Writer) error {
 		}
 	}
 	slog.SetDefault(slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})))
-	if slices.Contains([]string{"iterate", "eval", "tune"}, c.Command.Name) || c.IsSet("prompts") || c.Bool("fine-tune") { // what runs long
+	if slices.Contains([]string{"iterate", "worker", "eval", "tune"}, c.Command.Name) || c.IsSet("prompts") || c.Bool("fine-tune") { // what runs long
 		inspect.ThisMachine("").WarnSlow(stderr)
 	}
 	takes := len(strings.Fields(c.Command.ArgsUsage))

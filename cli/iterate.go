@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -52,7 +53,7 @@ func iterateCommand() *cli.Command {
 			&cli.BoolFlag{Name: "last-round-only", Usage: "train on the newest round's trajectories only", Value: d.Head.LastRoundOnly, Category: head},
 			&cli.IntFlag{Name: "predict", Aliases: []string{"n", "n-predict"}, Usage: "most tokens of a response", Value: d.MaxTokens, Category: samplingCategory},
 			&cli.IntFlag{Name: "ctx-size", Aliases: []string{"c"}, Usage: "tokens of context that the parallel sequences share", Value: d.Context.Cells, Category: modelCategory},
-		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), thoughtFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), adapterFlags(), computeFlags()),
+		}, headFlags(d.Head, head, "the first and the one at 3/5 of the depth"), rewardFlags(run), escapeFlags("-r", samplingCategory), samplingFlags(d.Sampling), constraintFlags(), thoughtFlags(), promptFlags(), []cli.Flag{strictFlag()}, loadFlags(), adapterFlags(), computeFlags(), fleetFlags()),
 		Action: iterate,
 	}
 }
@@ -113,8 +114,13 @@ func iterate(c *cli.Context) error {
 	dir := c.String("out")
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	w.Notify = notify(meter)
+	end, err := leadFleet(c, dir, o, &w)
+	if err != nil {
+		return err
+	}
 	err = loop.Run(c.Context, dir, *o, w)
 	meter.Close()
+	err = errors.Join(err, end(err))
 	if err != nil {
 		if c.Context.Err() != nil {
 			err = fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))

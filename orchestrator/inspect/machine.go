@@ -92,6 +92,21 @@ func (m *Machine) Write(w io.Writer) error {
 	return nil
 }
 
+// CPU is the kind of machine, as far as the arithmetic of its results depends on it: the system, and the features
+// that the machine has of those that ggml can use.
+func (m *Machine) CPU() string {
+	text := runtime.GOOS + "/" + runtime.GOARCH
+	for _, f := range m.machine {
+		if f.has {
+			text += " " + f.name
+		}
+	}
+	return text
+}
+
+// Available is the memory that the system could give to new processes, in bytes; 0 where it does not say.
+func (m *Machine) Available() uint64 { return m.available }
+
 func yes(b bool) string {
 	if b {
 		return "yes"

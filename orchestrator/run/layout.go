@@ -22,6 +22,11 @@ const (
 	// ExperimentDir is the folder of answers of an experiment, which is a directory with another layout.
 	ExperimentDir = "answers"
 
+	// FleetDir is where a fleet that draws shards keeps what is under way, until the run is finished, and
+	// FleetFile says who drew what.
+	FleetDir  = ".fleet"
+	FleetFile = "fleet.yaml"
+
 	ledgerFile = "ledger.json"
 	lockFile   = ".lock"
 	rewardsDir = "rewards"

@@ -11,6 +11,7 @@
 //	rewards/NAME/...                       what a reward says of all these, and the value
 //	                                       functions learned from it by ivo score
 //	ledger.json                            what is finished
+//	fleet.yaml                             who drew what, where several machines did
 //
 // Every file that takes work carries a stamp: the key of all that it was made from, and the
 // keys of the files among these. A file whose stamp has the key that is asked for is finished,
@@ -90,7 +91,9 @@ func vacant(path string) error {
 	if err != nil {
 		return &fault.Error{Op: "run", Field: "out", Err: err, Hint: "give another {out}"}
 	}
-	known := func(e fs.DirEntry) bool { return e.Name() == OptionsFile || e.Name() == lockFile }
+	known := func(e fs.DirEntry) bool {
+		return e.Name() == OptionsFile || e.Name() == lockFile || e.Name() == FleetDir
+	}
 	if slices.ContainsFunc(entries, known) {
 		return nil
 	}

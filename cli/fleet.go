@@ -1,0 +1,196 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ivo-decoding/ivo/internal/cachedir"
+	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
+)
+
+const fleetCategory = "Fleet"
+
+// fleetFlags let other machines draw.
+func fleetFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "fleet", Usage: "let workers draw the shards: ivo worker on this machine and, with --listen or --nats, on others", Category: fleetCategory},
+		&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` at which workers find the run; one that other machines reach asks for the invitation of ivo fleet invite", Value: fleet.DefaultListen, Category: fleetCategory},
+		natsFlag("of a NATS server with JetStream to use instead of one's own"),
+		&cli.DurationFlag{Name: "heartbeat", Usage: "`TIME` after which the shard of a worker that is silent is given to another", Value: 30 * time.Second, Category: fleetCategory},
+	}
+}
+
+func natsFlag(usage string) cli.Flag {
+	return &cli.StringFlag{Name: "nats", Usage: "`URL` " + usage, Category: fleetCategory}
+}
+
+// leadFleet leads a fleet for a run, if that is asked for; end ends it, for good where the run is finished.
+func leadFleet(c *cli.Context, dir string, o *loop.Options, w *loop.Work) (end func(err error) error, err error) {
+	if !c.Bool("fleet") {
+		if c.IsSet("listen") || c.IsSet("nats") {
+			return nil, usagef(c, "--listen and --nats say where a fleet is (give --fleet too)")
+		}
+		return func(error) error { return nil }, nil
+	}
+	board := terminal.NewBoard(c.App.ErrWriter)
+	w.Say = func(text string) { board.Say("(" + text + ")") }
+	var mu sync.Mutex
+	var at loop.Event
+	var since time.Time
+	w.Notify = func(e loop.Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Stage != at.Stage {
+			since = time.Now()
+			board.Say(e.Stage)
+		}
+		at = e
+	}
+	f, err := fleet.Lead(c.Context, fleet.Options{
+		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Context: o.Context, Parallel: o.Parallel, Say: w.Say,
+		Notify: func(s fleet.Status) {
+			mu.Lock()
+			stage, left := at.Stage, time.Duration(0)
+			if at.Done > 0 && s.Total > 0 {
+				left = time.Duration(float64(time.Since(since)) * float64(at.Total-at.Done) / float64(at.Done))
+			}
+			mu.Unlock()
+			if s.Total > 0 {
+				board.Show(report.FleetLines(&s, stage, left))
+			}
+		},
+	}, w.Model)
+	if err != nil {
+		return nil, err
+	}
+	w.Drawer = f
+	line, err := fleet.InviteTo(dir, "")
+	switch {
+	case c.String("nats") != "":
+		line = "ivo worker --nats " + f.Address()
+	case err != nil || f.Open():
+		line = "the line that ivo fleet invite " + dir + " prints"
+	}
+	w.Say("workers join with: " + line)
+	return func(err error) error {
+		defer board.Close()
+		if err != nil {
+			return f.Close()
+		}
+		return f.Finish(context.WithoutCancel(c.Context))
+	}, nil
+}
+
+func workerCommand() *cli.Command {
+	return &cli.Command{
+		Name: "worker", Usage: "draw shards of a run of ivo iterate --fleet, on this machine or another",
+		Description: "Takes shards, decodes them and hands in what it has drawn, until the run is over; Ctrl-C\n" +
+			"gives back what it has in hand. Without a model it is sent the run's, once.\n" + fleet.InviteVariable + " has the invitation to a run on another machine: ivo fleet invite prints the whole line.\n\nExamples:\n\n" +
+			"  ivo worker --nats nats://127.0.0.1:4822 -m model.gguf\n  ivo worker --nats nats://127.0.0.1:4822 --models ~/models",
+		Flags: slices.Concat([]cli.Flag{
+			natsFlag("of the run's server"),
+			&cli.StringSliceFlag{Name: "models", Usage: "`FOLDER` in which the run's model is looked for; may be given several times", Category: fleetCategory},
+			&cli.BoolFlag{Name: "stay", Usage: "wait for the next run when one is over", Category: fleetCategory},
+		}, loadFlags(), adapterFlags(), []cli.Flag{threadsFlag()}),
+		Action: work,
+	}
+}
+
+func work(c *cli.Context) error {
+	if c.String("nats") == "" {
+		return usagef(c, "--nats is missing (ivo iterate --fleet says what it is)")
+	}
+	machine, board := inspect.ThisMachine(inspect.Version()), terminal.NewBoard(c.App.ErrWriter)
+	defer board.Close()
+	o := fleet.WorkerOptions{
+		URL: c.String("nats"), Models: c.StringSlice("models"), Threads: max(0, c.Int("threads")), Stay: c.Bool("stay"),
+		Card: fleet.Card{Version: machine.Version, Build: llama.Build(), CPU: machine.CPU(), Memory: machine.Available()},
+		Load: func(path string) (*llama.Model, error) { return loadFile(c, path) }, Say: board.Say,
+		Notify: func(w fleet.Working) {
+			board.Show([]string{fmt.Sprintf("%d shards, %.1f tokens/s, in hand: %v", w.Shards, w.Rate, w.Doing)})
+		},
+	}
+	var err error
+	if text := os.Getenv(fleet.InviteVariable); text != "" {
+		if o.Invite, err = fleet.ParseInvite(text); err != nil {
+			return err
+		}
+	}
+	if o.Cache, err = cachedir.Path("fleet"); err != nil {
+		return err
+	}
+	if c.IsSet("model") || c.IsSet("hf-repo") || c.IsSet("model-url") {
+		if o.Model, err = load(c); err != nil {
+			return err
+		}
+		defer o.Model.Close()
+	}
+	return fleet.Work(c.Context, o)
+}
+
+func fleetCommand() *cli.Command {
+	return &cli.Command{
+		Name: "fleet", Usage: "look after the workers of a run",
+		Subcommands: []*cli.Command{
+			{
+				Name: "status", Usage: "show how the workers of a run are, or who drew one that is finished", ArgsUsage: "[RUN]",
+				Description: "Examples:\n\n  ivo fleet status --nats nats://127.0.0.1:4822\n  ivo fleet status runs/first", Flags: []cli.Flag{natsFlag("of the run's server")},
+				Action: fleetStatus,
+			},
+			{
+				Name: "invite", Usage: "print the line that starts a worker on another machine", ArgsUsage: "RUN",
+				Description: "Whoever has the line can work for the run: hand it over as you would a password.\n\nExamples:\n\n  ivo fleet invite runs/first\n  ivo fleet invite --host desktop.local runs/first",
+				Flags:       []cli.Flag{&cli.StringFlag{Name: "host", Usage: "`NAME` by which the worker's machine knows this one", Category: fleetCategory}},
+				Action: func(c *cli.Context) error {
+					if !c.Args().Present() {
+						return usagef(c, "no run (name its directory)")
+					}
+					line, err := fleet.InviteTo(c.Args().First(), c.String("host"))
+					if err == nil {
+						_, err = fmt.Fprintln(c.App.Writer, line)
+					}
+					return err
+				},
+			},
+		},
+	}
+}
+
+func fleetStatus(c *cli.Context) error {
+	if dir := c.Args().First(); dir != "" {
+		r, err := fleet.ReadRecord(dir)
+		if err != nil {
+			return fmt.Errorf("who drew %s is not known: %w (give the directory of a run that a fleet has drawn)", dir, err)
+		}
+		return report.FleetTable(c.App.Writer, r.Workers, r.Mixed)
+	}
+	if c.String("nats") == "" {
+		return usagef(c, "neither a run nor --nats (name one)")
+	}
+	invite := fleet.Invite{}
+	var err error
+	if text := os.Getenv(fleet.InviteVariable); text != "" {
+		if invite, err = fleet.ParseInvite(text); err != nil {
+			return err
+		}
+	}
+	s, err := fleet.ReadStatus(c.Context, c.String("nats"), invite)
+	if err != nil {
+		return err
+	}
+	for _, line := range append(report.FleetLines(s, "run "+s.Run, 0), s.Aside...) {
+		fmt.Fprintln(c.App.Writer, line)
+	}
+	return nil
+}

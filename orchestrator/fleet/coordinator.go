@@ -1,0 +1,322 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// Options say how a fleet is led.
+type Options struct {
+	Dir       string        // of the run
+	Listen    string        // where a server of its own listens; "" for [DefaultListen]
+	URL       string        // of a server that is there already, instead
+	Heartbeat time.Duration // after which a silent worker's shard is given to another; 0 for 30 s
+	Context   batch.Context // of a worker's engine, and
+	Parallel  int           // sequences at once, by which it is known what a worker needs
+	Tries     int           // failures after which a shard is set aside; 0 for 3
+	Say       func(string)  // told what people should know, if set
+	Notify    func(Status)  // told every second how the workers are, if set
+}
+
+// Coordinator has shards drawn by workers. It is a [rollout.Drawer].
+type Coordinator struct {
+	o    Options
+	dir  string // of what is under way
+	run  names
+	lock *flock.Flock
+
+	server  *embedded // nil with a server elsewhere
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	notices jetstream.Consumer
+	results jetstream.ObjectStore
+	files   jetstream.ObjectStore
+	broken  chan error
+
+	model manifest
+	crew
+	store
+	queues sync.Map // that have a consumer
+	stop   context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+// Lead begins to lead a fleet that draws for a run with a model.
+func Lead(ctx context.Context, o Options, m *llama.Model) (c *Coordinator, err error) {
+	if o.Heartbeat == 0 {
+		o.Heartbeat = heartbeat
+	}
+	if o.Tries == 0 {
+		o.Tries = tries
+	}
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	if o.Listen == "" {
+		o.Listen = DefaultListen
+	}
+	dir, err := filepath.Abs(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	c = &Coordinator{o: o, dir: filepath.Join(dir, run.FleetDir), run: names(run.Key("fleet", host, dir)[:10]), broken: make(chan error, 1)}
+	c.crew.start(dir)
+	if err := private(c.dir); err != nil {
+		return nil, err
+	}
+	c.lock = flock.New(filepath.Join(c.dir, "lock"))
+	if locked, err := c.lock.TryLock(); err != nil || !locked {
+		return nil, fault.New("fleet", "out", nil, "wait for it, or give another {out}", "%s is in use by another ivo", o.Dir)
+	}
+	defer func() {
+		if err != nil {
+			c.close()
+		}
+	}()
+	if err := c.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := c.streams(ctx); err != nil {
+		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: err, Hint: "see that the server has JetStream and room for it, and that you may use it"}
+	}
+	if c.model, err = c.offer(m); err != nil {
+		return nil, err
+	}
+	return c, c.listen(ctx)
+}
+
+// ReadStatus asks the fleet at a server how it is.
+func ReadStatus(ctx context.Context, url string, invite Invite) (*Status, error) {
+	nc, err := nats.Connect(url, append(invite.options(), nats.Timeout(5*time.Second))...)
+	if err != nil {
+		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that the run is under way, and what address and rights {nats} gives"}
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m, err := nc.RequestWithContext(ctx, statusSubject, nil)
+	if err != nil {
+		return nil, fault.New("fleet", "nats", nil, "give {nats} the address of an ivo iterate with a fleet that is under way", "no run answers there")
+	}
+	s := &Status{}
+	return s, json.Unmarshal(m.Data, s)
+}
+
+// Open says whether other machines can join.
+func (c *Coordinator) Open() bool { return c.server != nil && c.server.open }
+
+// Address is where workers find the fleet.
+func (c *Coordinator) Address() string {
+	if c.server != nil {
+		return c.server.address()
+	}
+	return c.nc.ConnectedUrlRedacted()
+}
+
+func (c *Coordinator) connect(ctx context.Context) (err error) {
+	options := []nats.Option{
+		nats.Name("ivo " + string(c.run)), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.RetryOnFailedConnect(false), nats.Timeout(5 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Debug("fleet", "err", err) }),
+	}
+	if c.o.URL != "" {
+		if c.nc, err = nats.Connect(c.o.URL, options...); err != nil {
+			return &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that it runs, and what address and rights {nats} gives"}
+		}
+	} else {
+		s, err := secrets(c.dir, c.o.Listen)
+		if err != nil {
+			return err
+		}
+		if c.server, err = serve(c.dir, c.o.Listen, c.run, s); err != nil {
+			return err
+		}
+		if c.nc, err = c.server.connect(options...); err != nil {
+			return err
+		}
+	}
+	c.js, err = jetstream.New(c.nc)
+	return err
+}
+
+// streams makes those of the run, or finds them.
+func (c *Coordinator) streams(ctx context.Context) error {
+	replicas := 1
+	if c.server == nil && c.nc.ConnectedClusterName() != "" && len(c.nc.Servers()) >= 3 {
+		replicas = 3
+	}
+	const kept = 30 * 24 * time.Hour // on a server that outlives the run
+	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: c.run.shards(), Subjects: []string{c.run.subject("shard", "*", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: mostStore / 16, Duplicates: time.Second,
+	}); err != nil {
+		return err
+	}
+	notices, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: c.run.notices(), Subjects: []string{c.run.subject("notice", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: mostStore / 64,
+	})
+	if err != nil {
+		return err
+	}
+	if c.notices, err = notices.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{Durable: "coordinator", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Minute}); err != nil {
+		return err
+	}
+	if c.results, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.results(), MaxBytes: mostStore / 4, TTL: kept, Replicas: replicas}); err != nil {
+		return err
+	}
+	c.files, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.files(), MaxBytes: mostStore / 2, TTL: kept, Replicas: replicas})
+	return err
+}
+
+// consumer makes that of the shards of a model.
+func (c *Coordinator) consumer(ctx context.Context, model string) error {
+	q := queue(model)
+	if _, there := c.queues.Load(q); there {
+		return nil
+	}
+	stream, err := c.js.Stream(ctx, c.run.shards())
+	if err == nil {
+		_, err = stream.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable: q, FilterSubject: c.run.shard(q, "*", "*"), AckPolicy: jetstream.AckExplicitPolicy, AckWait: c.o.Heartbeat, MaxDeliver: -1, MaxAckPending: 1 << 15, MaxWaiting: 1 << 14,
+		})
+	}
+	if err == nil {
+		c.queues.Store(q, true)
+	}
+	return err
+}
+
+// listen hears workers, until the end.
+func (c *Coordinator) listen(ctx context.Context) error {
+	ctx, c.stop = context.WithCancel(ctx)
+	answer := func(subject string, handle func(data []byte) any) error {
+		_, err := c.nc.Subscribe(subject, func(m *nats.Msg) {
+			if v := handle(m.Data); v != nil && m.Reply != "" {
+				m.Respond(encode(v))
+			}
+		})
+		return err
+	}
+	err := errors.Join(
+		answer(joinSubject, c.join),
+		answer(c.run.subject("worker", "*"), c.beat),
+		answer(c.run.subject("ask"), func(data []byte) any { return c.ask(ctx, data) }),
+		answer(statusSubject, func([]byte) any { return c.Status() }),
+		c.nc.Flush(),
+	)
+	if err != nil {
+		return err
+	}
+	c.ended.Add(1)
+	go func() {
+		defer c.ended.Done()
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if c.server != nil && !c.server.JetStreamEnabled() {
+				select {
+				case c.broken <- jetstream.ErrJetStreamNotEnabled:
+				default:
+				}
+			}
+			c.crew.look(c.o.Heartbeat, c.o.Say)
+			if c.o.Notify != nil {
+				c.o.Notify(*c.Status())
+			}
+		}
+	}()
+	return nil
+}
+
+// join takes a worker, or says why not.
+func (c *Coordinator) join(data []byte) any {
+	var card Card
+	if json.Unmarshal(data, &card) != nil || card.Worker == "" {
+		return nil
+	}
+	w := welcome{Run: string(c.run), Model: c.model, Heartbeat: c.o.Heartbeat}
+	w.Model.Parts = nil
+	switch why := c.crew.banned(card.Worker); {
+	case card.Protocol != protocol:
+		w.Refused = fmt.Sprintf("the worker speaks version %d of the fleet's protocol, the run's ivo %d (use the same ivo on both)", card.Protocol, protocol)
+	case card.Model != "" && card.Model != c.model.Key:
+		w.Refused = fmt.Sprintf("%s is another model than the run's %s, whatever it is called: its weights or its tokenizer differ (take the run's file, or none to be sent it)", card.Named, c.model.Name)
+	case card.Memory > 0 && c.model.Needs > card.Memory:
+		w.Refused = fmt.Sprintf("%s needs about %s of memory, and %s are free (free some, or use a machine that has it)", c.model.Name, size(c.model.Needs), size(card.Memory))
+	case why != "":
+		w.Refused = why
+	default:
+		c.crew.saw(&card)
+		c.o.Say(fmt.Sprintf("worker %s joins: %d cores, %s", card.Called(), card.Cores, card.Kind()))
+		return &w
+	}
+	c.o.Say(fmt.Sprintf("worker %s is refused: %s", card.Called(), w.Refused))
+	return &w
+}
+
+// beat hears how a worker is.
+func (c *Coordinator) beat(data []byte) any {
+	var p pulse
+	if json.Unmarshal(data, &p) == nil && p.Worker != "" {
+		if c.crew.pulse(&p) {
+			c.o.Say(fmt.Sprintf("worker %s leaves", p.Called()))
+		}
+	}
+	return nil
+}
+
+// Finish ends a fleet whose run is finished: workers are told, and nothing is left on the server.
+func (c *Coordinator) Finish(ctx context.Context) error {
+	c.nc.Publish(c.run.subject("over"), nil)
+	c.nc.FlushTimeout(2 * time.Second)
+	if c.server == nil {
+		for _, name := range []string{c.run.shards(), c.run.notices(), "OBJ_" + c.run.results(), "OBJ_" + c.run.files()} {
+			if err := c.js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+				slog.Debug("fleet: clean up", "err", err)
+			}
+		}
+	}
+	err := c.Close()
+	return errors.Join(err, os.RemoveAll(c.dir))
+}
+
+// Close ends the fleet for now: a run that goes on finds what its workers have drawn meanwhile.
+func (c *Coordinator) Close() error {
+	if c.stop != nil {
+		c.stop()
+	}
+	c.ended.Wait()
+	return errors.Join(c.crew.save(), c.close())
+}
+
+func (c *Coordinator) close() error {
+	if c.nc != nil {
+		c.nc.FlushTimeout(time.Second)
+		c.nc.Close()
+	}
+	if c.server != nil {
+		c.server.stop()
+	}
+	return c.lock.Close()
+}

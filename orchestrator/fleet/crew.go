@@ -1,0 +1,301 @@
+package fleet
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+const (
+	strikes   = 3                // damaged results after which a worker is not taken any more
+	saveEvery = 10 * time.Second // it is written who did what
+)
+
+// crew is all workers that a run has had.
+type crew struct {
+	mu      sync.Mutex
+	dir     string
+	members map[string]*member // by worker
+	drawn   map[string]string  // who drew a file of the run
+	old     []Member           // of earlier calls
+	dirty   bool
+	saved   time.Time
+	stage   *stage
+}
+
+// member is a worker.
+type member struct {
+	Card
+	seen            time.Time
+	doing           []string
+	decoded         int64 // as it says itself
+	since           time.Time
+	shards          int
+	tokens          int64
+	took            time.Duration
+	failures, wrong int
+	left, lost      bool
+}
+
+func (c *crew) start(dir string) {
+	c.dir, c.members, c.drawn, c.saved = dir, map[string]*member{}, map[string]string{}, time.Now()
+	if before, err := ReadRecord(dir); err == nil {
+		c.old, c.drawn = before.Workers, before.Drawn
+		if c.drawn == nil {
+			c.drawn = map[string]string{}
+		}
+	}
+}
+
+// of is a worker that is heard of; the mutex is held.
+func (c *crew) of(card *Card) *member {
+	m := c.members[card.Worker]
+	if m == nil {
+		m = &member{since: time.Now()}
+		c.members[card.Worker] = m
+	}
+	m.Card, m.seen, m.lost = *card, time.Now(), false
+	return m
+}
+
+// saw notes that a worker lives.
+func (c *crew) saw(card *Card) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of(card)
+}
+
+// pulse notes how a worker is, and says whether it has just left.
+func (c *crew) pulse(p *pulse) (left bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.of(&p.Card)
+	left = p.Left && !m.left
+	m.doing, m.decoded, m.left = p.Doing, p.Tokens, p.Left
+	return left
+}
+
+// look notes who has not been heard of, and saves.
+func (c *crew) look(silence time.Duration, say func(string)) {
+	c.mu.Lock()
+	var lost []string
+	for _, m := range c.members {
+		if !m.lost && !m.left && time.Since(m.seen) > silence {
+			m.lost = true
+			lost = append(lost, fmt.Sprintf("worker %s has not been heard of for %v: what it had is given to others", m.Called(), silence))
+		}
+	}
+	save := c.dirty && time.Since(c.saved) > saveEvery
+	c.mu.Unlock()
+	for _, text := range lost {
+		say(text)
+	}
+	if save {
+		if err := c.save(); err != nil {
+			say("who did what cannot be written: " + err.Error())
+		}
+	}
+}
+
+// alive counts the workers that are there.
+func (c *crew) alive() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if !m.left && !m.lost && m.wrong < strikes {
+			n++
+		}
+	}
+	return n
+}
+
+// banned says why a worker is not taken, if it is not.
+func (c *crew) banned(worker string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.members[worker]; m != nil && m.wrong >= strikes {
+		return fmt.Sprintf("%d of its results were damaged (look for faults of its memory or disk)", m.wrong)
+	}
+	return ""
+}
+
+// strike notes a damaged result.
+func (c *crew) strike(worker string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.members[worker]; m != nil {
+		m.wrong++
+	}
+}
+
+// did notes who drew a shard.
+func (c *crew) did(name string, n *notice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.of(&n.Card)
+	m.shards++
+	m.tokens += n.Tokens
+	m.took += n.Took
+	c.drawn[name] = m.Called()
+	c.dirty = true
+}
+
+// failure notes that a shard failed.
+func (c *crew) failure(card *Card) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of(card).failures++
+	c.dirty = true
+}
+
+// Record says who drew a run: the content of fleet.yaml.
+type Record struct {
+	Workers []Member          `yaml:"workers"`
+	Mixed   bool              `yaml:"mixed"` // builds or kinds of machines differ: results are those of equal ones only up to rounding
+	Drawn   map[string]string `yaml:"drawn"` // files of the run, and who drew them
+}
+
+// Member is a worker of a record.
+type Member struct {
+	Name     string  `yaml:"name" json:"name"`
+	Host     string  `yaml:"host" json:"host"`
+	Cores    int     `yaml:"cores" json:"cores"`
+	CPU      string  `yaml:"cpu" json:"cpu"`
+	Build    string  `yaml:"build" json:"build"`
+	Version  string  `yaml:"version" json:"version"`
+	Shards   int     `yaml:"shards" json:"shards"`
+	Tokens   int64   `yaml:"tokens" json:"tokens"` // decoded
+	Seconds  float64 `yaml:"seconds" json:"seconds"`
+	Failures int     `yaml:"failures" json:"failures"`
+}
+
+// ReadRecord reads who drew the run in dir.
+func ReadRecord(dir string) (*Record, error) {
+	data, err := os.ReadFile(filepath.Join(dir, run.FleetFile))
+	if err != nil {
+		return nil, err
+	}
+	r := &Record{}
+	return r, yaml.Unmarshal(data, r)
+}
+
+// record is who did what so far; the mutex is held.
+func (c *crew) record() *Record {
+	r := &Record{Workers: slices.Clone(c.old), Drawn: c.drawn}
+	for _, m := range c.members {
+		if m.shards == 0 && m.failures == 0 {
+			continue
+		}
+		r.Workers = append(r.Workers, Member{
+			Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Version: m.Version,
+			Shards: m.shards, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures,
+		})
+	}
+	slices.SortFunc(r.Workers, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	kinds := map[string]bool{}
+	for _, m := range r.Workers {
+		if m.Shards > 0 {
+			kinds[m.Build+m.CPU] = true
+		}
+	}
+	r.Mixed = len(kinds) > 1
+	return r
+}
+
+// save writes who did what, if anybody did anything.
+func (c *crew) save() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.dirty {
+		return nil
+	}
+	data, err := yaml.Marshal(c.record())
+	if err == nil {
+		err = atomicfile.WriteBytes(filepath.Join(c.dir, run.FleetFile), data)
+	}
+	if err == nil {
+		c.dirty, c.saved = false, time.Now()
+	}
+	return err
+}
+
+// Status is how a fleet is.
+type Status struct {
+	Run     string   `json:"run"`
+	Done    int      `json:"done"` // shards of the stage under way
+	Total   int      `json:"total"`
+	Aside   []string `json:"aside,omitempty"` // shards that were set aside, with their errors
+	Workers []Worker `json:"workers"`
+	Mixed   bool     `json:"mixed"`
+}
+
+// Worker is how a worker is.
+type Worker struct {
+	Member
+	State string   `json:"state"` // "works", "waits", "lost", "left" or "refused"
+	Doing []string `json:"doing,omitempty"`
+	Rate  float64  `json:"rate"` // tokens a second, of what it has drawn
+	Seen  float64  `json:"seen"` // seconds ago
+}
+
+// Status tells how the workers are.
+func (c *Coordinator) Status() *Status {
+	s := &Status{Run: string(c.run), Workers: []Worker{}}
+	c.crew.mu.Lock()
+	g := c.crew.stage
+	c.crew.mu.Unlock()
+	if g != nil {
+		g.mu.Lock()
+		s.Total = len(g.all)
+		s.Done = s.Total - len(g.open) - len(g.aside)
+		for _, o := range g.aside {
+			s.Aside = append(s.Aside, fmt.Sprintf("%s: %v", o.Name, o.err))
+		}
+		g.mu.Unlock()
+	}
+	c.crew.mu.Lock()
+	defer c.crew.mu.Unlock()
+	s.Mixed = c.record().Mixed
+	for _, id := range slices.Sorted(maps.Keys(c.members)) {
+		m := c.members[id]
+		w := Worker{Member: Member{Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Version: m.Version, Shards: m.shards, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures}, Doing: m.doing, Seen: time.Since(m.seen).Seconds()}
+		switch {
+		case m.wrong >= strikes:
+			w.State = "refused"
+		case m.left:
+			w.State = "left"
+		case m.lost:
+			w.State = "lost"
+		case len(m.doing) > 0:
+			w.State = "works"
+		default:
+			w.State = "waits"
+		}
+		if spent := time.Since(m.since).Seconds(); spent > 0 {
+			w.Rate = float64(m.decoded) / spent
+		}
+		s.Workers = append(s.Workers, w)
+	}
+	return s
+}
+
+// begin says which stage is under way, until the end is called.
+func (c *crew) begin(s *stage) (end func()) {
+	set := func(s *stage) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.stage = s
+	}
+	set(s)
+	return func() { set(nil) }
+}

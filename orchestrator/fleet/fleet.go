@@ -1,0 +1,143 @@
+// Package fleet decodes the shards of a run on several machines. A coordinator, which is whoever has the
+// run, puts shards on a work queue of NATS JetStream; workers take them, say while they decode that they
+// are at it, put what they have drawn into an object store, and tell. The coordinator checks a result and
+// hands it to the run, which writes it as if it had been drawn there: a run that a fleet has drawn and
+// one that was drawn alone are the same files, and either goes on where the other stopped.
+//
+// A shard is known by the key of its result in the run. Done twice it is the same result, of which the
+// second is dropped; so a worker may vanish at any time, and what it had is given to another when it has
+// said nothing for a while. A shard that fails wherever it is tried is set aside with its error, and the
+// others go on.
+//
+// The server is embedded in the coordinator, with its files in the run, or it is one that is there
+// already. The package knows nothing of training, and of rewards only what has to be scored.
+package fleet
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// protocol is the version of what coordinator and workers say to each other.
+const protocol = 1
+
+const (
+	heartbeat = 30 * time.Second // a worker that has said nothing for so long is taken for lost
+	tries     = 3                // failures after which a shard is set aside
+	given     = 6                // times that it is given out to workers who do not come back
+	window    = 64               // shards on the queue at once, at least
+	partSize  = 8 << 20          // bytes of a file's part
+	chunkSize = 256 << 10        // of an object's
+	mostShard = 4 << 30          // bytes of a shard's result at most
+	mostStore = 64 << 30         // of all that the server keeps
+)
+
+// Where workers ask to be taken, and people how a fleet is.
+const (
+	joinSubject   = "ivo.join"
+	statusSubject = "ivo.status"
+)
+
+// names are those of a run's streams, buckets and subjects.
+type names string
+
+func (n names) shards() string  { return "ivo-" + string(n) + "-shards" }
+func (n names) notices() string { return "ivo-" + string(n) + "-notices" }
+func (n names) results() string { return "ivo-" + string(n) + "-results" }
+func (n names) files() string   { return "ivo-" + string(n) + "-files" }
+
+// subject of a worker's or coordinator's message in the run.
+func (n names) subject(parts ...string) string {
+	return strings.Join(append([]string{"ivo", string(n)}, parts...), ".")
+}
+
+// shard is the subject of an order, given out for the try-th time.
+func (n names) shard(queue, key, try string) string { return n.subject("shard", queue, key, try) }
+
+// queue is the name of the queue of the shards of a model, which is that of its consumer too.
+func queue(model string) string { return run.Key("model", model)[:12] }
+
+// Card says what a worker is.
+type Card struct {
+	Protocol int    `json:"protocol"`
+	Worker   string `json:"worker"` // one start of a program
+	Host     string `json:"host"`
+	Version  string `json:"version"` // of ivo
+	Build    string `json:"build"`   // of llama.cpp
+	CPU      string `json:"cpu"`     // its kind
+	Cores    int    `json:"cores"`
+	Memory   uint64 `json:"memory"` // bytes that are free; 0 where the system does not say
+	// Model is what it decodes with, empty where it is to be sent the run's.
+	Model string `json:"model,omitempty"`
+	Named string `json:"named,omitempty"` // its file's name, for people
+	// Rewards are the fingerprints of those that its owner lets it ask.
+	Rewards []string `json:"rewards,omitempty"`
+}
+
+// Kind is what has to be equal for results to be equal to the bit.
+func (c *Card) Kind() string { return c.Build + " on " + c.CPU }
+
+// Called is how people know the worker.
+func (c *Card) Called() string { return c.Host + "-" + c.Worker[:min(4, len(c.Worker))] }
+
+// welcome answers a card.
+type welcome struct {
+	Run       string        `json:"run"`
+	Refused   string        `json:"refused,omitempty"` // why, if it is
+	Model     manifest      `json:"model"`
+	Heartbeat time.Duration `json:"heartbeat"`
+}
+
+// manifest is a file that workers may be sent.
+type manifest struct {
+	Key   string   `json:"key"`  // of a model its identity, of another file the SHA-256 of all of it
+	Name  string   `json:"name"` // for people
+	Bytes int64    `json:"bytes"`
+	Part  int64    `json:"part"`            // bytes of each part but the last
+	Parts []string `json:"parts,omitempty"` // their SHA-256; none of a file that is not sent
+	Needs uint64   `json:"needs,omitempty"` // bytes of memory
+}
+
+// pulse is what a worker says of itself every now and then.
+type pulse struct {
+	Card
+	Doing  []string `json:"doing,omitempty"` // names of the shards in its hands
+	Tokens int64    `json:"tokens"`          // decoded so far
+	Left   bool     `json:"left,omitempty"`
+}
+
+// notice is what a worker says of a shard.
+type notice struct {
+	Key      string        `json:"key"`
+	Worker   string        `json:"worker"`
+	Card     Card          `json:"card"`
+	Object   string        `json:"object,omitempty"` // that holds the result
+	Bytes    int64         `json:"bytes,omitempty"`
+	Tokens   int64         `json:"tokens,omitempty"` // decoded
+	Took     time.Duration `json:"took,omitempty"`
+	Error    string        `json:"error,omitempty"`
+	Hopeless bool          `json:"hopeless,omitempty"` // nobody comes back with it
+}
+
+// request asks for a part of a file.
+type request struct {
+	Key  string `json:"key"`
+	Part int    `json:"part"` // -1 for the manifest
+}
+
+// reply says whether it is there.
+type reply struct {
+	Manifest *manifest `json:"manifest,omitempty"`
+	Error    string    `json:"error,omitempty"`
+}
+
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // a fault of the program
+	}
+	return data
+}

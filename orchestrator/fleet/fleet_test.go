@@ -1,0 +1,229 @@
+package fleet_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
+	"github.com/ivo-decoding/ivo/orchestrator/prompt"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+func init() {
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	if os.Getenv("IVO_FLEET_LOG") != "" {
+		slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	}
+}
+
+const lab = "../../testdata/lab/summarize-"
+
+// small is a run of the lab's, small enough to take seconds.
+type small struct {
+	o loop.Options
+	w loop.Work
+}
+
+func newSmall(t testing.TB, prompts, test int) *small {
+	t.Helper()
+	s := &small{}
+	var err error
+	if s.w.Model, err = llama.Load(lab+"s.gguf", llama.ModelParams{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.w.Model.Close() })
+	if s.w.Encoder, err = prompt.NewEncoder(s.w.Model, prompt.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if s.w.Reward, err = reward.Open("gold", reward.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.w.Reward.Close() })
+	read := func(name string, n int) []prompt.Encoded {
+		records, err := prompt.Read(lab+name+".jsonl", prompt.ReadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := prompt.Fit(s.w.Encoder, records[:n], func(int) error { return nil }, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	s.w.Prompts = read("train", prompts)
+	if test > 0 {
+		s.w.Test = read("test", test)
+	}
+	s.o = loop.Defaults(s.w.Model.Info().Layers)
+	s.o.Samples, s.o.ShardPrompts, s.o.MaxTokens, s.o.Search.Beams, s.o.Parallel, s.o.Context.Cells = 2, 2, 16, 2, 8, 1024
+	s.o.Context.Threads, s.o.Head.Hidden, s.o.Head.Epochs = 1, 8, 1
+	if test > 0 {
+		s.o.EvalPrompts = "test"
+	}
+	return s
+}
+
+// alone runs it on this machine.
+func (s *small) alone(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "alone")
+	if err := loop.Run(context.Background(), dir, s.o, s.w); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// said collects what people are told.
+type said struct {
+	t    testing.TB
+	who  string
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) say(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintln(&s.text, text)
+	if os.Getenv("IVO_FLEET_LOG") != "" {
+		fmt.Fprintln(os.Stderr, time.Now().Format("05.000"), s.who, text)
+	}
+}
+
+func (s *said) has(part string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Contains(s.text.String(), part)
+}
+
+// lead leads a fleet for a run.
+func (s *small) lead(t testing.TB, dir string, o fleet.Options) (*fleet.Coordinator, *said) {
+	t.Helper()
+	told := &said{t: t, who: "coordinator:"}
+	o.Dir, o.Say = dir, told.say
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	c, err := fleet.Lead(context.Background(), o, s.w.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, told
+}
+
+// worker is one in the background.
+type worker struct {
+	*said
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func (s *small) worker(t testing.TB, url string, change func(*fleet.WorkerOptions)) *worker {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	w := &worker{said: &said{t: t, who: "worker:"}, stop: cancel, ended: make(chan error, 1)}
+	o := fleet.WorkerOptions{
+		URL: url, Cache: t.TempDir(), Threads: 1, Say: w.say, Card: fleet.Card{Build: "a build", CPU: "a kind"},
+		Load: func(path string) (*llama.Model, error) { return llama.Load(path, llama.ModelParams{}) },
+	}
+	if change != nil {
+		change(&o)
+	}
+	go func() { w.ended <- fleet.Work(ctx, o) }()
+	t.Cleanup(cancel)
+	return w
+}
+
+// files are a run's, but for those that say how it came about.
+func files(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		name, _ := filepath.Rel(dir, path)
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && e.Name() == run.FleetDir:
+			return filepath.SkipDir
+		case e.IsDir() || name == run.FleetFile || name == ".lock":
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		out[filepath.ToSlash(name)] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// same finds in which files two runs differ.
+func same(t testing.TB, got, want string) {
+	t.Helper()
+	a, b := files(t, got), files(t, want)
+	for name := range b {
+		if a[name] != b[name] {
+			t.Errorf("%s differs: %d bytes, alone %d", name, len(a[name]), len(b[name]))
+		}
+		delete(a, name)
+	}
+	for name := range a {
+		t.Errorf("%s is there, and was not alone", name)
+	}
+}
+
+// A run that three workers draw, none of which has the model, is the run that one machine draws alone.
+func TestSameRun(t *testing.T) {
+	s := newSmall(t, 12, 4)
+	alone := s.alone(t)
+	dir := filepath.Join(t.TempDir(), "fleet")
+	c, _ := s.lead(t, dir, fleet.Options{})
+	var workers []*worker
+	for range 3 {
+		workers = append(workers, s.worker(t, c.Address(), nil))
+	}
+	w := s.w
+	w.Drawer = c
+	if err := loop.Run(context.Background(), dir, s.o, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Finish(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workers {
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+	}
+	same(t, dir, alone)
+	r, err := fleet.ReadRecord(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shards := 0
+	for _, m := range r.Workers {
+		shards += m.Shards
+	}
+	// Two rounds of six shards, and one shard of answers of each of six methods.
+	if shards != 18 || len(r.Drawn) != 18 || r.Mixed {
+		t.Errorf("%d shards, %d files, mixed %v", shards, len(r.Drawn), r.Mixed)
+	}
+	if _, err := os.Stat(filepath.Join(dir, run.FleetDir)); !os.IsNotExist(err) {
+		t.Error("what was under way is left there")
+	}
+}
+
+var _ = bytes.Equal

@@ -1,0 +1,376 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+)
+
+// takers is the number of results that are checked and written at once.
+const takers = 4
+
+// stage is a list of orders that are drawn, and taken as they come.
+type stage struct {
+	*Coordinator
+	to     rollout.Taker
+	all    []*rollout.Drawing
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+
+	mu    sync.Mutex
+	open  map[string]*order // not taken yet, by key
+	wait  []*order          // not on the queue yet
+	out   int               // on the queue
+	aside []*order
+	done  chan struct{} // closed when nothing is left
+}
+
+// order is a shard that is wanted.
+type order struct {
+	*rollout.Drawing
+	at      int // its place in the list
+	attempt int // by which its messages are told apart
+	taking  bool
+	queued  bool
+	failed  []string // workers
+	err     error    // of the last
+}
+
+// Draw has the shards drawn by the workers.
+func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollout.Taker) (err error) {
+	if len(all) == 0 {
+		return nil
+	}
+	s := &stage{Coordinator: c, to: to, all: all, open: map[string]*order{}, done: make(chan struct{})}
+	s.ctx, s.cancel = context.WithCancelCause(ctx)
+	defer s.cancel(nil)
+	for i, d := range all {
+		if err := c.prepare(d); err != nil {
+			return err
+		}
+		o := &order{Drawing: d, at: i}
+		s.open[d.Key], s.wait = o, append(s.wait, o)
+	}
+	if err := s.resume(); err != nil {
+		return s.failed(err)
+	}
+	defer c.crew.begin(s)()
+	if err := s.fill(); err != nil {
+		return s.failed(err)
+	}
+	events := make(chan jetstream.Msg)
+	listening, err := c.notices.Consume(func(m jetstream.Msg) {
+		select {
+		case events <- m:
+		case <-s.ctx.Done():
+		}
+	}, jetstream.PullMaxMessages(takers))
+	if err != nil {
+		return s.failed(err)
+	}
+	var wg sync.WaitGroup
+	for range takers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for {
+				select {
+				case m := <-events:
+					if err := s.take(m); err != nil {
+						s.cancel(err)
+						return
+					}
+				case <-s.ctx.Done():
+					return
+				}
+			}
+		}()
+	}
+	select {
+	case <-s.done:
+	case <-s.ctx.Done():
+	case err := <-c.broken:
+		s.cancel(err)
+	}
+	err = context.Cause(s.ctx)
+	s.cancel(nil)
+	listening.Stop()
+	wg.Wait()
+	if err == nil {
+		err = s.result()
+	}
+	return s.failed(err)
+}
+
+// failed says what a fault of the server means.
+func (s *stage) failed(err error) error {
+	if err == nil || !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) {
+		return err
+	}
+	return &fault.Error{Op: "fleet", Err: fmt.Errorf("the server of the fleet does not work any more: %w", err), Hint: "see that it runs and has room on its disk, and run the same command again, finished work is kept"}
+}
+
+// result is the error of shards that were set aside.
+func (s *stage) result() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.aside) == 0 {
+		return nil
+	}
+	first := s.aside[0]
+	return &fault.Error{Op: "fleet", Err: fmt.Errorf("%d of %d shards were set aside; %s: %w", len(s.aside), len(s.all), first.Name, first.err), Hint: "the others are finished and kept; mend the cause and run the same command again, which tries them once more"}
+}
+
+// resume finds out what is on the queue from before, and takes off what nobody wants.
+func (s *stage) resume() error {
+	stream, err := s.js.Stream(s.ctx, s.run.shards())
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(s.ctx, jetstream.WithSubjectFilter(s.run.subject("shard", ">")))
+	if err != nil {
+		return err
+	}
+	for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
+		parts := strings.Split(subject, ".")
+		if len(parts) != 6 {
+			continue
+		}
+		o := s.open[parts[4]]
+		if o == nil || o.queued || parts[3] != queue(o.Model) {
+			if err := stream.Purge(s.ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Sscan(parts[5], &o.attempt)
+		o.queued = true
+		s.out++
+	}
+	s.wait = slices.DeleteFunc(s.wait, func(o *order) bool { return o.queued })
+	return nil
+}
+
+// fill puts orders on the queue, so many that no worker has to wait.
+func (s *stage) fill() error {
+	for {
+		s.mu.Lock()
+		if s.out >= max(window, 4*s.alive()) || len(s.wait) == 0 || s.to.Wants != nil && !s.to.Wants() {
+			if s.to.Wants != nil && !s.to.Wants() {
+				s.finish()
+			}
+			s.mu.Unlock()
+			return nil
+		}
+		o := s.wait[0]
+		s.wait = s.wait[1:]
+		s.out++
+		o.queued = true
+		subject := s.run.shard(queue(o.Model), o.Key, fmt.Sprint(o.attempt))
+		s.mu.Unlock()
+		if err := s.post(subject, o.Drawing); err != nil {
+			return err
+		}
+	}
+}
+
+// finish ends the stage; the mutex is held.
+func (s *stage) finish() {
+	select {
+	case <-s.done:
+	default:
+		close(s.done)
+	}
+}
+
+// inObject says that an order is too long for a message, and in which object it lies.
+const inObject = "Ivo-Object"
+
+// post puts an order on the queue.
+func (s *stage) post(subject string, d *rollout.Drawing) error {
+	if err := s.consumer(s.ctx, d.Model); err != nil {
+		return err
+	}
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return err
+	}
+	m := nats.NewMsg(subject)
+	m.Data = z.EncodeAll(encode(d), nil)
+	if int64(len(m.Data)) > s.nc.MaxPayload()-4096 {
+		name := "order-" + d.Key
+		if _, err := s.files.PutBytes(s.ctx, name, m.Data); err != nil {
+			return err
+		}
+		m.Header.Set(inObject, name)
+		m.Data = nil
+	}
+	_, err = s.js.PublishMsg(s.ctx, m, jetstream.WithMsgID(subject))
+	if err != nil && s.ctx.Err() == nil {
+		return fmt.Errorf("put %s on the queue: %w", d.Name, err)
+	}
+	return err
+}
+
+// take looks at what a worker says of a shard.
+func (s *stage) take(m jetstream.Msg) error {
+	var n notice
+	if json.Unmarshal(m.Data(), &n) != nil {
+		return m.Term()
+	}
+	s.saw(&n.Card)
+	s.mu.Lock()
+	o := s.open[n.Key]
+	free := o != nil && !o.taking
+	if free {
+		o.taking = true
+	}
+	s.mu.Unlock()
+	switch {
+	case o == nil: // it was taken from another, or is of an earlier stage
+		s.drop(n.Object)
+		s.settle(m)
+		return nil
+	case !free:
+		return m.NakWithDelay(time.Second)
+	case n.Error != "":
+		return s.mishap(m, o, &n, errors.New(n.Error), n.Hopeless, true)
+	}
+	shard, err := s.fetch(o, &n)
+	var wrong damage
+	switch {
+	case errors.As(err, &wrong):
+		s.strike(n.Worker)
+		return s.mishap(m, o, &n, fmt.Errorf("its result is damaged: %w", err), false, false)
+	case err != nil:
+		slog.Debug("fleet: fetch a result", "shard", o.Name, "err", err)
+		s.mu.Lock()
+		o.taking = false
+		s.mu.Unlock()
+		if s.ctx.Err() != nil {
+			return context.Cause(s.ctx)
+		}
+		if meta, e := m.Metadata(); e == nil && meta.NumDelivered > 5 {
+			return s.mishap(m, o, &n, err, false, false)
+		}
+		return m.NakWithDelay(time.Second)
+	}
+	err = s.to.Put(o.at, shard)
+	if shard.File != "" {
+		os.Remove(shard.File) // where it was not moved
+	}
+	if err != nil {
+		return err
+	}
+	s.did(o.Name, &n)
+	s.drop(n.Object)
+	s.settle(m)
+	s.remove(o)
+	return s.fill()
+}
+
+// settle acknowledges a notice whose consequences are written.
+func (s *stage) settle(m jetstream.Msg) {
+	if err := m.DoubleAck(s.ctx); err != nil && s.ctx.Err() == nil {
+		slog.Debug("fleet: acknowledge", "err", err) // it comes again, and is known by its key
+	}
+}
+
+// remove takes an order off the list.
+func (s *stage) remove(o *order) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, o.Key)
+	if s.out--; len(s.open) == 0 {
+		s.finish()
+	}
+}
+
+// mishap notes that a shard has failed. One that the worker has given back is on the queue still.
+func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless, back bool) error {
+	s.mu.Lock()
+	o.taking, o.err = false, fmt.Errorf("%s: %w", n.Card.Called(), err)
+	o.failed = append(o.failed, n.Worker)
+	others := slices.Compact(slices.Sorted(slices.Values(o.failed)))
+	// A worker that has a fault of its own does not condemn a shard that others could draw.
+	condemned := hopeless || len(o.failed) >= s.o.Tries && (len(others) > 1 || s.alive() < 2) || len(o.failed) >= 3*s.o.Tries
+	old := s.run.shard(queue(o.Model), o.Key, fmt.Sprint(o.attempt))
+	if !condemned && !back {
+		o.attempt++
+	}
+	again := s.run.shard(queue(o.Model), o.Key, fmt.Sprint(o.attempt))
+	s.mu.Unlock()
+	s.failure(&n.Card)
+	what := "it is tried again"
+	if condemned {
+		what = "it is set aside, and the others go on"
+	}
+	s.o.Say(fmt.Sprintf("%s failed at worker %v: %s", o.Name, o.err, what))
+	s.drop(n.Object)
+	switch {
+	case condemned:
+		if stream, err := s.js.Stream(s.ctx, s.run.shards()); err == nil {
+			stream.Purge(s.ctx, jetstream.WithPurgeSubject(old))
+		}
+		s.mu.Lock()
+		s.aside = append(s.aside, o)
+		s.mu.Unlock()
+		s.settle(m)
+		s.remove(o)
+		return s.fill()
+	case !back:
+		if err := s.post(again, o.Drawing); err != nil {
+			return err
+		}
+	}
+	s.settle(m)
+	return s.fill()
+}
+
+// fetch reads and checks a result.
+func (s *stage) fetch(o *order, n *notice) (*rollout.Shard, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, time.Minute+time.Duration(n.Bytes>>20)*time.Second)
+	defer cancel()
+	in, err := s.results.Get(ctx, n.Object)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, damaged("it is not there")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	shard, err := unpack(in, o.Drawing, filepath.Join(s.dir, "states-"+o.Key))
+	if errors.Is(in.Error(), jetstream.ErrDigestMismatch) {
+		return nil, damaged("its sum is not that of its content")
+	}
+	if err == nil {
+		err = in.Error()
+	}
+	return shard, err
+}
+
+// drop removes a result that is not needed any more.
+func (s *stage) drop(object string) {
+	if object == "" {
+		return
+	}
+	if err := s.results.Delete(s.ctx, object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		slog.Debug("fleet: remove a result", "err", err)
+	}
+}

@@ -1,0 +1,178 @@
+package fleet
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+)
+
+// store is what the coordinator sends to workers that ask for it: the model, and heads.
+type store struct {
+	mu     sync.Mutex
+	offers map[string]*offered // by key
+	hashed map[string]string   // SHA-256 of files, by path and size and time
+}
+
+// offered is a file that workers may be sent.
+type offered struct {
+	manifest
+	path string
+	put  map[int]bool // parts that are in the bucket
+}
+
+// identity tells a model from others: by its weights, and by all that its file says of how they are used but
+// for the chat template, which prompts have gone through.
+func identity(m *llama.Model) (string, error) {
+	weights, err := m.Fingerprint()
+	if err != nil {
+		return "", err
+	}
+	return identified(weights, m.Metadata()), nil
+}
+
+// identified is the identity of a model with these weights, and adapters.
+func identified(weights string, f *gguf.File) string {
+	h := xxhash.New()
+	at := map[string]int{}
+	for i, kv := range f.KVs {
+		if !strings.HasPrefix(kv.Key, "general.") && !strings.HasPrefix(kv.Key, "quantize.") && !strings.HasPrefix(kv.Key, "tokenizer.chat_template") || kv.Key == "general.architecture" {
+			at[kv.Key] = i
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(at)) {
+		fmt.Fprintf(h, "%q %v\n", key, f.KVs[at[key]].Value)
+	}
+	return fmt.Sprintf("%s-%016x", weights, h.Sum64())
+}
+
+// offer makes the manifest of the run's model, which is sent where it is one file without adapters.
+func (c *Coordinator) offer(m *llama.Model) (manifest, error) {
+	key, err := identity(m)
+	if err != nil {
+		return manifest{}, err
+	}
+	f := manifest{Key: key, Name: filepath.Base(m.Path())}
+	x := c.o.Context
+	if need, err := llama.EstimateMemory(m.Metadata(), llama.ContextParams{Ctx: x.Cells, UBatch: x.UBatch, CacheK: x.CacheK, CacheV: x.CacheV, Sequences: c.o.Parallel}); err == nil {
+		f.Needs = need.Total()
+	}
+	info, err := os.Stat(m.Path())
+	if err != nil {
+		return f, err
+	}
+	f.Bytes = info.Size()
+	if c.offers = map[string]*offered{}; len(m.Metadata().Parts()) == 1 && !m.Adapted() {
+		c.offers[key] = &offered{manifest: f, path: m.Path(), put: map[int]bool{}}
+	}
+	c.hashed = map[string]string{}
+	return f, nil
+}
+
+// prepare completes an order: workers know its files by their content.
+func (c *Coordinator) prepare(d *rollout.Drawing) error {
+	d.Model = c.model.Key
+	for i := range d.Guide.Heads {
+		h := &d.Guide.Heads[i]
+		info, err := os.Stat(h.Path)
+		if err != nil {
+			return err
+		}
+		as := fmt.Sprint(h.Path, info.Size(), info.ModTime().UnixNano())
+		c.store.mu.Lock()
+		sum := c.hashed[as]
+		if sum == "" {
+			if sum, err = sumOf(h.Path, 0, info.Size()); err == nil {
+				c.hashed[as] = sum
+				c.offers[sum] = &offered{manifest: manifest{Key: sum, Name: filepath.Base(h.Path), Bytes: info.Size()}, path: h.Path, put: map[int]bool{}}
+			}
+		}
+		c.store.mu.Unlock()
+		if err != nil {
+			return err
+		}
+		h.SHA256 = sum
+	}
+	return nil
+}
+
+// sumOf is the SHA-256 of a part of a file.
+func sumOf(path string, from, n int64) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if got, err := io.Copy(h, io.NewSectionReader(f, from, n)); err != nil || got < n {
+		return "", errors.Join(err, fmt.Errorf("%s ends after %d of %d bytes", path, from+got, from+n))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// ask puts a part of a file into the bucket, for a worker that asks for it.
+func (c *Coordinator) ask(ctx context.Context, data []byte) any {
+	var r request
+	if json.Unmarshal(data, &r) != nil {
+		return nil
+	}
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	f := c.offers[r.Key]
+	if f == nil {
+		return &reply{Error: "the run does not send this file"}
+	}
+	if f.Parts == nil {
+		f.Part = max(partSize, (f.Bytes+4095)/4096)
+		for from := int64(0); from < f.Bytes || from == 0; from += f.Part {
+			sum, err := sumOf(f.path, from, min(f.Part, f.Bytes-from))
+			if err != nil {
+				f.Parts = nil
+				return &reply{Error: "the file cannot be read any more"}
+			}
+			f.Parts = append(f.Parts, sum)
+		}
+	}
+	if r.Part < 0 {
+		m := f.manifest
+		return &reply{Manifest: &m}
+	}
+	if r.Part >= len(f.Parts) {
+		return &reply{Error: "there is no such part"}
+	}
+	if f.put[r.Part] {
+		return &reply{}
+	}
+	file, err := os.Open(f.path)
+	if err == nil {
+		from := int64(r.Part) * f.Part
+		_, err = c.files.Put(ctx, jetstream.ObjectMeta{Name: partName(r.Key, r.Part), Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, io.NewSectionReader(file, from, min(f.Part, f.Bytes-from)))
+		file.Close()
+	}
+	if err != nil {
+		return &reply{Error: "the part could not be stored: " + err.Error()}
+	}
+	f.put[r.Part] = true
+	return &reply{}
+}
+
+func partName(key string, part int) string { return fmt.Sprintf("%s.%05d", key, part) }
+
+func size(bytes uint64) string { return sheet.Size(bytes) }

@@ -1,0 +1,277 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+)
+
+// WorkerOptions say how a worker works.
+type WorkerOptions struct {
+	URL    string // of the server
+	Invite Invite // to a server that listens to other machines
+	// Model is what it decodes with; nil where it takes the run's: from a folder of Models, or it is sent.
+	Model   *llama.Model
+	Models  []string // folders of models
+	Load    func(path string) (*llama.Model, error)
+	Threads int    // of a context; 0 chooses
+	Cache   string // folder of files that it is sent
+	Card    Card   // what it says of itself: version, build, CPU, memory
+	Stay    bool   // it waits for the next run when one is over
+	Say     func(string)
+	Notify  func(Working) // told every second, if set
+}
+
+// Working tells how a worker is.
+type Working struct {
+	Shards int      // drawn
+	Tokens int64    // decoded
+	Rate   float64  // tokens a second
+	Doing  []string // shards
+}
+
+// errOver says that the run is finished, errGone that its coordinator has to be found again.
+var (
+	errOver = errors.New("the run is finished")
+	errGone = errors.New("the run does not answer")
+)
+
+// worker is one at work.
+type worker struct {
+	o    WorkerOptions
+	card Card
+	nc   *nats.Conn
+	js   jetstream.JetStream
+
+	model *llama.Model
+	own   bool // it was loaded here, and is closed here
+	heads heads
+
+	shards atomic.Int64
+	tokens atomic.Int64
+	mu     sync.Mutex
+	doing  map[string]int // shards in hand
+	since  time.Time
+}
+
+// Work serves runs until the one that it finds is over, or the context ends: what it has in hand is given
+// back then.
+func Work(ctx context.Context, o WorkerOptions) error {
+	if o.Say == nil {
+		o.Say = func(string) {}
+	}
+	w := &worker{o: o, card: o.Card, doing: map[string]int{}, since: time.Now()}
+	w.card.Protocol, w.card.Worker, w.card.Cores = protocol, nuid.Next(), runtime.GOMAXPROCS(0)
+	w.card.Worker = w.card.Worker[len(w.card.Worker)-12:] + fmt.Sprint(os.Getpid())
+	w.card.Host, _ = os.Hostname()
+	if o.Model != nil {
+		if err := w.take(o.Model, false); err != nil {
+			return err
+		}
+	}
+	defer w.release()
+	if err := os.MkdirAll(o.Cache, 0o700); err != nil {
+		return &fault.Error{Op: "work", Err: err, Hint: "set IVO_CACHE to a folder that you may write to"}
+	}
+	options := append([]nats.Option{
+		nats.Name("ivo worker"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.RetryOnFailedConnect(true), nats.Timeout(5 * time.Second), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(3),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Debug("fleet", "err", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Debug("fleet: disconnected", "err", err) }),
+	}, o.Invite.options()...)
+	var err error
+	if w.nc, err = nats.Connect(o.URL, options...); err != nil {
+		return &fault.Error{Op: "work", Field: "nats", Err: fmt.Errorf("the fleet cannot be reached: %w", err), Hint: "check {nats}, and the invitation"}
+	}
+	defer w.nc.Close()
+	if w.js, err = jetstream.New(w.nc); err != nil {
+		return err
+	}
+	for waiting := false; ; {
+		hello, err := w.join(ctx)
+		if err == nil {
+			waiting = false
+			err = w.serve(ctx, hello)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, errOver) && !o.Stay:
+			o.Say("the run is finished")
+			return nil
+		case errors.Is(err, errOver), errors.Is(err, errGone):
+			if !waiting {
+				o.Say("waiting for a run")
+			}
+			waiting = true
+			pause(ctx, time.Second)
+		default:
+			return err
+		}
+	}
+}
+
+// pause waits, but not for what has ended.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// take begins to decode with a model.
+func (w *worker) take(m *llama.Model, own bool) error {
+	key, err := identity(m)
+	if err != nil {
+		return err
+	}
+	w.model, w.own = m, own
+	w.card.Model, w.card.Named = key, filepath.Base(m.Path())
+	return nil
+}
+
+// release closes what was opened here.
+func (w *worker) release() {
+	if w.own && w.model != nil {
+		w.model.Close()
+	}
+	w.model = nil
+}
+
+// join asks a run to take it.
+func (w *worker) join(ctx context.Context) (*welcome, error) {
+	if !w.nc.IsConnected() {
+		if err := w.nc.LastError(); errors.Is(err, nats.ErrAuthorization) {
+			return nil, &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
+		}
+		return nil, errGone
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	m, err := w.nc.RequestWithContext(ctx, joinSubject, encode(w.card))
+	if err != nil {
+		return nil, errGone
+	}
+	var hello welcome
+	if err := json.Unmarshal(m.Data, &hello); err != nil || hello.Run == "" {
+		return nil, fault.New("work", "nats", nil, "give {nats} the server of an ivo iterate with a fleet", "what answers is no run")
+	}
+	if hello.Refused != "" {
+		return nil, fault.New("work", "", nil, "", "the run does not take this worker: %s", hello.Refused)
+	}
+	if hello.Heartbeat <= 0 {
+		hello.Heartbeat = heartbeat
+	}
+	return &hello, nil
+}
+
+// serve draws the shards of a run until it is over.
+func (w *worker) serve(ctx context.Context, hello *welcome) error {
+	n := names(hello.Run)
+	if w.model == nil || w.card.Model != hello.Model.Key {
+		if err := w.fetchModel(ctx, n, &hello.Model); err != nil {
+			return err
+		}
+		w.nc.Request(joinSubject, encode(w.card), 5*time.Second) // which it has now
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	over, err := w.nc.Subscribe(n.subject("over"), func(*nats.Msg) { cancel(errOver) })
+	if err != nil {
+		return err
+	}
+	defer over.Unsubscribe()
+	consumer, err := w.js.Consumer(ctx, n.shards(), queue(w.card.Model))
+	if err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		// The run has nothing to draw yet.
+		w.beat(n, false)
+		pause(ctx, 500*time.Millisecond)
+		return errGone
+	}
+	results, err := w.js.ObjectStore(ctx, n.results())
+	if err != nil {
+		return errGone
+	}
+	files, err := w.js.ObjectStore(ctx, n.files())
+	if err != nil {
+		return errGone
+	}
+	threads := w.o.Threads
+	if threads == 0 {
+		threads = engine.Threads(w.model)
+	}
+	w.o.Say(fmt.Sprintf("drawing for run %s with %s", hello.Run, w.card.Named))
+	var wg sync.WaitGroup
+	for range max(1, runtime.GOMAXPROCS(0)/threads) {
+		h := &hand{worker: w, run: n, consumer: consumer, results: results, files: files, threads: threads, heartbeat: hello.Heartbeat}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			if err := h.work(ctx); err != nil {
+				cancel(err)
+			}
+		}()
+	}
+	w.beating(ctx, n)
+	wg.Wait()
+	err = context.Cause(ctx)
+	w.beat(n, !errors.Is(err, errGone))
+	w.nc.FlushTimeout(2 * time.Second)
+	return err
+}
+
+// beating tells of the worker until the context ends.
+func (w *worker) beating(ctx context.Context, n names) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		w.beat(n, false)
+		if w.o.Notify != nil {
+			t := w.tokens.Load()
+			w.o.Notify(Working{int(w.shards.Load()), t, float64(t) / time.Since(w.since).Seconds(), w.inHand()})
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (w *worker) beat(n names, left bool) {
+	w.nc.Publish(n.subject("worker", w.card.Worker), encode(pulse{Card: w.card, Doing: w.inHand(), Tokens: w.tokens.Load(), Left: left}))
+}
+
+// hold notes that a shard is in hand, until the end is called.
+func (w *worker) hold(name string) (end func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.doing[name]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.doing[name]--; w.doing[name] == 0 {
+			delete(w.doing, name)
+		}
+	}
+}

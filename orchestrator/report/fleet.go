@@ -1,0 +1,59 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+)
+
+// FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers. each is how long a
+// shard has taken of late, 0 where that is not known.
+func FleetLines(s *fleet.Status, stage string, left time.Duration) (lines []string) {
+	if stage != "" {
+		text := fmt.Sprintf("%s: %d of %d shards", stage, s.Done, s.Total)
+		if left > 0 {
+			text += fmt.Sprintf(", about %v left", left.Round(max(time.Second, left.Round(time.Minute)/60)))
+		}
+		lines = append(lines, text)
+	}
+	for _, w := range s.Workers {
+		text := fmt.Sprintf("  %-20s %3d cores  %-7s %5d shards %8.1f tokens/s", w.Name, w.Cores, w.State, w.Shards, w.Rate)
+		if len(w.Doing) > 0 {
+			text += "  " + strings.Join(w.Doing, ", ")
+		}
+		if w.Failures > 0 {
+			text += fmt.Sprintf("  (%d failed)", w.Failures)
+		}
+		lines = append(lines, text)
+	}
+	return lines
+}
+
+// FleetTable writes how a fleet is, or who drew a finished run.
+func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
+	if len(members) == 0 {
+		_, err := fmt.Fprintln(w, "no worker has drawn anything")
+		return err
+	}
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "worker\tcores\tshards\ttokens\ttokens/s\tfailed\tbuild\tCPU")
+	for _, m := range members {
+		rate := 0.0
+		if m.Seconds > 0 {
+			rate = float64(m.Tokens) / m.Seconds
+		}
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Tokens, rate, m.Failures, m.Build, m.CPU)
+	}
+	if err := t.Flush(); err != nil || !mixed {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\n"+MixedFleet)
+	return err
+}
+
+// MixedFleet says what a run is that machines of several kinds have drawn.
+const MixedFleet = "The workers' builds or kinds of CPU differ: a shard drawn again by another of them may differ by rounding."
