@@ -75,11 +75,8 @@ func leadFleet(c *cli.Context, dir string, o *loop.Options, w *loop.Work) (end f
 		return nil, err
 	}
 	w.Drawer = f
-	line, err := fleet.InviteTo(dir, "")
-	switch {
-	case c.String("nats") != "":
-		line = "ivo worker --nats " + f.Address()
-	case err != nil || f.Open():
+	line := "ivo worker --nats " + f.Address()
+	if f.Open() {
 		line = "the line that ivo fleet invite " + dir + " prints"
 	}
 	w.Say("workers join with: " + line)
@@ -156,10 +153,14 @@ func fleetCommand() *cli.Command {
 					if !c.Args().Present() {
 						return usagef(c, "no run (name its directory)")
 					}
-					line, err := fleet.InviteTo(c.Args().First(), c.String("host"))
-					if err == nil {
-						_, err = fmt.Fprintln(c.App.Writer, line)
+					url, invitation, err := fleet.InviteTo(c.Args().First(), c.String("host"))
+					if err != nil {
+						return err
 					}
+					if invitation != "" {
+						invitation = fleet.InviteVariable + "=" + invitation + " "
+					}
+					_, err = fmt.Fprintf(c.App.Writer, "%sivo worker --nats %s\n", invitation, url)
 					return err
 				},
 			},

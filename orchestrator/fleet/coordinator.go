@@ -267,7 +267,9 @@ func (c *Coordinator) join(data []byte) any {
 	case why != "":
 		w.Refused = why
 	default:
-		c.crew.saw(&card)
+		if c.crew.saw(&card) {
+			return &w
+		}
 		c.o.Say(fmt.Sprintf("worker %s joins: %d cores, %s", card.Called(), card.Cores, card.Kind()))
 		return &w
 	}

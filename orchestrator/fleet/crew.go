@@ -68,11 +68,14 @@ func (c *crew) of(card *Card) *member {
 	return m
 }
 
-// saw notes that a worker lives.
-func (c *crew) saw(card *Card) {
+// saw notes that a worker lives, and says whether that was known.
+func (c *crew) saw(card *Card) (known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.of(card)
+	m := c.members[card.Worker]
+	known = m != nil && !m.lost && !m.left
+	c.of(card).left = false
+	return known
 }
 
 // pulse notes how a worker is, and says whether it has just left.
@@ -205,7 +208,7 @@ func (c *crew) record() *Record {
 	kinds := map[string]bool{}
 	for _, m := range r.Workers {
 		if m.Shards > 0 {
-			kinds[m.Build+m.CPU] = true
+			kinds[m.Build+" on "+m.CPU] = true
 		}
 	}
 	r.Mixed = len(kinds) > 1

@@ -1,7 +1,6 @@
 package fleet_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -36,7 +35,8 @@ type small struct {
 	w loop.Work
 }
 
-func newSmall(t testing.TB, prompts, test int) *small {
+func newSmall(t testing.TB) *small {
+	const prompts, test = 12, 4
 	t.Helper()
 	s := &small{}
 	var err error
@@ -63,26 +63,30 @@ func newSmall(t testing.TB, prompts, test int) *small {
 		return out
 	}
 	s.w.Prompts = read("train", prompts)
-	if test > 0 {
-		s.w.Test = read("test", test)
-	}
+	s.w.Test = read("test", test)
 	s.o = loop.Defaults(s.w.Model.Info().Layers)
 	s.o.Samples, s.o.ShardPrompts, s.o.MaxTokens, s.o.Search.Beams, s.o.Parallel, s.o.Context.Cells = 2, 2, 16, 2, 8, 1024
 	s.o.Context.Threads, s.o.Head.Hidden, s.o.Head.Epochs = 1, 8, 1
-	if test > 0 {
-		s.o.EvalPrompts = "test"
-	}
+	s.o.EvalPrompts = "test"
 	return s
 }
 
-// alone runs it on this machine.
-func (s *small) alone(t testing.TB) string {
+// alone is the run that one machine draws, made once.
+var alone = struct {
+	once  sync.Once
+	files map[string]string
+}{}
+
+func (s *small) alone(t testing.TB) map[string]string {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "alone")
-	if err := loop.Run(context.Background(), dir, s.o, s.w); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	alone.once.Do(func() {
+		dir := filepath.Join(t.TempDir(), "alone")
+		if err := loop.Run(context.Background(), dir, s.o, s.w); err != nil {
+			t.Fatal(err)
+		}
+		alone.files = files(t, dir)
+	})
+	return alone.files
 }
 
 // said collects what people are told.
@@ -170,10 +174,10 @@ func files(t testing.TB, dir string) map[string]string {
 	return out
 }
 
-// same finds in which files two runs differ.
-func same(t testing.TB, got, want string) {
+// same finds in which files a run differs from the one that was made alone.
+func (s *small) same(t testing.TB, dir string) {
 	t.Helper()
-	a, b := files(t, got), files(t, want)
+	a, b := files(t, dir), s.alone(t)
 	for name := range b {
 		if a[name] != b[name] {
 			t.Errorf("%s differs: %d bytes, alone %d", name, len(a[name]), len(b[name]))
@@ -185,21 +189,18 @@ func same(t testing.TB, got, want string) {
 	}
 }
 
-// A run that three workers draw, none of which has the model, is the run that one machine draws alone.
-func TestSameRun(t *testing.T) {
-	s := newSmall(t, 12, 4)
-	alone := s.alone(t)
-	dir := filepath.Join(t.TempDir(), "fleet")
-	c, _ := s.lead(t, dir, fleet.Options{})
-	var workers []*worker
-	for range 3 {
-		workers = append(workers, s.worker(t, c.Address(), nil))
-	}
+// run draws the run in a directory by a fleet, or alone without one, to the end or until the context's.
+func (s *small) run(ctx context.Context, dir string, c *fleet.Coordinator) error {
 	w := s.w
-	w.Drawer = c
-	if err := loop.Run(context.Background(), dir, s.o, w); err != nil {
-		t.Fatal(err)
+	if c != nil {
+		w.Drawer = c
 	}
+	return loop.Run(ctx, dir, s.o, w)
+}
+
+// finished ends a fleet, and its workers.
+func finished(t testing.TB, c *fleet.Coordinator, workers ...*worker) {
+	t.Helper()
 	if err := c.Finish(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +209,22 @@ func TestSameRun(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	same(t, dir, alone)
+}
+
+// A run that three workers draw, none of which has the model, is the run that one machine draws alone.
+func TestSameRun(t *testing.T) {
+	s := newSmall(t)
+	dir := filepath.Join(t.TempDir(), "fleet")
+	c, _ := s.lead(t, dir, fleet.Options{})
+	var workers []*worker
+	for range 3 {
+		workers = append(workers, s.worker(t, c.Address(), nil))
+	}
+	if err := s.run(context.Background(), dir, c); err != nil {
+		t.Fatal(err)
+	}
+	finished(t, c, workers...)
+	s.same(t, dir)
 	r, err := fleet.ReadRecord(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -225,5 +241,3 @@ func TestSameRun(t *testing.T) {
 		t.Error("what was under way is left there")
 	}
 }
-
-var _ = bytes.Equal

@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/big"
 	"net"
@@ -169,29 +168,29 @@ func ParseInvite(text string) (Invite, error) {
 	return Invite{}, fault.New("join", "", nil, "take the line that ivo fleet invite prints, whole", "the invitation in %s is none", InviteVariable)
 }
 
-// InviteTo is the line that a worker on another machine is started with, for the run in dir, whose
-// coordinator is known there as host: its address, if that is empty.
-func InviteTo(dir, host string) (string, error) {
+// InviteTo is what a worker is started with, for the run in dir, whose machine is known to it as host, or by its
+// address if that is empty: the server's, and the invitation, "" where none is needed.
+func InviteTo(dir, host string) (url, invitation string, err error) {
 	s, err := readSecrets(filepath.Join(dir, run.FleetDir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", fault.New("invite", "listen", nil, "start the run's ivo iterate with a fleet that has {listen}, such as 0.0.0.0:4822, first", "%s has no fleet that others may join", dir)
+		return "", "", fault.New("invite", "listen", nil, "start the run's ivo iterate with a fleet that has {listen}, such as 0.0.0.0:4822, first", "%s has no fleet that others may join", dir)
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	at, port, err := net.SplitHostPort(s.Listen)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if loopback(at) {
-		return fmt.Sprintf("ivo worker --nats nats://%s", s.Listen), nil
+		return "nats://" + s.Listen, "", nil
 	}
 	if ip := net.ParseIP(at); host == "" && (at == "" || ip != nil && ip.IsUnspecified()) {
 		host = ownAddress()
 	} else if host == "" {
 		host = at
 	}
-	return fmt.Sprintf("%s=%s ivo worker --nats tls://%s", InviteVariable, Invite{s.Seed, pin(s.Cert)}.reveal(), net.JoinHostPort(host, port)), nil
+	return "tls://" + net.JoinHostPort(host, port), Invite{s.Seed, pin(s.Cert)}.reveal(), nil
 }
 
 // ownAddress is an address by which others may know this machine.
