@@ -66,9 +66,6 @@ type adapted struct {
 	id       string // is added to the fingerprint
 }
 
-// Adapted says whether the model has adapters.
-func (m *Model) Adapted() bool { return m.adapted.id != "" }
-
 // Adapt lets all contexts that are made from now on compute with adapters, and the model's fingerprint say so: what
 // is learned from its states is known to be learned with them. It is done once, before there are any contexts.
 func (m *Model) Adapt(a Adapters) error {

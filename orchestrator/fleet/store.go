@@ -18,6 +18,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/ivo-decoding/ivo/internal/fingerprint"
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
@@ -79,7 +80,11 @@ func (c *Coordinator) offer(m *llama.Model) (manifest, error) {
 		return f, err
 	}
 	f.Bytes = info.Size()
-	if c.offers = map[string]*offered{}; len(m.Metadata().Parts()) == 1 && !m.Adapted() {
+	bare, err := fingerprint.Of(context.Background(), m.Metadata(), nil) // without adapters
+	if err != nil {
+		return f, err
+	}
+	if c.offers = map[string]*offered{}; len(m.Metadata().Parts()) == 1 && identified(bare, m.Metadata()) == key {
 		c.offers[key] = &offered{manifest: f, path: m.Path(), put: map[int]bool{}}
 	}
 	c.hashed = map[string]string{}
