@@ -30,6 +30,9 @@ var schemas = []struct{ ask, schema string }{
 	{"Draw something.", `{"oneOf": [{"type": "object", "properties": {"kind": {"const": "circle"}, "r": {"type": "number", "exclusiveMinimum": 0, "maximum": 100}}, "required": ["kind", "r"], "additionalProperties": false}, {"type": "object", "properties": {"kind": {"const": "line"}, "to": {"type": "array", "prefixItems": [{"type": "integer", "minimum": -9, "maximum": 9}, {"type": "integer", "minimum": -9, "maximum": 9}], "items": false, "minItems": 2}}, "required": ["kind", "to"], "additionalProperties": false}]}`},
 }
 
+// schemaTokens are enough for the longest of their answers, whatever is in it: forty signs of four tokens each, and the rest.
+const schemaTokens = 320
+
 // With a real model, by every method that is guided, answers under a JSON schema are JSON that it validates. IVO_SCHEMA_ANSWERS
 // is the number of answers by each method, and IVO_SCHEMA_HEAD the file of a head for the model's states that guides them in the
 // place of a count of letters: docs/log.md has what 200 gave.
@@ -87,7 +90,7 @@ func TestSchemaAnswers(t *testing.T) {
 				decode.Strategy{Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2, Block: 6}, Proposal: 2})
 		}
 	}
-	e, err := engine.New(m, engine.Params{Ctx: 8192, Sequences: 64, Threads: 1, Layers: layers})
+	e, err := engine.New(m, engine.Params{Ctx: 16384, Sequences: 64, Threads: 1, Layers: layers})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +119,7 @@ func testSchemaAnswers(t *testing.T, e *engine.Engine, encoder *prompt.Encoder, 
 			t.Fatal(err)
 		}
 		schema := validator(t, c.schema)
-		req := decode.Request{Key: policy.Key(1, 0, "", i), Value: values, Sampling: policy.Sampling{Temp: 1, TopP: 0.95, Grammar: grammar}, MaxTokens: 120}
+		req := decode.Request{Key: policy.Key(1, 0, "", i), Value: values, Sampling: policy.Sampling{Temp: 1, TopP: 0.95, Grammar: grammar}, MaxTokens: schemaTokens}
 		if req.Prompt, err = encoder.Encode(prompt.Record{Messages: []llama.Message{{Role: "user", Content: fmt.Sprintf("%s Answer number %d, as JSON.", c.ask, i)}}}); err != nil {
 			t.Fatal(err)
 		}
