@@ -11,6 +11,17 @@ def planes(raw, n, dtype):
     split = np.frombuffer(raw[:n * size], "u1").reshape(size, n)
     return np.ascontiguousarray(split.T).view(dtype).ravel(), raw[n * size:]
 
+def unpacked(data, n):
+    """A plane of n upper bytes that is packed: 56 bits for every eight, then what has no place in them."""
+    words, least = n // 8, data[1]
+    codes = np.zeros((words, 8), "u1")
+    codes[:, :7] = np.frombuffer(data[2:2 + 7 * words], "u1").reshape(words, 7)
+    codes = (codes.view("<u8") >> np.arange(0, 56, 7, dtype="u8")).astype("u1").ravel() & 127
+    out = (codes & 64) << 1 | ((codes >> 2 & 15) + least & 31) << 2 | codes & 3
+    tail = data[2 + 7 * words:]
+    out[codes >> 2 & 15 == 15] = np.frombuffer(tail[n % 8:], "u1")
+    return out.tobytes() + tail[:n % 8]
+
 def page(data, lengths, n, scalars, k, width, dtype):
     """The columns of n rows: tokens, scalars, candidates, their log-probabilities, states."""
     sizes = [4 * n * (1 + scalars)] + ([4 * n * k] + 2 * [n * k] if k else [])
@@ -18,7 +29,7 @@ def page(data, lengths, n, scalars, k, width, dtype):
     raw = b""
     for size, length in zip(sizes, lengths):
         stream, data = data[:length], data[length:]
-        raw += stream if length == size else zstandard.decompress(stream)
+        raw += stream if length == size else unpacked(stream, size) if stream[0] == ord("P") else zstandard.decompress(stream)
     tokens, raw = planes(raw, n, "<i4")
     scalar, raw = planes(raw, n * scalars, "<f4")
     ids, raw = planes(raw, n * k, "<i4")
@@ -32,7 +43,7 @@ def read(path):
     """Yields ("prompt" or "trajectory", id, sample, tokens, scalars, candidates, log-probabilities, states)."""
     b = open(path, "rb").read()
     magic, version, n = struct.unpack_from("<8sII", b)
-    assert magic == b"IVOSTATE" and version == 3
+    assert magic == b"IVOSTATE" and version in (3, 4)
     s = json.loads(b[16:16 + n])
     dtype = FLOATS[s["float"]]
     size, scalars, k = np.dtype(dtype).itemsize, len(s["scalars"] or []), s.get("candidates", 0)

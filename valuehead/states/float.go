@@ -42,11 +42,17 @@ func (f Float) fits(rows []float32) (int, bool) {
 	case BF16:
 		limit = 0x7f7f8000
 	}
-	most := uint32(0)
-	for _, v := range rows {
-		most = max(most, math.Float32bits(v)&^(1<<31))
+	const size = 1<<31 - 1 // all bits but the sign
+	var a, b, c, d uint32  // the largest of every fourth: they do not wait for one another
+	rest := rows
+	for ; len(rest) >= 4; rest = rest[4:] {
+		a, b = max(a, math.Float32bits(rest[0])&size), max(b, math.Float32bits(rest[1])&size)
+		c, d = max(c, math.Float32bits(rest[2])&size), max(d, math.Float32bits(rest[3])&size)
 	}
-	if most < limit {
+	for _, v := range rest {
+		a = max(a, math.Float32bits(v)&size)
+	}
+	if max(a, b, c, d) < limit {
 		return 0, true
 	}
 	return slices.IndexFunc(rows, func(v float32) bool { return math.Float32bits(v)&^(1<<31) >= limit }), false

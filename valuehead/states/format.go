@@ -37,7 +37,7 @@ import (
 // The header stands twice so that no single fault costs the whole shard. Blocks are
 // found by the index or, without it, one after the other.
 //
-// Version 2 has no candidates, and an f32 reward between the sample and the tokens of each
+// Version 3 has no planes that are packed, see packed.go. Version 2 has no candidates either, and an f32 reward between the sample and the tokens of each
 // trajectory of a directory.
 const (
 	magicFile  = "IVOSTATE"

@@ -110,7 +110,7 @@ var (
 )
 
 // encode appends the page that holds r to dst. scratch is memory to use again.
-func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byte) {
+func (k rowKind) encode(dst []byte, r rows, scratch []byte, version int) ([]byte, page, []byte) {
 	n := len(r.tokens)
 	if need := n * k.bytes(); cap(scratch) < need {
 		scratch = make([]byte, need)
@@ -123,11 +123,10 @@ func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byt
 	k.float.split(rest, r.hidden)
 	p := page{offset: int64(len(dst))}
 	for i, stream := range k.cut(raw, n) {
-		from, ok := len(dst), false
+		from := len(dst)
 		if k.plane(i) {
-			dst, ok = appendLiterals(dst, stream)
-		}
-		if !ok && !(k.plane(i) && len(stream) >= leastLiterals && len(stream) <= mostLiterals) {
+			dst = appendPlane(dst, stream, version)
+		} else {
 			dst = encoder().EncodeAll(stream, dst)
 		}
 		if n := len(dst) - from; n == 0 || n >= len(stream) { // stored as it is: its length says so
@@ -137,6 +136,23 @@ func (k rowKind) encode(dst []byte, r rows, scratch []byte) ([]byte, page, []byt
 		p.bytes += len(dst) - from
 	}
 	return dst, p, scratch
+}
+
+// appendPlane appends a plane, in the way that suits it, to dst; or nothing, where it is best stored as it is.
+func appendPlane(dst, plane []byte, version int) []byte {
+	if version >= 4 {
+		switch p := planOf(plane); {
+		case p.raw:
+			return dst
+		case p.packed:
+			return appendPacked(dst, plane, p.least)
+		}
+	}
+	out, ok := appendLiterals(dst, plane)
+	if !ok && (len(plane) < leastLiterals || len(plane) > mostLiterals) {
+		return encoder().EncodeAll(plane, dst)
+	}
+	return out
 }
 
 // plane says whether a stream is one byte plane of numbers that are no whole ones.
@@ -168,7 +184,7 @@ func (k rowKind) decode(r rows, p page, data, scratch []byte) ([]byte, error) {
 			streams[i] = in
 			continue
 		}
-		if k.plane(i) && readLiterals(stream, in) {
+		if k.plane(i) && (readPacked(stream, in) || readLiterals(stream, in)) {
 			continue
 		}
 		out, err := decoder().DecodeAll(in, stream[:0:len(stream)])

@@ -84,7 +84,7 @@ func ints(rng *rand.Rand, n int) []int32 {
 func floats(rng *rand.Rand, n int) []float32 {
 	out := make([]float32, n)
 	for i := range out {
-		out[i] = float32(rng.NormFloat64() * math.Pow(10, 3-6*rng.Float64()))
+		out[i] = float32(rng.NormFloat64() * math.Pow(10, 1-2*rng.Float64()))
 	}
 	return out
 }

@@ -80,7 +80,7 @@ func TestResumeAfterCrash(t *testing.T) {
 			t.Fatalf("other trajectories (%v)", err)
 		}
 	}
-	for _, other := range []string{"", "IVO", "IVOSTATE\x03", "text that is no shard"} {
+	for _, other := range []string{"", "IVO", "IVOSTATE\x04", "text that is no shard"} {
 		if err := os.WriteFile(path, []byte(other), 0o644); err != nil {
 			t.Fatal(err)
 		}

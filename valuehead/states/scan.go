@@ -212,9 +212,9 @@ func (r *Reader) fault(block int, from, to int64, msg, hint string) *Error {
 
 // blockwise says whether a version is one of those that are blocks between two headers and
 // an index.
-func blockwise(version int) bool { return version == 2 || version == FormatVersion }
+func blockwise(version int) bool { return version >= 2 && version <= FormatVersion }
 
-// readHeader reads one copy of the header, of version 2 or 3, that begins at offset.
+// readHeader reads one copy of the header, of version 2 or later, that begins at offset.
 func readHeader(src io.ReaderAt, size, offset int64) (header []byte, ok bool) {
 	fixed, err := readAt(src, size, offset, int64(headerFixed))
 	if err != nil || string(fixed[:len(magicFile)]) != magicFile || !blockwise(int(le.Uint32(fixed[8:]))) || le.Uint32(fixed[12:]) > maxSchema {

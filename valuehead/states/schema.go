@@ -18,8 +18,8 @@ import (
 )
 
 // FormatVersion is the version of the shard format; it stands in every shard. Versions 1
-// and 2, which held rewards, are read too.
-const FormatVersion = 3
+// and 2, which held rewards, and 3, which packs nothing, are read too.
+const FormatVersion = 4
 
 // Schema says what the rows of a shard mean. Every shard carries it.
 type Schema struct {

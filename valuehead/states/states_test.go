@@ -288,6 +288,13 @@ func TestReadsOldVersions(t *testing.T) {
 	for name, s := range old {
 		checkOld(t, filepath.Join("testdata", name), s)
 	}
+	v3 := filepath.Join(t.TempDir(), "v3.states")
+	if err := write(v3, testSchema, nil, sample(300, testSchema, 1), Options{version: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(v3, testSchema); err != nil || !equal(got, sample(300, testSchema, 1)) {
+		t.Errorf("version 3: other trajectories than were written: %v", err)
+	}
 	set, err := OpenSet([]string{shard(t, testSchema, nil, sample(3, testSchema, 1))}, testSchema)
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ import (
 
 const (
 	defaultBlock = 1 << 20
-	defaultPage  = 64 << 10
+	defaultPage  = 128 << 10
 )
 
 // Options of a [Writer]. The zero value is usable.
@@ -234,7 +234,7 @@ func (w *Writer) encode(k rowKind, r rows, size int) {
 	together(len(all), func(i int) {
 		raw, data := scratch.Get().(*[]byte), scratch.Get().(*[]byte)
 		defer scratch.Put(raw)
-		*data, all[i].page, *raw = k.encode((*data)[:0], r.slice(k, i*size, min((i+1)*size, len(r.tokens))), *raw)
+		*data, all[i].page, *raw = k.encode((*data)[:0], r.slice(k, i*size, min((i+1)*size, len(r.tokens))), *raw, w.options.version)
 		all[i].data, all[i].sum = data, hash(w.key, *data)
 	})
 	for _, p := range all {
