@@ -150,8 +150,8 @@ func (b *builder) kind() string {
 	return kind
 }
 
-// prefix is the build's folder, as in b11434.native.1a2b3c4d: Go links again where it changes, so
-// all that goes into a build is in its sum. It holds nothing that cgo would not take in a macro.
+// prefix is the build's folder, as in b11434.native.1a2b3c4d: Go compiles and links again where it changes
+// (see environment), so all that goes into a build is in its sum. It holds nothing that cgo would not take in a macro.
 func (b *builder) prefix(ctx context.Context, sum string) string {
 	h := sha256.New()
 	fmt.Fprintln(h, 1, sum, b.options(""), runtime.GOOS, runtime.GOARCH)
@@ -336,7 +336,7 @@ func takeAll(pattern, to string) error {
 // an order that a static link does not resolve, and not the backends.
 func (b *builder) describe(prefix string, names []string) string {
 	libs := "-L${libdir}"
-	flags := "-I${prefix}/include -DIVO_LLAMA_CPP=" + filepath.Base(prefix)
+	flags := "-I${prefix}/include " + named(prefix)
 	if b.isShared() {
 		libs += " -Wl,-rpath,${libdir}"
 	} else {

@@ -61,13 +61,23 @@ func run(ctx context.Context, b *builder, command []string) (err error) {
 	}
 	cmd := exec.Command(command[0], command[1:]...) // an interrupt reaches it from the terminal
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(),
-		"PKG_CONFIG_PATH="+joined(string(filepath.ListSeparator), filepath.Join(prefix, "lib", "pkgconfig"), os.Getenv("PKG_CONFIG_PATH")),
-		"GOFLAGS="+joined(" ", os.Getenv("GOFLAGS"), "-tags=llama_system"),
-		"IVO_LLAMA_CPP="+prefix, // where tests find the release's headers, vocabularies and templates
-	)
+	cmd.Env = append(os.Environ(), environment(prefix)...)
 	return cmd.Run()
 }
+
+// environment is what makes go link with the build at prefix.
+func environment(prefix string) []string {
+	return []string{
+		"PKG_CONFIG_PATH=" + joined(string(filepath.ListSeparator), filepath.Join(prefix, "lib", "pkgconfig"), os.Getenv("PKG_CONFIG_PATH")),
+		"GOFLAGS=" + joined(" ", os.Getenv("GOFLAGS"), "-tags=llama_system"),
+		// What pkg-config says is no part of what Go keeps compiled packages by, and this is: it says the same once more.
+		"CGO_CPPFLAGS=" + joined(" ", os.Getenv("CGO_CPPFLAGS"), named(prefix)),
+		"IVO_LLAMA_CPP=" + prefix, // where tests find the release's headers, vocabularies and templates
+	}
+}
+
+// named tells ivo which build it is linked with.
+func named(prefix string) string { return "-DIVO_LLAMA_CPP=" + filepath.Base(prefix) }
 
 // joined joins what is not empty.
 func joined(separator string, parts ...string) string {

@@ -232,3 +232,21 @@ func TestNames(t *testing.T) {
 		t.Error("another source gives the same name")
 	}
 }
+
+// Go keeps what it has compiled with one build apart from what it compiles with another: the build is named in what Go
+// goes by, which pkg-config's answer is not.
+func TestBuildsAreKeptApart(t *testing.T) {
+	t.Setenv("CGO_CPPFLAGS", "-DMINE")
+	flags := func(prefix string) string {
+		for _, v := range environment(prefix) {
+			if flags, ok := strings.CutPrefix(v, "CGO_CPPFLAGS="); ok {
+				return flags
+			}
+		}
+		return ""
+	}
+	native, portable := flags("/cache/b1.native.12"), flags("/cache/b1.portable.34")
+	if native == portable || !strings.HasPrefix(native, "-DMINE ") || !strings.Contains(native, "b1.native.12") {
+		t.Errorf("%q and %q", native, portable)
+	}
+}
