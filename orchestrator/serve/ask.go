@@ -108,8 +108,8 @@ func (o *object) seed() uint64 {
 	}
 	i, err := n.Int64()
 	if err != nil {
-		x, err := n.Float64()
-		if i = int64(x); err != nil || float64(i) != x {
+		x, err := n.Float64() // 7.0 is a whole number too
+		if i = int64(x); err != nil || float64(i) != x || !strings.ContainsAny(n.String(), ".eE") || x >= 1<<63 {
 			o.fail("seed", "%s is no whole number of 64 bits", n)
 		}
 	}

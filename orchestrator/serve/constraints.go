@@ -59,6 +59,9 @@ func (q *question) readFormat(o *object, where string, flat bool) {
 		return
 	}
 	schema := json.RawMessage(`{"type": "object"}`)
+	if flat {
+		f.object("schema") // which is an object, whether it is looked at or not
+	}
 	switch f.oneOf("type", "text", "json_object", "json_schema") {
 	case "text":
 		return

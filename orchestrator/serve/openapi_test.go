@@ -95,7 +95,7 @@ func TestOpenAPI(t *testing.T) {
 	// What is described as wrong is refused.
 	for field, values := range map[string][]any{
 		"temperature": {"a", -1, true}, "top_p": {2, "x"}, "n": {0, 1.5, "2"}, "stop": {5, []any{""}, []any{1}}, "stream": {1, "true"}, "max_tokens": {0, "1", 1 << 20},
-		"top_logprobs": {21, -1}, "logprobs": {1}, "seed": {"1", 0.5}, "tools": {5, []any{1}}, "guidance": {1, tree{"beams": 0}, tree{"method": "x"}, tree{"beta": "2"}},
+		"top_logprobs": {21, -1}, "logprobs": {1}, "seed": {"1", 0.5, json.Number("-9223372036854775809")}, "tools": {5, []any{1}}, "guidance": {1, tree{"beams": 0}, tree{"method": "x"}, tree{"beta": "2"}},
 		"presence_penalty": {"1"}, "chat_template_kwargs": {1}, "stream_options": {tree{"include_usage": 5}}, "model": {"other", 5}, "messages": {nil, []any{}, 1},
 	} {
 		for _, v := range values {

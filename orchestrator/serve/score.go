@@ -14,14 +14,16 @@ func (s *Server) score(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	name, messages, responses := o.text("reward"), o.messages("messages"), o.texts("responses", maxChoices, int(s.o.MaxBody))
-	m, ok := s.rewards[name]
-	if !ok {
-		o.fail("reward", "there is no reward called %q, but %s", name, names(s.rewards))
-	}
 	if len(responses) == 0 {
 		o.fail("responses", "give at least one")
 	}
 	if err := o.problem(); err != nil {
+		return err
+	}
+	m, ok := s.rewards[name]
+	if !ok {
+		err := bad("reward", "there is no reward called %q, but %s", name, names(s.rewards))
+		err.status = http.StatusNotFound
 		return err
 	}
 	leave, err := s.enter()

@@ -623,7 +623,7 @@ func TestPageFiles(t *testing.T) {
 	if at(parse(t, text), "scores", 0) != 2.0 || at(parse(t, text), "scores", 1) != 3.0 {
 		t.Error(text)
 	}
-	if status, _, text := ask(t, url+"/score", `{"reward": "cmd:id", "responses": ["a"]}`); status != 400 || at(parse(t, text), "error", "param") != "reward" {
+	if status, _, text := ask(t, url+"/score", `{"reward": "cmd:id", "responses": ["a"]}`); status != 404 || at(parse(t, text), "error", "param") != "reward" {
 		t.Errorf("%d %s", status, text)
 	}
 }

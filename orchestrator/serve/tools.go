@@ -77,7 +77,7 @@ func (o *object) readTools(flat bool) *toolset {
 			return t
 		}
 		kind := item.text("type")
-		if kind != "function" && kind != "" {
+		if kind != "function" && item.has("type") {
 			if !flat {
 				item.fail("type", "%q is not offered, but function", kind)
 			}
