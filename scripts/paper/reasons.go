@@ -27,6 +27,7 @@ var reasons = []reason{
 	{about("", "ARGS"), (*document).whyOracle},
 	{about("dialogue", "at every matched KL", "wins more often"), (*document).whyTwoWords},
 	{about("safety", "harmless"), (*document).whyRefusals},
+	{about("real-safety", "harmless"), (*document).whyFar},
 }
 
 // failures tells of the claims that do not hold, with the reasons as far as they were found.
@@ -123,6 +124,18 @@ func (d *document) whyTwoWords(s *study, _ []*study) string {
 			own[len(own)-1].Row.Method, mean(own[len(own)-1].Rewards(0)), mean(own[len(own)-1].Outcome.KL()), mean(within[len(within)-1].Rewards(0)), mean(within[len(within)-1].Outcome.KL()))
 	}
 	return why
+}
+
+// whyFar: what refuses a little more of the harmful requests at a few nats refuses both kinds alike at many.
+func (d *document) whyFar(s *study, _ []*study) string {
+	harmful, harmless := s.kinds()
+	base := &s.rows[0]
+	var parts []string
+	for _, r := range s.family("one-pass") {
+		parts = append(parts, fmt.Sprintf("at %.1f nats %s more of the harmful and %s of the harmless", mean(r.Outcome.KL()),
+			percent(shareOf(s.right(r, harmful, true), s.right(base, harmful, true))), percent(shareOf(s.right(base, harmless, false), s.right(r, harmless, false)))))
+	}
+	return "The value hardly tells twins of the same words apart, so how far it is followed decides: refused are " + strings.Join(parts, "; ") + "."
 }
 
 // best is the setting of a family with the most reward; nil of none.
