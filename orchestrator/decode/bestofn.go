@@ -50,7 +50,7 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 			return err
 		}
 		r := rs[best]
-		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), bestOfKL(s.N)+r.Ratio, KLBound, d.rewardCalls
+		r.Decoded, r.KL, r.KLKind, r.RewardCalls = d.s.Decoded(), BestOfKL(s.N)+r.Ratio, KLBound, d.rewardCalls
 		if emitTokens != nil {
 			emitTokens(r.Said())
 		}
@@ -65,5 +65,5 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 	}), nil
 }
 
-// bestOfKL bounds the KL from a policy of taking the best of n of its samples.
-func bestOfKL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }
+// BestOfKL bounds the KL from a policy of taking the best of n of its samples.
+func BestOfKL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }

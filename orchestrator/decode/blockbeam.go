@@ -143,7 +143,7 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 	switch {
 	case m == 0: // there was nothing to search
 	case beams == 1:
-		r.KL = m * bestOfKL(samples)
+		r.KL = m * BestOfKL(samples)
 	default:
 		r.KL = math.Log(float64(beams)) + m*math.Log(float64(samples))
 	}

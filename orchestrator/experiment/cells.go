@@ -14,7 +14,6 @@ import (
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/internal/number"
-	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
@@ -72,33 +71,13 @@ func (c *Cell) Means(reward int) (out []float64) {
 // count is the number of answers.
 func (c *Cell) count() int { return len(c.KL) * c.Answers }
 
-// cell takes from a method's samples under a seed what is kept of them. Where a prompt has more samples than the
-// best is taken of, there are several answers to it.
+// cell takes from a method's samples under a seed what is kept of them.
 func (w *work) cell(p *recipe.Policy, m *recipe.Method, seed uint64, samples []Sample) *Cell {
-	c := &Cell{Model: p.ID, Method: m.ID, Seed: seed, Exact: m.BestOf == 1, Answers: m.Samples / m.BestOf}
-	for _, x := range w.x.Rewards[:len(samples[0].Rewards)] {
-		c.Rewards = append(c.Rewards, Scored{Reward: x.Info().Name, Fingerprint: x.Info().Fingerprint})
-	}
-	for of := range slices.Chunk(samples, m.Samples) {
-		kl := 0.0
-		for g := range c.Answers {
-			group := of[g*m.BestOf:][:m.BestOf]
-			a, divergence := best(m, group)
-			kl += divergence / float64(c.Answers)
-			for r, x := range a.Rewards {
-				c.Rewards[r].Scores = append(c.Rewards[r].Scores, number.Float(x))
-			}
-			c.Exact = c.Exact && a.KLKind == decode.KLExact
-			c.Emitted += a.Emitted
-			for _, a := range group {
-				c.Decoded += a.Decoded
-				c.Calls += a.RewardCalls
-			}
-			if m.BestOf > 1 && m.By == recipe.ByReward {
-				c.Calls += m.BestOf
-			}
-		}
-		c.KL = append(c.KL, number.Float(kl))
+	c := takingOf(m).Cell(samples)
+	c.Model, c.Method, c.Seed = p.ID, m.ID, seed
+	for i := range c.Rewards {
+		x := w.x.Rewards[i].Info()
+		c.Rewards[i].Reward, c.Rewards[i].Fingerprint = x.Name, x.Fingerprint
 	}
 	return c
 }

@@ -223,7 +223,7 @@ func (w *work) score(ctx context.Context, stage string, all []*shard, n int) err
 // Sample is an answer with all that is said of it.
 type Sample struct {
 	Answer
-	Rewards []float64 // in the order of the recipe
+	Rewards []float64 `json:"rewards"` // in the order of the recipe
 }
 
 // read reads the answers of shards with what the first n rewards said of them.

@@ -54,7 +54,7 @@ type MethodAnswers struct {
 // Taken are the method's answers under a seed, by its number in the recipe: the first to each prompt.
 func (a *MethodAnswers) Taken(seed int) (out []Sample) {
 	for at := 0; at < len(a.Samples[seed]); at += a.Method.Samples {
-		answer, _ := best(a.Method, a.Samples[seed][at:at+a.Method.BestOf])
+		answer, _ := takingOf(a.Method).Best(a.Samples[seed][at : at+a.Method.BestOf])
 		out = append(out, answer)
 	}
 	return out

@@ -68,7 +68,7 @@ func taken(a MethodAnswers, of []Sample) []bool {
 	out := make([]bool, len(of))
 	n := a.Method.BestOf
 	for g := 0; g+n <= len(of); g += n {
-		best, _ := best(a.Method, of[g:g+n])
+		best, _ := takingOf(a.Method).Best(of[g : g+n])
 		for i := g; i < g+n; i++ {
 			out[i] = of[i].Sample == best.Sample
 		}

@@ -134,29 +134,6 @@ type Explained struct {
 	OfMost number.Float `json:"of_most"`
 }
 
-// best is the answer that is taken of some samples, and the KL of doing so: at most
-// log n - (n-1)/n from the policy that drew them (arXiv 2401.01879), to which the answer's
-// log-probability under that less the base policy's is added.
-func best(m *recipe.Method, group []Sample) (Sample, float64) {
-	if m.BestOf == 1 {
-		return group[0], float64(group[0].KL)
-	}
-	by := func(a Sample) float64 {
-		if m.By == recipe.ByValue {
-			return float64(a.Value)
-		}
-		return a.Rewards[0]
-	}
-	best := group[0]
-	for _, a := range group[1:] {
-		if by(a) > by(best) {
-			best = a
-		}
-	}
-	n := float64(m.BestOf)
-	return best, math.Log(n) - (n-1)/n + float64(best.Ratio)
-}
-
 var unknown = eval.Interval{Mean: math.NaN(), Lo: math.NaN(), Hi: math.NaN()}
 
 // rowOf states a method's means, with its wins against the base where there is one. cells are by seed.

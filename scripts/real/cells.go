@@ -14,6 +14,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/experiment"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
@@ -34,13 +35,8 @@ type work struct {
 	pool    *engine.Pool
 }
 
-// answer is a sample, scored.
-type answer struct {
-	batch.Response
-	Value   number.Float `json:"value"`   // V of the last state
-	Ratio   number.Float `json:"ratio"`   // log of its probability under the policy that drew it over the base policy's, of samples
-	Rewards []float64    `json:"rewards"` // the task's, then the others
-}
+// answer is a sample, scored by the task's reward, then the others.
+type answer = experiment.Sample
 
 // cell are the answers that a draw gives to some prompts under a seed, in files of
 // [eval.ShardPrompts] prompts, each with the key of all that it depends on.
@@ -168,7 +164,7 @@ func (w *work) draw(ctx context.Context, e *engine.Engine, p batch.Policy, promp
 	out := make([]answer, len(items))
 	err := p.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
 		i := task*samples + sample
-		out[i] = answer{Response: batch.Stored(prompts[task].ID, sample, r, false), Value: number.Float(r.Value)}
+		out[i] = answer{Answer: experiment.Answer{Response: batch.Stored(prompts[task].ID, sample, r, false), Value: number.Float(r.Value)}}
 		for k, p := range r.GuidedLogProbs {
 			out[i].Ratio += number.Float(p - r.BaseLogProbs[k])
 		}

@@ -46,9 +46,9 @@ func (d draw) guided() bool { return d.Valued || d.Strategy.NeedsValue() }
 type method struct {
 	name string
 	draw
-	n      int
-	choose func(a answer) float64 // of n > 1: what the largest is taken of
-	kind   kind
+	n       int
+	byValue bool // of n > 1: the best by the head, not by the reward
+	kind    kind
 }
 
 // decoded is the number of tokens that are decoded at most for each one of the answer.
@@ -63,11 +63,6 @@ type family struct {
 	also func(draw) []method // other uses of what the taken one draws, which cost nothing more
 }
 
-func byValue(a answer) float64 { return float64(a.Value) }
-
-// byTask is the reward that is learned.
-func byTask(a answer) float64 { return a.Rewards[0] }
-
 func sample(name string, temp float64, samples int, valued bool) draw {
 	return draw{Name: name, Strategy: decode.Strategy{Method: decode.MethodSample}, Temp: temp, Samples: samples, Valued: valued}
 }
@@ -76,10 +71,10 @@ func sample(name string, temp float64, samples int, valued bool) draw {
 func one(d draw, k kind) method { return method{name: d.Name, draw: d, n: 1, kind: k} }
 
 // ranked are the methods that take the best of 2, 4, ... of the samples.
-func ranked(d draw, suffix string, k kind, choose func(answer) float64) family {
+func ranked(d draw, suffix string, k kind, byValue bool) family {
 	f := family{name: "best-of-n " + suffix, show: true}
 	for n := 2; n <= d.Samples; n *= 2 {
-		f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d %s", n, suffix), draw: d, n: n, choose: choose, kind: k})
+		f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d %s", n, suffix), draw: d, n: n, byValue: byValue, kind: k})
 	}
 	return f
 }
@@ -112,7 +107,7 @@ func tilted(samples int, betas ...float64) (out []draw) {
 // the reward and by the head.
 func onePass(samples int, betas ...float64) family {
 	f := family{name: "one-pass", also: func(d draw) []method {
-		return append(ranked(d, "by the reward, "+d.Name, rewardToo, byTask).grid, ranked(d, "by the head, "+d.Name, byHead, byValue).grid...)
+		return append(ranked(d, "by the reward, "+d.Name, rewardToo, false).grid, ranked(d, "by the head, "+d.Name, byHead, true).grid...)
 	}}
 	for _, d := range tilted(samples, betas...) {
 		f.grid = append(f.grid, one(d, byHead))
@@ -195,7 +190,7 @@ type families struct {
 
 func (f families) list() []family {
 	base := sample("base", sampling.Temp, f.samples, true)
-	out := []family{controls(base, f.temps...), ranked(base, "by the reward", byReward, byTask), ranked(base, "by the head", byHead, byValue)}
+	out := []family{controls(base, f.temps...), ranked(base, "by the reward", byReward, false), ranked(base, "by the head", byHead, true)}
 	out = append(out, onePass(f.tilted, f.betas...))
 	for _, s := range f.searches {
 		out = append(out, blocks(s, f.blocks...))

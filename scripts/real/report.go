@@ -120,7 +120,7 @@ func (r *recipe) section(say func(string, ...any), res result) {
 		say("> %s", quote(res.tested[i].Show()))
 		say("")
 		for _, row := range res.samples() {
-			say("- **%s** (%.2f): %s", row.name, byTask(row.shown[i]), quote(row.shown[i].Text))
+			say("- **%s** (%.2f): %s", row.name, row.shown[i].Rewards[0], quote(row.shown[i].Text))
 		}
 	}
 }

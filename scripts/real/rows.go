@@ -1,13 +1,14 @@
 package main
 
 import (
-	"math"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/experiment"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
@@ -27,57 +28,37 @@ type row struct {
 
 // row sums up the answers that a method's draw gave under each seed.
 func (m method) row(t task, seeds [][]answer) row {
-	n := len(seeds[0]) / m.Samples
-	r := row{method: m, reward: make([]float64, n), kl: make([]float64, n), others: map[string][]float64{}, shown: make([]answer, n), exact: m.n == 1}
-	for _, name := range t.others {
-		r.others[name] = make([]float64, n)
+	taking := experiment.Taking{Samples: m.Samples, BestOf: m.n, ByValue: m.byValue}
+	r := row{method: m, others: map[string][]float64{}, exact: true}
+	var all experiment.Outcome
+	decoded, emitted, calls, answers := 0, 0, 0, 0
+	for _, samples := range seeds {
+		c := taking.Cell(samples)
+		all.Cells = append(all.Cells, c)
+		r.exact = r.exact && c.Exact
+		decoded, emitted, calls, answers = decoded+c.Decoded, emitted+c.Emitted, calls+c.Calls, answers+len(c.KL)*c.Answers
 	}
-	groups := m.Samples / m.n
-	share := 1 / float64(groups*len(seeds))
-	decoded, emitted := 0, 0
-	for k, answers := range seeds {
-		for i := range n {
-			for g := range groups {
-				group := answers[i*m.Samples+g*m.n:][:m.n]
-				a, kl := m.best(group)
-				r.reward[i] += share * byTask(a)
-				for o, name := range t.others {
-					r.others[name][i] += share * a.Rewards[1+o]
-				}
-				r.kl[i] += share * kl
-				r.exact = r.exact && a.KLKind == decode.KLExact
-				r.calls += share * float64(a.RewardCalls) / float64(n)
-				emitted += a.Emitted
-				for _, a := range group {
-					decoded += a.Decoded
-				}
-				if k == 0 && g == 0 {
-					r.shown[i] = a
-				}
-			}
-		}
+	r.reward, r.kl = perPrompt(all.Rewards(0)), perPrompt(all.KL())
+	for i, name := range t.others {
+		r.others[name] = perPrompt(all.Rewards(1 + i))
 	}
-	if m.n > 1 && (m.kind == byReward || m.kind == rewardToo) {
-		r.calls = float64(m.n)
+	r.ratio, r.tokens, r.calls = float64(decoded)/float64(max(1, emitted)), float64(decoded)/float64(answers), float64(calls)/float64(answers)
+	for of := range slices.Chunk(seeds[0], m.Samples) {
+		first, _ := taking.Best(of[:m.n])
+		r.shown = append(r.shown, first)
 	}
-	r.ratio, r.tokens = float64(decoded)/float64(max(1, emitted)), share*float64(decoded)/float64(n)
 	return r
 }
 
-// best is the answer that is taken of some samples, and the KL of doing so: at most
-// log n - (n-1)/n from the policy that drew them (arXiv 2401.01879), to which the answer's
-// log-probability under that less the base policy's is added.
-func (m method) best(group []answer) (answer, float64) {
-	if m.n == 1 {
-		return group[0], float64(group[0].KL)
-	}
-	best := group[0]
-	for _, a := range group[1:] {
-		if m.choose(a) > m.choose(best) {
-			best = a
+// perPrompt are the means over seeds of numbers by seed and prompt.
+func perPrompt(bySeed [][]float64) []float64 {
+	out := make([]float64, len(bySeed[0]))
+	for _, of := range bySeed {
+		for i, x := range of {
+			out[i] += x / float64(len(bySeed))
 		}
 	}
-	return best, math.Log(float64(m.n)) - float64(m.n-1)/float64(m.n) + float64(best.Ratio)
+	return out
 }
 
 // interval is the mean of one number a prompt; paired that of the difference of two methods.
