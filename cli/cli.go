@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -112,6 +113,14 @@ func setup(c *cli.Context, stderr io.Writer) error {
 		return usagef(c, "unexpected argument %q (text with spaces needs quotes)", c.Args().Get(takes))
 	}
 	return nil
+}
+
+// again is the error of work that goes on where it was stopped: it says so where it was.
+func again(c *cli.Context, err error) error {
+	if c.Context.Err() != nil {
+		return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
+	}
+	return err
 }
 
 // usageError is a command line that cannot be carried out as it stands.

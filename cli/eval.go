@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -66,10 +65,7 @@ func evaluate(c *cli.Context) error {
 	})
 	meter.Close()
 	if err != nil {
-		if c.Context.Err() != nil {
-			err = fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-		}
-		return err
+		return again(c, err)
 	}
 	page := filepath.Join(dir, experiment.ReportFile)
 	if err := report.WriteEvaluation(page, results); err != nil {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 
@@ -58,12 +57,10 @@ func fineTune(c *cli.Context) (err error) {
 	t.Progress = tuning(meter)
 	err = t.FineTune(c.Context, data)
 	meter.Close()
-	switch {
-	case err != nil && c.Context.Err() != nil:
-		return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-	case err != nil:
-		return err
-	case c.Bool("json"):
+	if err != nil {
+		return again(c, err)
+	}
+	if c.Bool("json") {
 		return printJSON(c, &t)
 	}
 	return report.FineTuningTable(c.App.Writer, &t)

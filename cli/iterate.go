@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -122,10 +121,7 @@ func iterate(c *cli.Context) error {
 	meter.Close()
 	err = errors.Join(err, end(err))
 	if err != nil {
-		if c.Context.Err() != nil {
-			err = fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-		}
-		return err
+		return again(c, err)
 	}
 	if err := report.Write(dir); err != nil {
 		return err

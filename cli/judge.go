@@ -88,10 +88,8 @@ func judgeAnswers(c *cli.Context) error {
 	switch {
 	case c.Context.Err() != nil && c.String("out") == "":
 		return fmt.Errorf("%w (give --out FILE to be able to go on after a stop)", context.Cause(c.Context))
-	case c.Context.Err() != nil:
-		return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-	case err != nil:
-		return err
+	case err != nil || c.Context.Err() != nil:
+		return again(c, err)
 	}
 	report := comparison.Report(pairs, verdicts, c.Float64("margin"), c.Uint64("seed"))
 	if c.Bool("json") {

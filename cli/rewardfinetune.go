@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -78,11 +77,8 @@ func fineTuneReward(c *cli.Context, trunk pairwise.Trunk, pairs []preference.Pai
 	t.Progress = tuning(meter)
 	report, err := trunk.FineTune(c.Context, pairs, t, to)
 	meter.Close()
-	switch {
-	case err != nil && c.Context.Err() != nil:
-		return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-	case err != nil:
-		return err
+	if err != nil {
+		return again(c, err)
 	}
 	fmt.Fprintf(c.App.ErrWriter, "(the reward is head:%s@%s)\n", to.Head, to.Trunk)
 	if c.Bool("json") {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -118,21 +117,15 @@ func trainReward(c *cli.Context) error {
 	}
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	defer meter.Close()
-	again := func(err error) error {
-		if c.Context.Err() != nil {
-			return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-		}
-		return err
-	}
 	data, err := trunk.Collect(c.Context, folder, pairs, func(done, of int) { meter.Show("states", done, of, "pairs", "") })
 	if err != nil {
-		return again(err)
+		return again(c, err)
 	}
 	o.Progress = func(done, of int, t pairwise.Trial) { meter.Show("try heads", done, of, "kinds", t.Name) }
 	h, report, err := trunk.Train(c.Context, data, o)
 	meter.Close()
 	if err != nil {
-		return again(err)
+		return again(c, err)
 	}
 	if err := h.Save(out); err != nil {
 		return err

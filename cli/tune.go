@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -126,12 +125,10 @@ func tunePolicy(c *cli.Context) error {
 	w.Notify = notify(meter)
 	report, err := tune.Run(c.Context, *o, w)
 	meter.Close()
-	switch {
-	case err != nil && c.Context.Err() != nil:
-		return fmt.Errorf("%w (run the same command again to continue)", context.Cause(c.Context))
-	case err != nil:
-		return err
-	case c.Bool("json"):
+	if err != nil {
+		return again(c, err)
+	}
+	if c.Bool("json") {
 		return printJSON(c, report)
 	}
 	return report.Write(c.App.Writer)
