@@ -28,8 +28,8 @@ func Named(name string) *Form {
 }
 
 // Choose finds the form of a template: that which reads back calls that the template has written. tools are
-// such as OpenAI's API describes them. ok is false where none does: the template knows no tools.
-// render is told to open the answer at the conversation's end.
+// such as OpenAI's API describes them, for [Vars]. ok is false where none does: the template knows no tools. render
+// opens an answer at the conversation's end, where the template does.
 func Choose(render func(messages []llama.Message, tools json.RawMessage) (string, error)) (w Writer, ok bool) {
 	const arguments = `{"place": "Oslo \"Sentrum\"", "days": 3}`
 	tool := json.RawMessage(`[{"type": "function", "function": {"name": "probe_weather", "description": "The weather.", "parameters": {"type": "object", "properties": {"place": {"type": "string", "description": "where"}, "days": {"type": "integer", "description": "how many"}}, "required": ["place"]}}}]`)
@@ -72,7 +72,10 @@ func (f *Form) reads(text, opened, asked string, tools []Tool, arguments string)
 	}
 	answer, whole := strings.CutPrefix(text, opened)
 	if !whole { // past answers look otherwise, without thoughts for example
-		answer = text[strings.LastIndex(text, asked)+len(asked):]
+		answer = text
+		if i := strings.LastIndex(text, asked); i >= 0 {
+			answer = text[i+len(asked):]
+		}
 	}
 	if whole || !f.first {
 		_, calls := f.Reader(tools).Push(answer, true)

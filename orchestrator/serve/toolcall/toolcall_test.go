@@ -181,8 +181,10 @@ func TestChoose(t *testing.T) {
 	if w, ok := choose(nested); !ok || back(nested, w, `{"deep": {"a": [1, "x'", true, 2.5]}}`) != "" {
 		t.Error("Python's notation is not read")
 	}
-	if w, ok := choose(`{% for m in messages %}{{ m.content }}{% endfor %}`); ok {
-		t.Errorf("a template without tools writes calls in the form %s", w.Name)
+	for _, template := range []string{`{% for m in messages %}{{ m.content }}{% endfor %}`, `{{ messages | length }}`, ``} {
+		if w, ok := choose(template); ok {
+			t.Errorf("%q, a template without tools, writes calls in the form %s", template, w.Name)
+		}
 	}
 }
 
