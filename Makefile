@@ -93,7 +93,7 @@ tuned: build ## compare policies trained by DPO, IPO and on the best samples wit
 ceiling: build ## compare the demo's value functions with the best there could be (a few minutes)
 	bin/ivo eval scripts/ceiling.yaml
 
-paper: ## carry out the paper's experiments in the lab, as far as docs/paper/cells lacks them, and write docs/paper.md; EFFORT=quick or full
+paper: ## carry out the paper's experiments in the lab, as far as docs/paper/cells lacks them, and write docs/paper.md; EFFORT=quick, default, large or full
 	$(GO) run ./scripts/paper -effort $(EFFORT)
 
 paper-real: model ## the same on a real model, for docs/paper-real.md (hours; resumable); IVO_XSTEST names the file of XSTest
