@@ -32,7 +32,7 @@ func evalCommand() *cli.Command {
 			&cli.StringFlag{Name: "out", Usage: "`DIRECTORY` of the results, made or continued", DefaultText: "runs/RECIPE", Category: category},
 			&cli.BoolFlag{Name: "allow-commands", Usage: "start the programs that the recipe names in cmd: rewards", Category: category},
 			&cli.BoolFlag{Name: "check", Usage: "find what is wrong with the recipe, and start nothing", Category: category},
-		}, scoringFlags(category), fileFlags()),
+		}, scoringFlags(category), fileFlags(), fleetFlags()),
 		Action: evaluate,
 	}
 }
@@ -58,13 +58,28 @@ func evaluate(c *cli.Context) error {
 	if dir == "" {
 		dir = filepath.Join("runs", strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
 	}
+	var models []*llama.Model
+	for _, p := range x.Policies {
+		models = append(models, p.Model)
+	}
+	f, err := leadFleet(c, dir, x.Context, x.Parallel, models...)
+	if err != nil {
+		return err
+	}
+	if f != nil {
+		x.Drawer = f
+	}
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	results, err := experiment.Run(c.Context, x, dir, func(e experiment.Event) {
 		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
+		if f != nil {
+			f.show(e.Stage, e.Done, e.Total)
+			return
+		}
 		meter.Show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
 	})
 	meter.Close()
-	if err != nil {
+	if err = f.end(c, err); err != nil {
 		return again(c, err)
 	}
 	page := filepath.Join(dir, experiment.ReportFile)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,9 +14,9 @@ import (
 	"github.com/ivo-decoding/ivo/internal/cachedir"
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/inspect"
-	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 )
 
@@ -35,63 +36,84 @@ func natsFlag(usage string) cli.Flag {
 	return &cli.StringFlag{Name: "nats", Usage: "`URL` " + usage, Category: fleetCategory}
 }
 
-// leadFleet leads a fleet for a run, if that is asked for; end ends it, for good where the run is finished.
-func leadFleet(c *cli.Context, dir string, o *loop.Options, w *loop.Work) (end func(err error) error, err error) {
+// leading is a fleet that is led, as people see it.
+type leading struct {
+	*fleet.Coordinator
+	board *terminal.Board
+
+	mu          sync.Mutex
+	stage       string
+	done, total int
+	since       time.Time
+}
+
+// leadFleet leads a fleet for what is done in a directory, if that is asked for; else it is nil.
+func leadFleet(c *cli.Context, dir string, x batch.Context, parallel int, models ...*llama.Model) (l *leading, err error) {
 	if !c.Bool("fleet") {
 		if c.IsSet("listen") || c.IsSet("nats") {
 			return nil, usagef(c, "--listen and --nats say where a fleet is (give --fleet too)")
 		}
-		return func(error) error { return nil }, nil
+		return nil, nil
 	}
-	board := terminal.NewBoard(c.App.ErrWriter)
-	w.Say = func(text string) { board.Say("(" + text + ")") }
-	var mu sync.Mutex
-	var at loop.Event
-	var since time.Time
-	w.Notify = func(e loop.Event) {
-		mu.Lock()
-		defer mu.Unlock()
-		if e.Stage != at.Stage {
-			since = time.Now()
-			board.Say(e.Stage)
-		}
-		at = e
-	}
-	f, err := fleet.Lead(c.Context, fleet.Options{
-		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Context: o.Context, Parallel: o.Parallel, Say: w.Say,
-		Notify: func(s fleet.Status) {
-			mu.Lock()
-			stage, left := at.Stage, time.Duration(0)
-			if at.Done > 0 && s.Total > 0 {
-				left = time.Duration(float64(time.Since(since)) * float64(at.Total-at.Done) / float64(at.Done))
-			}
-			mu.Unlock()
-			if s.Total > 0 {
-				board.Show(report.FleetLines(&s, stage, left))
-			}
-		},
-	}, w.Model)
+	l = &leading{board: terminal.NewBoard(c.App.ErrWriter)}
+	l.Coordinator, err = fleet.Lead(c.Context, fleet.Options{
+		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Context: x, Parallel: parallel, Say: l.say, Notify: l.notify,
+	}, models...)
 	if err != nil {
 		return nil, err
 	}
-	w.Drawer = f
-	line := "ivo worker --nats " + f.Address()
-	if f.Open() {
+	line := "ivo worker --nats " + l.Address()
+	if l.Open() {
 		line = "the line that ivo fleet invite " + dir + " prints"
 	}
-	w.Say("workers join with: " + line)
-	return func(err error) error {
-		defer board.Close()
-		if err != nil {
-			return f.Close()
-		}
-		return f.Finish(context.WithoutCancel(c.Context))
-	}, nil
+	l.say("workers join with: " + line)
+	return l, nil
+}
+
+func (l *leading) say(text string) { l.board.Say("(" + text + ")") }
+
+// show says how far a stage is.
+func (l *leading) show(stage string, done, total int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if stage != l.stage {
+		l.since = time.Now()
+		l.board.Say(stage)
+	}
+	l.stage, l.done, l.total = stage, done, total
+}
+
+// notify shows how the workers are.
+func (l *leading) notify(s fleet.Status) {
+	l.mu.Lock()
+	stage, left := l.stage, time.Duration(0)
+	if l.done > 0 {
+		left = time.Duration(float64(time.Since(l.since)) * float64(l.total-l.done) / float64(l.done))
+	}
+	l.mu.Unlock()
+	if s.Total > 0 {
+		l.board.Show(report.FleetLines(&s, stage, left))
+	}
+}
+
+// end ends the fleet, for good where nothing went wrong.
+func (l *leading) end(c *cli.Context, err error) error {
+	if l == nil {
+		return err
+	}
+	defer l.board.Close()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if l.Status().Mixed {
+		l.board.Say(report.MixedFleet)
+	}
+	return l.Finish(context.WithoutCancel(c.Context))
 }
 
 func workerCommand() *cli.Command {
 	return &cli.Command{
-		Name: "worker", Usage: "draw shards of a run of ivo iterate --fleet, on this machine or another",
+		Name: "worker", Usage: "draw shards for ivo iterate --fleet or ivo eval --fleet, on this machine or another",
 		Description: "Takes shards, decodes them and hands in what it has drawn, until the run is over; Ctrl-C\n" +
 			"gives back what it has in hand. Without a model it is sent the run's, once.\n" + fleet.InviteVariable + " has the invitation to a run on another machine: ivo fleet invite prints the whole line.\n\nExamples:\n\n" +
 			"  ivo worker --nats nats://127.0.0.1:4822 -m model.gguf\n  ivo worker --nats nats://127.0.0.1:4822 --models ~/models",

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -113,13 +112,16 @@ func iterate(c *cli.Context) error {
 	dir := c.String("out")
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	w.Notify = notify(meter)
-	end, err := leadFleet(c, dir, o, &w)
+	f, err := leadFleet(c, dir, o.Context, o.Parallel, w.Model)
 	if err != nil {
 		return err
 	}
+	if f != nil {
+		w.Drawer, w.Say, w.Notify = f, f.say, func(e loop.Event) { f.show(e.Stage, e.Done, e.Total) }
+	}
 	err = loop.Run(c.Context, dir, *o, w)
 	meter.Close()
-	err = errors.Join(err, end(err))
+	err = f.end(c, err)
 	if err != nil {
 		return again(c, err)
 	}

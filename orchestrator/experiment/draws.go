@@ -5,26 +5,21 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"sync"
 
-	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
-	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // Answer is a response as it is stored.
-type Answer struct {
-	batch.Response
-	Value number.Float `json:"value"` // V of the last state
-	// Ratio is the log of a sample's probability under the policy that drew it over the base policy's.
-	Ratio number.Float `json:"ratio"`
-}
+type Answer = rollout.Answer
 
 // shard is the answers of a method to a few prompts under a seed: one file, whose name is the key of all
 // that it depends on. So methods that draw alike share it, and a recipe that changes and changes back
@@ -148,55 +143,113 @@ func (w *work) decode(ctx context.Context, stage string, all []*shard) error {
 	return nil
 }
 
-// decodeGroup answers shards of one model and one choice of layers.
+// decodeGroup answers shards of one model and one choice of layers: elsewhere, as far as they can be.
 func (w *work) decodeGroup(ctx context.Context, group []*shard) error {
-	if len(group) == 0 {
+	var here, there []*shard
+	var hereOf, thereOf []*rollout.Drawing
+	for _, s := range group {
+		d, err := w.drawing(s)
+		if err != nil {
+			return err
+		}
+		if w.x.Drawer != nil && s.model == s.policy.Model && (s.draw.Value == nil || s.guide.Heads != nil) && s.draw.ValueBy == nil && s.draw.Rerank == nil {
+			there, thereOf = append(there, s), append(thereOf, d)
+		} else {
+			here, hereOf = append(here, s), append(hereOf, d)
+		}
+	}
+	if len(there) > 0 {
+		if err := w.draw(ctx, w.x.Drawer, there, thereOf); err != nil {
+			return err
+		}
+	}
+	if len(here) == 0 {
 		return nil
 	}
-	pool, err := engine.NewPool(group[0].model, w.x.Context.Params(w.x.Parallel, group[0].guide.Layers), 0)
+	pool, err := engine.NewPool(here[0].model, w.x.Context.Params(w.x.Parallel, here[0].guide.Layers), 0)
 	if err != nil {
 		return err
 	}
 	defer pool.Close()
-	return pool.Each(ctx, len(group), func(ctx context.Context, e *engine.Engine, i int) error {
-		s := group[i]
-		answers, err := w.answer(ctx, e, s)
-		if err != nil {
-			return err
-		}
-		s.done = true
-		w.drawn(s.cost())
-		return run.PutLines(w.d, s.file(), s.key, nil, nil, answers)
-	})
+	return w.draw(ctx, rollout.Pool{Pool: pool}, here, hereOf)
 }
 
-// answer decodes a shard.
-func (w *work) answer(ctx context.Context, e *engine.Engine, s *shard) ([]Answer, error) {
-	draw, tasks := s.draw, make([]batch.Task, len(s.prompts))
-	for i, t := range s.prompts {
-		tasks[i] = batch.Task{Encoded: t, Samples: s.samples, Stop: s.policy.Encoder.Stops(t.Record)}
-	}
-	draw.Key = func(id string, sample int) uint64 {
-		return policy.Key(s.seed, 0, string(draw.Strategy.Method)+" "+id, sample)
-	}
-	draw.Finished = func() { w.count(1) }
-	responses, drawn := make([]decode.Response, s.count()), make([]batch.Drawn, s.count())
-	err := draw.Decode(ctx, e, tasks, func(task, sample int, r decode.Response) error {
-		i := task*s.samples + sample
-		responses[i], drawn[i] = r, batch.Drawn{Prompt: s.prompts[task].Tokens, Response: &responses[i]}
-		return nil
-	})
-	if base := s.policy.Model; err == nil && s.model != base { // the KL is that from the model that it was tuned from
-		err = batch.Diverge(ctx, batch.Distribution{Model: s.model, Sampling: draw.Sampling}, batch.Distribution{Model: base, Sampling: w.x.Sampling}, w.x.Context, drawn)
-	}
+// drawing is the order for a shard.
+func (w *work) drawing(s *shard) (*rollout.Drawing, error) {
+	model, err := s.model.Fingerprint()
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Answer, s.count())
-	for i, r := range responses {
-		out[i] = Answer{batch.Stored(s.prompts[i/s.samples].ID, i%s.samples, r, false), number.Float(r.Value), number.Float(r.Ratio)}
+	d := s.draw
+	out := &rollout.Drawing{
+		Key: s.key, Name: s.file(), Model: model, Context: w.x.Context, Parallel: w.x.Parallel, Layers: s.guide.Layers,
+		Strategy: d.Strategy, Sampling: d.Sampling, Reference: d.Reference, MaxTokens: d.MaxTokens, Stop: d.Stop, Thoughts: d.Thoughts,
+		Guide: rollout.Guide{Reading: s.guide.Reading}, Streams: rollout.Streams{Seed: s.seed, Of: string(d.Strategy.Method) + " "}, Policy: d, Marks: s.policy.Encoder.Thinks(),
+	}
+	for _, file := range s.guide.Heads {
+		out.Guide.Heads = append(out.Guide.Heads, rollout.File{Path: file})
+	}
+	if out.Marks != nil {
+		out.Thinking = rollout.ThinkingOf(s.policy.Encoder.Options())
+	}
+	tasks := make([]batch.Task, len(s.prompts))
+	for i, t := range s.prompts {
+		tasks[i] = batch.Task{Encoded: t, Samples: s.samples, Stop: s.policy.Encoder.Stops(t.Record)}
+	}
+	out.Tasks = rollout.TasksOf(tasks)
+	if d.Rerank != nil || d.ValueBy != nil {
+		for i := range tasks {
+			out.Tasks[i].Record = &tasks[i].Record
+		}
 	}
 	return out, nil
+}
+
+// draw has shards drawn and writes them.
+func (w *work) draw(ctx context.Context, by rollout.Drawer, shards []*shard, orders []*rollout.Drawing) error {
+	var mu sync.Mutex
+	counted := make([]int, len(shards))
+	count := func(i, n int) {
+		mu.Lock()
+		counted[i] += n
+		mu.Unlock()
+		w.count(n)
+	}
+	return by.Draw(ctx, orders, rollout.Taker{
+		Finished: func(i int) { count(i, 1) },
+		Put: func(i int, drawn *rollout.Shard) error {
+			s := shards[i]
+			if err := w.diverge(ctx, s, drawn); err != nil {
+				return err
+			}
+			mu.Lock()
+			s.done = true
+			rest := s.count() - counted[i]
+			mu.Unlock()
+			w.drawn(s.cost())
+			count(i, rest)
+			return run.PutLines(w.d, s.file(), s.key, nil, nil, drawn.Answers)
+		},
+	})
+}
+
+// diverge sets the KL of answers of a model that was tuned: that from the model that it was tuned from.
+func (w *work) diverge(ctx context.Context, s *shard, drawn *rollout.Shard) error {
+	base := s.policy.Model
+	if s.model == base {
+		return nil
+	}
+	of := make([]batch.Drawn, len(drawn.Drawn))
+	for i := range of {
+		of[i] = batch.Drawn{Prompt: s.prompts[i/s.samples].Tokens, Response: &drawn.Drawn[i]}
+	}
+	if err := batch.Diverge(ctx, batch.Distribution{Model: s.model, Sampling: s.draw.Sampling}, batch.Distribution{Model: base, Sampling: w.x.Sampling}, w.x.Context, of); err != nil {
+		return err
+	}
+	for i, r := range drawn.Drawn {
+		drawn.Answers[i].Response = batch.Stored(s.prompts[i/s.samples].ID, i%s.samples, r, false)
+	}
+	return nil
 }
 
 // score asks the rewards, the first n of them, about the answers of the shards.

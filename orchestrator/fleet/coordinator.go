@@ -49,7 +49,8 @@ type Coordinator struct {
 	files   jetstream.ObjectStore
 	broken  chan error
 
-	model manifest
+	models []manifest        // of the run
+	ids    map[string]string // their identities, by their fingerprints
 	crew
 	store
 	queues sync.Map // that have a consumer
@@ -57,8 +58,8 @@ type Coordinator struct {
 	ended  sync.WaitGroup
 }
 
-// Lead begins to lead a fleet that draws for a run with a model.
-func Lead(ctx context.Context, o Options, m *llama.Model) (c *Coordinator, err error) {
+// Lead begins to lead a fleet that draws for a run with some models.
+func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinator, err error) {
 	if o.Heartbeat == 0 {
 		o.Heartbeat = heartbeat
 	}
@@ -85,19 +86,21 @@ func Lead(ctx context.Context, o Options, m *llama.Model) (c *Coordinator, err e
 	if locked, err := c.lock.TryLock(); err != nil || !locked {
 		return nil, fault.New("fleet", "out", nil, "wait for it, or give another {out}", "%s is in use by another ivo", o.Dir)
 	}
-	defer func() {
+	defer func(c *Coordinator) {
 		if err != nil {
 			c.close()
 		}
-	}()
+	}(c)
 	if err := c.connect(ctx); err != nil {
 		return nil, err
 	}
 	if err := c.streams(ctx); err != nil {
 		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: err, Hint: "see that the server has JetStream and room for it, and that you may use it"}
 	}
-	if c.model, err = c.offer(m); err != nil {
-		return nil, err
+	for _, m := range models {
+		if err := c.offer(m); err != nil {
+			return nil, err
+		}
 	}
 	return c, c.listen(ctx)
 }
@@ -255,15 +258,17 @@ func (c *Coordinator) join(data []byte) any {
 	if json.Unmarshal(data, &card) != nil || card.Worker == "" {
 		return nil
 	}
-	w := welcome{Run: string(c.run), Model: c.model, Heartbeat: c.o.Heartbeat}
-	w.Model.Parts = nil
+	w := welcome{Run: string(c.run), Heartbeat: c.o.Heartbeat}
+	if w.Model = c.assign(card.Model); w.Model.Key == "" { // it has another
+		w.Model = c.models[0]
+	}
 	switch why := c.crew.banned(card.Worker); {
 	case card.Protocol != protocol:
 		w.Refused = fmt.Sprintf("the worker speaks version %d of the fleet's protocol, the run's ivo %d (use the same ivo on both)", card.Protocol, protocol)
-	case card.Model != "" && card.Model != c.model.Key:
-		w.Refused = fmt.Sprintf("%s is another model than the run's %s, whatever it is called: its weights or its tokenizer differ (take the run's file, or none to be sent it)", card.Named, c.model.Name)
-	case card.Memory > 0 && c.model.Needs > card.Memory:
-		w.Refused = fmt.Sprintf("%s needs about %s of memory, and %s are free (free some, or use a machine that has it)", c.model.Name, size(c.model.Needs), size(card.Memory))
+	case card.Model != "" && card.Model != w.Model.Key:
+		w.Refused = fmt.Sprintf("%s is another model than the run's %s, whatever it is called: its weights or its tokenizer differ (take the run's file, or none to be sent it)", card.Named, w.Model.Name)
+	case card.Memory > 0 && w.Model.Needs > card.Memory:
+		w.Refused = fmt.Sprintf("%s needs about %s of memory, and %s are free (free some, or use a machine that has it)", w.Model.Name, size(w.Model.Needs), size(card.Memory))
 	case why != "":
 		w.Refused = why
 	default:
@@ -275,6 +280,45 @@ func (c *Coordinator) join(data []byte) any {
 	}
 	c.o.Say(fmt.Sprintf("worker %s is refused: %s", card.Called(), w.Refused))
 	return &w
+}
+
+// assign is the model that a worker is to draw with: its own, if it is one of the run's, or, of one that is sent
+// one, that whose shards have the fewest workers.
+func (c *Coordinator) assign(own string) (out manifest) {
+	for _, m := range c.models {
+		if m.Key == own {
+			return m
+		}
+	}
+	if own != "" {
+		return manifest{}
+	}
+	waiting := map[string]int{}
+	c.crew.mu.Lock()
+	defer c.crew.mu.Unlock()
+	if s := c.crew.stage; s != nil {
+		s.mu.Lock()
+		for _, o := range s.open {
+			waiting[o.Model]++
+		}
+		s.mu.Unlock()
+	}
+	least := -1
+	for _, m := range c.models {
+		if len(waiting) > 0 && waiting[m.Key] == 0 {
+			continue
+		}
+		workers := 0
+		for _, w := range c.members {
+			if w.Card.Model == m.Key && !w.left && !w.lost {
+				workers++
+			}
+		}
+		if least < 0 || workers < least {
+			out, least = m, workers
+		}
+	}
+	return out
 }
 
 // beat hears how a worker is.

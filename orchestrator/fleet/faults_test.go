@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +100,20 @@ func freePort(t testing.TB) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// hostPort are an address's parts.
+func hostPort(t testing.TB, at string) (string, int) {
+	t.Helper()
+	host, text, err := net.SplitHostPort(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
 }
 
 // A run that is stopped with its server again and again goes on with the same workers, and a lone machine goes on with what a

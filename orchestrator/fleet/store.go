@@ -64,11 +64,14 @@ func identified(weights string, f *gguf.File) string {
 	return fmt.Sprintf("%s-%016x", weights, h.Sum64())
 }
 
-// offer makes the manifest of the run's model, which is sent where it is one file without adapters.
-func (c *Coordinator) offer(m *llama.Model) (manifest, error) {
+// offer takes a model of the run, which is sent where it is one file without adapters.
+func (c *Coordinator) offer(m *llama.Model) error {
+	if c.offers == nil {
+		c.offers, c.hashed, c.ids = map[string]*offered{}, map[string]string{}, map[string]string{}
+	}
 	key, err := identity(m)
 	if err != nil {
-		return manifest{}, err
+		return err
 	}
 	f := manifest{Key: key, Name: filepath.Base(m.Path())}
 	x := c.o.Context
@@ -77,23 +80,28 @@ func (c *Coordinator) offer(m *llama.Model) (manifest, error) {
 	}
 	info, err := os.Stat(m.Path())
 	if err != nil {
-		return f, err
+		return err
 	}
 	f.Bytes = info.Size()
 	bare, err := fingerprint.Of(context.Background(), m.Metadata(), nil) // without adapters
 	if err != nil {
-		return f, err
+		return err
 	}
-	if c.offers = map[string]*offered{}; len(m.Metadata().Parts()) == 1 && identified(bare, m.Metadata()) == key {
+	if len(m.Metadata().Parts()) == 1 && identified(bare, m.Metadata()) == key {
 		c.offers[key] = &offered{manifest: f, path: m.Path(), put: map[int]bool{}}
 	}
-	c.hashed = map[string]string{}
-	return f, nil
+	weights, err := m.Fingerprint()
+	c.models, c.ids[weights] = append(c.models, f), key
+	return err
 }
 
 // prepare completes an order: workers know its files by their content.
 func (c *Coordinator) prepare(d *rollout.Drawing) error {
-	d.Model = c.model.Key
+	if id := c.ids[d.Model]; id != "" {
+		d.Model = id
+	} else if !slices.ContainsFunc(c.models, func(m manifest) bool { return m.Key == d.Model }) {
+		return fmt.Errorf("fleet: %s is to be drawn with a model that the fleet does not know (a fault of the program)", d.Name)
+	}
 	for i := range d.Guide.Heads {
 		h := &d.Guide.Heads[i]
 		info, err := os.Stat(h.Path)

@@ -157,6 +157,10 @@ func (w *worker) release() {
 
 // join asks a run to take it.
 func (w *worker) join(ctx context.Context) (*welcome, error) {
+	card := w.card
+	if w.o.Model == nil {
+		card.Model = "" // it takes what is wanted
+	}
 	if !w.nc.IsConnected() {
 		if err := w.nc.LastError(); errors.Is(err, nats.ErrAuthorization) {
 			return nil, &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
@@ -165,7 +169,7 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	m, err := w.nc.RequestWithContext(ctx, joinSubject, encode(w.card))
+	m, err := w.nc.RequestWithContext(ctx, joinSubject, encode(card))
 	if err != nil {
 		return nil, errGone
 	}
@@ -186,6 +190,7 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	n := names(hello.Run)
 	if w.model == nil || w.card.Model != hello.Model.Key {
+		w.o.Say("taking " + hello.Model.Name)
 		if err := w.fetchModel(ctx, n, &hello.Model); err != nil {
 			return err
 		}
@@ -232,7 +237,7 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 			}
 		}()
 	}
-	w.beating(ctx, n)
+	w.beating(ctx, n, cancel)
 	wg.Wait()
 	err = context.Cause(ctx)
 	w.beat(n, !errors.Is(err, errGone))
@@ -240,12 +245,27 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	return err
 }
 
+// idleBeats is the number of seconds without a shard after which a worker that is sent its model asks for another.
+const idleBeats = 5
+
 // beating tells of the worker until the context ends.
-func (w *worker) beating(ctx context.Context, n names) {
+func (w *worker) beating(ctx context.Context, n names, cancel context.CancelCauseFunc) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for {
+	for idle := 0; ; idle++ {
 		w.beat(n, false)
+		if len(w.inHand()) > 0 {
+			idle = 0
+		}
+		if idle >= idleBeats && w.o.Model == nil { // another model of the run may have shards that wait
+			idle = 0
+			bare := w.card
+			bare.Model = ""
+			var hello welcome
+			if m, err := w.nc.Request(joinSubject, encode(bare), 5*time.Second); err == nil && json.Unmarshal(m.Data, &hello) == nil && hello.Refused == "" && hello.Model.Key != "" && hello.Model.Key != w.card.Model {
+				cancel(errGone)
+			}
+		}
 		if w.o.Notify != nil {
 			t := w.tokens.Load()
 			w.o.Notify(Working{int(w.shards.Load()), t, float64(t) / time.Since(w.since).Seconds(), w.inHand()})

@@ -24,6 +24,10 @@ type Guide struct {
 	Layers   []int           // that the engine has to tap
 	Head     *valuehead.Head // the only one, on the policy's states; else nil
 	Identity string          // of all that its values depend on
+	// Of a value function that heads on the policy's states are, and nothing else: their files, and what is read
+	// of them.
+	Heads   []string
+	Reading valuehead.Reading
 
 	function *value.Function
 }
@@ -79,6 +83,9 @@ func (x *Experiment) guide(m *Method, seed uint64) (*Guide, error) {
 			return nil, err
 		}
 		g.Source, g.Layers, g.Head = g.function.Source, g.function.Layers, g.function.Head
+		if o.Model == "" {
+			g.Heads, g.Reading = o.Heads, o.Reading
+		}
 		if g.Identity, err = g.function.Identity(); err != nil {
 			return nil, errors.Join(err, g.close())
 		}

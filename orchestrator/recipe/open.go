@@ -16,6 +16,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 )
 
 // Options say how a recipe is opened.
@@ -44,6 +45,8 @@ type Experiment struct {
 	Policies []*Policy
 	Rewards  []reward.Model // that which is optimised, then those that are watched
 	Judging  []reward.Model // the judges
+	// Drawer draws shards of answers; nil draws them on this machine.
+	Drawer rollout.Drawer
 
 	o       Options
 	guides  map[string]*Guide

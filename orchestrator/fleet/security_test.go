@@ -1,0 +1,131 @@
+package fleet_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+)
+
+// logged collects what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// Other machines get in with the invitation to this run and with nothing else, and no secret is logged or told.
+func TestInvitation(t *testing.T) {
+	all := &logged{}
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(all, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	defer slog.SetDefault(before)
+	s := newSmall(t)
+	dir, other := filepath.Join(t.TempDir(), "fleet"), filepath.Join(t.TempDir(), "other")
+	c, told := s.lead(t, dir, fleet.Options{Listen: "0.0.0.0:0"})
+	defer c.Close()
+	o, _ := s.lead(t, other, fleet.Options{Listen: "0.0.0.0:0"})
+	o.Close()
+	text := func(dir string) string {
+		_, invitation, err := fleet.InviteTo(dir, "localhost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return invitation
+	}
+	address := strings.Replace(c.Address(), "[::]", "127.0.0.1", 1)
+	address = strings.Replace(address, "0.0.0.0", "127.0.0.1", 1)
+	right, wrong := strings.Split(text(dir), "."), strings.Split(text(other), ".")
+	for name, tc := range map[string]struct{ invitation, want string }{
+		"none":          {"", "cannot be reached"},
+		"of another":    {strings.Join(wrong, "."), "is not the one that the invitation is to"},
+		"another's key": {strings.Join([]string{right[0], wrong[1], right[2]}, "."), "does not let this worker in"},
+		"its own":       {strings.Join(right, "."), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			invite := fleet.Invite{}
+			if tc.invitation != "" {
+				var err error
+				if invite, err = fleet.ParseInvite(tc.invitation); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w := s.worker(t, address, func(o *fleet.WorkerOptions) { o.Invite, o.Model = invite, s.w.Model })
+			if tc.want == "" {
+				if err := c.Draw(context.Background(), s.drawings(2), rollout.Taker{Put: func(int, *rollout.Shard) error { return nil }}); err != nil {
+					t.Error(err)
+				}
+				w.stop()
+				<-w.ended
+				return
+			}
+			if err := <-w.ended; err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	for _, secret := range []string{right[1], wrong[1]} {
+		if strings.Contains(all.text.String(), secret) || told.has(secret) {
+			t.Error("a key is told")
+		}
+	}
+	if all.text.Len() == 0 {
+		t.Error("nothing is logged")
+	}
+	for _, bad := range []string{"", "x", "ivo1.a.b", right[0] + "." + right[1], right[0] + "." + right[1] + ".ff"} {
+		if _, err := fleet.ParseInvite(bad); err == nil || strings.Contains(err.Error(), right[1]) {
+			t.Errorf("%d characters: %v", len(bad), err)
+		}
+	}
+}
+
+// A worker may take shards and store results, and can neither order anything, nor remove what others have stored.
+func TestRights(t *testing.T) {
+	s := newSmall(t)
+	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{})
+	defer c.Close()
+	denied := make(chan error, 16)
+	i := newImpostor(t, c.Address(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { denied <- err }))
+	for _, subject := range []string{
+		"ivo." + i.run + ".shard." + fleet.Queue(i.model) + ".key.0", "ivo." + i.run + ".over", "$JS.API.STREAM.DELETE.ivo-" + i.run + "-shards", "$JS.API.STREAM.PURGE.OBJ_ivo-" + i.run + "-results",
+		"$JS.API.STREAM.CREATE.mine", "$O.ivo-" + i.run + "-files.C.x", "$JS.API.CONSUMER.CREATE.ivo-" + i.run + "-shards.mine", "anything",
+	} {
+		if err := i.nc.Publish(subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-denied:
+			if !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
+				t.Errorf("%s: %v", subject, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("%s is allowed", subject)
+		}
+	}
+	if _, err := i.nc.Subscribe("ivo."+i.run+".notice.>", func(*nats.Msg) {}); err == nil {
+		i.nc.Flush()
+		if err := <-denied; !strings.Contains(strings.ToLower(err.Error()), "permissions violation") {
+			t.Error(err)
+		}
+	}
+	if _, err := i.js.CreateStream(context.Background(), jetstream.StreamConfig{Name: "mine", Subjects: []string{"mine"}}); err == nil {
+		t.Error("a worker can make streams")
+	}
+}
