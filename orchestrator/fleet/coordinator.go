@@ -164,15 +164,21 @@ func (c *Coordinator) streams(ctx context.Context) error {
 	if c.server == nil && c.nc.ConnectedClusterName() != "" && len(c.nc.Servers()) >= 3 {
 		replicas = 3
 	}
+	most := func(n int64) int64 { // a server of others has limits of its own
+		if c.server == nil {
+			return -1
+		}
+		return n
+	}
 	const kept = 30 * 24 * time.Hour // on a server that outlives the run
 	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: c.run.shards(), Subjects: []string{c.run.subject("shard", "*", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas,
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: mostStore / 16, Duplicates: time.Second,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: most(mostStore / 16), Duplicates: time.Second,
 	}); err != nil {
 		return err
 	}
 	notices, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: c.run.notices(), Subjects: []string{c.run.subject("notice", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: mostStore / 64,
+		Name: c.run.notices(), Subjects: []string{c.run.subject("notice", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: most(mostStore / 64),
 	})
 	if err != nil {
 		return err
@@ -180,10 +186,10 @@ func (c *Coordinator) streams(ctx context.Context) error {
 	if c.notices, err = notices.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{Durable: "coordinator", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Minute}); err != nil {
 		return err
 	}
-	if c.results, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.results(), MaxBytes: mostStore / 4, TTL: kept, Replicas: replicas}); err != nil {
+	if c.results, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.results(), MaxBytes: most(mostStore / 4), TTL: kept, Replicas: replicas}); err != nil {
 		return err
 	}
-	c.files, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.files(), MaxBytes: mostStore / 2, TTL: kept, Replicas: replicas})
+	c.files, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.files(), MaxBytes: most(mostStore / 2), TTL: kept, Replicas: replicas})
 	return err
 }
 
@@ -295,14 +301,17 @@ func (c *Coordinator) assign(own string) (out manifest) {
 	}
 	waiting := map[string]int{}
 	c.crew.mu.Lock()
-	defer c.crew.mu.Unlock()
-	if s := c.crew.stage; s != nil {
+	s := c.crew.stage
+	c.crew.mu.Unlock()
+	if s != nil {
 		s.mu.Lock()
 		for _, o := range s.open {
 			waiting[o.Model]++
 		}
 		s.mu.Unlock()
 	}
+	c.crew.mu.Lock() // not before the stage's: the stage counts workers
+	defer c.crew.mu.Unlock()
 	least := -1
 	for _, m := range c.models {
 		if len(waiting) > 0 && waiting[m.Key] == 0 {

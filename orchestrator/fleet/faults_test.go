@@ -28,7 +28,7 @@ import (
 // until waits for something that is about to happen.
 func until(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for range 600 {
+	for range 6000 {
 		if is() {
 			return
 		}
@@ -126,9 +126,9 @@ func TestRestarted(t *testing.T) {
 		c, _ := s.lead(t, dir, fleet.Options{Listen: at, Heartbeat: 2 * time.Second})
 		ctx, stop := context.WithCancelCause(context.Background())
 		errStopped := errors.New("stopped")
-		if stops < 3 {
+		if before := c.Drawn(); stops < 3 {
 			go func() {
-				until(t, "a shard", func() bool { return c.Status().Done > stops || ctx.Err() != nil })
+				until(t, "a shard", func() bool { return c.Drawn() > before || ctx.Err() != nil })
 				stop(errStopped)
 			}()
 		}
@@ -156,7 +156,7 @@ func TestGoesOnAlone(t *testing.T) {
 	w := s.worker(t, c.Address(), nil)
 	ctx, stop := context.WithCancel(context.Background())
 	go func() {
-		until(t, "two shards", func() bool { return c.Status().Done > 1 || ctx.Err() != nil })
+		until(t, "two shards", func() bool { return c.Drawn() > 1 || ctx.Err() != nil })
 		stop()
 	}()
 	if err := s.run(ctx, dir, c); err == nil {

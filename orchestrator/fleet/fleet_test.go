@@ -14,6 +14,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
@@ -66,7 +67,7 @@ func newSmall(t testing.TB) *small {
 	s.w.Test = read("test", test)
 	s.o = loop.Defaults(s.w.Model.Info().Layers)
 	s.o.Samples, s.o.ShardPrompts, s.o.MaxTokens, s.o.Search.Beams, s.o.Parallel, s.o.Context.Cells = 2, 2, 16, 2, 8, 1024
-	s.o.Context.Threads, s.o.Head.Hidden, s.o.Head.Epochs = 1, 8, 1
+	s.o.Context.Threads, s.o.Head.Kind = 1, learn.Ridge
 	s.o.EvalPrompts = "test"
 	return s
 }

@@ -155,10 +155,18 @@ func (h *hand) report(ctx context.Context, m jetstream.Msg, n *notice) error {
 		return m.NakWithDelay(2 * time.Second)
 	}
 	h.shards.Add(1)
-	if err := m.DoubleAck(ctx); err != nil { // it is known by its key: a second result is dropped
+	acknowledge(ctx, m)
+	return nil
+}
+
+// acknowledge says that a message is done with. Where that does not come through the message comes again, and is known by its
+// key.
+func acknowledge(ctx context.Context, m jetstream.Msg) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if err := m.DoubleAck(ctx); err != nil {
 		slog.Debug("fleet: acknowledge", "err", err)
 	}
-	return nil
 }
 
 // read reads an order.

@@ -30,6 +30,7 @@ type stage struct {
 	*Coordinator
 	to     rollout.Taker
 	all    []*rollout.Drawing
+	parent context.Context
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 
@@ -57,7 +58,7 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 	if len(all) == 0 {
 		return nil
 	}
-	s := &stage{Coordinator: c, to: to, all: all, open: map[string]*order{}, done: make(chan struct{})}
+	s := &stage{Coordinator: c, parent: ctx, to: to, all: all, open: map[string]*order{}, done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)
 	for i, d := range all {
@@ -120,6 +121,9 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 
 // failed says what a fault of the server means.
 func (s *stage) failed(err error) error {
+	if err != nil && s.parent.Err() != nil {
+		return context.Cause(s.parent)
+	}
 	if err == nil || !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) {
 		return err
 	}
@@ -245,7 +249,7 @@ func (s *stage) take(m jetstream.Msg) error {
 	switch {
 	case o == nil: // it was taken from another, or is of an earlier stage
 		s.drop(n.Object)
-		s.settle(m)
+		acknowledge(s.ctx, m)
 		return nil
 	case !free:
 		return m.NakWithDelay(time.Second)
@@ -280,16 +284,9 @@ func (s *stage) take(m jetstream.Msg) error {
 	}
 	s.did(o.Name, &n)
 	s.drop(n.Object)
-	s.settle(m)
+	acknowledge(s.ctx, m)
 	s.remove(o)
 	return s.fill()
-}
-
-// settle acknowledges a notice whose consequences are written.
-func (s *stage) settle(m jetstream.Msg) {
-	if err := m.DoubleAck(s.ctx); err != nil && s.ctx.Err() == nil {
-		slog.Debug("fleet: acknowledge", "err", err) // it comes again, and is known by its key
-	}
 }
 
 // remove takes an order off the list.
@@ -331,7 +328,7 @@ func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless
 		s.mu.Lock()
 		s.aside = append(s.aside, o)
 		s.mu.Unlock()
-		s.settle(m)
+		acknowledge(s.ctx, m)
 		s.remove(o)
 		return s.fill()
 	case !back:
@@ -339,7 +336,7 @@ func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless
 			return err
 		}
 	}
-	s.settle(m)
+	acknowledge(s.ctx, m)
 	return s.fill()
 }
 

@@ -99,6 +99,8 @@ func (c *Coordinator) offer(m *llama.Model) error {
 func (c *Coordinator) prepare(d *rollout.Drawing) error {
 	if id := c.ids[d.Model]; id != "" {
 		d.Model = id
+	} else if d.Model == "" && len(c.models) == 1 {
+		d.Model = c.models[0].Key
 	} else if !slices.ContainsFunc(c.models, func(m manifest) bool { return m.Key == d.Model }) {
 		return fmt.Errorf("fleet: %s is to be drawn with a model that the fleet does not know (a fault of the program)", d.Name)
 	}

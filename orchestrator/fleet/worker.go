@@ -2,10 +2,13 @@ package fleet
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,7 +18,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
@@ -77,8 +79,7 @@ func Work(ctx context.Context, o WorkerOptions) error {
 		o.Say = func(string) {}
 	}
 	w := &worker{o: o, card: o.Card, doing: map[string]int{}, since: time.Now()}
-	w.card.Protocol, w.card.Worker, w.card.Cores = protocol, nuid.Next(), runtime.GOMAXPROCS(0)
-	w.card.Worker = w.card.Worker[len(w.card.Worker)-12:] + fmt.Sprint(os.Getpid())
+	w.card.Protocol, w.card.Worker, w.card.Cores = protocol, rand.Text()[:12], runtime.GOMAXPROCS(0)
 	w.card.Host, _ = os.Hostname()
 	if o.Model != nil {
 		if err := w.take(o.Model, false); err != nil {
@@ -90,15 +91,15 @@ func Work(ctx context.Context, o WorkerOptions) error {
 		return &fault.Error{Op: "work", Err: err, Hint: "set IVO_CACHE to a folder that you may write to"}
 	}
 	options := append([]nats.Option{
-		nats.Name("ivo worker"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.RetryOnFailedConnect(true), nats.Timeout(5 * time.Second), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(3),
+		nats.Name("ivo worker"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.Timeout(5 * time.Second), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(3),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Debug("fleet", "err", err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Debug("fleet: disconnected", "err", err) }),
 	}, o.Invite.options()...)
-	var err error
-	if w.nc, err = nats.Connect(o.URL, options...); err != nil {
-		return &fault.Error{Op: "work", Field: "nats", Err: fmt.Errorf("the fleet cannot be reached: %w", err), Hint: "check {nats}, and the invitation"}
+	if err := w.connect(ctx, options); err != nil {
+		return err
 	}
 	defer w.nc.Close()
+	var err error
 	if w.js, err = jetstream.New(w.nc); err != nil {
 		return err
 	}
@@ -124,6 +125,41 @@ func Work(ctx context.Context, o WorkerOptions) error {
 			return err
 		}
 	}
+}
+
+// connect waits for a server that is not there yet, and does not for one that is and says no.
+func (w *worker) connect(ctx context.Context, options []nats.Option) (err error) {
+	for waiting := false; ; waiting = true {
+		var dial *net.OpError
+		w.nc, err = nats.Connect(w.o.URL, options...)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, nats.ErrAuthorization):
+			return w.notLetIn()
+		case !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !(errors.As(err, &dial) && dial.Op == "dial"):
+			return &fault.Error{Op: "work", Field: "nats", Err: fmt.Errorf("the fleet cannot be reached: %w", err), Hint: "check {nats}, and the invitation"}
+		}
+		if !waiting {
+			w.o.Say("waiting for a server at " + redacted(w.o.URL))
+		}
+		if pause(ctx, time.Second); ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (w *worker) notLetIn() error {
+	return &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
+}
+
+// redacted is an address without the rights that it may give.
+func redacted(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "an address that is none"
+	}
+	return u.Scheme + "://" + u.Host
 }
 
 // pause waits, but not for what has ended.
@@ -162,8 +198,8 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 		card.Model = "" // it takes what is wanted
 	}
 	if !w.nc.IsConnected() {
-		if err := w.nc.LastError(); errors.Is(err, nats.ErrAuthorization) {
-			return nil, &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
+		if w.nc.IsClosed() { // which it is by a server that says no
+			return nil, w.notLetIn()
 		}
 		return nil, errGone
 	}
