@@ -138,7 +138,7 @@ func TestRestarted(t *testing.T) {
 			finished(t, c, workers...)
 			break
 		}
-		if !errors.Is(err, errStopped) {
+		if !errors.Is(err, errStopped) && !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}
 		if err := c.Close(); err != nil {
