@@ -35,8 +35,8 @@ const (
 // S being the sum of its tokens' embeddings, of each token as often as it is said or once: all made of length 1, less their mean over all
 // responses, so that the response's length does not matter, and half-way whitened, by the
 // fourth root of their covariance, for the directions of commas and of articles are large. H are
-// the same sums of the tokens themselves, each a direction of its own, less their mean: what a
-// token is worth that its embedding does not tell. The penalty is lambda (|U|^2 + |c|^2/words +
+// the same sums of the tokens themselves, each a direction of its own, less their mean, and
+// scaled as S is: what a token is worth that its embedding does not tell. The penalty is lambda (|U|^2 + |c|^2/words +
 // |q|^2). In the dual, which is solved by conjugate gradients, the kernel is <S, S'> (1 +
 // product/rank <z, z'>) + words <H, H'> + prompt/dirs <z, z'>: products with it need the factors
 // alone. A squashed value is fitted to the sums that would give the returns.

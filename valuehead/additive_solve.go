@@ -30,6 +30,9 @@ func (a *additive) factors(fit AdditiveFit) *solution {
 		}
 	}
 	s.q = make([]float32, len(s.g)/max(a.n, 1))
+	if fit.Words > 0 {
+		s.words = make([]float64, len(a.rows))
+	}
 	return s
 }
 
@@ -56,14 +59,14 @@ func (a *additive) combine(s *solution, x []float64) {
 	for j, v := range q {
 		s.q[j] = float32(v)
 	}
-	if s.fit.Words > 0 {
+	if s.words != nil {
 		a.combineWords(s, x)
 	}
 }
 
 // combineWords sets c, less what the mean token has of it.
 func (a *additive) combineWords(s *solution, x []float64) {
-	s.words = make([]float64, len(a.rows))
+	clear(s.words)
 	said := 0.0
 	for i, text := range a.texts {
 		for _, t := range text {
