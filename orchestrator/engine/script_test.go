@@ -3,10 +3,15 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -23,6 +28,7 @@ type script struct {
 	priority int
 	acts     []act
 	late     bool // cancelled before it is submitted
+	deadline int  // in units of 50 us from then on, 0 for none
 }
 
 type act struct {
@@ -36,6 +42,7 @@ type actKind uint8
 
 const (
 	step actKind = iota
+	draw         // a step of one sequence, by a token that is drawn from its row
 	fork
 	drop
 	outside
@@ -50,13 +57,64 @@ const (
 
 var errScript = errors.New("as the script has it")
 
-// read is what a script saw: the log-probabilities of a few tokens after each that it fed.
+// read is what a script saw: the log-probabilities of a few tokens after each that it fed, and what it drew.
 type read struct {
 	mu    sync.Mutex
 	logps []float32
+	draws []drawn
 }
 
-const probes = 4
+// drawn is a token that a script has drawn with a seed of its own.
+type drawn struct {
+	at     int // log-probabilities read by then
+	token  int32
+	margin float32 // by which it was drawn before the next one
+}
+
+const (
+	probes    = 4
+	tolerance = 1e-3
+)
+
+// draw draws a token: the one of the largest logit with Gumbel noise.
+func (r *read) draw(row *llama.Row, seed int32) int32 {
+	rng := rand.New(rand.NewPCG(uint64(seed), 1))
+	best, next, token := float32(math.Inf(-1)), float32(math.Inf(-1)), int32(0)
+	for y, logit := range row.Logits {
+		switch v := logit - float32(math.Log(rng.ExpFloat64())); {
+		case v > best:
+			best, next, token = v, best, int32(y)
+		case v > next:
+			next = v
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.draws = append(r.draws, drawn{len(r.logps), token, best - next})
+	return token
+}
+
+// apart says what a script that came to an end, or did not, saw other than alone. Where a draw was too close to
+// call, what follows is another story.
+func (r *read) apart(alone *read, whole bool) string {
+	n := len(r.logps)
+	if n > len(alone.logps) || whole && n < len(alone.logps) || len(r.draws) > len(alone.draws) {
+		return fmt.Sprintf("%d log-probabilities and %d draws, alone %d and %d", n, len(r.draws), len(alone.logps), len(alone.draws))
+	}
+	for i, d := range r.draws {
+		if want := alone.draws[i]; d.token != want.token {
+			if d.margin > 2*tolerance {
+				return fmt.Sprintf("draw %d is %d by %g, alone %d by %g", i, d.token, d.margin, want.token, want.margin)
+			}
+			n = min(n, d.at)
+			break
+		}
+	}
+	if d := furthest(r.logps[:n], alone.logps[:n]); d > tolerance {
+		return fmt.Sprintf("log-probabilities are off by %g", d)
+	}
+	return ""
+}
 
 func (r *read) row(row *llama.Row) {
 	r.mu.Lock()
@@ -86,6 +144,8 @@ func (x script) room() (sequences, cells int) {
 			for i := range min(a.n, len(live)) {
 				grow((a.seq+i)%len(live), 1)
 			}
+		case draw:
+			grow(a.seq%len(live), 1)
 		case fork:
 			c := slices.Clone(live[a.seq%len(live)])
 			for _, cell := range c {
@@ -155,6 +215,15 @@ func (x script) job(out *read, cancel func(script int), alone bool) engine.Job {
 				for _, q := range seqs {
 					out.row(q.Row())
 				}
+			case draw:
+				token := a.base
+				if row := live[i].Row(); row != nil {
+					token = out.draw(row, a.base)
+				}
+				if err := s.Step(live[i:i+1], []int32{token}); err != nil {
+					return err
+				}
+				out.row(live[i].Row())
 			case fork:
 				f, err := s.Fork(live[i])
 				if err != nil {
@@ -194,7 +263,7 @@ func (x script) job(out *read, cancel func(script int), alone bool) engine.Job {
 					for err == nil {
 						err = s.Step(live, make([]int32, len(live)))
 					}
-					if !errors.Is(err, llama.ErrContextFull) && !errors.Is(err, context.Canceled) {
+					if !errors.Is(err, llama.ErrContextFull) && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 						return fmt.Errorf("an overdraft: %w", err)
 					}
 				}
@@ -222,8 +291,11 @@ func scripts(t *rapid.T) []script {
 		x.unsaid = rapid.IntRange(0, 4).Draw(t, "unsaid") == 0
 		x.priority = rapid.IntRange(-1, 1).Draw(t, "priority")
 		x.late = rapid.IntRange(0, 15).Draw(t, "late") == 0
+		if rapid.IntRange(0, 7).Draw(t, "hurried") == 0 {
+			x.deadline = rapid.IntRange(1, 60).Draw(t, "deadline")
+		}
 		for range rapid.IntRange(0, 12).Draw(t, "acts") {
-			kind := rapid.SampledFrom([]actKind{step, step, step, step, step, fork, fork, drop, outside, send}).Draw(t, "act")
+			kind := rapid.SampledFrom([]actKind{step, step, step, draw, draw, fork, fork, drop, outside, send}).Draw(t, "act")
 			if rapid.IntRange(0, 30).Draw(t, "ill") == 0 {
 				kind = actKind(rapid.IntRange(int(cancelOf), int(overdraws)).Draw(t, "how"))
 			}
@@ -241,24 +313,39 @@ func scripts(t *rapid.T) []script {
 	return out
 }
 
-// Whatever jobs come together, fork, fail, are cancelled or wait for their readers, each sees what it sees when
-// it is decoded alone in an empty context, as far as it comes; those that nothing happens to finish; and in the
-// end all room is free or keeps a prompt.
+// checks has rapid check a property: a hundred times, or for as long as IVO_SOAK says.
+func checks(t *testing.T, property func(*rapid.T)) {
+	long, _ := time.ParseDuration(os.Getenv("IVO_SOAK"))
+	until, rounds := time.Now().Add(long), 0
+	for ok := true; ok && (rounds == 0 || time.Now().Before(until)); rounds++ {
+		ok = t.Run("", func(t *testing.T) { rapid.Check(t, property) })
+	}
+	t.Logf("%d rounds of %s checks", rounds, flag.Lookup("rapid.checks").Value)
+}
+
+// Whatever jobs come together, fork, fail, are cancelled, run out of time or wait for their readers, each sees what
+// it sees when it is decoded alone in an empty context, as far as it comes; those that nothing happens to finish; and
+// in the end all room is free or keeps a prompt.
 func TestSubmittedEqualsAlone(t *testing.T) {
 	p := exact
 	p.Ctx, p.Batch, p.UBatch, p.Sequences, p.Kept, p.Layers = 512, 32, 16, 7, 200, []int{0, 3}
 	e := open(t, p) // keeps what earlier scripts have left
 	p.Kept = -1
 	oracle := open(t, p)
-	rapid.Check(t, func(t *rapid.T) {
+	checks(t, func(t *rapid.T) {
 		scripts := scripts(t)
 		got := make([]read, len(scripts))
 		ctxs, cancels := make([]context.Context, len(scripts)), make([]context.CancelFunc, len(scripts))
-		for i := range scripts {
+		for i, x := range scripts {
 			ctxs[i], cancels[i] = context.WithCancel(context.Background())
 			defer cancels[i]()
-			if scripts[i].late {
+			if x.late {
 				cancels[i]()
+			}
+			if x.deadline > 0 {
+				var done context.CancelFunc
+				ctxs[i], done = context.WithTimeout(ctxs[i], time.Duration(x.deadline)*50*time.Microsecond)
+				defer done()
 			}
 		}
 		cancel := func(i int) {
@@ -279,7 +366,7 @@ func TestSubmittedEqualsAlone(t *testing.T) {
 			switch {
 			case err == nil && ill:
 				t.Fatalf("job %d did not fail", i)
-			case err != nil && !ill && (ctxs[i].Err() == nil || !errors.Is(err, context.Canceled)):
+			case err != nil && !ill && (ctxs[i].Err() == nil || !errors.Is(err, ctxs[i].Err())):
 				t.Fatalf("job %d: %v", i, err)
 			}
 			if err == nil && ctxs[i].Err() != nil && len(got[i].logps) == 0 {
@@ -289,8 +376,8 @@ func TestSubmittedEqualsAlone(t *testing.T) {
 			if err := oracle.Do(context.Background(), scripts[i].job(&want, nil, true)); err != nil {
 				t.Fatalf("alone: %v", err)
 			}
-			if d := furthest(got[i].logps, want.logps); d > 1e-3 || len(got[i].logps) > len(want.logps) || err == nil && len(got[i].logps) < len(want.logps) {
-				t.Fatalf("job %d (%v): %d log-probabilities, alone %d, off by %g", i, err, len(got[i].logps), len(want.logps), d)
+			if d := got[i].apart(&want, err == nil); d != "" {
+				t.Fatalf("job %d (%v): %s", i, err, d)
 			}
 		}
 		if err := e.Audit(); err != nil {
@@ -300,4 +387,46 @@ func TestSubmittedEqualsAlone(t *testing.T) {
 	if e.Stats().Reused == 0 {
 		t.Error("no prompt was reused")
 	}
+}
+
+// Any list of jobs gives each what it gives alone, whatever its prompts share, and a second time the same to the bit,
+// though other jobs came between.
+func TestListedEqualsAlone(t *testing.T) {
+	p := exact
+	p.Ctx, p.Batch, p.UBatch, p.Sequences, p.Layers = 512, 32, 16, 7, []int{0, 3}
+	e, oracle := open(t, p), open(t, p)
+	checks(t, func(t *rapid.T) {
+		scripts := scripts(t)
+		list := func() []read {
+			got := make([]read, len(scripts))
+			var jobs []engine.Job
+			for i, x := range scripts {
+				jobs = append(jobs, x.job(&got[i], nil, true))
+			}
+			if err := e.Run(context.Background(), jobs); err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		first := list()
+		if err := e.Do(context.Background(), scripts[0].job(&read{}, nil, true)); err != nil {
+			t.Fatal(err)
+		}
+		again := list()
+		for i := range scripts {
+			var want read
+			if err := oracle.Run(context.Background(), []engine.Job{scripts[i].job(&want, nil, true)}); err != nil {
+				t.Fatalf("alone: %v", err)
+			}
+			if d := first[i].apart(&want, true); d != "" {
+				t.Fatalf("job %d: %s", i, d)
+			}
+			if !slices.Equal(again[i].logps, first[i].logps) || !slices.Equal(again[i].draws, first[i].draws) {
+				t.Fatalf("job %d is another the second time", i)
+			}
+		}
+		if err := e.Audit(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
