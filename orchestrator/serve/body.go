@@ -117,6 +117,15 @@ func (o *object) fail(name, format string, args ...any) {
 	}
 }
 
+// needs notes the first of these fields that is not there.
+func (o *object) needs(names ...string) {
+	for _, name := range names {
+		if !o.has(name) && *o.err == nil {
+			*o.err = missing(o.path+name, "%s%s is missing", o.path, name)
+		}
+	}
+}
+
 // problem is the first error as one that can be compared with nil.
 func (o *object) problem() error {
 	if *o.err == nil {

@@ -72,7 +72,7 @@ func (s *Server) readChat(o *object) (*question, error) {
 		return nil, err
 	}
 	if len(messages) == 0 {
-		return nil, bad("messages", "messages: give at least one")
+		return nil, missing("messages", "messages: give at least one")
 	}
 	return q, s.converse(q, messages, vars, asked)
 }
@@ -94,10 +94,8 @@ func (o *object) messages(name string) (out []llama.Message) {
 		if m == nil {
 			return nil
 		}
+		m.needs("role")
 		m.oneOf("role", "user", "system", "developer", "assistant", "tool", "function", "ipython")
-		if !m.has("role") {
-			m.fail("role", "give one, such as user")
-		}
 		var msg llama.Message
 		if err := json.Unmarshal(raw, &msg); err != nil {
 			o.fail(at, "%v", err)

@@ -57,6 +57,13 @@ func bad(param, format string, args ...any) *problem {
 	return &problem{status: http.StatusBadRequest, message: fmt.Sprintf(format, args...), param: param}
 }
 
+// missing is an error about a field that is not there.
+func missing(param, format string, args ...any) *problem {
+	p := bad(param, format, args...)
+	p.code = "missing_required_parameter"
+	return p
+}
+
 // params are the fields of requests that set what errors name.
 var params = map[fault.Field]string{
 	"batch": "max_tokens", "beams": "guidance.beams", "beta": "guidance.beta", "block": "guidance.block", "candidates": "guidance.candidates", "ctx": "max_tokens",

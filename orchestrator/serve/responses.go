@@ -179,7 +179,7 @@ func (s *Server) readResponse(o *object) (*question, *response, error) {
 		return nil, nil, err
 	}
 	if len(messages) == 0 {
-		return nil, nil, bad("input", "input: give a text or a list of messages")
+		return nil, nil, missing("input", "input: give a text or a list of messages")
 	}
 	return q, reply, s.converse(q, messages, vars, asked)
 }
@@ -219,17 +219,19 @@ func (o *object) input(name string) (out []llama.Message) {
 			return nil
 		}
 		kind := item.text("type")
+		if kind == "" && !item.has("role") && item.has("id") {
+			kind = "item_reference"
+		}
 		if kind != "function_call" {
 			flush()
 		}
 		switch kind {
 		case "message", "":
-			if !item.has("role") {
-				item.fail("role", "give one, such as user")
-			}
+			item.needs("role", "content")
 			role := item.oneOf("role", "user", "system", "developer", "assistant")
 			out = append(out, llama.Message{Role: role, Content: item.parts("content")})
 		case "function_call":
+			item.needs("call_id", "name", "arguments")
 			args := json.RawMessage(item.text("arguments"))
 			if len(args) == 0 {
 				args = json.RawMessage("{}")
@@ -237,15 +239,19 @@ func (o *object) input(name string) (out []llama.Message) {
 			if !json.Valid(args) || jsonkind.Of(args) != jsonkind.Object {
 				item.fail("arguments", "this is no JSON object")
 			}
-			if calls = append(calls, toolcall.Call{ID: item.text("call_id"), Name: item.text("name"), Arguments: args}); calls[len(calls)-1].Name == "" {
+			calls = append(calls, toolcall.Call{ID: item.text("call_id"), Name: item.text("name"), Arguments: args})
+			if calls[len(calls)-1].Name == "" {
 				item.fail("name", "a call has the name of a tool")
 			}
 		case "function_call_output":
+			item.needs("call_id", "output")
 			id, err := json.Marshal(item.text("call_id"))
 			if err != nil {
 				item.fail("call_id", "%v", err)
 			}
 			out = append(out, llama.Message{Role: "tool", Content: item.parts("output"), Fields: map[string]json.RawMessage{"tool_call_id": id}})
+		case "item_reference":
+			item.fail("id", "responses are not kept: send the item itself")
 		}
 	}
 	flush()
@@ -263,13 +269,16 @@ func (o *object) parts(name string) (text string) {
 		if part == nil {
 			return ""
 		}
+		part.needs("type")
 		switch kind := part.text("type"); kind {
-		case "input_text", "output_text", "text", "":
+		case "input_text", "output_text", "text":
+			part.needs("text")
 			if text != "" {
 				text += "\n"
 			}
 			text += part.text("text")
 		case "refusal":
+			part.needs("refusal")
 			text += part.text("refusal")
 		default:
 			part.fail("type", "%q is nothing to a model that reads texts", kind)

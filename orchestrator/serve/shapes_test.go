@@ -463,7 +463,13 @@ func TestResponses(t *testing.T) {
 	for body, param := range map[string]string{
 		`{}`: "input", `{"input": 5}`: "input", `{"input": "a", "previous_response_id": "resp_1"}`: "previous_response_id", `{"input": [{"role": "cook", "content": "a"}]}`: "input[0].role",
 		`{"input": [{"role": "user", "content": [{"type": "input_image"}]}]}`: "input[0].content[0].type", `{"input": "a", "background": true}`: "background",
-		`{"input": "a", "max_output_tokens": "b"}`: "max_output_tokens", `{"input": [{"type": "function_call", "name": "a", "arguments": "["}]}`: "input[0].arguments",
+		`{"input": "a", "max_output_tokens": "b"}`: "max_output_tokens", `{"input": [{"type": "function_call", "call_id": "b", "name": "a", "arguments": "["}]}`: "input[0].arguments",
+		`{"input": [{"type": "message"}]}`: "input[0].role", `{"input": [{"role": "user"}]}`: "input[0].content", `{"input": [{"role": "user", "content": null}]}`: "input[0].content",
+		`{"input": [{"role": "user", "content": [{"type": "input_text"}]}]}`: "input[0].content[0].text", `{"input": [{"role": "user", "content": [{"text": "a"}]}]}`: "input[0].content[0].type",
+		`{"input": [{"type": "function_call", "name": "a", "arguments": "{}"}]}`: "input[0].call_id", `{"input": [{"type": "function_call", "call_id": "b", "arguments": "{}"}]}`: "input[0].name",
+		`{"input": [{"type": "function_call", "call_id": "b", "name": "a"}]}`: "input[0].arguments", `{"input": [{"type": "function_call_output", "output": "a"}]}`: "input[0].call_id",
+		`{"input": ["a"]}`: "input[0]", `{"input": [{}]}`: "input[0].role", `{"input": [{"role": "user", "content": "a"}, {"type": "function_call_output", "call_id": "b"}]}`: "input[1].output",
+		`{"input": [{"type": "item_reference", "id": "msg_1"}]}`: "input[0].id", `{"input": [{"id": "msg_1"}]}`: "input[0].id",
 	} {
 		status, _, text := ask(t, url+"/v1/responses", body)
 		if status != 400 || at(parse(t, text), "error", "param") != param {
