@@ -53,13 +53,13 @@ func beside(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer theirs.stop()
-	round := 0
 	ask := func(p *process) func() error {
+		round := 0
 		return func() error {
 			round++
 			bodies := make([]string, streams)
 			for i := range bodies { // new ones every time, so that neither has read them before
-				bodies[i] = fmt.Sprintf(`{"messages":[{"role":"user","content":"%d. %s"}],"max_tokens":%d,"temperature":0.7,"seed":%d,"ignore_eos":true,"stream":true}`, round/2*streams+i, openings[i%len(openings)], spoken, i)
+				bodies[i] = fmt.Sprintf(`{"messages":[{"role":"user","content":"%d. %s"}],"max_tokens":%d,"temperature":0.7,"seed":%d,"ignore_eos":true,"stream":true}`, round*streams+i, openings[i%len(openings)], spoken, i)
 			}
 			return p.ask(ctx, bodies)
 		}
