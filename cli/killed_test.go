@@ -3,116 +3,95 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"os/exec"
-	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
-// A run whose reward is a program ends with the files of an undisturbed one, wherever it was
-// killed: at the N-th event of its log, while files are written, the program is asked, a value
-// function is trained or the next one decoded.
+// Every verb that is killed again and again, after random lines of its log, at random steps of the writing of its
+// files and after random times, ends with the files of one that was left alone.
 func TestKilledAtRandomPoints(t *testing.T) {
-	f := lab(t)
-	dir := t.TempDir()
-	program := filepath.Join(dir, "score.sh")
-	if err := os.WriteFile(program, []byte("while read -r line; do echo ${#line}; done\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	args := func(name string) []string {
-		return f.iterate(filepath.Join(dir, name), "-n", "12", "-v", "--reward", "cmd:sh "+program)
-	}
-	killings{6, 5, 11, dir, args, func(t *testing.T, name string) {
-		sameRun(t, filepath.Join(dir, name), filepath.Join(dir, "whole"))
-	}}.survived(t)
-}
-
-// killings are runs of a command that goes on where it was, each of which is killed some times.
-type killings struct {
-	runs, kills int
-	seed        uint64
-	dir         string                          // in which each run writes to a path of its name
-	args        func(name string) []string      // of the command; the run "whole" is left alone
-	same        func(t *testing.T, name string) // finds what a run has come to other than "whole"
-}
-
-// survived kills each run after random events of its log, until it is left alone and has to be the same.
-func (k killings) survived(t *testing.T) {
-	event := func(line string) bool { return strings.Contains(line, "done=") && strings.Contains(line, "unit=") }
-	code, log := exitOf(t, k.args("whole"))
-	if code != 0 {
-		t.Fatalf("exit code %d: %s", code, log)
-	}
-	events := 0
-	for line := range strings.Lines(log) {
-		if event(line) {
-			events++
-		}
-	}
-	for i := range k.runs {
-		name := fmt.Sprint("run", i)
-		t.Run(name, func(t *testing.T) {
+	const inARow = 5
+	for i, v := range verbs(t) {
+		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
-			rng := rand.New(rand.NewPCG(k.seed, uint64(i)))
-			for killed := 0; killed < k.kills; {
-				// What is finished is told of once more, but for training: a continued run has nearly as many events.
-				n := 1 + rng.IntN(events)
-				code, _, log, sent := stopWhen(t, k.args(name), func(line string) bool {
-					if event(line) {
-						n--
+			u := v.undisturbed(t)
+			rng := rand.New(rand.NewPCG(11, uint64(i)))
+			all := points(5)
+			for killed := 0; killed < all; {
+				a := v.attempt(t)
+				for row := 0; row < inARow && killed < all && !a.over(); row++ {
+					code, log := a.killed(t, u, rng)
+					if code == 0 { // it was over before
+						break
 					}
-					return n == 0
-				}, syscall.SIGKILL)
-				switch {
-				case sent && code == -1:
+					if code != -1 {
+						t.Fatalf("killed %d times: exit code %d: %s", killed, code, log)
+					}
 					killed++
-				case code != 0:
-					t.Fatalf("killed %d times: exit code %d: %s", killed, code, log)
-				default: // it was over before the signal came
-					k.same(t, name)
-					if err := os.RemoveAll(filepath.Join(k.dir, name)); err != nil {
-						t.Fatal(err)
-					}
+				}
+				a.ends(t)
+				if u.same(t, a); t.Failed() {
+					t.Fatalf("killed %d times", killed)
 				}
 			}
-			if code, log := exitOf(t, k.args(name)); code != 0 {
-				t.Fatalf("exit code %d: %s", code, log)
-			}
-			k.same(t, name)
+			t.Logf("killed %d times, of %d lines of the log and %d steps of writing", all, u.lines, u.steps)
 		})
 	}
 }
 
-// stopWhen runs ivo and sends it a signal after the first line of its stderr that is the one, whatever
-// it does by then; sent says whether there was one.
-func stopWhen(t *testing.T, args []string, is func(line string) bool, sig os.Signal) (code int, stdout, stderr string, sent bool) {
+// killed runs the command until it is killed, or over: at a step of its writing of files, after a line of its log,
+// whatever it does by then, or after a while. What is finished is told of once more, so that one that goes on has
+// nearly as many lines.
+func (a attempt) killed(t *testing.T, u undisturbed, rng *rand.Rand) (code int, log string) {
 	t.Helper()
-	cmd := exec.Command(args[0], args[1:]...)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	pipe, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var log strings.Builder
-	for lines := bufio.NewScanner(pipe); lines.Scan(); {
-		log.WriteString(lines.Text() + "\n")
-		if !sent && is(lines.Text()) {
-			sent = true
-			if err := cmd.Process.Signal(sig); err != nil {
-				t.Fatal(err)
+	switch rng.IntN(3) {
+	case 0:
+		return a.runs(t, nil, fmt.Sprintf("%s=killed %d", faultEnv, 1+rng.IntN(u.steps)))
+	case 1:
+		n := 1 + rng.IntN(u.lines)
+		return a.runs(t, func(cmd *exec.Cmd) {
+			if n--; n == 0 {
+				cmd.Process.Kill()
 			}
+		})
+	}
+	after := time.Duration(rng.Int64N(int64(u.took)))
+	var once sync.Once
+	return a.runs(t, func(cmd *exec.Cmd) { // from its first line on
+		once.Do(func() { time.AfterFunc(after, func() { cmd.Process.Kill() }) })
+	})
+}
+
+// A tuning that is interrupted and killed in turn says how it goes on, and writes the policy of an undisturbed one.
+func TestInterruptedTuning(t *testing.T) {
+	all := verbs(t)
+	v := all[slices.IndexFunc(all, func(v verb) bool { return v.name == "tune" })]
+	u, a := v.undisturbed(t), v.attempt(t)
+	rng := rand.New(rand.NewPCG(5, 0))
+	for i := 0; i < 5 && !a.over(); i++ {
+		if i%2 == 1 {
+			if code, log := a.killed(t, u, rng); code != -1 && code != 0 {
+				t.Fatalf("exit code %d: %s", code, log)
+			}
+			continue
+		}
+		n := u.lines/4 + rng.IntN(u.lines/2) // llama.cpp's come first
+		code, log := a.runs(t, func(cmd *exec.Cmd) {
+			if n--; n == 0 {
+				cmd.Process.Signal(syscall.SIGINT)
+			}
+		})
+		if code != 0 && (code != 130 || !strings.Contains(log, "run the same command again")) {
+			t.Errorf("interrupted: exit code %d: %s", code, log)
 		}
 	}
-	cmd.Wait()
-	return cmd.ProcessState.ExitCode(), out.String(), log.String(), sent
+	a.ends(t)
+	u.same(t, a)
 }

@@ -25,7 +25,12 @@ func TestMain(m *testing.M) {
 
 // programs are what the test's executable is by other names.
 var programs = map[string]func(){
-	"ivo": func() { os.Exit(Main(os.Args, os.Stdout, stopper(os.Stderr))) },
+	"ivo": func() {
+		ended := faulty()
+		code := Main(os.Args, os.Stdout, stopper(os.Stderr))
+		ended()
+		os.Exit(code)
+	},
 }
 
 // cleaning removes what the tests share when they are over.

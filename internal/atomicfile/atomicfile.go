@@ -17,11 +17,33 @@ import (
 	"syscall"
 )
 
+// Before, if set, is told of each step of a write before it is done, and what it returns has come of the step:
+// tests have a disk fail, or the process end, at any of them.
+var Before func(step, path string) error
+
+// step is one of a write.
+func step(name, path string, do func() error) error {
+	if Before != nil {
+		if err := Before(name, path); err != nil {
+			return err
+		}
+	}
+	return do()
+}
+
+// create makes the temporary file of one.
+func create(path string) (f *os.File, err error) {
+	err = step("create", path, func() error {
+		f, err = os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp*")
+		return err
+	})
+	return f, err
+}
+
 // Write creates or replaces path with what fill writes. On any error the
 // temporary file is removed and path is left as it was.
 func Write(path string, fill func(io.Writer) error) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp*")
+	f, err := create(path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
@@ -36,22 +58,27 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	if err = fill(w); err != nil {
 		return err
 	}
-	if err = w.Flush(); err != nil {
+	if err = step("write", path, w.Flush); err != nil {
 		return err
 	}
 	if err = f.Chmod(0o644); err != nil {
 		return err
 	}
-	if err = f.Sync(); err != nil {
+	if err = step("sync", path, f.Sync); err != nil {
 		return err
 	}
 	if err = f.Close(); err != nil {
 		return err
 	}
-	if err = os.Rename(f.Name(), path); err != nil {
+	return rename(f.Name(), path)
+}
+
+// rename gives a synced file its name, for good.
+func rename(tmp, path string) error {
+	if err := step("rename", path, func() error { return os.Rename(tmp, path) }); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return step("sync the folder of", path, func() error { return syncDir(filepath.Dir(path)) })
 }
 
 // WriteBytes is Write of a fixed content.
@@ -86,6 +113,10 @@ func hint(err error) error {
 		return fmt.Errorf("%w (the disk is full: free some space and run the same command again, finished work is kept)", err)
 	case errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("%w (a limit on the size of files: raise it, see ulimit -f, and run the same command again, finished work is kept)", err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w (the disk can only be read: choose a folder on another, or have it written to again and run the same command once more, finished work is kept)", err)
+	case errors.Is(err, syscall.EIO):
+		return fmt.Errorf("%w (the disk fails: look into the system's log, and choose a folder on another)", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w (choose a folder you may write to)", err)
 	}
@@ -95,8 +126,7 @@ func hint(err error) error {
 // Replace is Write for contents that another program writes: make gets the
 // temporary path, and the file it leaves there is synced and renamed to path.
 func Replace(path string, make func(tmp string) error) (err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".tmp*")
+	f, err := create(path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
@@ -117,13 +147,13 @@ func Replace(path string, make func(tmp string) error) (err error) {
 	if err := f.Chmod(0o644); err != nil {
 		return err
 	}
-	if err := f.Sync(); err != nil {
+	if err := step("sync", path, f.Sync); err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := rename(tmp, path); err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
-	return syncDir(dir)
+	return nil
 }
 
 // temporary matches the names that Write and Replace give unfinished files.

@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// refused says, as an error, what is wrong with how a command ended on a disk that would not take a file: its error
+// names the file and says what to do.
+func (a attempt) refused(code int, log string) error {
+	line := log[strings.LastIndexByte(strings.TrimSpace(log), '\n')+1:]
+	switch {
+	case code != 1:
+		return fmt.Errorf("exit code %d: %s", code, log)
+	case strings.Contains(log, "goroutine "):
+		return fmt.Errorf("a trace: %s", log)
+	case !strings.Contains(line, a.out) || !strings.HasSuffix(strings.TrimSpace(line), ")"):
+		return fmt.Errorf("it does not say which file, or what to do: %s", line)
+	}
+	return nil
+}
+
+// halves are files of an attempt that stopped half-way that are neither the undisturbed ones nor tell by their
+// own what is in them.
+func (u undisturbed) halves(t *testing.T, a attempt) (out []string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(a.dir, a.out)); err != nil {
+		return nil
+	}
+	for name, got := range a.written(t) {
+		if want := u.files[name]; got != want && !(a.grows && strings.HasPrefix(want, got)) && filepath.Base(name) != "ledger.json" {
+			out = append(out, fmt.Sprintf("%s (%d bytes, not %d)", name, len(got), len(want)))
+		}
+	}
+	return out
+}
+
+// Wherever in the writing of its files the disk is full, once or from then on, can only be read, or fails, every verb
+// says so, leaves no half of a file under its name, and goes on to the files of one that was left alone.
+func TestDiskFailsAnywhere(t *testing.T) {
+	for i, v := range verbs(t) {
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			u := v.undisturbed(t)
+			if u.steps == 0 {
+				t.Skip("it writes no file whole")
+			}
+			var all []string
+			for _, kind := range []string{"full", "full-once", "read-only", "broken"} {
+				for n := range u.steps {
+					all = append(all, fmt.Sprint(kind, " ", n+1))
+				}
+			}
+			rng := rand.New(rand.NewPCG(13, uint64(i)))
+			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			refused := 0
+			all = all[:min(len(all), points(2))]
+			for _, fault := range all {
+				a := v.attempt(t)
+				code, log := a.runs(t, nil, faultEnv+"="+fault)
+				if code != 0 { // some files only save work
+					refused++
+					if err := a.refused(code, log); err != nil {
+						t.Errorf("%s: %v", fault, err)
+					}
+				}
+				if halves := u.halves(t, a); halves != nil {
+					t.Errorf("%s: %v", fault, halves)
+				}
+				a.ends(t)
+				if u.same(t, a); t.Failed() {
+					t.Fatal(fault)
+				}
+			}
+			t.Logf("%d of %d faults, in %d steps of writing, ended the command", refused, len(all), u.steps)
+		})
+	}
+}
+
+// So it is on a real disk with too few blocks, or too few files, for what the verb writes, and on one that can only
+// be read.
+func TestSmallDisk(t *testing.T) {
+	for i, v := range verbs(t) {
+		if v.name == "fleet" {
+			continue // JetStream's store is tried by the fleet's own tests
+		}
+		t.Run(v.name, func(t *testing.T) {
+			t.Parallel()
+			u := v.undisturbed(t)
+			blocks, inodes := room(t, v.attempt(t).dir)
+			more, files := 4, 4 // what unfinished files take
+			for _, text := range u.files {
+				more, files = more+len(text)/4096+1, files+1
+			}
+			var all []string
+			for n := range more {
+				all = append(all, fmt.Sprintf("size=%dk", 4*(blocks+n)))
+			}
+			for n := range files {
+				all = append(all, fmt.Sprintf("nr_inodes=%d", inodes+n))
+			}
+			rng := rand.New(rand.NewPCG(17, uint64(i)))
+			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			refused := 0
+			all = append([]string{"ro"}, all[:min(len(all), points(2)-1)]...)
+			for _, small := range all {
+				a := v.attempt(t)
+				first, log, last, ok := a.onDisk(t, small)
+				if !ok {
+					t.Skip("this system lets the test make no file system of its own")
+				}
+				if code := first.code; code != 0 {
+					refused++
+					if err := a.refused(code, log); err != nil {
+						t.Errorf("%s: %v", small, err)
+					}
+				}
+				if halves := u.halves(t, first.attempt); halves != nil {
+					t.Errorf("%s: %v", small, halves)
+				}
+				if last.code != 0 && !first.over() {
+					t.Errorf("%s: with room again: exit code %d: %s", small, last.code, last.log)
+				}
+				if u.same(t, last.attempt); t.Failed() {
+					t.Fatal(small)
+				}
+			}
+			if refused == 0 {
+				t.Error("all found room")
+			}
+			t.Logf("%d of %d disks were too small or could only be read", refused, len(all))
+		})
+	}
+}
+
+// ended is an attempt in a copy of its directory.
+type ended struct {
+	attempt
+	code int
+	log  string
+}
+
+// onDisk runs the command in its directory on a file system of its own, which is made small, and again when there is
+// room.
+func (a attempt) onDisk(t *testing.T, small string) (first ended, log string, last ended, ok bool) {
+	t.Helper()
+	cmd := a.command(t)
+	if !privateMounts(cmd) {
+		return first, "", last, false
+	}
+	out := t.TempDir()
+	const script = `cp -r "$dir" "$out/base" && mount -t tmpfs -o size=64m,nr_inodes=10000 none "$dir" && cp -r "$out/base/." "$dir" && mount -o "remount,$small" "$dir" && cd "$dir" || exit 9
+"$@" 2>"$out/first.log"; echo $? >"$out/first.code"
+cp -r "$dir" "$out/first" && mount -o remount,rw,size=64m,nr_inodes=10000 "$dir" || exit 9
+"$@" 2>"$out/last.log"; echo $? >"$out/last.code"
+cp -r "$dir" "$out/last"`
+	args := append([]string{"sh", "-c", script, "sh"}, a.args...)
+	cmd.WaitDelay = time.Second
+	sh, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Path, cmd.Args, cmd.Dir = sh, args, "/"
+	cmd.Env = append(cmd.Env, "dir="+a.dir, "out="+out, "small="+small)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", small, err, text)
+	}
+	end := func(name string) ended {
+		e := ended{attempt: a}
+		e.dir = filepath.Join(out, name)
+		log, err := os.ReadFile(filepath.Join(out, name+".log"))
+		code, err2 := os.ReadFile(filepath.Join(out, name+".code"))
+		if _, err3 := fmt.Sscan(string(code), &e.code); err != nil || err2 != nil || err3 != nil {
+			t.Fatal(err, err2, err3)
+		}
+		e.log = string(log)
+		return e
+	}
+	first, last = end("first"), end("last")
+	return first, first.log, last, true
+}
+
+// room is what a folder takes of a disk: blocks of 4 KiB and inodes, its own among them.
+func room(t *testing.T, dir string) (blocks, inodes int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		inodes++
+		if err == nil && !e.IsDir() {
+			blocks += int(info.Size()+4095) / 4096
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return blocks + 1, inodes + 1
+}

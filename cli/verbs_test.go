@@ -1,0 +1,250 @@
+//go:build unix
+
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// A verb is a command that may be stopped anywhere: run again it goes on, and ends with the files that it has when
+// nothing stops it.
+type verb struct {
+	name string
+	// begin lays down what there is before it, and returns the command that is run in the directory.
+	begin func(t *testing.T, dir string) (args []string)
+	out   string // the file or folder that it writes
+	once  bool   // it is not run again once that is there
+	grows bool   // a file that has its name before it is whole
+}
+
+func verbs(t *testing.T) []verb {
+	f := lab(t)
+	write := func(t *testing.T, path, text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := func(t *testing.T, dir string) {
+		write(t, filepath.Join(dir, "score.sh"), "while read -r line; do echo ${#line}; done\n")
+	}
+	return []verb{
+		{name: "iterate", out: "run", begin: func(t *testing.T, dir string) []string {
+			program(t, dir)
+			return f.iterate("run", "-n", "12", "-v", "--reward", "cmd:sh score.sh")
+		}},
+		{name: "score", out: "run", begin: func(t *testing.T, dir string) []string {
+			program(t, dir)
+			if err := os.CopyFS(filepath.Join(dir, "run"), os.DirFS(f.run)); err != nil {
+				t.Fatal(err)
+			}
+			return []string{"ivo", "score", "run", "-v", "--reward", "cmd:sh score.sh"}
+		}},
+		{name: "train", out: "head.gguf", once: true, begin: func(*testing.T, string) []string {
+			return []string{"ivo", "train", f.run, "-v", "--head", "recall", "--out", "head.gguf", "--hidden", "8", "--epochs", "3", "--members", "2"}
+		}},
+		{name: "fine-tune", out: "value.gguf", once: true, begin: func(*testing.T, string) []string {
+			return []string{"ivo", "train", f.run, "-v", "--fine-tune", "-m", f.model, "--out", "value.gguf", "--epochs", "2", "--atoms", "3", "-t", "1"}
+		}},
+		{name: "tune", out: "tuned.gguf", once: true, begin: func(*testing.T, string) []string {
+			return []string{"ivo", "tune", "-v", "-m", f.model, "--run", f.run, "--out", "tuned.gguf", "--beta", "0.1,0.3", "--lr", "1e-3", "--keep", "2", "--hold-out", "2", "--epochs", "3", "-t", "1"}
+		}},
+		{name: "eval", out: "out", begin: func(t *testing.T, dir string) []string {
+			lines, err := os.ReadFile(f.test)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "test.jsonl"), string(bytes.SplitAfterN(lines, []byte("\n"), 3)[2]))
+			write(t, filepath.Join(dir, "recipe.yaml"), fmt.Sprintf(`
+model: %s
+prompts: {train: %s, validation: {file: %s, first: 2}, test: test.jsonl}
+reward: gold
+watch: [distinct]
+max_tokens: 6
+seeds: 2
+ceiling: {rerolls: 2}
+context: 1024
+parallel: 8
+values: {ivo: %s, vas: {run: %s, round: 1, target: td}}
+methods:
+  - {id: base, strategy: sample, samples: 2}
+  - {id: best, strategy: sample, samples: 2, best_of: 2, by: reward}
+  - {id: beam, value: [ivo, vas], strategy: {method: block-beam, beams: 2, block: [1, 2]}, choose: true}
+`, f.model, f.prompts, f.test, f.head, f.run))
+			return []string{"ivo", "eval", "recipe.yaml", "-v", "--out", "out"}
+		}},
+		{name: "generate", out: "answers.jsonl", grows: true, begin: func(*testing.T, string) []string {
+			return []string{"ivo", "generate", "-v", "-m", f.model, "--prompts", f.prompts, "-n", "8", "-s", "3", "--shard", "2", "--samples", "2", "--out", "answers.jsonl"}
+		}},
+		{name: "fleet", out: "run", begin: func(t *testing.T, dir string) []string {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			address := l.Addr().String()
+			l.Close()
+			worker := exec.Command("ivo", "worker", "--nats", "nats://"+address, "-m", f.model, "-t", "1", "--stay")
+			worker.Env = append(os.Environ(), "IVO_CACHE="+t.TempDir())
+			if err := worker.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() {
+				worker.Process.Kill()
+				worker.Wait()
+			})
+			return f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address, "--heartbeat", "5s")
+		}},
+	}
+}
+
+// attempt is a verb at work in a directory.
+type attempt struct {
+	verb
+	dir  string
+	args []string
+}
+
+func (v verb) attempt(t *testing.T) attempt {
+	dir := t.TempDir()
+	return attempt{v, dir, v.begin(t, dir)}
+}
+
+// patience is how long a command may take before it is taken for one that hangs.
+const patience = time.Minute
+
+// command is the one that is run, under an environment with more in it.
+func (a attempt) command(t *testing.T, env ...string) *exec.Cmd {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, a.args[0], a.args[1:]...)
+	cmd.Dir, cmd.Env = a.dir, append(os.Environ(), env...)
+	return cmd
+}
+
+// runs runs the command, and returns its exit code, -1 if it was killed, and its log. It is shown at each line of that.
+func (a attempt) runs(t *testing.T, shown func(cmd *exec.Cmd), env ...string) (code int, log string) {
+	t.Helper()
+	cmd := a.command(t, env...)
+	pipe, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for lines := bufio.NewScanner(pipe); lines.Scan(); {
+		text.WriteString(lines.Text() + "\n")
+		if shown != nil {
+			shown(cmd)
+		}
+	}
+	cmd.Wait()
+	return cmd.ProcessState.ExitCode(), text.String()
+}
+
+// over says whether the command is not to be run again.
+func (a attempt) over() bool {
+	_, err := os.Stat(filepath.Join(a.dir, a.out))
+	return a.once && err == nil
+}
+
+// ends runs the command to its end, if it has not come there.
+func (a attempt) ends(t *testing.T) {
+	t.Helper()
+	if a.over() {
+		return
+	}
+	if code, log := a.runs(t, nil); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+}
+
+// written are the files that there are of it by name, but for those that say how it came about.
+func (a attempt) written(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	err := filepath.WalkDir(filepath.Join(a.dir, a.out), func(path string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && e.Name() == run.FleetDir:
+			return fs.SkipDir
+		case e.IsDir() || strings.HasPrefix(e.Name(), ".") || e.Name() == run.FleetFile:
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		name, _ := filepath.Rel(a.dir, path)
+		out[name] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// undisturbed is what a verb came to that was left alone.
+type undisturbed struct {
+	files        map[string]string
+	steps, lines int // of writing, and of its log
+	took         time.Duration
+}
+
+func (v verb) undisturbed(t *testing.T) undisturbed {
+	t.Helper()
+	a, u := v.attempt(t), undisturbed{}
+	counted := filepath.Join(t.TempDir(), "steps")
+	begun := time.Now()
+	code, log := a.runs(t, nil, stepsEnv+"="+counted)
+	u.took = time.Since(begun)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, log)
+	}
+	u.lines = strings.Count(log, "\n")
+	text, err := os.ReadFile(counted)
+	if err == nil {
+		u.steps, err = strconv.Atoi(string(text))
+	}
+	if u.files = a.written(t); err != nil || u.steps == 0 || u.lines == 0 || len(u.files) == 0 {
+		t.Fatalf("%d files in %d steps and %d lines: %v", len(u.files), u.steps, u.lines, err)
+	}
+	return u
+}
+
+// same finds what one that is over has come to other than the undisturbed one.
+func (u undisturbed) same(t *testing.T, a attempt) {
+	t.Helper()
+	got := a.written(t)
+	for name, want := range u.files {
+		if got[name] != want {
+			t.Errorf("%s has %d bytes, undisturbed %d others", name, len(got[name]), len(want))
+		}
+		delete(got, name)
+	}
+	for name := range got {
+		t.Errorf("%s is there, and is not where nothing disturbs", name)
+	}
+}
+
+// points is the number of points at which each verb is disturbed: a few, or as many as IVO_POINTS says.
+func points(few int) int {
+	if n, err := strconv.Atoi(os.Getenv("IVO_POINTS")); err == nil {
+		return n
+	}
+	return few
+}
