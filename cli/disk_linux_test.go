@@ -61,7 +61,7 @@ func TestDiskFailsAnywhere(t *testing.T) {
 			rng := rand.New(rand.NewPCG(13, uint64(i)))
 			rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			refused := 0
-			all = all[:min(len(all), points(2))]
+			all = all[:min(len(all), points(1))]
 			for _, fault := range all {
 				a := v.attempt(t)
 				code, log := a.runs(t, nil, faultEnv+"="+fault)

@@ -23,7 +23,7 @@ func TestKilledAtRandomPoints(t *testing.T) {
 			t.Parallel()
 			u := v.undisturbed(t)
 			rng := rand.New(rand.NewPCG(11, uint64(i)))
-			all := points(5)
+			all := points(3)
 			for killed := 0; killed < all; {
 				a := v.attempt(t)
 				for row := 0; row < inARow && killed < all && !a.over(); row++ {

@@ -178,6 +178,10 @@ func (h *hand) read(ctx context.Context, m jetstream.Msg) (*rollout.Drawing, err
 			return nil, err
 		}
 	}
+	return parseOrder(data)
+}
+
+func parseOrder(data []byte) (*rollout.Drawing, error) {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(mostOrder))
 	if err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -64,6 +65,53 @@ func TestParcel(t *testing.T) {
 			t.Errorf("byte %d makes a difference that is not found", i)
 		}
 	}
+}
+
+// Whatever comes as an order is refused, or is one.
+func FuzzOrder(f *testing.F) {
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	d, _, _ := sample(f)
+	f.Add(encode(d), true)
+	f.Add([]byte(`{"Tasks":[{"Samples":-1}]}`), true)
+	f.Add([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xff}, false)
+	f.Fuzz(func(t *testing.T, data []byte, packed bool) {
+		if packed {
+			data = z.EncodeAll(data, nil)
+		}
+		if d, err := parseOrder(data); err == nil && d.Count() < 0 {
+			t.Errorf("%d answers", d.Count())
+		}
+	})
+}
+
+// Whatever workers say, the coordinator answers or does not, and goes on.
+func FuzzMessages(f *testing.F) {
+	for _, text := range []string{
+		`{"protocol":1,"worker":"a","model":"key-of-model","named":"m.gguf","cores":2,"memory":1}`, `{"worker":"a","doing":["x"],"tokens":-1,"left":true}`, `{"key":"key-of-model","part":-1}`, `{"key":"x","part":1e9}`, `null`, `[]`,
+	} {
+		f.Add([]byte(text))
+	}
+	path := filepath.Join(f.TempDir(), "model.gguf")
+	if err := os.WriteFile(path, []byte("a model"), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c := &Coordinator{o: Options{Say: func(string) {}}, models: []manifest{{Key: "key-of-model", Name: "m"}}}
+		c.crew.start(t.TempDir())
+		c.offers = map[string]*offered{}
+		for range 2 {
+			c.join(data)
+			c.beat(data)
+		}
+		c.ask(t.Context(), data)
+		for _, m := range c.members {
+			m.Called()
+			m.Kind()
+		}
+	})
 }
 
 func FuzzUnpack(f *testing.F) {
