@@ -37,7 +37,7 @@ ifdef LLAMA
 endif
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build e2e llama.cpp demo model test test-system test-llama dist soak race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build e2e llama.cpp demo model test test-system test-llama dist soak harden fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -64,8 +64,26 @@ test: ## run all tests; those on the real model are skipped without make model
 test-system: ## run the tests on the system's llama.cpp, or on Debian sid's in a throw-away root
 	scripts/test-system.sh
 
-soak: ## ask an engine by all methods for ten minutes, sixty-four clients at a time; FOR=1h for longer
-	IVO_SOAK=$(or $(FOR),10m) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run TestSoak ./orchestrator/batch
+# What runs long is named by IVO_SOAK: FOR is each part's share of an hour.
+FOR ?= 15m
+soak: ## try for an hour: the engine with random jobs, by itself and by all methods, the server's streams, a fleet's faults (FOR=15m each)
+	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run EqualsAlone ./orchestrator/engine
+	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run TestSoak ./orchestrator/batch
+	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run TestSoak ./orchestrator/serve
+	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run 'TestSoak|TestFaults' ./orchestrator/fleet
+
+POINTS ?= 100
+harden: ## kill every verb at 100 random points, and have disks fail and fill at as many (POINTS=100)
+	IVO_POINTS=$(POINTS) $(GO) test -count=1 -timeout 0 -v -parallel 2 -run 'KilledAtRandomPoints|DiskFailsAnywhere|SmallDisk' ./cli
+
+fuzz: ## fuzz every reader of a file or a request (FUZZTIME=10m each, one after the other; ONLY=PATTERN for some)
+	GO="$(GO)" scripts/fuzz.sh
+
+vulns: ## ask govulncheck for known vulnerabilities of what is linked (VULNDB=URL for another database)
+	$(GO) run ./scripts/vulns $(if $(VULNDB),-db $(VULNDB))
+
+sbom: ## list what ivo is made of, llama.cpp's commit included, as CycloneDX in dist/
+	$(GO) run ./scripts/sbom
 
 e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
 	scripts/e2e.sh
