@@ -82,8 +82,8 @@ fuzz: ## fuzz every reader of a file or a request (FUZZTIME=10m each, one after 
 vulns: ## ask govulncheck for known vulnerabilities of what is linked (VULNDB=URL for another database)
 	$(GO) run ./scripts/vulns $(if $(VULNDB),-db $(VULNDB))
 
-sbom: ## list what ivo is made of, llama.cpp's commit included, as CycloneDX in dist/
-	$(GO) run ./scripts/sbom
+sbom: build ## list what ivo is made of, llama.cpp's commit included, as CycloneDX in dist/
+	$(GO) run ./scripts/sbom -version "$(shell git describe --tags --always --dirty)"
 
 e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
 	scripts/e2e.sh

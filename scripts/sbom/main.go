@@ -1,10 +1,11 @@
 // Command sbom writes what ivo is made of, as CycloneDX has it: the Go modules that are linked in, with their
 // licences, by cyclonedx-gomod, and llama.cpp, which a module carries or another build is linked with.
 //
-//	go run ./scripts/sbom -out dist/ivo.cdx.json
+//	go run ./scripts/sbom -program bin/ivo -out dist/ivo.cdx.json
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"flag"
@@ -25,18 +26,31 @@ const tool = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	program := flag.String("program", "bin/ivo", "`FILE` of the program")
+	version := flag.String("version", "", "`VERSION` of the program")
 	out := flag.String("out", "dist/ivo.cdx.json", "`FILE` to write")
 	flag.Parse()
-	if err := run(ctx, *out); err != nil {
+	if err := run(ctx, *program, *version, *out); err != nil {
 		stop()
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, out string) error {
-	list := exec.CommandContext(ctx, "go", "run", tool, "app", "-json", "-licenses", "-std", "-main", "cli/ivo", ".")
-	list.Stderr = os.Stderr
+func run(ctx context.Context, program, version, out string) error {
+	dir, err := os.MkdirTemp("", "ivo-sbom")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	install := exec.CommandContext(ctx, "go", "install", tool)
+	install.Env, install.Stderr = append(os.Environ(), "GOBIN="+dir, "CGO_ENABLED=0"), os.Stderr
+	if err := install.Run(); err != nil {
+		return fmt.Errorf("%s: %w (see above)", tool, err)
+	}
+	list := exec.CommandContext(ctx, filepath.Join(dir, "cyclonedx-gomod"), "bin", "-json", "-licenses", "-std", "-version", cmp.Or(version, "0"), program)
+	// What the program was built from is in the module cache, but for ivo itself, which is no module to ask others for.
+	list.Env, list.Stderr = append(os.Environ(), "GOPROXY=off"), os.Stderr
 	text, err := list.Output()
 	if err != nil {
 		return fmt.Errorf("%s: %w (see above)", tool, err)
@@ -45,7 +59,7 @@ func run(ctx context.Context, out string) error {
 	if err := json.Unmarshal(text, &bom); err != nil {
 		return fmt.Errorf("%s: %w", tool, err)
 	}
-	if err := add(bom, component(llama.Build())); err != nil {
+	if err := add(bom, version, component(llama.Build())); err != nil {
 		return err
 	}
 	if text, err = json.MarshalIndent(bom, "", " "); err != nil {
@@ -78,8 +92,8 @@ func component(build string) map[string]any {
 	}
 }
 
-// add adds a component that the program depends on.
-func add(bom, c map[string]any) error {
+// add adds a component that the program depends on, and the program's version, if there is one.
+func add(bom map[string]any, version string, c map[string]any) error {
 	main, ok := bom["metadata"].(map[string]any)
 	if ok {
 		main, ok = main["component"].(map[string]any)
@@ -87,6 +101,9 @@ func add(bom, c map[string]any) error {
 	components, has := bom["components"].([]any)
 	if !ok || !has {
 		return fmt.Errorf("%s wrote no list of components", tool)
+	}
+	if version != "" {
+		main["version"] = version
 	}
 	bom["components"] = append(components, c)
 	depends, _ := bom["dependencies"].([]any)

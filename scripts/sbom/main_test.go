@@ -25,8 +25,11 @@ func TestComponent(t *testing.T) {
 		"dependencies": []any{map[string]any{"ref": "ivo", "dependsOn": []any{"a"}}},
 	}
 	c := map[string]any{"bom-ref": "c"}
-	if err := add(bom, c); err != nil {
+	if err := add(bom, "1", c); err != nil {
 		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]any{"component": map[string]any{"bom-ref": "ivo", "version": "1"}}, bom["metadata"]); diff != "" {
+		t.Error(diff)
 	}
 	if diff := cmp.Diff([]any{"a", c}, bom["components"]); diff != "" {
 		t.Error(diff)
@@ -34,7 +37,7 @@ func TestComponent(t *testing.T) {
 	if diff := cmp.Diff([]any{map[string]any{"ref": "ivo", "dependsOn": []any{"a", "c"}}, map[string]any{"ref": "c"}}, bom["dependencies"]); diff != "" {
 		t.Error(diff)
 	}
-	if add(map[string]any{}, c) == nil {
+	if add(map[string]any{}, "", c) == nil {
 		t.Error("nothing is added to, and that is no error")
 	}
 }
