@@ -131,10 +131,8 @@ func (a *Advantages) check() error {
 		return errors.New("its table of advantages does not fit its vocabulary")
 	case w != 0 && w != a.features.promptWidth, len(a.prompts.axes) != d*w, a.rank > d, len(a.slope) != 0 && len(a.slope) != d:
 		return errors.New("its directions of prompts do not fit its features")
-	case !finite(a.squash.centre) || !finite(a.squash.reach) || a.squash.reach < 0:
-		return errors.New("its values cannot be squashed so")
 	}
-	return nil
+	return a.squash.check()
 }
 
 // named are the tensors of the table.
@@ -147,8 +145,5 @@ func (a *Advantages) named() []namedTensor {
 	if len(a.slope) > 0 {
 		out = append(out, namedTensor{"advantages.slope", 1, len(a.slope), a.slope})
 	}
-	if a.Squashed() {
-		out = append(out, namedTensor{squashTensor, 1, 2, []float32{a.squash.centre, a.squash.reach}})
-	}
-	return out
+	return append(out, a.squash.named("advantages."+squashTensor)...)
 }

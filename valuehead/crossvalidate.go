@@ -21,6 +21,10 @@ type Trial struct {
 	Err    error   `json:"-"` // why the choice cannot be made; the rest is then 0
 }
 
+// Explained is what choices are compared by, the mean of both: searches are steered by the values of
+// all states, and the best of several answers is chosen by those of the last.
+func (t Trial) Explained() float64 { return (t.R2 + t.R2Last) / 2 }
+
 // CrossValidate tries choices on the prompts that [Train] does not hold out, so that what is chosen
 // by it can be measured on those that it does. Heads that are fitted in closed form have a
 // cross-validation of their own, over five parts of the prompts, and are fitted once; others

@@ -30,7 +30,7 @@ const (
 	probeTensor   = "probe.states"
 	centreTensor  = "features.centre"
 	tokensTensor  = "tokens"
-	squashTensor  = "advantages.squash"
+	squashTensor  = "squash"
 	keyUnit       = prefix + "unit" // absent in the first files
 	// absent in files without advantages
 	keyVocabulary = prefix + "advantages.vocabulary"
@@ -56,7 +56,7 @@ func (h *Head) Save(path string) error {
 func (h *Head) Pack(letters string) (kvs []gguf.KV, tensors []gguf.Tensor) {
 	s, o := h.features.schema, h.features.options
 	version := fileVersion
-	if h.advantages != nil && h.advantages.Squashed() {
+	if h.squash.reach > 0 || h.advantages != nil && h.advantages.Squashed() {
 		version = squashVersion
 	}
 	kvs = []gguf.KV{
@@ -266,6 +266,12 @@ func build(f *gguf.File, data map[string][]float32) (*Head, error) {
 	if h.tokens = data[tokensTensor]; h.tokens != nil && (kind != Linear || shape.Atoms > 0) {
 		return nil, errors.New("it has tokens, which are for linear heads")
 	}
+	if h.squash = readSquash(data[squashTensor]); h.squash.reach != 0 && (kind != Linear || shape.Atoms > 0) {
+		return nil, errors.New("its values are squashed, which is for linear heads")
+	}
+	if err := h.squash.check(); err != nil {
+		return nil, err
+	}
 	if f.Value(keyUnit) != nil {
 		h.unit = value[float64](&m, "unit")
 	}
@@ -282,9 +288,7 @@ func build(f *gguf.File, data map[string][]float32) (*Head, error) {
 		if base := data["advantages.base"]; len(base) == 1 {
 			h.advantages.base = base[0]
 		}
-		if b := data[squashTensor]; len(b) == 2 {
-			h.advantages.squash = squash{b[0], b[1]}
-		}
+		h.advantages.squash = readSquash(data["advantages."+squashTensor])
 		if err := h.advantages.check(); err != nil {
 			return nil, err
 		}
@@ -336,6 +340,7 @@ func (h *Head) named() []namedTensor {
 	vector("atoms", h.atoms)
 	vector(centreTensor, h.features.centre)
 	vector(tokensTensor, h.tokens)
+	out = append(out, h.squash.named(squashTensor)...)
 	if h.advantages != nil {
 		out = append(out, h.advantages.named()...)
 	}

@@ -19,8 +19,9 @@ type Head struct {
 	features *Features
 	input    scaling // of rows
 	prompt   scaling // of prompts' rows, of a head that looks at them
-	// A value is rewardMean + rewardScale * the model's output, unless there are atoms.
+	// A value is squash(rewardMean + rewardScale * the model's output), unless there are atoms.
 	rewardMean, rewardScale float32
+	squash                  squash    // of a ridge; none of the others
 	atoms                   []float32 // returns, of a categorical head
 	spread                  Spread
 	model                   model
@@ -124,7 +125,7 @@ func (h *Head) twin() *Head {
 	t := &Head{
 		kind: h.kind, shape: h.shape, features: h.features, input: h.input, prompt: h.prompt,
 		rewardMean: h.rewardMean, rewardScale: h.rewardScale, atoms: h.atoms, spread: h.spread,
-		target: h.target, model: h.model, params: append([]float32(nil), h.params...), tokens: h.tokens, summary: h.summary,
+		target: h.target, model: h.model, params: append([]float32(nil), h.params...), tokens: h.tokens, squash: h.squash, summary: h.summary,
 	}
 	t.shape.Members = 1
 	t.scratch.New = h.scratch.New

@@ -9,9 +9,10 @@ import "math"
 //	with atoms     sum_i q_i log(q_i / p_i), q standing for R (see Spread)
 func (h *Head) loss(out []float32, ret, weight float32, dout, q []float32) float64 {
 	if h.atoms == nil {
-		e := out[0] - (ret-h.rewardMean)/h.rewardScale
+		v := h.mean(out[0])
+		e := (v - ret) / h.rewardScale
 		if dout != nil {
-			dout[0] = weight * e
+			dout[0] = weight * e * h.squash.slope(v)
 		}
 		return 0.5 * float64(e) * float64(e)
 	}
@@ -31,10 +32,13 @@ func (h *Head) loss(out []float32, ret, weight float32, dout, q []float32) float
 	return total
 }
 
+// mean is the value of an output, of a head without atoms.
+func (h *Head) mean(out float32) float32 { return h.squash.of(h.rewardMean + h.rewardScale*out) }
+
 // value turns a state's outputs into one number. out is overwritten.
 func (h *Head) value(out []float32, r Reading) float32 {
 	if h.atoms == nil {
-		return h.bound(h.rewardMean+h.rewardScale*out[0], r)
+		return h.bound(h.mean(out[0]), r)
 	}
 	softmax(out)
 	d := Distribution{h.atoms, out}

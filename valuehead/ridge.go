@@ -1,9 +1,11 @@
 package valuehead
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 )
@@ -11,12 +13,13 @@ import (
 // RidgeReport tells how a linear head was fitted in closed form. R2 are of cross-validation over
 // the prompts of training.
 type RidgeReport struct {
-	Columns int     `json:"columns"`
-	Ends    bool    `json:"ends"`   // fitted to the last states alone
-	Lambda  float64 `json:"lambda"` // penalty of a standardised column, in units of a state's weight
-	R2      float64 `json:"r2"`
-	R2Last  float64 `json:"r2_last"`
-	Tried   int     `json:"tried"`
+	Columns  int     `json:"columns"`
+	Ends     bool    `json:"ends"`     // fitted to the last states alone
+	Squashed bool    `json:"squashed"` // the value stays within the returns
+	Lambda   float64 `json:"lambda"`   // penalty of a standardised column, in units of a state's weight
+	R2       float64 `json:"r2"`
+	R2Last   float64 `json:"r2_last"`
+	Tried    int     `json:"tried"`
 }
 
 // mostColumns bounds the matrix of the normal equations, of which there is one for each fold.
@@ -32,13 +35,15 @@ var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 
 // the value is a sum of what was said, the last states know all that the others do and have less
 // noise, so that they alone are the better teachers (R - V(s_t) is R - V(s_T) and the sum of what
 // came after t); where it is not, they are others than those to be valued. Both are tried, and
-// held against all states.
+// held against all states. Where returns have ends, R may be the sum whose squashed value is the
+// return: that is tried too, and kept where it explains more of the returns.
 type ridge struct {
 	head    *Head
 	tokens  *additive // whose sums of embeddings are columns too; nil for none
 	by      float32   // what makes their columns as large as the others
-	d       int       // columns with 1 and the return
-	states  []float32 // [folds][d][d], sums of 1/T [x 1 R][x 1 R]^T over all states
+	squash  squash    // of the returns
+	d       int       // columns with 1, the return and the sum whose value it is
+	states  []float32 // [folds][d][d], sums of 1/T [x 1 R S][x 1 R S]^T over all states
 	ends    []float32 // the same of the last ones
 	workers int
 }
@@ -55,46 +60,41 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *a
 	if columns > mostColumns {
 		return nil, fault.New(op, "layers", nil, "choose fewer {layers}, or another kind of head", "a linear head of %d columns; the normal equations are for at most %d", columns, mostColumns)
 	}
-	r := &ridge{head: h, tokens: tokens, d: columns + 2, workers: o.Workers}
+	r := &ridge{head: h, tokens: tokens, d: columns + 3, workers: o.Workers}
 	if tokens != nil { // at the last states the variance of a sum is about twice that of all states
 		r.by = float32(math.Sqrt(2 * float64(tokens.width)))
 	}
-	if err := r.collect(ctx, src, train); err != nil {
-		return nil, err
-	}
-	report := &RidgeReport{Columns: columns}
-	var weights [folds][]float64
-	overall, teachers := math.Inf(1), r.states
-	for _, grams := range [][]float32{r.states, r.ends} {
-		best := math.Inf(1)
-		err := climb(gridRidge, 1, func(lambda float64) (better bool, err error) {
-			if err := ctx.Err(); err != nil {
-				return false, err
-			}
-			report.Tried++
-			var some [folds][]float64
-			loss := 0.0
-			for k := range folds {
-				if some[k], err = r.solve(grams, lambda, k); err != nil {
-					return false, err
-				}
-				loss += r.loss(some[k], k)
-			}
-			if loss < overall {
-				overall, weights, teachers, report.Lambda = loss, some, grams, lambda
-			}
-			better, best = loss < best, min(loss, best)
-			return better, nil
-		})
+	var returns []float32
+	for _, e := range train {
+		ex, err := src.At(e.index)
 		if err != nil {
 			return nil, err
 		}
+		returns = append(returns, ex.Return)
 	}
-	report.Ends = &teachers[0] == &r.ends[0]
-	if err := r.validate(ctx, src, train, weights, report); err != nil {
+	r.squash = squashOf(returns)
+	if err := r.collect(ctx, src, train); err != nil {
 		return nil, err
 	}
-	w, err := r.solve(teachers, report.Lambda, -1)
+	report, err := r.search(ctx, src, train, squash{})
+	if err != nil {
+		return nil, err
+	}
+	if r.squash.reach > 0 {
+		other, err := r.search(ctx, src, train, r.squash)
+		if err != nil {
+			return nil, err
+		}
+		other.Tried += report.Tried
+		if report.Tried = other.Tried; other.explained() > report.explained() {
+			report, h.squash = other, r.squash
+		}
+	}
+	teachers := r.states
+	if report.Ends {
+		teachers = r.ends
+	}
+	w, err := r.solve(teachers, report.Lambda, r.target(h.squash), -1)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,58 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *a
 		h.tokens = t.table
 	}
 	return report, nil
+}
+
+// search looks for the penalty and for the states that teach: with each of both as far as the loss
+// on the folds that are left out falls. Of what was tried it takes what explains most of the returns.
+func (r *ridge) search(ctx context.Context, src Source, train []entry, by squash) (*RidgeReport, error) {
+	var tried []*ridgeTrial
+	for _, grams := range [][]float32{r.states, r.ends} {
+		best := math.Inf(1)
+		err := climb(gridRidge, 1, func(lambda float64) (better bool, err error) {
+			if err := ctx.Err(); err != nil {
+				return false, err
+			}
+			t := &ridgeTrial{RidgeReport: RidgeReport{Columns: r.d - 3, Ends: &grams[0] == &r.ends[0], Squashed: by.reach > 0, Lambda: lambda}}
+			loss := 0.0
+			for k := range folds {
+				if t.weights[k], err = r.solve(grams, lambda, r.target(by), k); err != nil {
+					return false, err
+				}
+				loss += r.loss(t.weights[k], r.target(by), k)
+			}
+			tried = append(tried, t)
+			better, best = loss < best, min(loss, best)
+			return better, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if err := r.validate(ctx, src, train, by, tried); err != nil {
+		return nil, err
+	}
+	best := slices.MaxFunc(tried, func(a, b *ridgeTrial) int { return cmp.Compare(a.explained(), b.explained()) })
+	best.Tried = len(tried)
+	return &best.RidgeReport, nil
+}
+
+// ridgeTrial is a choice, and what it gives without each of the folds.
+type ridgeTrial struct {
+	RidgeReport
+	weights   [folds][]float64
+	all, last pairs
+}
+
+// explained is what fits are compared by.
+func (r *RidgeReport) explained() float64 { return Trial{R2: r.R2, R2Last: r.R2Last}.Explained() }
+
+// target is the column that values of such a squash are fitted to.
+func (r *ridge) target(by squash) int {
+	if by.reach > 0 {
+		return r.d - 1
+	}
+	return r.d - 2
 }
 
 // climb tries the values of a grid from one on, downwards and upwards, as long as they are
@@ -211,7 +263,7 @@ func (r *ridge) each(ctx context.Context, src Source, train []entry, f func(e en
 // gram is the matrix of a fold.
 func (r *ridge) gram(grams []float32, k int) []float32 { return grams[k*r.d*r.d:][:r.d*r.d] }
 
-// rows appends the rows [x said 1 R] of an example's states.
+// rows appends the rows [x said 1 R S] of an example's states.
 func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, error) {
 	h := r.head
 	raw, err := h.rows(nil, memory, e)
@@ -224,20 +276,21 @@ func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, 
 		said = make([]float32, r.tokens.width)
 	}
 	w := h.features.width
+	sum := float32(r.squash.stretch(e.Return))
 	for i, y := range e.Trajectory.Tokens {
 		if r.tokens != nil {
 			for j, v := range r.tokens.embedded[r.tokens.rows[y]*len(said):][:len(said)] {
 				said[j] += r.by * v
 			}
 		}
-		dst = append(append(append(dst, raw[i*w:(i+1)*w]...), said...), 1, (e.Return-h.rewardMean)/h.rewardScale)
+		dst = append(append(append(dst, raw[i*w:(i+1)*w]...), said...), 1, (e.Return-h.rewardMean)/h.rewardScale, (sum-h.rewardMean)/h.rewardScale)
 	}
 	return dst, nil
 }
 
-// solve returns w and b of all folds but one; -1 leaves none out.
-func (r *ridge) solve(grams []float32, lambda float64, without int) ([]float64, error) {
-	d, n := r.d, r.d-2
+// solve returns w and b of all folds but one, which give the target; -1 leaves none out.
+func (r *ridge) solve(grams []float32, lambda float64, target, without int) ([]float64, error) {
+	d, n := r.d, r.d-3
 	sum := make([]float32, d*d)
 	for k := range folds {
 		if k == without {
@@ -252,7 +305,7 @@ func (r *ridge) solve(grams []float32, lambda float64, without int) ([]float64, 
 		return nil, fmt.Errorf("valuehead: too few prompts to part them in %d (collect more prompts)", folds)
 	}
 	mean, a, b := make([]float64, n), make([]float32, n*n), make([]float64, n)
-	returns := float64(sum[n*d+n+1]) / count
+	returns := float64(sum[n*d+target]) / count
 	for i := range n {
 		mean[i] = float64(sum[i*d+n]) / count
 	}
@@ -260,7 +313,7 @@ func (r *ridge) solve(grams []float32, lambda float64, without int) ([]float64, 
 		for j := range n {
 			a[i*n+j] = float32(float64(sum[i*d+j]) - count*mean[i]*mean[j])
 		}
-		b[i] = float64(sum[i*d+n+1]) - count*mean[i]*returns
+		b[i] = float64(sum[i*d+target]) - count*mean[i]*returns
 	}
 	w, err := solveSymmetric(a, sum[:n*n], n, lambda*count, b, r.workers)
 	if err != nil {
@@ -272,9 +325,10 @@ func (r *ridge) solve(grams []float32, lambda float64, without int) ([]float64, 
 	return append(w, returns), nil
 }
 
-// loss is the weighted squared error of all states in a fold: v^T G v with v = [w b -1].
-func (r *ridge) loss(w []float64, k int) float64 {
-	v := append(append([]float64(nil), w...), -1)
+// loss is the weighted squared error of all states in a fold: v^T G v with v = [w b], and -1 at the target.
+func (r *ridge) loss(w []float64, target, k int) float64 {
+	v := append(append([]float64(nil), w...), 0, 0)
+	v[target] = -1
 	sum := 0.0
 	for i, g := 0, r.gram(r.states, k); i < r.d; i++ {
 		row := 0.0
@@ -287,21 +341,27 @@ func (r *ridge) loss(w []float64, k int) float64 {
 }
 
 // validate fills in the R2 of each fold's states by the weights of the others.
-func (r *ridge) validate(ctx context.Context, src Source, train []entry, weights [folds][]float64, report *RidgeReport) error {
-	var all, last pairs
+func (r *ridge) validate(ctx context.Context, src Source, train []entry, by squash, tried []*ridgeTrial) error {
+	h := r.head
 	err := r.each(ctx, src, train, func(e entry, buf []float32) {
-		w := weights[foldOf(e.prompt)]
-		for at := 0; at < len(buf); at += r.d {
-			v := 0.0
-			for j, x := range w {
-				v += x * float64(buf[at+j])
+		parallel(r.workers, len(tried), func(i int) {
+			t := tried[i]
+			w := t.weights[foldOf(e.prompt)]
+			for at := 0; at < len(buf); at += r.d {
+				v := 0.0
+				for j, x := range w {
+					v += x * float64(buf[at+j])
+				}
+				value, ret := by.of(h.rewardMean+h.rewardScale*float32(v)), h.rewardMean+h.rewardScale*buf[at+r.d-2]
+				t.all.add(value, ret)
+				if at+r.d == len(buf) {
+					t.last.add(value, ret)
+				}
 			}
-			all.add(float32(v), buf[at+r.d-1])
-			if at+r.d == len(buf) {
-				last.add(float32(v), buf[at+r.d-1])
-			}
-		}
+		})
 	})
-	report.R2, report.R2Last = all.r2(), last.r2()
+	for _, t := range tried {
+		t.R2, t.R2Last = t.all.r2(), t.last.r2()
+	}
 	return err
 }

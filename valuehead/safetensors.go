@@ -31,7 +31,7 @@ func (h *Head) SaveSafetensors(path string) error {
 		"ivo.scalars":  fmt.Sprint(o.Scalars),
 		"ivo.blocks":   fmt.Sprint(o.Blocks),
 		"ivo.reward":   fmt.Sprint(h.rewardMean, h.rewardScale),
-		"ivo.doc":      "rows are (x - input.mean) * input.inverse_scale; a value is mean + scale * output, or with atoms the mean of the atoms under the softmax of the outputs",
+		"ivo.doc":      "rows are (x - input.mean) * input.inverse_scale; a value v is mean + scale * output, with a squash [c r] c + r tanh((v - c) / r), or with atoms the mean of the atoms under the softmax of the outputs",
 	}}
 	at := uint64(0)
 	tensors := h.named()

@@ -351,7 +351,7 @@ func begin(src Source, train []entry, o TrainOptions) (*Head, error) {
 	}
 	h.features = from.features
 	h.input, h.prompt, h.atoms, h.probe = from.input, from.prompt, from.atoms, from.probe
-	h.rewardMean, h.rewardScale, h.tokens = from.rewardMean, from.rewardScale, from.tokens
+	h.rewardMean, h.rewardScale, h.tokens, h.squash = from.rewardMean, from.rewardScale, from.tokens, from.squash
 	for k, params := range from.members() {
 		copy(h.members()[k], params)
 	}

@@ -132,7 +132,7 @@ func (d *Data) share(of float64) valuehead.Returns {
 }
 
 // choose tries heads by cross-validation over the prompts and returns the one whose values
-// explain most of the returns' variance over all states, with what each gave. layers choose from
+// explain most of the returns' variance, with what each gave. layers choose from
 // the stored ones; nil takes all.
 func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int, notify func(done, total int, name string)) (best valuehead.Choice, trials []valuehead.Trial, err error) {
 	schema, err := d.Schema()
@@ -174,7 +174,7 @@ func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int
 			return best, nil, err
 		}
 		trials = append(trials, t...)
-		if t[0].Err == nil && (at < 0 || t[0].R2 > trials[at].R2) {
+		if t[0].Err == nil && (at < 0 || t[0].Explained() > trials[at].Explained()) {
 			at = i
 		}
 	}

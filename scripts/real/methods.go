@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 )
@@ -60,7 +61,6 @@ type family struct {
 	name string
 	grid []method
 	show bool
-	also func(draw) []method // other uses of what the taken one draws, which cost nothing more
 }
 
 func sample(name string, temp float64, samples int, valued bool) draw {
@@ -103,16 +103,22 @@ func tilted(samples int, betas ...float64) (out []draw) {
 	return out
 }
 
-// onePass is the family of such draws: a sample as it is, and with it the best of 2, 4, ... of them by
-// the reward and by the head.
-func onePass(samples int, betas ...float64) family {
-	f := family{name: "one-pass", also: func(d draw) []method {
-		return append(ranked(d, "by the reward, "+d.Name, rewardToo, false).grid, ranked(d, "by the head, "+d.Name, byHead, true).grid...)
-	}}
-	for _, d := range tilted(samples, betas...) {
-		f.grid = append(f.grid, one(d, byHead))
+// onePass are the families of such draws: a sample as it is, and the best of 2, 4, ... of them by the
+// reward and by the head. The more samples there are to choose from, the less each need be tilted.
+func onePass(samples int, betas ...float64) []family {
+	out := []family{{name: "one-pass"}}
+	for i, d := range tilted(samples, betas...) {
+		methods := []method{one(d, byHead)}
+		methods = append(methods, ranked(d, "by the reward, "+d.Name, rewardToo, false).grid...)
+		methods = append(methods, ranked(d, "by the head, "+d.Name, byHead, true).grid...)
+		for k, m := range methods {
+			if i == 0 && k > 0 {
+				out = append(out, family{name: strings.Replace(m.name, d.Name, "one-pass", 1)})
+			}
+			out[k].grid = append(out[k].grid, m)
+		}
 	}
-	return f
+	return out
 }
 
 // blocks search block by block, the blocks drawn with each of some betas: the best of k, or so
@@ -191,7 +197,7 @@ type families struct {
 func (f families) list() []family {
 	base := sample("base", sampling.Temp, f.samples, true)
 	out := []family{controls(base, f.temps...), ranked(base, "by the reward", byReward, false), ranked(base, "by the head", byHead, true)}
-	out = append(out, onePass(f.tilted, f.betas...))
+	out = append(out, onePass(f.tilted, f.betas...)...)
 	for _, s := range f.searches {
 		out = append(out, blocks(s, f.blocks...))
 	}
@@ -201,7 +207,7 @@ func (f families) list() []family {
 // control are the families that follow value functions of twice as many responses.
 func (f families) control() (out []family) {
 	for _, name := range []string{twoRounds, eightSamples} {
-		out = append(out, learned(name, onePass(1, f.betas...), blocks(bestBlock(4, 8), f.blocks...))...)
+		out = append(out, learned(name, append(onePass(1, f.betas...), blocks(bestBlock(4, 8), f.blocks...))...)...)
 	}
 	return out
 }

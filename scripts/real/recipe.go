@@ -171,32 +171,21 @@ func toTry(t task, families []family) (out []method) {
 			if f.show && m.Name != families[0].grid[0].Name {
 				continue
 			}
-			for _, m := range f.uses(m) {
-				m.Samples, m.n = min(m.Samples, t.toChooseOn()), min(m.n, t.toChooseOn())
-				if m.Rerank {
-					m.Samples = searchesToChooseOn
-				}
-				out = append(out, m)
+			m.Samples, m.n = min(m.Samples, t.toChooseOn()), min(m.n, t.toChooseOn())
+			if m.Rerank {
+				m.Samples = searchesToChooseOn
 			}
+			out = append(out, m)
 		}
 	}
 	return out
 }
 
-// uses are a method of the family and what else its answers are good for.
-func (f family) uses(m method) []method {
-	if f.also == nil {
-		return []method{m}
-	}
-	return append([]method{m}, f.also(m.draw)...)
-}
-
-// choice is what of a family was taken, with its other uses, and what it was chosen from.
+// choice is what of a family was taken, and what it was chosen from.
 type choice struct {
 	family
 	tried []row // of the grid
 	taken []method
-	uses  []row // what was taken gave on the prompts to choose on
 }
 
 // room is by how much the share of different word pairs may fall below the base policy's on the
@@ -214,7 +203,7 @@ func (f family) pick(t task, rows []row) choice {
 		}
 	}
 	if f.show {
-		c.taken, c.uses = f.grid, c.tried
+		c.taken = f.grid
 		return c
 	}
 	near := slices.DeleteFunc(slices.Clone(c.tried), func(r row) bool { return !r.near(t, rows[0]) })
@@ -224,10 +213,7 @@ func (f family) pick(t task, rows []row) choice {
 	}
 	name := slices.MaxFunc(near, best).name
 	at := slices.IndexFunc(f.grid, func(m method) bool { return m.name == name })
-	c.taken = f.uses(f.grid[at])
-	for _, m := range c.taken {
-		c.uses = append(c.uses, rows[slices.IndexFunc(rows, func(r row) bool { return r.name == m.name })])
-	}
+	c.taken = f.grid[at : at+1]
 	return c
 }
 

@@ -61,11 +61,11 @@ func (res *result) best(k kind, least, most int) (row, bool) {
 	var best *row
 	for _, c := range res.choices {
 		for _, m := range c.taken {
-			i := slices.IndexFunc(c.uses, func(r row) bool { return r.name == m.name })
+			i := slices.IndexFunc(c.tried, func(r row) bool { return r.name == m.name })
 			if i < 0 || m.kind != k || m.decoded() < least || m.decoded() > most {
 				continue
 			}
-			if r := &c.uses[i]; best == nil || mean(r.reward) > mean(best.reward) {
+			if r := &c.tried[i]; best == nil || mean(r.reward) > mean(best.reward) {
 				best = r
 			}
 		}
