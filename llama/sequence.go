@@ -5,6 +5,11 @@ package llama
 */
 import "C"
 
+import (
+	"fmt"
+	"unsafe"
+)
+
 // Clear empties all sequences and the pending batch (llama_memory_clear).
 func (c *Context) Clear() error {
 	if err := c.enter("clear"); err != nil {
@@ -72,6 +77,78 @@ const hintDrop = "drop the whole sequence and decode it anew"
 
 // Drop empties a sequence (llama_memory_seq_rm).
 func (c *Context) Drop(seq int32) error { return c.Trim(seq, 0) }
+
+// Detach takes a sequence out of the context, and returns the cells of its tokens from position from on, of which there
+// must be some. [Context.Attach] takes them up in this context; for another program's see [Context.SaveSequence].
+// It needs a unified cache and a model without a recurrent memory.
+func (c *Context) Detach(seq, from int32) ([]byte, error) {
+	const op = "detach"
+	if err := c.checkDetached(op, seq); err != nil {
+		return nil, err
+	}
+	if err := c.enter(op); err != nil {
+		return nil, err
+	}
+	defer c.leave()
+	takeErrors()
+	if last := int32(C.ivo_seq_pos_max(c.c, C.int32_t(seq))); from < 0 || from > last {
+		return nil, failf(op, "take a position that it has", "sequence %d has %d tokens, none at position %d", seq, last+1, from)
+	}
+	if from > 0 && !C.ivo_seq_rm(c.c, C.int32_t(seq), 0, C.int32_t(from)) {
+		return nil, failf(op, "", "the first %d tokens of sequence %d cannot be dropped", from, seq)
+	}
+	cells := make([]byte, C.ivo_seq_state_size(c.c, C.int32_t(seq)))
+	if len(cells) == 0 {
+		return nil, failf(op, "", "sequence %d cannot be copied: %s", seq, takeErrors())
+	}
+	if n := int(C.ivo_seq_state_get(c.c, C.int32_t(seq), (*C.uint8_t)(unsafe.Pointer(&cells[0])), C.size_t(len(cells)))); n != len(cells) {
+		return nil, failf(op, "", "llama.cpp wrote %d of %d bytes: %s", n, len(cells), takeErrors())
+	}
+	if !C.ivo_seq_rm(c.c, C.int32_t(seq), -1, -1) {
+		return nil, failf(op, "", "sequence %d cannot be emptied", seq)
+	}
+	return cells, nil
+}
+
+// Attach makes seq the sequence whose first n tokens are those of another, src, and whose further ones are those that
+// [Context.Detach] returned, of the same positions. What seq held before is dropped. It is empty if this fails.
+func (c *Context) Attach(seq int32, cells []byte, src, n int32) error {
+	const op = "attach"
+	if err := c.checkDetached(op, seq); err != nil {
+		return err
+	}
+	if n > 0 {
+		if err := c.checkSequence(op, src); err != nil {
+			return err
+		}
+	}
+	if len(cells) == 0 || n > 0 && src == seq {
+		return failf(op, "give what Detach returned, and another sequence", "%d bytes for sequence %d behind %d tokens of %d", len(cells), seq, n, src)
+	}
+	if err := c.enter(op); err != nil {
+		return err
+	}
+	defer c.leave()
+	takeErrors()
+	if !C.ivo_seq_rm(c.c, C.int32_t(seq), -1, -1) {
+		return failf(op, "", "sequence %d cannot be emptied", seq)
+	}
+	if read := int(C.ivo_seq_state_set(c.c, C.int32_t(seq), (*C.uint8_t)(unsafe.Pointer(&cells[0])), C.size_t(len(cells)))); read != len(cells) {
+		C.ivo_seq_rm(c.c, C.int32_t(seq), -1, -1) // there may be positions without cells
+		return &Error{Op: op, Err: fmt.Errorf("%w: %s", ErrContextFull, takeErrors()), Hint: "drop other sequences, or decode the tokens anew"}
+	}
+	if n > 0 {
+		C.ivo_seq_cp(c.c, C.int32_t(src), C.int32_t(seq), 0, C.int32_t(n)) // onto what is there: it joins it
+	}
+	return nil
+}
+
+func (c *Context) checkDetached(op string, seq int32) error {
+	if c.params.Streams || c.model.info.Recurrent {
+		return failf(op, "use a unified cache, and a model without a recurrent memory", "tokens of this context's sequences cannot be moved one by one")
+	}
+	return c.checkSequence(op, seq)
+}
 
 // Len is the number of tokens of a sequence (llama_memory_seq_pos_max + 1).
 func (c *Context) Len(seq int32) (int, error) {

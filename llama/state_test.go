@@ -40,6 +40,60 @@ func TestSaveSequence(t *testing.T) {
 	}
 }
 
+// A sequence that was taken out of the context goes on as before, though it comes back to other cells and shares its
+// first tokens again; and while it is out its cells are free.
+func TestDetach(t *testing.T) {
+	for _, from := range []int32{0, 3} {
+		m := load(t, randomModel(t, "llama", 3, nil))
+		p := exact
+		p.Sequences, p.Ctx = 4, 256
+		c, plain := newContext(t, m, p), newContext(t, m, p)
+		feed(t, plain, 0, 0, 10, 20, 30, 40, 50)
+		want, _ := feed(t, plain, 0, 5, 60, 70)
+
+		feed(t, c, 0, 0, 10, 20, 30)
+		if err := c.Fork(0, 1); err != nil {
+			t.Fatal(err)
+		}
+		feed(t, c, 1, 3, 40, 50)
+		cells, err := c.Detach(1, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Len(1); n != 0 || err != nil {
+			t.Errorf("%d tokens are left, %v", n, err)
+		}
+		long := make([]int32, 250)
+		feed(t, c, 2, 0, long...) // 253 of 256 cells are filled
+		if err := c.Attach(3, cells, 0, from); from == 0 && !errors.Is(err, llama.ErrContextFull) {
+			t.Errorf("attached to a full context: %v", err)
+		}
+		if err := c.Trim(2, 9); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Attach(3, cells, 0, from); err != nil {
+			t.Fatal(err)
+		}
+		for _, seq := range []int32{0, 2} {
+			if err := c.Drop(seq); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n, err := c.Len(3); n != 5 || err != nil {
+			t.Errorf("attached: %d tokens, %v", n, err)
+		}
+		if got, _ := feed(t, c, 3, 5, 60, 70); maxDiff(got, want) > 1e-5 {
+			t.Errorf("from token %d: off by %g", from, maxDiff(got, want))
+		}
+		if _, err := c.Detach(0, 0); err == nil {
+			t.Error("an empty sequence was detached")
+		}
+		if err := c.Attach(0, nil, 3, 2); err == nil {
+			t.Error("nothing was attached")
+		}
+	}
+}
+
 func TestRestoreRefused(t *testing.T) {
 	m := load(t, randomModel(t, "llama", 3, nil))
 	c := newContext(t, m, exact)

@@ -69,6 +69,10 @@ func (r *scheduler) serve() {
 	if r.dismiss(); len(r.waiting) == 0 {
 		return
 	}
+	if r.setAside(); r.broken != nil {
+		r.fail(r.broken)
+		return
+	}
 	p := r.e.c.Params()
 	room, prompts := p.Batch, p.Batch
 	if !r.fixed && !r.waiting[0].prefill {

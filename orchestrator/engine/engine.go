@@ -39,12 +39,13 @@ type Params struct {
 	Layers    []int // layers whose states are wanted, see [llama.ContextParams]
 	Top       int   // candidates a row, sorted; default [DefaultTop]
 	// Kept is the number of KV cells that prompts of submitted jobs may fill after these, for others that
-	// begin alike; jobs come first. Default a quarter of Ctx; negative for none.
+	// begin alike; jobs come first. Those that no job has lived on for long are set aside, in ordinary memory, and count as
+	// if they still filled these cells. Default a quarter of Ctx; negative for none.
 	Kept int
 	// Queue is the number of submitted jobs that may wait for room; 0 for any number.
 	Queue int
 	// Observe, if set, is shown every batch before it is decoded, while all jobs wait for it: for
-	// tests and measurements.
+	// tests and measurements. No prompt is set aside then, so that the batches can be decoded again.
 	Observe func(Batch)
 }
 
@@ -105,12 +106,13 @@ type Stats struct {
 
 // Load is what an engine has in hand.
 type Load struct {
-	Queued    int // jobs that wait for room
-	Jobs      int // jobs under way
-	Sequences int // that these may hold
-	Cells     int // that these may fill
-	Kept      int // prompts that are kept
-	KeptCells int // that these fill
+	Queued     int // jobs that wait for room
+	Jobs       int // jobs under way
+	Sequences  int // that these may hold
+	Cells      int // that these may fill
+	Kept       int // prompts that are kept in sequences of the context
+	KeptCells  int // that these fill
+	AsideCells int // that those would fill that are kept outside of the context
 }
 
 // New makes an engine for a model. Close it before the model.

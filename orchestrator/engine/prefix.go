@@ -15,6 +15,8 @@ type prefix struct {
 	states []float32 // of the tokens from shared on, as many as are known
 	number int       // of the order in which they came
 	used   int       // when it, or one that shares its cells, was last wanted
+	idle   int       // tokens that had been decoded when a job last lived on it
+	aside  []byte    // its own tokens' cells, where it is set aside: it has no sequence then, and fills no cells
 }
 
 // own is the number of its cells that no other holds for it.
@@ -89,7 +91,7 @@ func (r *scheduler) cuts() bool {
 // width is the number of the states of a token.
 func (r *scheduler) width() int { return len(r.e.c.Params().Layers) * r.e.model.Info().Width }
 
-// find looks for the longest beginning of a job's prompt that is kept.
+// find looks for the longest beginning of a job's prompt that is kept, in the context or aside.
 func (r *scheduler) find(j Job) begins {
 	var b begins
 	w := r.width()
@@ -113,7 +115,7 @@ func (r *scheduler) find(j Job) begins {
 // room makes room for a job, if it can be had: what is kept goes, the oldest first, and only as far as
 // nobody lives on it. It returns what is kept of the job's prompt.
 func (r *scheduler) room(j Job) (begins, bool) {
-	if b := r.find(j); b.n > 0 && r.reclaim(j.Sequences, j.Cells-b.n, b) {
+	if b := r.find(j); b.n > 0 && r.fetch(b.from) && r.reclaim(j.Sequences, j.Cells-b.n, b) {
 		r.touch(b.from)
 		return b, true
 	}
@@ -146,6 +148,9 @@ func (r *scheduler) reclaim(sequences, cells int, b begins) bool {
 	held := r.held(b)
 	ids, free := len(r.freeIDs), r.freeCells
 	for _, p := range r.prefixes {
+		if p.aside != nil {
+			continue
+		}
 		if held[p] == 0 {
 			ids++
 		}
@@ -154,7 +159,7 @@ func (r *scheduler) reclaim(sequences, cells int, b begins) bool {
 	if ids < sequences || free < cells {
 		return false
 	}
-	r.evict(held, func() bool { return len(r.freeIDs) >= sequences && r.freeCells >= cells })
+	r.evict(held, false, func() bool { return len(r.freeIDs) >= sequences && r.freeCells >= cells })
 	return r.broken == nil
 }
 
@@ -176,8 +181,9 @@ func (r *scheduler) held(b begins) map[*prefix]int {
 	return held
 }
 
-// evict gives up what is kept and not held, the oldest first, until it is enough.
-func (r *scheduler) evict(held map[*prefix]int, enough func() bool) {
+// evict gives up what is kept and not held, the oldest first, until it is enough. What is set aside goes only where that
+// helps, or with what it shares tokens of.
+func (r *scheduler) evict(held map[*prefix]int, aside bool, enough func() bool) {
 	// Of those last used together the latest comes first: it may share another's cells.
 	byAge := slices.SortedFunc(slices.Values(r.prefixes), func(a, b *prefix) int { return cmp.Or(a.used-b.used, b.number-a.number) })
 	for _, p := range byAge {
@@ -185,7 +191,11 @@ func (r *scheduler) evict(held map[*prefix]int, enough func() bool) {
 			break
 		}
 		n := held[p]
-		if n == len(p.tokens) {
+		switch {
+		case n == len(p.tokens) || p.aside != nil && !aside:
+			continue
+		case p.aside != nil:
+			r.forget(p)
 			continue
 		}
 		op := Op{Kind: Trim, Seq: p.id, From: int32(n)}
@@ -202,7 +212,14 @@ func (r *scheduler) evict(held map[*prefix]int, enough func() bool) {
 		r.freeCells -= p.own()
 		if n == 0 {
 			r.freeIDs = append(r.freeIDs, p.id)
-			r.prefixes = slices.DeleteFunc(r.prefixes, func(o *prefix) bool { return o == p })
+		}
+		for _, o := range byAge {
+			if o.of == p && o.aside != nil && o.shared > n {
+				r.forget(o)
+			}
+		}
+		if n == 0 {
+			r.forget(p)
 		}
 	}
 	slices.SortFunc(r.freeIDs, func(a, b int32) int { return int(b - a) })
@@ -212,7 +229,7 @@ func (r *scheduler) evict(held map[*prefix]int, enough func() bool) {
 func (r *scheduler) touch(p *prefix) {
 	r.clock++
 	for ; p != nil; p = p.of {
-		p.used = r.clock
+		p.used, p.idle = r.clock, r.e.stats.Tokens
 	}
 }
 
@@ -238,8 +255,9 @@ func (r *scheduler) keep(s *Session) error {
 	grows := from != nil && n == len(from.tokens) && r.cuts()
 	held := r.held(begins{from: from, n: n})
 	own := len(prompt) - n
-	r.evict(held, func() bool { return r.keptCells()+own <= r.kept && (grows || len(r.freeIDs) > 0) })
-	if r.broken != nil || r.keptCells()+own > r.kept || !grows && len(r.freeIDs) == 0 {
+	r.evict(held, true, func() bool { return r.keptCells()+r.asideCells()+own <= r.kept })
+	r.evict(held, false, func() bool { return grows || len(r.freeIDs) > 0 })
+	if r.broken != nil || r.keptCells()+r.asideCells()+own > r.kept || !grows && len(r.freeIDs) == 0 {
 		return r.broken
 	}
 	p := from
@@ -268,7 +286,9 @@ func (r *scheduler) keep(s *Session) error {
 func (r *scheduler) keptCells() int {
 	n := 0
 	for _, p := range r.prefixes {
-		n += p.own()
+		if p.aside == nil {
+			n += p.own()
+		}
 	}
 	return n
 }

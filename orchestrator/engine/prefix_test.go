@@ -94,6 +94,9 @@ func TestKept(t *testing.T) {
 		}
 	}
 
+	if e.Fetched() == 0 {
+		t.Error("no prompt was set aside and came back")
+	}
 	run(t, e, [][]int32{base}, n) // forgets
 	for i, turn := range []struct{ sequences, fresh int }{
 		{1, len(base)}, {1, 1},

@@ -19,6 +19,7 @@ type scheduler struct {
 	freeCells int // neither promised nor kept
 	prefixes  []*prefix
 	clock     int // of prefixes
+	fetched   int // prefixes that were set aside and came back
 
 	events  chan event
 	alive   []*Session
@@ -276,7 +277,12 @@ func (r *scheduler) finish(s *Session) {
 
 // tell notes the load for others to read.
 func (r *scheduler) tell() {
-	l := Load{Jobs: len(r.alive), Kept: len(r.prefixes), KeptCells: r.keptCells()}
+	l := Load{Jobs: len(r.alive), KeptCells: r.keptCells(), AsideCells: r.asideCells()}
+	for _, p := range r.prefixes {
+		if p.aside == nil {
+			l.Kept++
+		}
+	}
 	for _, s := range r.alive {
 		l.Sequences += len(s.ids)
 		l.Cells += s.cells

@@ -36,7 +36,7 @@ func (e *Engine) shared(jobs []Job) (first Job, n int) {
 func (r *scheduler) lend() { r.freeIDs = slices.Insert(r.freeIDs, 0, int32(r.e.sequences)) }
 
 func (r *scheduler) unlend() {
-	r.evict(nil, func() bool { return false })
+	r.evict(nil, true, func() bool { return false })
 	r.freeIDs = slices.DeleteFunc(r.freeIDs, func(id int32) bool { return int(id) == r.e.sequences })
 	r.tell()
 }
