@@ -132,7 +132,7 @@ func (c *Context) Decode() error {
 		return failf(op, "add tokens first", "the batch is empty")
 	}
 	takeErrors() // those of earlier calls
-	c.c.part = C.int32_t(c.part(c.pos[:n]))
+	c.c.part = C.int32_t(c.part(c.pos[:n], c.seq[:n]))
 	switch status := c.paced(n); status {
 	case 0:
 		return nil

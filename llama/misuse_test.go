@@ -27,6 +27,8 @@ var closedContext = map[string]func(*llama.Context) error{
 	"Close":            func(c *llama.Context) error { return nilOr(c.Close()) },
 	"Decode":           func(c *llama.Context) error { return c.Decode() },
 	"Drop":             func(c *llama.Context) error { return c.Drop(0) },
+	"Attach":           func(c *llama.Context) error { return c.Attach(0, []byte{1}, 1, 1) },
+	"Detach":           func(c *llama.Context) error { _, err := c.Detach(0, 0); return err },
 	"Fork":             func(c *llama.Context) error { return c.Fork(0, 1) },
 	"Len":              func(c *llama.Context) error { _, err := c.Len(0); return err },
 	"Model":            func(c *llama.Context) error { c.Model().Info(); return nil },
@@ -196,12 +198,15 @@ func TestOutOfRange(t *testing.T) {
 			"BareLoop token": c.BareLoop([]int32{x}, 1, 0), "BareLoop n": c.BareLoop([]int32{1}, int(x), 0),
 			"BareSampling token": c.BareSampling([]int32{x}, 0, 1, 1, 1),
 			"RestoreSequence":    c.RestoreSequence(x, nil),
+			"Attach":             c.Attach(x, []byte{1}, 0, 0), "Attach to": c.Attach(0, []byte{1}, x, 1),
 		}
 		_, calls["Add token"] = c.Add(x, 0, 0, true, 0)
 		_, calls["Add sequence"] = c.Add(1, 0, x, true, 0)
 		_, calls["Len"] = c.Len(x)
 		_, calls["Row"] = c.Row(int(x))
 		_, calls["SaveSequence"] = c.SaveSequence(x)
+		_, calls["Detach"] = c.Detach(x, 0)
+		_, calls["Detach from"] = c.Detach(0, x)
 		_, calls["Piece"] = m.Piece(x, true)
 		_, calls["Token"] = m.Token(x)
 		_, calls["Detokenize"] = m.Detokenize([]int32{1, x}, true)

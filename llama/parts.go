@@ -22,17 +22,25 @@ var tiles = tiled // tests have them everywhere
 // docs/log.md has the measurement.
 const wasted = 8
 
-// part is the number of tokens that are best decoded at once of a batch of tokens of these positions, 0 for all.
-func (c *Context) part(positions []int32) int {
+// promptLike is the number of tokens of each sequence from which on a batch is one of prompts: a tile is then of few sequences,
+// and the cells of the others are passed over.
+const promptLike = 4
+
+// part is the number of tokens that are best decoded at once of a batch of tokens of these positions and sequences, 0 for
+// all.
+func (c *Context) part(positions, sequences []int32) int {
 	p := c.params
 	if !tiles || len(positions) < tile || p.Streams || p.Flash == FlashOff || p.CacheK.block() > 1 || p.CacheV.block() > 1 || c.model.info.Recurrent || SupportsGPU() {
 		return 0
 	}
-	seen := 0
-	for _, pos := range positions {
+	seen, runs := 0, 1
+	for i, pos := range positions {
 		seen += int(pos) + 1
+		if i > 0 && sequences[i] != sequences[i-1] {
+			runs++
+		}
 	}
-	if seen*wasted > c.filled*len(positions) {
+	if len(positions) >= promptLike*runs || seen*wasted > c.filled*len(positions) {
 		return 0
 	}
 	return tile - 1

@@ -122,7 +122,7 @@ func (c *Context) Attach(seq int32, cells []byte, src, n int32) error {
 			return err
 		}
 	}
-	if len(cells) == 0 || n > 0 && src == seq {
+	if len(cells) == 0 || n < 0 || n > 0 && src == seq {
 		return failf(op, "give what Detach returned, and another sequence", "%d bytes for sequence %d behind %d tokens of %d", len(cells), seq, n, src)
 	}
 	if err := c.enter(op); err != nil {
