@@ -67,7 +67,7 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	if f != nil {
-		x.Drawer = f
+		x.Drawer, x.Elsewhere = f, f.Elsewhere
 	}
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	results, err := experiment.Run(c.Context, x, dir, func(e experiment.Event) {

@@ -91,7 +91,7 @@ func (l *leading) notify(s fleet.Status) {
 		left = time.Duration(float64(time.Since(l.since)) * float64(l.total-l.done) / float64(l.done))
 	}
 	l.mu.Unlock()
-	if s.Total > 0 {
+	if s.Total > 0 || s.Scoring > 0 {
 		l.board.Show(report.FleetLines(&s, stage, left))
 	}
 }
@@ -113,7 +113,7 @@ func (l *leading) end(c *cli.Context, err error) error {
 
 func workerCommand() *cli.Command {
 	return &cli.Command{
-		Name: "worker", Usage: "draw shards for ivo iterate --fleet or ivo eval --fleet, on this machine or another",
+		Name: "worker", Usage: "draw and score shards for ivo iterate --fleet or ivo eval --fleet, on this machine or another",
 		Description: "Takes shards, decodes them and hands in what it has drawn, until the run is over; Ctrl-C\n" +
 			"gives back what it has in hand. Without a model it is sent the run's, once.\n" + fleet.InviteVariable + " has the invitation to a run on another machine: ivo fleet invite prints the whole line.\n\nExamples:\n\n" +
 			"  ivo worker --nats nats://127.0.0.1:4822 -m model.gguf\n  ivo worker --nats nats://127.0.0.1:4822 --models ~/models",
@@ -137,7 +137,7 @@ func work(c *cli.Context) error {
 		Card: fleet.Card{Version: machine.Version, Build: llama.Build(), CPU: machine.CPU(), Memory: machine.Available()},
 		Load: func(path string) (*llama.Model, error) { return loadFile(c, path) }, Say: board.Say,
 		Notify: func(w fleet.Working) {
-			board.Show([]string{fmt.Sprintf("%d shards, %.1f tokens/s, in hand: %v", w.Shards, w.Rate, w.Doing)})
+			board.Show([]string{fmt.Sprintf("%d shards drawn, %d scored, %.1f tokens/s, in hand: %v", w.Shards, w.Scored, w.Rate, w.Doing)})
 		},
 	}
 	var err error

@@ -117,7 +117,7 @@ func iterate(c *cli.Context) error {
 		return err
 	}
 	if f != nil {
-		w.Drawer, w.Say, w.Notify = f, f.say, func(e loop.Event) { f.show(e.Stage, e.Done, e.Total) }
+		w.Drawer, w.Elsewhere, w.Say, w.Notify = f, f.Elsewhere, f.say, func(e loop.Event) { f.show(e.Stage, e.Done, e.Total) }
 	}
 	err = loop.Run(c.Context, dir, *o, w)
 	meter.Close()

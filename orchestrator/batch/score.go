@@ -5,8 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -22,20 +23,18 @@ type Score struct {
 	Error  string   `json:"error,omitempty"`  // why not
 }
 
-// scorePart is the number of responses that are scored in one call: few enough that an
-// interrupted scoring has not much to do again, and that it is seen how far it is.
-const scorePart = 64
-
 // Scorer scores the responses of a run, in files beside them.
 type Scorer struct {
 	Dir     *run.Dir
 	Model   reward.Model
 	Records map[string]prompt.Record // the prompts by id
-	Notify  func(scored int)         // told of every part, if set
+	Notify  func(scored int)         // told of every part, if set; calls may overlap where Elsewhere is
 	// Skip leaves responses without a score that were asked about in vain, in an earlier call
 	// too: so a run that goes on does not find other scores than those it has learned from.
 	Skip bool
-	Save time.Duration // scores are written this often while others are asked for; 0 for 10 s
+	// Elsewhere, if set, has responses scored on other machines; by [ErrHere] it leaves them to this one.
+	Elsewhere Elsewhere
+	Save      time.Duration // scores are written this often while others are asked for; 0 for 10 s
 }
 
 // Records are prompts by id.
@@ -79,19 +78,38 @@ func (u Unscored) Err(of int) error {
 	}
 }
 
-// Files scores files of responses in turn, and returns their scores; see [Scorer.File].
+// Files scores files of responses, and returns their scores; see [Scorer.File].
 func (s *Scorer) Files(ctx context.Context, names []string) ([][]Score, Unscored, error) {
-	var out [][]Score
+	out := make([][]Score, len(names))
+	all := make([]Unscored, len(names))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(s.AtOnce())
+	for i, name := range names {
+		g.Go(func() (err error) {
+			if gctx.Err() != nil {
+				return context.Cause(gctx)
+			}
+			out[i], all[i], err = s.File(gctx, name)
+			return err
+		})
+	}
+	err := g.Wait()
 	var left Unscored
-	for _, name := range names {
-		scores, u, err := s.File(ctx, name)
-		if err != nil {
-			return nil, left, err
-		}
-		out = append(out, scores)
+	for _, u := range all {
 		left.Add(u)
 	}
+	if err != nil {
+		return nil, left, err
+	}
 	return out, left, nil
+}
+
+// AtOnce is the number of files that are best scored at once.
+func (s *Scorer) AtOnce() int {
+	if s.Elsewhere == nil {
+		return 1
+	}
+	return 256
 }
 
 // File scores the responses of one file, or reads what was said of them. Scores that an
@@ -126,7 +144,8 @@ func (s *Scorer) File(ctx context.Context, name string) ([]Score, Unscored, erro
 		}
 		return run.PutLines(s.Dir, to, key, map[string]string{name: stamp.Key}, nil, scores)
 	}
-	failed := s.score(ctx, responses, scores, save)
+	info := s.Model.Info()
+	failed := s.score(ctx, Asking{Key: key, Name: to, Reward: info.Name, Fingerprint: info.Fingerprint}, responses, scores, save)
 	left := unscored(scores)
 	if err := save(); err != nil {
 		return nil, left, errors.Join(failed, err)
@@ -153,47 +172,44 @@ func missing(scores []Score) (out []int) {
 }
 
 // score asks for the scores that are missing, and saves them from time to time.
-func (s *Scorer) score(ctx context.Context, responses []Response, scores []Score, save func() error) error {
+func (s *Scorer) score(ctx context.Context, a Asking, responses []Response, scores []Score, save func() error) error {
 	missing, saved := missing(scores), time.Now()
 	s.notify(len(scores) - len(missing))
-	for len(missing) > 0 {
-		if time.Since(saved) > cmp.Or(s.Save, 10*time.Second) {
-			if err := save(); err != nil {
-				return err
-			}
-			saved = time.Now()
+	a.Asked = make([]Asked, len(missing))
+	for k, i := range missing {
+		r := responses[i]
+		record, ok := s.Records[r.Prompt]
+		if !ok {
+			return fmt.Errorf("score: prompt %s is not one of the run's (the prompts in the run's directory are not those that it was made with)", r.Prompt)
 		}
-		part := missing[:min(scorePart, len(missing))]
-		missing = missing[len(part):]
-		items := make([]reward.Item, len(part))
-		for k, i := range part {
-			r := responses[i]
-			record, ok := s.Records[r.Prompt]
-			if !ok {
-				return fmt.Errorf("score: prompt %s is not one of the run's (the prompts in the run's directory are not those that it was made with)", r.Prompt)
-			}
-			items[k] = reward.Item{Prompt: record, Response: r.Text, Finish: string(r.Finish)}
+		a.Asked[k] = Asked{Item: reward.Item{Prompt: record, Response: r.Text, Finish: string(r.Finish)}, Sample: r.Sample}
+	}
+	if s.Elsewhere != nil && len(missing) > 0 {
+		if len(missing) < len(scores) {
+			a.Key = run.Key(a.Key, missing)
 		}
-		got, err := s.Model.Score(ctx, items)
-		if err != nil {
+		got, err := s.Elsewhere(ctx, &a)
+		if err == nil {
+			for k, i := range missing {
+				scores[i] = got[k]
+			}
+			s.notify(len(got))
+		}
+		if !errors.Is(err, ErrHere) {
 			return err
 		}
-		if len(got) != len(items) {
-			return fmt.Errorf("score: the reward gave %d scores for %d responses (mend the reward)", len(got), len(items))
-		}
-		for k, i := range part {
-			switch v := got[k].Value; {
-			case got[k].Err != nil:
-				scores[i].Error = got[k].Err.Error()
-			case math.IsNaN(v) || math.IsInf(v, 0):
-				scores[i].Error = fmt.Sprintf("the reward is %v (give finite numbers)", v)
-			default:
-				scores[i].Reward = &v
-			}
-		}
-		s.notify(len(part))
 	}
-	return nil
+	return eachPart(ctx, s.Model, a.Asked, func(from int, got []Score) error {
+		for k, score := range got {
+			scores[missing[from+k]] = score
+		}
+		s.notify(len(got))
+		if time.Since(saved) > cmp.Or(s.Save, 10*time.Second) && from+len(got) < len(a.Asked) {
+			saved = time.Now()
+			return save()
+		}
+		return nil
+	})
 }
 
 func (s *Scorer) notify(n int) {

@@ -1,11 +1,14 @@
 package experiment
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
 	"slices"
 	"sync"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
@@ -260,14 +263,21 @@ func (w *work) score(ctx context.Context, stage string, all []*shard, n int) err
 			total += shard.count()
 		}
 		w.begin(fmt.Sprintf("%s: score by %s", stage, s.Model.Info().Name), total, "answers")
-		s.Notify = w.count
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(s.AtOnce())
 		for _, shard := range all {
-			s.Records = batch.Records(shard.prompts, func(p prompt.Encoded) prompt.Record { return p.Record })
-			if _, left, err := s.File(ctx, shard.file()); err != nil {
-				return err
-			} else if err := left.Err(shard.count()); err != nil {
-				return err
-			}
+			of := *s
+			of.Notify, of.Records = w.count, batch.Records(shard.prompts, func(p prompt.Encoded) prompt.Record { return p.Record })
+			g.Go(func() error {
+				if gctx.Err() != nil {
+					return context.Cause(gctx)
+				}
+				_, left, err := of.File(gctx, shard.file())
+				return cmp.Or(err, left.Err(shard.count()))
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return err
 		}
 	}
 	return nil

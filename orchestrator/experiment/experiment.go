@@ -131,7 +131,11 @@ func (w *work) open(dir string) (err error) {
 		return err
 	}
 	for _, m := range w.x.Rewards {
-		w.scorers = append(w.scorers, &batch.Scorer{Dir: w.d, Model: m})
+		s := &batch.Scorer{Dir: w.d, Model: m}
+		if w.x.Elsewhere != nil {
+			s.Elsewhere = w.x.Elsewhere(m)
+		}
+		w.scorers = append(w.scorers, s)
 	}
 	return nil
 }

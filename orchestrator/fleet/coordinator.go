@@ -53,6 +53,7 @@ type Coordinator struct {
 	ids    map[string]string // their identities, by their fingerprints
 	crew
 	store
+	desk
 	queues sync.Map // that have a consumer
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
@@ -98,7 +99,11 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: err, Hint: "see that the server has JetStream and room for it, and that you may use it"}
 	}
 	for _, m := range models {
-		if err := c.offer(m); err != nil {
+		key, err := c.offer(m)
+		if err == nil {
+			err = c.consumer(ctx, queue(key))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -178,12 +183,19 @@ func (c *Coordinator) streams(ctx context.Context) error {
 		return err
 	}
 	notices, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: c.run.notices(), Subjects: []string{c.run.subject("notice", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: most(mostStore / 64),
+		Name: c.run.notices(), Subjects: []string{c.run.subject(drawnNotice, "*", "*"), c.run.subject(scoredNotice, "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: most(mostStore / 64),
 	})
 	if err != nil {
 		return err
 	}
-	if c.notices, err = notices.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{Durable: "coordinator", AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Minute}); err != nil {
+	for kind, consumer := range map[string]*jetstream.Consumer{drawnNotice: &c.notices, scoredNotice: &c.scored} {
+		if *consumer, err = notices.CreateOrUpdateConsumer(ctx, jetstream.ConsumerConfig{
+			Durable: kind, FilterSubject: c.run.subject(kind, "*", "*"), AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Minute,
+		}); err != nil {
+			return err
+		}
+	}
+	if err := c.consumer(ctx, scoresQueue); err != nil {
 		return err
 	}
 	if c.results, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.results(), MaxBytes: most(mostStore / 4), TTL: kept, Replicas: replicas}); err != nil {
@@ -193,9 +205,8 @@ func (c *Coordinator) streams(ctx context.Context) error {
 	return err
 }
 
-// consumer makes that of the shards of a model.
-func (c *Coordinator) consumer(ctx context.Context, model string) error {
-	q := queue(model)
+// consumer makes that of a queue.
+func (c *Coordinator) consumer(ctx context.Context, q string) error {
 	if _, there := c.queues.Load(q); there {
 		return nil
 	}
@@ -334,7 +345,11 @@ func (c *Coordinator) assign(own string) (out manifest) {
 func (c *Coordinator) beat(data []byte) any {
 	var p pulse
 	if json.Unmarshal(data, &p) == nil && p.Worker != "" {
-		if c.crew.pulse(&p) {
+		left, unable := c.crew.pulse(&p)
+		if unable {
+			c.o.Say(fmt.Sprintf("worker %s draws and does not score: %s", p.Called(), p.Unable))
+		}
+		if left {
 			c.o.Say(fmt.Sprintf("worker %s leaves", p.Called()))
 		}
 	}
@@ -362,6 +377,7 @@ func (c *Coordinator) Close() error {
 		c.stop()
 	}
 	c.ended.Wait()
+	c.desk.close()
 	return errors.Join(c.crew.save(), c.close())
 }
 

@@ -41,10 +41,12 @@ type member struct {
 	decoded         int64 // as it says itself
 	since           time.Time
 	shards          int
+	scored          int // files of responses
 	tokens          int64
 	took            time.Duration
 	failures, wrong int
 	left, lost      bool
+	unable          bool // to score
 }
 
 func (c *crew) start(dir string) {
@@ -78,14 +80,14 @@ func (c *crew) saw(card *Card) (known bool) {
 	return known
 }
 
-// pulse notes how a worker is, and says whether it has just left.
-func (c *crew) pulse(p *pulse) (left bool) {
+// pulse notes how a worker is, and says what of it is new.
+func (c *crew) pulse(p *pulse) (left, unable bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.of(&p.Card)
-	left = p.Left && !m.left
-	m.doing, m.decoded, m.left = p.Doing, p.Tokens, p.Left
-	return left
+	left, unable = p.Left && !m.left, p.Unable != "" && !m.unable
+	m.doing, m.decoded, m.left, m.unable = p.Doing, p.Tokens, p.Left, p.Unable != ""
+	return left, unable
 }
 
 // look notes who has not been heard of, and saves.
@@ -153,6 +155,29 @@ func (c *crew) did(name string, n *notice) {
 	c.dirty = true
 }
 
+// graded notes who scored a file of responses.
+func (c *crew) graded(name string, n *notice) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.of(&n.Card)
+	m.scored++
+	m.took += n.Took
+	c.drawn[name] = m.Called()
+	c.dirty = true
+}
+
+// able counts the workers that are there and can score.
+func (c *crew) able() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if !m.left && !m.lost && m.wrong < strikes && !m.unable {
+			n++
+		}
+	}
+	return n
+}
+
 // failure notes that a shard failed.
 func (c *crew) failure(card *Card) {
 	c.mu.Lock()
@@ -165,7 +190,7 @@ func (c *crew) failure(card *Card) {
 type Record struct {
 	Workers []Member          `yaml:"workers"`
 	Mixed   bool              `yaml:"mixed"` // builds or kinds of machines differ: results are those of equal ones only up to rounding
-	Drawn   map[string]string `yaml:"drawn"` // files of the run, and who drew them
+	Drawn   map[string]string `yaml:"drawn"` // files of the run, and who drew or scored them
 }
 
 // Member is a worker of a record.
@@ -177,9 +202,18 @@ type Member struct {
 	Build    string  `yaml:"build" json:"build"`
 	Version  string  `yaml:"version" json:"version"`
 	Shards   int     `yaml:"shards" json:"shards"`
+	Scored   int     `yaml:"scored" json:"scored"` // files of responses
 	Tokens   int64   `yaml:"tokens" json:"tokens"` // decoded
 	Seconds  float64 `yaml:"seconds" json:"seconds"`
 	Failures int     `yaml:"failures" json:"failures"`
+}
+
+// record is what is kept of a worker.
+func (m *member) record() Member {
+	return Member{
+		Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Version: m.Version,
+		Shards: m.shards, Scored: m.scored, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures,
+	}
 }
 
 // ReadRecord reads who drew the run in dir.
@@ -196,18 +230,14 @@ func ReadRecord(dir string) (*Record, error) {
 func (c *crew) record() *Record {
 	r := &Record{Workers: slices.Clone(c.old), Drawn: c.drawn}
 	for _, m := range c.members {
-		if m.shards == 0 && m.failures == 0 {
-			continue
+		if m.shards > 0 || m.scored > 0 || m.failures > 0 {
+			r.Workers = append(r.Workers, m.record())
 		}
-		r.Workers = append(r.Workers, Member{
-			Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Version: m.Version,
-			Shards: m.shards, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures,
-		})
 	}
 	slices.SortFunc(r.Workers, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	kinds := map[string]bool{}
 	for _, m := range r.Workers {
-		if m.Shards > 0 {
+		if m.Shards > 0 || m.Scored > 0 {
 			kinds[m.Build+" on "+m.CPU] = true
 		}
 	}
@@ -237,6 +267,7 @@ type Status struct {
 	Run     string   `json:"run"`
 	Done    int      `json:"done"` // shards of the stage under way
 	Total   int      `json:"total"`
+	Scoring int      `json:"scoring"`         // files of responses that are being scored
 	Aside   []string `json:"aside,omitempty"` // shards that were set aside, with their errors
 	Workers []Worker `json:"workers"`
 	Mixed   bool     `json:"mixed"`
@@ -266,12 +297,15 @@ func (c *Coordinator) Status() *Status {
 		}
 		g.mu.Unlock()
 	}
+	c.desk.mu.Lock()
+	s.Scoring = len(c.desk.asked)
+	c.desk.mu.Unlock()
 	c.crew.mu.Lock()
 	defer c.crew.mu.Unlock()
 	s.Mixed = c.record().Mixed
 	for _, id := range slices.Sorted(maps.Keys(c.members)) {
 		m := c.members[id]
-		w := Worker{Member: Member{Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Version: m.Version, Shards: m.shards, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures}, Doing: m.doing, Seen: time.Since(m.seen).Seconds()}
+		w := Worker{Member: m.record(), Doing: m.doing, Seen: time.Since(m.seen).Seconds()}
 		switch {
 		case m.wrong >= strikes:
 			w.State = "refused"

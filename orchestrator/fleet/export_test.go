@@ -1,5 +1,7 @@
 package fleet
 
+import "strings"
+
 // Queue is the name of the queue of a model's shards.
 func Queue(model string) string { return queue(model) }
 
@@ -7,5 +9,14 @@ func Queue(model string) string { return queue(model) }
 func (c *Coordinator) Drawn() int {
 	c.crew.mu.Lock()
 	defer c.crew.mu.Unlock()
-	return len(c.drawn)
+	n := 0
+	for name := range c.drawn {
+		if !strings.HasPrefix(name, "rewards/") {
+			n++
+		}
+	}
+	return n
 }
+
+// ScoresQueue is the name of the queue of responses to score.
+const ScoresQueue = scoresQueue

@@ -1,6 +1,7 @@
 package fleet_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -235,6 +236,7 @@ type impostor struct {
 	js       jetstream.JetStream
 	run      string
 	model    string
+	queue    string // "" for the model's
 	consumer jetstream.Consumer
 }
 
@@ -245,7 +247,7 @@ func newImpostor(t testing.TB, address string, o ...nats.Option) *impostor {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	m, err := nc.Request("ivo.join", []byte(`{"protocol":1,"worker":"impostor0001","host":"impostor"}`), 5*time.Second)
+	m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"impostor0001","host":"impostor"}`), 5*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +272,7 @@ func (i *impostor) next(t testing.TB) (jetstream.Msg, string) {
 	until(t, "an order", func() bool {
 		var err error
 		if i.consumer == nil {
-			if i.consumer, err = i.js.Consumer(context.Background(), "ivo-"+i.run+"-shards", fleet.Queue(i.model)); err != nil {
+			if i.consumer, err = i.js.Consumer(context.Background(), "ivo-"+i.run+"-shards", cmp.Or(i.queue, fleet.Queue(i.model))); err != nil {
 				return false
 			}
 		}
@@ -283,8 +285,12 @@ func (i *impostor) next(t testing.TB) (jetstream.Msg, string) {
 // tell publishes a notice.
 func (i *impostor) tell(t testing.TB, key, more string) {
 	t.Helper()
-	text := fmt.Sprintf(`{"key":%q,"worker":"impostor0001","card":{"protocol":1,"worker":"impostor0001","host":"impostor"}%s}`, key, more)
-	if _, err := i.js.Publish(context.Background(), "ivo."+i.run+".notice.impostor0001."+key, []byte(text)); err != nil {
+	kind := "notice"
+	if i.queue != "" {
+		kind = "scored"
+	}
+	text := fmt.Sprintf(`{"key":%q,"worker":"impostor0001","card":{"protocol":2,"worker":"impostor0001","host":"impostor"}%s}`, key, more)
+	if _, err := i.js.Publish(context.Background(), "ivo."+i.run+"."+kind+".impostor0001."+key, []byte(text)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -302,7 +308,7 @@ func TestDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for k, what := range []string{"", "rubbish", `{"protocol":1,"key":"another","answers":3,"states":3}` + "\nabcdef"} {
+	for k, what := range []string{"", "rubbish", `{"protocol":2,"key":"another","answers":3,"states":3}` + "\nabcdef"} {
 		m, key := i.next(t)
 		object := fmt.Sprintf("%s.impostor%d", key, k)
 		if what != "" {
@@ -316,7 +322,7 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	until(t, "three strikes", func() bool {
-		r, err := i.nc.Request("ivo.join", []byte(`{"protocol":1,"worker":"impostor0001","host":"impostor"}`), 5*time.Second)
+		r, err := i.nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"impostor0001","host":"impostor"}`), 5*time.Second)
 		return err == nil && strings.Contains(string(r.Data), "3 of its results were damaged")
 	})
 	m, key := i.next(t)

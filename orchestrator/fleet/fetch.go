@@ -111,6 +111,9 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 	if m.Bytes < 0 || m.Part < 1 || int64(len(m.Parts)) != max(1, (m.Bytes+m.Part-1)/m.Part) {
 		return "", errors.New("work: the run says nonsense of a file (use the same ivo on all machines)")
 	}
+	if own, err := w.copyOf(ctx, m); err != nil || own != "" {
+		return own, err
+	}
 	partial := path + ".partial"
 	out, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -140,6 +143,29 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		w.o.Say(fmt.Sprintf("%s: %s of %s", m.Name, size(uint64(from+n)), size(uint64(m.Bytes))))
 	}
 	return path, atomicfile.Replace(path, func(tmp string) error { return os.Rename(partial, tmp) })
+}
+
+// copyOf looks for a file with this content in the worker's folders; "" where it is not there.
+func (w *worker) copyOf(ctx context.Context, m *manifest) (found string, err error) {
+	for _, dir := range w.o.Models {
+		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() != m.Bytes {
+				return nil
+			}
+			if sum, err := sumOf(path, 0, m.Bytes); err == nil && sum == m.Key {
+				found = path
+				return fs.SkipAll
+			}
+			return ctx.Err()
+		})
+		if err != nil || found != "" {
+			return found, err
+		}
+	}
+	return "", nil
 }
 
 // part has one part sent.

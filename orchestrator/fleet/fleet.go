@@ -9,8 +9,11 @@
 // said nothing for a while. A shard that fails wherever it is tried is set aside with its error, and the
 // others go on.
 //
+// What was drawn is scored in the same way, where the reward is a rule or a model: its files travel as the
+// policy's do. A reward that is a program or a server is asked by the coordinator alone, whoever says what.
+//
 // The server is embedded in the coordinator, with its files in the run, or it is one that is there
-// already. The package knows nothing of training, and of rewards only what has to be scored.
+// already. The package knows nothing of training.
 package fleet
 
 import (
@@ -22,7 +25,7 @@ import (
 )
 
 // protocol is the version of what coordinator and workers say to each other.
-const protocol = 1
+const protocol = 2
 
 const (
 	heartbeat = 30 * time.Second // a worker that has said nothing for so long is taken for lost
@@ -57,6 +60,15 @@ func (n names) subject(parts ...string) string {
 // shard is the subject of an order, given out for the try-th time.
 func (n names) shard(queue, key, try string) string { return n.subject("shard", queue, key, try) }
 
+// Kinds of notices: of shards that were drawn, and of responses that were scored.
+const (
+	drawnNotice  = "notice"
+	scoredNotice = "scored"
+)
+
+// scoresQueue is the name of the queue of responses to score.
+const scoresQueue = "scores"
+
 // queue is the name of the queue of the shards of a model, which is that of its consumer too.
 func queue(model string) string { return run.Key("model", model)[:12] }
 
@@ -73,8 +85,6 @@ type Card struct {
 	// Model is what it decodes with, empty where it is to be sent the run's.
 	Model string `json:"model,omitempty"`
 	Named string `json:"named,omitempty"` // its file's name, for people
-	// Rewards are the fingerprints of those that its owner lets it ask.
-	Rewards []string `json:"rewards,omitempty"`
 }
 
 // Kind is what has to be equal for results to be equal to the bit.
@@ -107,6 +117,7 @@ type pulse struct {
 	Doing  []string `json:"doing,omitempty"` // names of the shards in its hands
 	Tokens int64    `json:"tokens"`          // decoded so far
 	Left   bool     `json:"left,omitempty"`
+	Unable string   `json:"unable,omitempty"` // why it does not score
 }
 
 // notice is what a worker says of a shard.

@@ -194,7 +194,7 @@ func (s *small) same(t testing.TB, dir string) {
 func (s *small) run(ctx context.Context, dir string, c *fleet.Coordinator) error {
 	w := s.w
 	if c != nil {
-		w.Drawer = c
+		w.Drawer, w.Elsewhere = c, c.Elsewhere
 	}
 	return loop.Run(ctx, dir, s.o, w)
 }
@@ -230,13 +230,14 @@ func TestSameRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shards := 0
+	shards, scored := 0, 0
 	for _, m := range r.Workers {
 		shards += m.Shards
+		scored += m.Scored
 	}
-	// Two rounds of six shards, and one shard of answers of each of six methods.
-	if shards != 18 || len(r.Drawn) != 18 || r.Mixed {
-		t.Errorf("%d shards, %d files, mixed %v", shards, len(r.Drawn), r.Mixed)
+	// Two rounds of six shards, and one shard of answers of each of six methods, and what the reward says of each.
+	if shards != 18 || scored != 18 || len(r.Drawn) != 36 || r.Mixed {
+		t.Errorf("%d shards, %d scored, %d files, mixed %v", shards, scored, len(r.Drawn), r.Mixed)
 	}
 	if _, err := os.Stat(filepath.Join(dir, run.FleetDir)); !os.IsNotExist(err) {
 		t.Error("what was under way is left there")

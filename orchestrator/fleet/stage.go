@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -119,10 +118,13 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 	return s.failed(err)
 }
 
-// failed says what a fault of the server means.
-func (s *stage) failed(err error) error {
-	if err != nil && s.parent.Err() != nil {
-		return context.Cause(s.parent)
+// failed says what an error of the stage means.
+func (s *stage) failed(err error) error { return s.serverFailed(s.parent, err) }
+
+// serverFailed says what a fault of the server means.
+func (c *Coordinator) serverFailed(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	if err == nil || !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) {
 		return err
@@ -153,7 +155,7 @@ func (s *stage) resume() error {
 	}
 	for _, subject := range slices.Sorted(maps.Keys(info.State.Subjects)) {
 		parts := strings.Split(subject, ".")
-		if len(parts) != 6 {
+		if len(parts) != 6 || parts[3] == scoresQueue {
 			continue
 		}
 		o := s.open[parts[4]]
@@ -186,9 +188,9 @@ func (s *stage) fill() error {
 		s.wait = s.wait[1:]
 		s.out++
 		o.queued = true
-		subject := s.run.shard(queue(o.Model), o.Key, fmt.Sprint(o.attempt))
+		attempt := o.attempt
 		s.mu.Unlock()
-		if err := s.post(subject, o.Drawing); err != nil {
+		if err := s.post(s.ctx, queue(o.Model), o.Key, attempt, o.Drawing); err != nil {
 			return err
 		}
 	}
@@ -201,35 +203,6 @@ func (s *stage) finish() {
 	default:
 		close(s.done)
 	}
-}
-
-// inObject says that an order is too long for a message, and in which object it lies.
-const inObject = "Ivo-Object"
-
-// post puts an order on the queue.
-func (s *stage) post(subject string, d *rollout.Drawing) error {
-	if err := s.consumer(s.ctx, d.Model); err != nil {
-		return err
-	}
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	m := nats.NewMsg(subject)
-	m.Data = z.EncodeAll(encode(d), nil)
-	if int64(len(m.Data)) > s.nc.MaxPayload()-4096 {
-		name := "order-" + d.Key
-		if _, err := s.files.PutBytes(s.ctx, name, m.Data); err != nil {
-			return err
-		}
-		m.Header.Set(inObject, name)
-		m.Data = nil
-	}
-	_, err = s.js.PublishMsg(s.ctx, m, jetstream.WithMsgID(subject))
-	if err != nil && s.ctx.Err() == nil {
-		return fmt.Errorf("put %s on the queue: %w", d.Name, err)
-	}
-	return err
 }
 
 // take looks at what a worker says of a shard.
@@ -248,7 +221,10 @@ func (s *stage) take(m jetstream.Msg) error {
 	s.mu.Unlock()
 	switch {
 	case o == nil: // it was taken from another, or is of an earlier stage
-		s.drop(n.Object)
+		if n.Object != "" {
+			slog.Debug("fleet: a result that is not wanted any more", "key", n.Key, "worker", n.Card.Called())
+		}
+		s.drop(s.ctx, n.Object)
 		acknowledge(s.ctx, m)
 		return nil
 	case !free:
@@ -283,7 +259,7 @@ func (s *stage) take(m jetstream.Msg) error {
 		return err
 	}
 	s.did(o.Name, &n)
-	s.drop(n.Object)
+	s.drop(s.ctx, n.Object)
 	acknowledge(s.ctx, m)
 	s.remove(o)
 	return s.fill()
@@ -311,7 +287,7 @@ func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless
 	if !condemned && !back {
 		o.attempt++
 	}
-	again := s.run.shard(queue(o.Model), o.Key, fmt.Sprint(o.attempt))
+	attempt := o.attempt
 	s.mu.Unlock()
 	s.failure(&n.Card)
 	what := "it is tried again"
@@ -319,12 +295,10 @@ func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless
 		what = "it is set aside, and the others go on"
 	}
 	s.o.Say(fmt.Sprintf("%s failed at worker %v: %s", o.Name, o.err, what))
-	s.drop(n.Object)
+	s.drop(s.ctx, n.Object)
 	switch {
 	case condemned:
-		if stream, err := s.js.Stream(s.ctx, s.run.shards()); err == nil {
-			stream.Purge(s.ctx, jetstream.WithPurgeSubject(old))
-		}
+		s.withdraw(s.ctx, old)
 		s.mu.Lock()
 		s.aside = append(s.aside, o)
 		s.mu.Unlock()
@@ -332,7 +306,7 @@ func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless
 		s.remove(o)
 		return s.fill()
 	case !back:
-		if err := s.post(again, o.Drawing); err != nil {
+		if err := s.post(s.ctx, queue(o.Model), o.Key, attempt, o.Drawing); err != nil {
 			return err
 		}
 	}
@@ -360,14 +334,4 @@ func (s *stage) fetch(o *order, n *notice) (*rollout.Shard, error) {
 		err = in.Error()
 	}
 	return shard, err
-}
-
-// drop removes a result that is not needed any more.
-func (s *stage) drop(object string) {
-	if object == "" {
-		return
-	}
-	if err := s.results.Delete(s.ctx, object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
-		slog.Debug("fleet: remove a result", "err", err)
-	}
 }

@@ -65,13 +65,13 @@ func identified(weights string, f *gguf.File) string {
 }
 
 // offer takes a model of the run, which is sent where it is one file without adapters.
-func (c *Coordinator) offer(m *llama.Model) error {
+func (c *Coordinator) offer(m *llama.Model) (string, error) {
 	if c.offers == nil {
 		c.offers, c.hashed, c.ids = map[string]*offered{}, map[string]string{}, map[string]string{}
 	}
 	key, err := identity(m)
 	if err != nil {
-		return err
+		return "", err
 	}
 	f := manifest{Key: key, Name: filepath.Base(m.Path())}
 	x := c.o.Context
@@ -80,19 +80,19 @@ func (c *Coordinator) offer(m *llama.Model) error {
 	}
 	info, err := os.Stat(m.Path())
 	if err != nil {
-		return err
+		return "", err
 	}
 	f.Bytes = info.Size()
 	bare, err := fingerprint.Of(context.Background(), m.Metadata(), nil) // without adapters
 	if err != nil {
-		return err
+		return "", err
 	}
 	if len(m.Metadata().Parts()) == 1 && identified(bare, m.Metadata()) == key {
 		c.offers[key] = &offered{manifest: f, path: m.Path(), put: map[int]bool{}}
 	}
 	weights, err := m.Fingerprint()
 	c.models, c.ids[weights] = append(c.models, f), key
-	return err
+	return key, err
 }
 
 // prepare completes an order: workers know its files by their content.
@@ -106,26 +106,32 @@ func (c *Coordinator) prepare(d *rollout.Drawing) error {
 	}
 	for i := range d.Guide.Heads {
 		h := &d.Guide.Heads[i]
-		info, err := os.Stat(h.Path)
-		if err != nil {
+		var err error
+		if h.SHA256, err = c.offerFile(h.Path); err != nil {
 			return err
 		}
-		as := fmt.Sprint(h.Path, info.Size(), info.ModTime().UnixNano())
-		c.store.mu.Lock()
-		sum := c.hashed[as]
-		if sum == "" {
-			if sum, err = sumOf(h.Path, 0, info.Size()); err == nil {
-				c.hashed[as] = sum
-				c.offers[sum] = &offered{manifest: manifest{Key: sum, Name: filepath.Base(h.Path), Bytes: info.Size()}, path: h.Path, put: map[int]bool{}}
-			}
-		}
-		c.store.mu.Unlock()
-		if err != nil {
-			return err
-		}
-		h.SHA256 = sum
 	}
 	return nil
+}
+
+// offerFile takes a file that workers may be sent, and returns its SHA-256.
+func (c *Coordinator) offerFile(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	as := fmt.Sprint(path, info.Size(), info.ModTime().UnixNano())
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	sum := c.hashed[as]
+	if sum == "" {
+		if sum, err = sumOf(path, 0, info.Size()); err != nil {
+			return "", err
+		}
+		c.hashed[as] = sum
+		c.offers[sum] = &offered{manifest: manifest{Key: sum, Name: filepath.Base(path), Bytes: info.Size()}, path: path, put: map[int]bool{}}
+	}
+	return sum, nil
 }
 
 // sumOf is the SHA-256 of a part of a file.

@@ -43,6 +43,7 @@ type WorkerOptions struct {
 // Working tells how a worker is.
 type Working struct {
 	Shards int      // drawn
+	Scored int      // files of responses
 	Tokens int64    // decoded
 	Rate   float64  // tokens a second
 	Doing  []string // shards
@@ -66,7 +67,9 @@ type worker struct {
 	heads heads
 
 	shards atomic.Int64
+	scored atomic.Int64
 	tokens atomic.Int64
+	unable atomic.Pointer[string] // why it does not score
 	mu     sync.Mutex
 	doing  map[string]int // shards in hand
 	since  time.Time
@@ -249,6 +252,10 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 		pause(ctx, 500*time.Millisecond)
 		return errGone
 	}
+	toScore, err := w.js.Consumer(ctx, n.shards(), scoresQueue)
+	if err != nil {
+		return errGone
+	}
 	results, err := w.js.ObjectStore(ctx, n.results())
 	if err != nil {
 		return errGone
@@ -261,18 +268,32 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	if threads == 0 {
 		threads = engine.Threads(w.model)
 	}
+	w.unable.Store(nil)
 	w.o.Say(fmt.Sprintf("drawing for run %s with %s", hello.Run, w.card.Named))
 	var wg sync.WaitGroup
+	at := func(consumer jetstream.Consumer, told string, count *atomic.Int64) *hand {
+		return &hand{worker: w, run: n, told: told, count: count, consumer: consumer, results: results, files: files, heartbeat: hello.Heartbeat}
+	}
 	for range max(1, runtime.GOMAXPROCS(0)/threads) {
-		h := &hand{worker: w, run: n, consumer: consumer, results: results, files: files, threads: threads, heartbeat: hello.Heartbeat}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			if err := h.work(ctx); err != nil {
+		wg.Go(func() {
+			d := &drawer{hand: at(consumer, drawnNotice, &w.shards), threads: threads}
+			defer d.close()
+			if err := d.work(ctx, d.read); err != nil {
 				cancel(err)
 			}
-		}()
+		})
 	}
+	wg.Go(func() { // rewards are asked while others draw, as on one machine
+		j := &judge{hand: at(toScore, scoredNotice, &w.scored)}
+		defer j.close()
+		if err := j.work(ctx, j.read); errors.Is(err, errGone) {
+			cancel(err)
+		} else if err != nil {
+			why := err.Error()
+			w.unable.Store(&why)
+			w.o.Say("this worker draws and does not score: " + why)
+		}
+	})
 	w.beating(ctx, n, cancel)
 	wg.Wait()
 	err = context.Cause(ctx)
@@ -304,7 +325,7 @@ func (w *worker) beating(ctx context.Context, n names, cancel context.CancelCaus
 		}
 		if w.o.Notify != nil {
 			t := w.tokens.Load()
-			w.o.Notify(Working{int(w.shards.Load()), t, float64(t) / time.Since(w.since).Seconds(), w.inHand()})
+			w.o.Notify(Working{int(w.shards.Load()), int(w.scored.Load()), t, float64(t) / time.Since(w.since).Seconds(), w.inHand()})
 		}
 		select {
 		case <-tick.C:
@@ -315,7 +336,11 @@ func (w *worker) beating(ctx context.Context, n names, cancel context.CancelCaus
 }
 
 func (w *worker) beat(n names, left bool) {
-	w.nc.Publish(n.subject("worker", w.card.Worker), encode(pulse{Card: w.card, Doing: w.inHand(), Tokens: w.tokens.Load(), Left: left}))
+	p := pulse{Card: w.card, Doing: w.inHand(), Tokens: w.tokens.Load(), Left: left}
+	if why := w.unable.Load(); why != nil {
+		p.Unable = *why
+	}
+	w.nc.Publish(n.subject("worker", w.card.Worker), encode(p))
 }
 
 // hold notes that a shard is in hand, until the end is called.

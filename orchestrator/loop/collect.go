@@ -149,22 +149,24 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 	var left batch.Unscored
 	var failed error
 	names := make(chan string, len(shards))
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for name := range names {
-			_, u, err := l.scorer.File(ctx, name)
-			mu.Lock()
-			left.Add(u)
-			if err != nil && failed == nil {
-				failed = err
+	var scorers sync.WaitGroup
+	for range l.scorer.AtOnce() {
+		scorers.Go(func() {
+			for name := range names {
+				_, u, err := l.scorer.File(ctx, name)
+				mu.Lock()
+				left.Add(u)
+				if err != nil && failed == nil {
+					failed = err
+				}
+				stop := failed != nil
+				mu.Unlock()
+				if stop {
+					return
+				}
 			}
-			mu.Unlock()
-			if err != nil {
-				return
-			}
-		}
-	}()
+		})
+	}
 	counted := make([]int, len(shards))
 	count := func(i, n int) {
 		mu.Lock()
@@ -208,7 +210,7 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 		},
 	})
 	close(names)
-	<-over
+	scorers.Wait()
 	switch {
 	case err != nil:
 		return err

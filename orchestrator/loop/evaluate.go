@@ -189,18 +189,20 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 // from.
 func (l *looping) scored(ctx context.Context, by *batch.Scorer, method string, names []string, from map[string]string) (answers []eval.Answer, left batch.Unscored, err error) {
 	event := Event{Stage: "evaluate " + method + ": score", Total: len(l.Test), Unit: "answers"}
+	var mu sync.Mutex
 	by.Notify = func(n int) {
+		mu.Lock()
+		defer mu.Unlock()
 		if event.Done += n; event.Done < event.Total { // most rewards take no time
 			l.Notify(event)
 		}
 	}
-	for _, name := range names {
-		scores, u, err := by.File(ctx, name)
-		if err != nil {
-			return nil, left, err
-		}
-		left.Add(u)
-		part, err := join(l.d.Root(), name, scores)
+	scores, left, err := by.Files(ctx, names)
+	if err != nil {
+		return nil, left, err
+	}
+	for i, name := range names {
+		part, err := join(l.d.Root(), name, scores[i])
 		if err != nil {
 			return nil, left, err
 		}

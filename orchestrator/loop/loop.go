@@ -42,9 +42,11 @@ type Work struct {
 	Prompts []prompt.Encoded // to learn from; see [Options.Fits]
 	Test    []prompt.Encoded // to evaluate on, none of which is one of Prompts; may be empty
 	Drawer  rollout.Drawer   // of shards; nil draws them on this machine
-	Redo    bool             // options that have changed are taken: what depends on them is made anew
-	Notify  func(Event)      // told of progress, if set; calls never overlap
-	Say     func(string)     // told what people should know, if set
+	// Elsewhere is what has responses scored by a reward on other machines: nil, or what gives nil, where this one scores.
+	Elsewhere func(reward.Model) batch.Elsewhere
+	Redo      bool         // options that have changed are taken: what depends on them is made anew
+	Notify    func(Event)  // told of progress, if set; calls never overlap
+	Say       func(string) // told what people should know, if set
 }
 
 // looping is a run under way.
@@ -112,9 +114,14 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 		l.drawer = rollout.Pool{Pool: l.pool}
 	}
 	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Skip: o.SkipUnscored, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
-
 	l.second = l.scorer
 	l.second.Model = w.Second
+	if w.Elsewhere != nil {
+		l.scorer.Elsewhere = w.Elsewhere(w.Reward)
+		if w.Second != nil {
+			l.second.Elsewhere = w.Elsewhere(w.Second)
+		}
+	}
 
 	var heads []head
 	for round := 1; round <= o.Rounds; round++ {

@@ -47,6 +47,8 @@ type Experiment struct {
 	Judging  []reward.Model // the judges
 	// Drawer draws shards of answers; nil draws them on this machine.
 	Drawer rollout.Drawer
+	// Elsewhere has them scored on other machines; see [loop.Work].
+	Elsewhere func(reward.Model) batch.Elsewhere
 
 	o       Options
 	guides  map[string]*Guide

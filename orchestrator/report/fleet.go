@@ -15,13 +15,16 @@ import (
 func FleetLines(s *fleet.Status, stage string, left time.Duration) (lines []string) {
 	if stage != "" {
 		text := fmt.Sprintf("%s: %d of %d shards", stage, s.Done, s.Total)
+		if s.Scoring > 0 {
+			text += fmt.Sprintf(", %d files being scored", s.Scoring)
+		}
 		if left > 0 {
 			text += fmt.Sprintf(", about %v left", left.Round(max(time.Second, left.Round(time.Minute)/60)))
 		}
 		lines = append(lines, text)
 	}
 	for _, w := range s.Workers {
-		text := fmt.Sprintf("  %-20s %3d cores  %-7s %5d shards %8.1f tokens/s", w.Name, w.Cores, w.State, w.Shards, w.Rate)
+		text := fmt.Sprintf("  %-20s %3d cores  %-7s %5d shards %5d scored %8.1f tokens/s", w.Name, w.Cores, w.State, w.Shards, w.Scored, w.Rate)
 		if len(w.Doing) > 0 {
 			text += "  " + strings.Join(w.Doing, ", ")
 		}
@@ -40,13 +43,13 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "worker\tcores\tshards\ttokens\ttokens/s\tfailed\tbuild\tCPU")
+	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU")
 	for _, m := range members {
 		rate := 0.0
 		if m.Seconds > 0 {
 			rate = float64(m.Tokens) / m.Seconds
 		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Tokens, rate, m.Failures, m.Build, m.CPU)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, rate, m.Failures, m.Build, m.CPU)
 	}
 	if err := t.Flush(); err != nil || !mixed {
 		return err

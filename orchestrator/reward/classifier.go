@@ -33,12 +33,7 @@ type classified struct {
 
 // openClassifier makes "cls:MODEL.gguf" and "cls:LABEL@MODEL.gguf".
 func openClassifier(argument string, _ Options) (Model, error) {
-	label, path := "", argument
-	if _, err := os.Stat(argument); err != nil {
-		if before, after, ok := strings.Cut(argument, "@"); ok {
-			label, path = before, after
-		}
-	}
+	label, path := splitClass(argument)
 	if path == "" {
 		return nil, badArgument("cls", argument, "cls:MODEL.gguf, or cls:LABEL@MODEL.gguf for one of several classes")
 	}
@@ -56,6 +51,16 @@ func openClassifier(argument string, _ Options) (Model, error) {
 	}
 	c.info.Name, c.info.Fingerprint = name("cls", argument), fmt.Sprintf("cls 1 %d %q %s", c.class, c.template, fingerprint)
 	return c, nil
+}
+
+// splitClass parts a class's name from its model's path, which may have an @ in it where it has none.
+func splitClass(argument string) (label, path string) {
+	if _, err := os.Stat(argument); err != nil {
+		if before, after, ok := strings.Cut(argument, "@"); ok {
+			return before, after
+		}
+	}
+	return "", argument
 }
 
 func newClassified(m *llama.Model, label string) (*classified, error) {

@@ -89,21 +89,23 @@ type kind struct {
 	quotes bool // the argument is a command line, in which quotes are left
 	// combine, of an ensemble in the place of open, makes one score of those of its members.
 	combine func(argument string) (combination, error)
+	// carry is the argument with other files, for another machine; nil of what is asked where it was named.
+	carry func(argument string, move func(file string) (string, error)) (string, error)
 }
 
 // kinds are all that specs can name.
 var kinds = map[string]kind{
 	"answer": {
 		form: "answer[:FIELD]", about: "1 where the response comes to its record's answer, a number or a text",
-		open: openAnswer,
+		open: openAnswer, carry: unmoved,
 	},
 	"checks": {
 		form: "checks[:loose][:all]", about: "the share of its record's verifiable instructions that are met (IFEval)",
-		open: openChecks,
+		open: openChecks, carry: unmoved,
 	},
 	"cls": {
 		form: "cls:MODEL.gguf", about: "what a classifier or reranker that llama.cpp knows says (BERT's kin, Qwen3 rerankers); cls:LABEL@MODEL.gguf the probability of a class",
-		open: openClassifier,
+		open: openClassifier, carry: carryClassifier,
 	},
 	"cmd": {
 		form: "cmd:PROGRAM ARGUMENTS", about: "what a program of yours says: JSON lines in, a number a line out",
@@ -111,15 +113,15 @@ var kinds = map[string]kind{
 	},
 	"distinct": {
 		form: "distinct[:N]", about: "the share of its N-grams of words that differ, 2 without N",
-		open: openDistinct,
+		open: openDistinct, carry: unmoved,
 	},
 	"gold": {
 		form: "gold[:RULE]", about: "the rule that each prompt states in its field \"gold\"; gold:RULE that one, gold:safe whether it is safe",
-		open: openGold,
+		open: openGold, carry: unmoved,
 	},
 	"head": {
 		form: "head:HEAD.gguf@MODEL", about: "what a reward model says: its head, of ivo reward import, on the states of MODEL.gguf",
-		open: openHead,
+		open: openHead, carry: carryHead,
 	},
 	"http": {
 		form: "http://HOST/PATH", about: "what a server says; its key is taken from IVO_REWARD_KEY",
@@ -131,15 +133,15 @@ var kinds = map[string]kind{
 	},
 	"json": {
 		form: "json[:SCHEMA.json]", about: "1 where the response is JSON and fits the schema, 1/2 where it is JSON alone; json:fenced[:SCHEMA.json] in a Markdown fence too",
-		open: openJSON,
+		open: openJSON, carry: carryJSON,
 	},
 	"judge": {
 		form: "judge:MODEL", about: "what a language model thinks, MODEL.gguf or one at http://HOST/v1: the odds of yes; its key is taken from IVO_JUDGE_KEY",
-		open: openJudge,
+		open: openJudge, carry: carryJudge,
 	},
 	"length": {
 		form: "length:N[c]", about: "how close it comes to N words, or N characters",
-		open: openLength,
+		open: openLength, carry: unmoved,
 	},
 	"lower": {
 		form: "lower[:K](A, B, ...)", about: "an ensemble's lower bound: the mean of rewards minus K standard deviations, 1 without K",
@@ -151,11 +153,11 @@ var kinds = map[string]kind{
 	},
 	"regex": {
 		form: "regex[:PATTERN]", about: "1 where the pattern matches, or that of the record's field \"pattern\"",
-		open: openRegex,
+		open: openRegex, carry: unmoved,
 	},
 	"sentiment": {
 		form: "sentiment[:pos|:neg]", about: "how positive it is, VADER's compound score (English)",
-		open: openSentiment,
+		open: openSentiment, carry: unmoved,
 	},
 }
 

@@ -76,7 +76,7 @@ func Open(argument string, o program.Options) (*Judge, error) {
 		}
 	}
 	var err error
-	switch remote := strings.HasPrefix(strings.ToLower(s.where), "http://") || strings.HasPrefix(strings.ToLower(s.where), "https://"); {
+	switch remote := s.remote(); {
 	case s.where == "":
 		return nil, fault.New("", "reward", nil, "give {reward} as judge:MODEL.gguf or judge:http://HOST/v1", "no judge is named")
 	case !remote && s.model != "":
@@ -131,6 +131,30 @@ func read(argument string) (s settings) {
 		}
 		s.where = strings.TrimSpace(s.where[:at])
 	}
+}
+
+// remote says whether a server is asked.
+func (s *settings) remote() bool {
+	where := strings.ToLower(s.where)
+	return strings.HasPrefix(where, "http://") || strings.HasPrefix(where, "https://")
+}
+
+// Carry is an argument with other files, as move gives them; "" where a server is asked.
+func Carry(argument string, move func(file string) (string, error)) (string, error) {
+	s := read(argument)
+	if s.where == "" || s.remote() {
+		return "", nil
+	}
+	out, err := move(s.where)
+	if s.json {
+		out += ",reply=json"
+	}
+	if s.template != "" && err == nil {
+		var template string
+		template, err = move(s.template)
+		out += ",template=" + template
+	}
+	return out, err
 }
 
 // template asks in the words of a text.

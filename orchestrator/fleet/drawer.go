@@ -1,0 +1,132 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+	"github.com/ivo-decoding/ivo/orchestrator/value"
+	"github.com/ivo-decoding/ivo/valuehead/states"
+)
+
+// drawer is one context of a worker, which draws a shard at a time.
+type drawer struct {
+	*hand
+	threads int
+	engine  *engine.Engine
+	suits   *rollout.Drawing // that the engine was made for
+}
+
+func (h *drawer) close() {
+	if h.engine != nil {
+		h.engine.Close()
+	}
+}
+
+func (h *drawer) read(data []byte) (*errand, error) {
+	d := &rollout.Drawing{}
+	if err := expand(data, mostOrder, d); err != nil {
+		return nil, err
+	}
+	return &errand{d.Key, d.Name, func(ctx context.Context) (*notice, error) { return h.answer(ctx, d) }}, nil
+}
+
+// answer draws a shard and stores the result.
+func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*notice, error) {
+	begun := time.Now()
+	if err := h.ready(ctx, d); err != nil {
+		return nil, err
+	}
+	before := h.engine.Stats().Tokens
+	s, err := d.Draw(ctx, h.engine, nil)
+	if err != nil {
+		return nil, err
+	}
+	n := &notice{Key: d.Key, Tokens: int64(h.engine.Stats().Tokens - before)}
+	h.tokens.Add(n.Tokens)
+	var file *os.File
+	if d.Schema != nil {
+		dir, err := os.MkdirTemp(h.o.Cache, "shard-")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		path := filepath.Join(dir, "states")
+		if err := states.Write(path, *d.Schema, s.Prompts, s.States); err != nil {
+			return nil, err
+		}
+		if file, err = os.Open(path); err != nil {
+			return nil, err
+		}
+		defer file.Close()
+	}
+	n.Object = d.Key + "." + h.card.Worker
+	read, write := io.Pipe()
+	go func() { write.CloseWithError(pack(write, d.Key, s, file)) }()
+	defer read.Close()
+	info, err := h.results.Put(ctx, jetstream.ObjectMeta{Name: n.Object, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, full{read})
+	if err != nil {
+		return nil, fmt.Errorf("store the result: %w", err)
+	}
+	n.Bytes, n.Took = int64(info.Size), time.Since(begun)
+	return n, nil
+}
+
+// full reads as much as is asked for, so that chunks are whole.
+type full struct{ r io.Reader }
+
+func (f full) Read(b []byte) (int, error) {
+	n, err := io.ReadFull(f.r, b)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// ready opens what a shard is drawn with.
+func (h *drawer) ready(ctx context.Context, d *rollout.Drawing) (err error) {
+	if d.Model != h.card.Model {
+		return fmt.Errorf("it is to be drawn with another model than %s", h.card.Named)
+	}
+	if d.Guide.Rerank != "" || d.Guide.ValueBy != "" {
+		return errors.New("a reward takes part in its search, and no worker asks one on another's word")
+	}
+	if len(d.Guide.Heads) > 0 {
+		var of []value.Source
+		for _, f := range d.Guide.Heads {
+			head, err := h.heads.get(ctx, h.hand, f.SHA256)
+			if err != nil {
+				return err
+			}
+			of = append(of, value.Head(head, d.Guide.Reading))
+		}
+		d.Policy.Value = value.Mean(of...)
+	}
+	if d.Thinking != nil {
+		if d.Marks, err = d.Thinking.Marks(h.model); err != nil {
+			return err
+		}
+	}
+	if h.engine != nil && h.suits.Suits(d) {
+		return nil
+	}
+	if h.engine != nil {
+		h.engine.Close()
+		h.engine = nil
+	}
+	c := d.Context
+	c.Threads = h.threads
+	if h.engine, err = engine.New(h.model, c.Params(d.Parallel, d.Layers)); err != nil {
+		return err
+	}
+	h.suits = d
+	return nil
+}

@@ -1,0 +1,89 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// inObject says that an order is too long for a message, and in which object it lies.
+const inObject = "Ivo-Object"
+
+// most are the most bytes of an order, and of scores, when they are not compressed.
+const mostOrder, mostScores = 256 << 20, 256 << 20
+
+// post puts an order on a queue.
+func (c *Coordinator) post(ctx context.Context, queue, key string, attempt int, order any) error {
+	if err := c.consumer(ctx, queue); err != nil {
+		return err
+	}
+	subject := c.run.shard(queue, key, fmt.Sprint(attempt))
+	m := nats.NewMsg(subject)
+	var err error
+	if m.Data, err = compress(order); err != nil {
+		return err
+	}
+	if int64(len(m.Data)) > c.nc.MaxPayload()-4096 {
+		name := "order-" + key
+		if _, err := c.files.PutBytes(ctx, name, m.Data); err != nil {
+			return err
+		}
+		m.Header.Set(inObject, name)
+		m.Data = nil
+	}
+	_, err = c.js.PublishMsg(ctx, m, jetstream.WithMsgID(subject))
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("put %s on the queue: %w", key, err)
+	}
+	return err
+}
+
+// withdraw takes what a subject has off its queue.
+func (c *Coordinator) withdraw(ctx context.Context, subject string) {
+	stream, err := c.js.Stream(ctx, c.run.shards())
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSubject(subject))
+	}
+	if err != nil {
+		slog.Debug("fleet: withdraw an order", "err", err)
+	}
+}
+
+// drop removes a result that is not needed any more.
+func (c *Coordinator) drop(ctx context.Context, object string) {
+	if object == "" {
+		return
+	}
+	if err := c.results.Delete(ctx, object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
+		slog.Debug("fleet: remove a result", "err", err)
+	}
+}
+
+// compress writes a value, whose sum is kept with it.
+func compress(v any) ([]byte, error) {
+	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, err
+	}
+	defer z.Close()
+	return z.EncodeAll(encode(v), nil), nil
+}
+
+// expand reads what compress wrote.
+func expand(data []byte, most uint64, v any) error {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(most))
+	if err != nil {
+		return err
+	}
+	defer z.Close()
+	if data, err = z.DecodeAll(data, nil); err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
