@@ -208,6 +208,14 @@ type Member struct {
 	Failures int     `yaml:"failures" json:"failures"`
 }
 
+// Rate is the number of tokens that it decoded a second of its work.
+func (m Member) Rate() float64 {
+	if m.Seconds == 0 {
+		return 0
+	}
+	return float64(m.Tokens) / m.Seconds
+}
+
 // record is what is kept of a worker.
 func (m *member) record() Member {
 	return Member{

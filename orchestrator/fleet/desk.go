@@ -72,7 +72,7 @@ func (c *Coordinator) carry(file string) (string, error) {
 		extension = ""
 	}
 	if m, err := gguf.ReadModel(path); err == nil && len(m.Parts()) > 1 {
-		return "", fmt.Errorf("%s is a model in several files, which are not sent (join them with llama-gguf-split --merge)", path)
+		return "", fmt.Errorf("%s is a model in several files, which are not sent (merge them into one)", path)
 	}
 	sum, err := c.offerFile(path)
 	return sum + extension, err

@@ -1,6 +1,10 @@
 package fleet
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/nats-io/nats.go"
+)
 
 // Queue is the name of the queue of a model's shards.
 func Queue(model string) string { return queue(model) }
@@ -17,6 +21,9 @@ func (c *Coordinator) Drawn() int {
 	}
 	return n
 }
+
+// Options are those of a connection by the invitation.
+func (i Invite) Options() []nats.Option { return i.options() }
 
 // ScoresQueue is the name of the queue of responses to score.
 const ScoresQueue = scoresQueue

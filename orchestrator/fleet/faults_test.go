@@ -242,27 +242,35 @@ type impostor struct {
 
 func newImpostor(t testing.TB, address string, o ...nats.Option) *impostor {
 	t.Helper()
-	nc, err := nats.Connect(address, o...)
+	i, err := tryImpostor(address, o...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(nc.Close)
+	t.Cleanup(i.nc.Close)
+	return i
+}
+
+func tryImpostor(address string, o ...nats.Option) (*impostor, error) {
+	nc, err := nats.Connect(address, o...)
+	if err != nil {
+		return nil, err
+	}
 	m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"impostor0001","host":"impostor"}`), 5*time.Second)
 	if err != nil {
-		t.Fatal(err)
+		nc.Close()
+		return nil, err
 	}
 	var hello struct {
 		Run   string
 		Model struct{ Key string }
 	}
 	if err := json.Unmarshal(m.Data, &hello); err != nil || hello.Run == "" {
-		t.Fatalf("%s: %v", m.Data, err)
+		nc.Close()
+		return nil, fmt.Errorf("%s: %v", m.Data, err)
 	}
 	i := &impostor{nc: nc, run: hello.Run, model: hello.Model.Key}
-	if i.js, err = jetstream.New(nc); err != nil {
-		t.Fatal(err)
-	}
-	return i
+	i.js, err = jetstream.New(nc)
+	return i, err
 }
 
 // next takes an order, and says whose key it has.
@@ -285,14 +293,19 @@ func (i *impostor) next(t testing.TB) (jetstream.Msg, string) {
 // tell publishes a notice.
 func (i *impostor) tell(t testing.TB, key, more string) {
 	t.Helper()
+	if err := i.publish(key, more); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (i *impostor) publish(key, more string) error {
 	kind := "notice"
 	if i.queue != "" {
 		kind = "scored"
 	}
 	text := fmt.Sprintf(`{"key":%q,"worker":"impostor0001","card":{"protocol":2,"worker":"impostor0001","host":"impostor"}%s}`, key, more)
-	if _, err := i.js.Publish(context.Background(), "ivo."+i.run+"."+kind+".impostor0001."+key, []byte(text)); err != nil {
-		t.Fatal(err)
-	}
+	_, err := i.js.Publish(context.Background(), "ivo."+i.run+"."+kind+".impostor0001."+key, []byte(text))
+	return err
 }
 
 // Results that are damaged, of another shard, or not there are named and drawn again by others; whoever has sent three is

@@ -14,11 +14,11 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
-	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
+	"github.com/ivo-decoding/ivo/valuehead"
 )
 
 func init() {
@@ -52,6 +52,17 @@ func newSmall(t testing.TB) *small {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.w.Reward.Close() })
+	s.read(t, prompts, test)
+	s.o = loop.Defaults(s.w.Model.Info().Layers)
+	s.o.Samples, s.o.ShardPrompts, s.o.MaxTokens, s.o.Search.Beams, s.o.Parallel, s.o.Context.Cells = 2, 2, 16, 2, 8, 1024
+	s.o.Context.Threads, s.o.Head.Kind, s.o.Head.Hidden, s.o.Head.Epochs = 1, string(valuehead.Recall), 8, 1
+	s.o.EvalPrompts = "test"
+	return s
+}
+
+// read takes so many prompts to learn from and to evaluate on.
+func (s *small) read(t testing.TB, prompts, test int) {
+	t.Helper()
 	read := func(name string, n int) []prompt.Encoded {
 		records, err := prompt.Read(lab+name+".jsonl", prompt.ReadOptions{})
 		if err != nil {
@@ -65,11 +76,6 @@ func newSmall(t testing.TB) *small {
 	}
 	s.w.Prompts = read("train", prompts)
 	s.w.Test = read("test", test)
-	s.o = loop.Defaults(s.w.Model.Info().Layers)
-	s.o.Samples, s.o.ShardPrompts, s.o.MaxTokens, s.o.Search.Beams, s.o.Parallel, s.o.Context.Cells = 2, 2, 16, 2, 8, 1024
-	s.o.Context.Threads, s.o.Head.Kind = 1, learn.Ridge
-	s.o.EvalPrompts = "test"
-	return s
 }
 
 // alone is the run that one machine draws, made once.

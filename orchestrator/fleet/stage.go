@@ -222,7 +222,7 @@ func (s *stage) take(m jetstream.Msg) error {
 	switch {
 	case o == nil: // it was taken from another, or is of an earlier stage
 		if n.Object != "" {
-			slog.Debug("fleet: a result that is not wanted any more", "key", n.Key, "worker", n.Card.Called())
+			s.o.Say(fmt.Sprintf("worker %s hands in a shard that another has handed in: it is dropped", n.Card.Called()))
 		}
 		s.drop(s.ctx, n.Object)
 		acknowledge(s.ctx, m)

@@ -45,11 +45,7 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU")
 	for _, m := range members {
-		rate := 0.0
-		if m.Seconds > 0 {
-			rate = float64(m.Tokens) / m.Seconds
-		}
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, rate, m.Failures, m.Build, m.CPU)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU)
 	}
 	if err := t.Flush(); err != nil || !mixed {
 		return err

@@ -20,6 +20,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -34,7 +35,7 @@ var sources embed.FS
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"choice": choice, "kept": kept, "num": num, "count": count, "percent": percent, "interval": interval,
 	"rewards": rewards, "compute": compute, "learning": learning, "quality": quality, "reliability": reliability, "course": course,
-	"divergence": divergence, "price": price, "parting": parting, "overoptimized": overoptimized, "parted": parted, "share": share,
+	"divergence": divergence, "price": price, "parting": parting, "overoptimized": overoptimized, "mixed": func() string { return MixedFleet }, "parted": parted, "share": share,
 }).ParseFS(sources, "*.html"))
 
 // write creates or replaces the page at path.
@@ -72,6 +73,7 @@ type progress struct {
 	shards  int               // of trajectories, in the round under way
 	prompts map[string]string // texts by id; nil where they are gone
 	seed    uint64            // of the evaluation
+	Fleet   *fleet.Record     // who drew it, nil where it was this machine alone
 	// Second is the reward from which nothing was learned, if there is one, and Warnings what it shows.
 	Second   string
 	Warnings []string
@@ -124,6 +126,9 @@ func read(dir string) (*progress, error) {
 	prompts, err := loop.Prompts(dir, run.EvalPromptsFile)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
+	}
+	if r.Fleet, err = fleet.ReadRecord(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w (remove it: it says who drew the run, and nothing depends on it)", filepath.Join(dir, run.FleetFile), err)
 	}
 	r.prompts = make(map[string]string, len(prompts))
 	for _, p := range prompts {
