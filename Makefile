@@ -37,7 +37,7 @@ ifdef LLAMA
 endif
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build e2e llama.cpp demo model test test-system test-llama dist soak harden fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build e2e llama.cpp llama-server demo model test test-system test-llama dist soak harden fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -50,6 +50,13 @@ build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
 
 llama.cpp: ## build a newer llama.cpp in ivo's cache, by cmake; make LLAMA=b11434 links with it, any target
 	$(LLAMACPP)
+
+LLAMA_SERVER := .cache/llama-server
+llama-server: ## build llama.cpp's own server with the options of a native build, to measure beside: LLAMA_SOURCE=FOLDER has the release's whole tree
+	@test -f "$(LLAMA_SOURCE)/CMakeLists.txt" || { echo 'name a folder with the whole tree of llama.cpp b11434 by LLAMA_SOURCE=FOLDER'; exit 1; }
+	cmake -S "$(LLAMA_SOURCE)" -B "$(LLAMA_SERVER)" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHARED_LIBS=OFF -DGGML_NATIVE=ON -DGGML_OPENMP=OFF \
+	  -DLLAMA_CURL=OFF -DLLAMA_OPENSSL=OFF -DLLAMA_BUILD_TESTS=OFF -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_TOOLS=ON
+	cmake --build "$(LLAMA_SERVER)" --target llama-server --parallel $(or $(JOBS),2)
 
 demo: build ## learn a value function on the lab model and steer with it, end to end
 	scripts/demo.sh
