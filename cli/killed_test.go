@@ -3,9 +3,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +19,7 @@ import (
 )
 
 // Every verb that is killed again and again, after random lines of its log, at random steps of the writing of its
-// files and after random times, ends with the files of one that was left alone.
+// files and after random times, and finds its files of times hours ahead or back, ends with the files of one that was left alone.
 func TestKilledAtRandomPoints(t *testing.T) {
 	const inARow = 5
 	for i, v := range verbs(t) {
@@ -35,6 +39,7 @@ func TestKilledAtRandomPoints(t *testing.T) {
 						t.Fatalf("killed %d times: exit code %d: %s", killed, code, log)
 					}
 					killed++
+					a.aged(t, rng)
 				}
 				a.ends(t)
 				if u.same(t, a); t.Failed() {
@@ -43,6 +48,21 @@ func TestKilledAtRandomPoints(t *testing.T) {
 			}
 			t.Logf("killed %d times, of %d lines of the log and %d steps of writing", all, u.lines, u.steps)
 		})
+	}
+}
+
+// aged has the clock jump: all files are as old, or as far in the future, as chance has it.
+func (a attempt) aged(t *testing.T, rng *rand.Rand) {
+	t.Helper()
+	err := filepath.WalkDir(a.dir, func(path string, _ fs.DirEntry, err error) error {
+		at := time.Now().Add(time.Duration(rng.Int64N(96)-48) * time.Hour)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(os.Chtimes(path, at, at), fs.ErrNotExist) {
+			return nil // a fleet's server is still ending
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
