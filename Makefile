@@ -28,10 +28,10 @@ ifdef TAGS
 endif
 # LLAMA=b11434 links a newer llama.cpp, which is built once in ivo's cache: static and for this
 # machine alone (ARCH=portable: for others too), or with SHARED=1 shared, with all variants of
-# the CPU's code; with CUDA=1 or VULKAN=1, on macOS with Metal. LLAMA=FOLDER takes a llama.cpp of
+# the CPU's code; with CUDA=1 or VULKAN=1, on macOS with Metal; with RPC=1 also for --rpc. LLAMA=FOLDER takes a llama.cpp of
 # your own. The release comes from the network, or from LLAMA_SOURCE=FOLDER|FILE.tar.gz.
 LLAMACPP := $(GO) run ./scripts/llamacpp $(if $(LLAMA),-release "$(LLAMA)") $(if $(LLAMA_SOURCE),-from "$(LLAMA_SOURCE)") \
-  $(if $(SHARED),-shared) $(if $(CUDA),-cuda) $(if $(VULKAN),-vulkan) $(if $(filter command environment,$(firstword $(origin ARCH))),$(if $(filter portable,$(ARCH)),-portable)) $(if $(JOBS),-j $(JOBS))
+  $(if $(SHARED),-shared) $(if $(CUDA),-cuda) $(if $(VULKAN),-vulkan) $(if $(RPC),-rpc) $(if $(filter command environment,$(firstword $(origin ARCH))),$(if $(filter portable,$(ARCH)),-portable)) $(if $(JOBS),-j $(JOBS))
 ifdef LLAMA
   override GO := $(LLAMACPP) $(GO)
 endif

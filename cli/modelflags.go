@@ -6,6 +6,7 @@ import (
 	"encoding"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"runtime"
@@ -35,6 +36,7 @@ func fileFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.IntFlag{Name: "n-gpu-layers", Aliases: []string{"ngl", "gpu-layers"}, Usage: "layers to offload to the GPU, where there is one; -1 for all", Value: -1, Category: modelCategory},
 		&cli.StringFlag{Name: "device", Aliases: []string{"dev"}, Usage: "offload to these `DEVICES`, by ivo doctor's names, with commas between; all without it", Category: modelCategory},
+		&cli.StringFlag{Name: "rpc", Usage: "offload to llama.cpp's RPC `SERVERS` too, HOST:PORT with commas between; what is sent is neither encrypted nor checked: only in networks that you trust", Category: modelCategory},
 		&cli.StringFlag{Name: "split-mode", Aliases: []string{"sm"}, Usage: "spread over several GPUs by `MODE`: layer, row or none", Value: "layer", Category: modelCategory},
 		&cli.StringFlag{Name: "tensor-split", Aliases: []string{"ts"}, Usage: "`SHARES` of the model a GPU takes, such as 3,1; by free memory without it", Category: modelCategory},
 		&cli.IntFlag{Name: "main-gpu", Aliases: []string{"mg"}, Usage: "`INDEX` of the GPU that --split-mode none uses", Category: modelCategory},
@@ -138,9 +140,25 @@ func load(c *cli.Context) (*llama.Model, error) {
 	return m, nil
 }
 
+// addServers takes on the RPC servers, and warns of those that others may reach.
+func addServers(c *cli.Context) error {
+	text := c.String("rpc")
+	if text == "" {
+		return nil
+	}
+	servers := strings.Split(text, ",")
+	if far := llama.Remote(servers); len(far) > 0 {
+		slog.Warn("RPC servers are insecure: what is sent to them is neither encrypted nor checked, and whoever reaches them may run what they like; never use them on an open network", "servers", far)
+	}
+	return llama.AddRPC(servers)
+}
+
 // loadFile loads the model at path as loadFlags say.
 func loadFile(c *cli.Context, path string) (*llama.Model, error) {
 	params, err := modelParams(c)
+	if err == nil {
+		err = addServers(c)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
@@ -47,7 +48,8 @@ func FuzzControlVector(f *testing.F) {
 	})
 }
 
-// Whatever text there is becomes tokens of the vocabulary, and these the text again.
+// Whatever text there is becomes tokens of the vocabulary, and these the text again; but of bytes that are no UTF-8
+// llama.cpp takes one together with what follows it, so that a space comes back as the sign that it has for one.
 func FuzzTokenize(f *testing.F) {
 	for _, text := range []string{"", "i found a red lamp.\n", "\x00", "\xff\xfe\x80", "a\u0301 \u200d👩‍👩‍👧 \U0010ffff", "<s></s><unk>", strings.Repeat(" ", 300), "<0x0A>"} {
 		f.Add(text, true)
@@ -71,7 +73,7 @@ func FuzzTokenize(f *testing.F) {
 			}
 			back.Write(piece)
 		}
-		if got := back.String(); !special && got != text && got != " "+text {
+		if got := back.String(); !special && utf8.ValidString(text) && got != text && got != " "+text {
 			t.Errorf("%q comes back as %q", text, got)
 		}
 	})

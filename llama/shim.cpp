@@ -128,6 +128,28 @@ const char * ivo_library(void) {
 
 bool ivo_supports_gpu_offload(void) { return llama_supports_gpu_offload(); }
 
+int32_t ivo_rpc_add(const char * endpoint) {
+#ifdef IVO_SYSTEM
+    return guarded<>(int32_t(IVO_RPC_REFUSED), [&] {
+        const ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
+        using add_server = ggml_backend_reg_t (*)(const char *);
+        const auto add = rpc ? reinterpret_cast<add_server>(ggml_backend_reg_get_proc_address(rpc, "ggml_backend_rpc_add_server")) : nullptr;
+        if (!add) {
+            return int32_t(IVO_RPC_NOT_BUILT);
+        }
+        const ggml_backend_reg_t server = add(endpoint);
+        if (!server) {
+            return int32_t(IVO_RPC_REFUSED);
+        }
+        ggml_backend_register(server);
+        return int32_t(IVO_RPC_TAKEN);
+    });
+#else
+    (void) endpoint;
+    return IVO_RPC_NOT_BUILT;
+#endif
+}
+
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p) {
     return guarded<>(static_cast<ivo_model *>(nullptr), [&] {
         llama_model_params mp = llama_model_default_params();

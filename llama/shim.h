@@ -85,6 +85,10 @@ const char * ivo_library(void);
 const char * ivo_architecture(int32_t i);
 bool ivo_supports_gpu_offload(void);
 
+// Registers the devices of an RPC server, HOST:PORT.
+enum ivo_rpc { IVO_RPC_TAKEN, IVO_RPC_NOT_BUILT, IVO_RPC_REFUSED };
+int32_t ivo_rpc_add(const char * endpoint);
+
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p);
 void ivo_model_free(ivo_model * m);
 typedef struct {

@@ -28,11 +28,11 @@ type builder struct {
 	archive string // address of upstream's archive, "" for the pin's
 	cache   string // folder of all builds
 
-	release                        string // the pin's tag, or a folder
-	from                           string // where the tree is, "" for the network
-	shared, cuda, vulkan, portable bool
-	jobs                           int
-	log                            io.Writer
+	release                             string // the pin's tag, or a folder
+	from                                string // where the tree is, "" for the network
+	shared, cuda, vulkan, rpc, portable bool
+	jobs                                int
+	log                                 io.Writer
 }
 
 // build is the folder of the build: lib, with pkgconfig/llama.pc; include; and share with the
@@ -147,6 +147,9 @@ func (b *builder) kind() string {
 	if b.vulkan {
 		kind += ".vulkan"
 	}
+	if b.rpc {
+		kind += ".rpc"
+	}
 	return kind
 }
 
@@ -213,6 +216,9 @@ func (b *builder) options(lib string) []string {
 	}
 	if b.shared {
 		options = append(options, "-DGGML_BACKEND_DIR="+lib)
+	}
+	if b.rpc {
+		options = append(options, "-DGGML_RPC=ON", "-DGGML_RPC_RDMA=OFF")
 	}
 	return options
 }

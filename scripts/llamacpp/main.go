@@ -33,6 +33,7 @@ func main() {
 	flag.BoolVar(&b.shared, "shared", false, "build shared libraries with all variants of the CPU backend, of which the one that fits is taken at run time")
 	flag.BoolVar(&b.cuda, "cuda", false, "build with CUDA (shared libraries)")
 	flag.BoolVar(&b.vulkan, "vulkan", false, "build with Vulkan (shared libraries)")
+	flag.BoolVar(&b.rpc, "rpc", false, "build llama.cpp's RPC backend too, which offloads to other machines")
 	flag.BoolVar(&b.portable, "portable", false, "build for all machines of this kind (x86-64: with AVX2, FMA and F16C), not for this one alone")
 	flag.IntVar(&b.jobs, "j", runtime.NumCPU(), "compile so many files at once")
 	flag.Parse()

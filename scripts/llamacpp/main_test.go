@@ -220,7 +220,7 @@ func TestNames(t *testing.T) {
 	names := map[string]bool{}
 	for i, set := range []func(){
 		func() {}, func() { b.portable = true }, func() { b.portable, b.shared = false, true }, func() { b.cuda = true },
-		func() { b.vulkan = true }, func() { b.release = b.cache },
+		func() { b.vulkan = true }, func() { b.rpc = true }, func() { b.release = b.cache },
 	} {
 		set()
 		names[b.prefix(context.Background(), b.pin.SourceSum)] = true
