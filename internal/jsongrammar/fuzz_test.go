@@ -15,6 +15,9 @@ func FuzzOf(f *testing.F) {
 	} {
 		f.Add([]byte(schema))
 	}
+	if _, err := Of([]byte(strings.Repeat("[", 8<<20))); err == nil { // without a bound it ends the process
+		f.Error("8 million levels are read")
+	}
 	f.Fuzz(func(t *testing.T, schema []byte) {
 		grammar, err := Of(schema)
 		switch {

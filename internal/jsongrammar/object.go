@@ -24,14 +24,20 @@ func (o *object) has(key string) bool {
 func parse(data []byte) (any, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
-	v, err := read(dec)
+	v, err := read(dec, 0)
 	if err == nil && dec.More() {
 		err = fmt.Errorf("something follows the value")
 	}
 	return v, err
 }
 
-func read(dec *json.Decoder) (any, error) {
+// deepest is how deep a schema may be nested: more would take the stack that there is.
+const deepest = 1000
+
+func read(dec *json.Decoder, depth int) (any, error) {
+	if depth > deepest {
+		return nil, fmt.Errorf("it is nested deeper than %d levels", deepest)
+	}
 	t, err := dec.Token()
 	if err != nil {
 		return nil, err
@@ -44,7 +50,7 @@ func read(dec *json.Decoder) (any, error) {
 			if err != nil {
 				return nil, err
 			}
-			v, err := read(dec)
+			v, err := read(dec, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -60,7 +66,7 @@ func read(dec *json.Decoder) (any, error) {
 	case json.Delim('['):
 		list := []any{}
 		for dec.More() {
-			v, err := read(dec)
+			v, err := read(dec, depth+1)
 			if err != nil {
 				return nil, err
 			}

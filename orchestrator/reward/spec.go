@@ -50,7 +50,11 @@ func parse(spec string) ([]term, error) {
 type parser struct {
 	spec string
 	at   int
+	deep int // ensembles that are open
 }
+
+// deepest is how many ensembles may hold one another.
+const deepest = 50
 
 func (p *parser) fail(hint, format string, args ...any) error {
 	args = append([]any{discreet(p.spec), utf8.RuneCountInString(p.spec[:p.at]) + 1}, args...)
@@ -120,6 +124,10 @@ func (p *parser) terms(inside bool) (terms []term, err error) {
 // members reads what follows the name of an ensemble.
 func (p *parser) members(t *term) error {
 	hint := fmt.Sprintf("give %s as %s", t.kind, kinds[t.kind].form)
+	if p.deep++; p.deep > deepest {
+		return p.fail("nest fewer", "more than %d ensembles hold one another", deepest)
+	}
+	defer func() { p.deep-- }()
 	if strings.HasPrefix(p.rest(), ":") {
 		end := strings.IndexByte(p.rest(), '(')
 		if end < 0 {
