@@ -19,6 +19,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/internal/testmodel"
+	"github.com/ivo-decoding/ivo/orchestrator/inspect"
 )
 
 func main() {
@@ -28,6 +29,7 @@ func main() {
 	out := flag.String("out", "runs/real", "folder of the runs, the answers and the pages")
 	doc := flag.String("report", "", "file of the report; docs/real.md by default, but of a quick run OUT/quick.md")
 	flag.Parse()
+	inspect.ThisMachine("").WarnSlow(os.Stderr)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := real(ctx, *name, *model, *out, *doc); err != nil {
