@@ -164,7 +164,7 @@ func fits(m *learn.Metrics) (all, last float64, how string) {
 	if len(m.Tried) == 0 {
 		return m.Training.HeldOut.All.R2, m.Training.HeldOut.Last.R2, "on prompts that were held out"
 	}
-	best := slices.MaxFunc(m.Tried, func(a, b valuehead.Trial) int { return cmp.Compare(a.R2, b.R2) })
+	best := slices.MaxFunc(m.Tried, func(a, b valuehead.Trial) int { return cmp.Compare(a.Explained(), b.Explained()) })
 	return best.R2, best.R2Last, "by cross-validation over prompts"
 }
 
