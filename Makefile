@@ -37,7 +37,7 @@ ifdef LLAMA
 endif
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build e2e llama.cpp llama-server demo model test test-system test-llama dist soak harden fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build e2e llama.cpp llama-server demo model test test-system test-llama dist soak soak-fleet harden fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -91,6 +91,9 @@ vulns: ## ask govulncheck for known vulnerabilities of what is linked (VULNDB=UR
 
 sbom: build ## list what ivo is made of, llama.cpp's commit included, as CycloneDX in dist/
 	$(GO) run ./scripts/sbom -version "$(shell git describe --tags --always --dirty)"
+
+soak-fleet: ## kill, freeze, cut off and deceive a fleet for twenty minutes, as root in network namespaces; FOR=1h for longer, SEED=2 otherwise
+	IVO_FLEET_SOAK=$(or $(FOR),20m) IVO_FLEET_SEED=$(or $(SEED),1) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
 
 e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
 	scripts/e2e.sh

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -48,6 +49,7 @@ type Coordinator struct {
 	results jetstream.ObjectStore
 	files   jetstream.ObjectStore
 	broken  chan error
+	fault   atomic.Pointer[error] // of the server, after which nothing is stored any more
 
 	models []manifest        // of the run
 	ids    map[string]string // their identities, by their fingerprints
@@ -254,9 +256,9 @@ func (c *Coordinator) listen(ctx context.Context) error {
 				return
 			case <-tick.C:
 			}
-			if c.server != nil && !c.server.JetStreamEnabled() {
+			if err := c.serverFault(); err != nil {
 				select {
-				case c.broken <- jetstream.ErrJetStreamNotEnabled:
+				case c.broken <- err:
 				default:
 				}
 			}
@@ -266,6 +268,29 @@ func (c *Coordinator) listen(ctx context.Context) error {
 			}
 		}
 	}()
+	return nil
+}
+
+// errStore says that the server's store takes nothing any more.
+var errStore = errors.New("its store fails")
+
+// serverFault is what has befallen the embedded server, if anything.
+func (c *Coordinator) serverFault() error {
+	if c.server == nil {
+		return nil
+	}
+	select {
+	case text := <-c.server.failed:
+		err := fmt.Errorf("%w: %s", errStore, text)
+		c.fault.CompareAndSwap(nil, &err)
+	default:
+	}
+	if err := c.fault.Load(); err != nil {
+		return *err
+	}
+	if !c.server.JetStreamEnabled() {
+		return jetstream.ErrJetStreamNotEnabled
+	}
 	return nil
 }
 

@@ -120,8 +120,8 @@ func (c *Coordinator) score(ctx context.Context, a *batch.Asking) ([]batch.Score
 		case <-ctx.Done(): // what is on the queue is taken off it when the run goes on
 			return nil, context.Cause(ctx)
 		case <-tick.C:
-			if c.server != nil && !c.server.JetStreamEnabled() {
-				return nil, c.serverFailed(ctx, jetstream.ErrJetStreamNotEnabled)
+			if err := c.serverFault(); err != nil {
+				return nil, c.serverFailed(ctx, err)
 			}
 			switch alive, able := c.alive(), c.able(); {
 			case alive == 0 && time.Since(begun) > c.o.Heartbeat:
@@ -326,11 +326,12 @@ func (j *judge) score(ctx context.Context, a *batch.Asking) (*notice, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &notice{Key: a.Key, Object: a.Key + "." + j.card.Worker, Bytes: int64(len(data)), Took: time.Since(begun)}
-	if _, err := j.results.PutBytes(ctx, n.Object, data); err != nil {
-		return nil, fmt.Errorf("store the scores: %w", err)
-	}
-	return n, nil
+	n := &notice{Key: a.Key, Bytes: int64(len(data)), Took: time.Since(begun)}
+	n.Object, err = j.store(ctx, a.Key, func(name string) error {
+		_, err := j.results.PutBytes(ctx, name, data)
+		return err
+	})
+	return n, err
 }
 
 // reward opens that of an order, with files of this worker or such as it is sent. What starts programs or asks

@@ -68,16 +68,28 @@ func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*notice, error
 		}
 		defer file.Close()
 	}
-	n.Object = d.Key + "." + h.card.Worker
-	read, write := io.Pipe()
-	go func() { write.CloseWithError(pack(write, d.Key, s, file)) }()
-	defer read.Close()
-	info, err := h.results.Put(ctx, jetstream.ObjectMeta{Name: n.Object, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, full{read})
-	if err != nil {
-		return nil, fmt.Errorf("store the result: %w", err)
-	}
-	n.Bytes, n.Took = int64(info.Size), time.Since(begun)
-	return n, nil
+	n.Object, err = h.store(ctx, d.Key, func(name string) error {
+		if file != nil {
+			if _, err := file.Seek(0, io.SeekStart); err != nil {
+				return err
+			}
+		}
+		read, write := io.Pipe()
+		packed := make(chan bool)
+		go func() {
+			write.CloseWithError(pack(write, d.Key, s, file))
+			close(packed)
+		}()
+		info, err := h.results.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, full{read})
+		read.Close()
+		<-packed
+		if err == nil {
+			n.Bytes = int64(info.Size)
+		}
+		return err
+	})
+	n.Took = time.Since(begun)
+	return n, err
 }
 
 // full reads as much as is asked for, so that chunks are whole.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 )
 
 // mostFailures is the number of failures in a row, of different shards, by which a worker knows that the fault is its
@@ -115,11 +116,33 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	case ctx.Err() != nil:
 		m.Nak() // handed back
 		return nil
+	case errors.Is(err, errNotStored): // which is no fault of the shard's
+		slog.Debug("fleet", "err", err)
+		m.NakWithDelay(5 * time.Second)
+		return nil
 	case err != nil:
 		h.report(ctx, m, &notice{Key: e.key, Error: err.Error()})
 		return err
 	}
 	return h.report(ctx, m, n)
+}
+
+// errNotStored says that a result could not be handed in.
+var errNotStored = errors.New("the result could not be stored")
+
+// store hands in a result, again under another name where the server is not there for a while, and returns its name.
+func (h *hand) store(ctx context.Context, key string, put func(name string) error) (name string, err error) {
+	for try := range 4 {
+		name = fmt.Sprintf("%s.%s", key, h.card.Worker)
+		if try > 0 { // what has come through of the last try may not be overwritten
+			pause(ctx, time.Second<<try)
+			name = fmt.Sprintf("%s.%s", name, nuid.Next())
+		}
+		if err = put(name); err == nil || ctx.Err() != nil {
+			return name, err
+		}
+	}
+	return "", fmt.Errorf("%w: %w", errNotStored, err)
 }
 
 // report tells the coordinator of a shard, again and again until it is on the server, and then acknowledges the order or,

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -26,6 +27,8 @@ type embedded struct {
 	*server.Server
 	key  nkeys.KeyPair // of the coordinator itself
 	open bool          // to other machines, and so with TLS
+	// failed tells of a store that takes nothing any more, as when the disk is full: the server goes on without it.
+	failed chan string
 }
 
 // serve starts a server that keeps its files in dir. Others than this machine need the secrets.
@@ -56,11 +59,11 @@ func serve(dir, listen string, run names, s *Secrets) (*embedded, error) {
 		o.Nkeys = append(o.Nkeys, &server.NkeyUser{Nkey: s.public, Permissions: permissions(run)})
 		o.TLSConfig, o.TLSTimeout = s.server(), 5
 	}
-	out := &embedded{key: self, open: !loopback(host)}
+	out := &embedded{key: self, open: !loopback(host), failed: make(chan string, 1)}
 	if out.Server, err = server.NewServer(o); err != nil {
 		return nil, &fault.Error{Op: "start the server", Field: "listen", Err: err, Hint: "give another {listen}"}
 	}
-	out.SetLogger(logger{}, false, false)
+	out.SetLogger(logger{out.failed}, false, false)
 	// The address is taken beforehand, for the server ends the program where it cannot be.
 	l, err := net.Listen("tcp", net.JoinHostPort(host, fmt.Sprint(max(0, port))))
 	if err != nil {
@@ -136,14 +139,23 @@ func permissions(run names) *server.Permissions {
 
 // logger writes the server's messages to the log. None of them holds a secret: what the server is told of
 // them are public keys.
-type logger struct{}
+type logger struct{ failed chan<- string }
 
 func (logger) Noticef(format string, v ...any) { slog.Debug("nats: " + fmt.Sprintf(format, v...)) }
 func (logger) Warnf(format string, v ...any)   { slog.Debug("nats: " + fmt.Sprintf(format, v...)) }
 func (logger) Fatalf(format string, v ...any)  { slog.Error("nats: " + fmt.Sprintf(format, v...)) }
-func (logger) Errorf(format string, v ...any)  { slog.Warn("nats: " + fmt.Sprintf(format, v...)) }
-func (logger) Debugf(string, ...any)           {}
-func (logger) Tracef(string, ...any)           {}
+func (l logger) Errorf(format string, v ...any) {
+	text := fmt.Sprintf(format, v...)
+	slog.Warn("nats: " + text)
+	if strings.Contains(format, "critical write error") { // it is said nowhere else
+		select {
+		case l.failed <- text:
+		default:
+		}
+	}
+}
+func (logger) Debugf(string, ...any) {}
+func (logger) Tracef(string, ...any) {}
 
 // private is a folder that its owner alone may read.
 func private(dir string) error {

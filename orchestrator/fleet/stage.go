@@ -126,7 +126,7 @@ func (c *Coordinator) serverFailed(ctx context.Context, err error) error {
 	if err != nil && ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if err == nil || !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) {
+	if err == nil || !errors.Is(err, errStore) && !errors.Is(err, jetstream.ErrJetStreamNotEnabled) && !errors.Is(err, nats.ErrConnectionClosed) && !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, nats.ErrTimeout) {
 		return err
 	}
 	return &fault.Error{Op: "fleet", Err: fmt.Errorf("the server of the fleet does not work any more: %w", err), Hint: "see that it runs and has room on its disk, and run the same command again, finished work is kept"}

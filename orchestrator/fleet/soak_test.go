@@ -1,0 +1,536 @@
+//go:build linux
+
+package fleet_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/internal/gguf"
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+)
+
+const soakHeartbeat = 2 * time.Second
+
+// soakRun is a run of shards of one prompt, with a head that is cheap to train.
+func soakRun(t testing.TB) *small {
+	s := newSmall(t)
+	s.read(t, 24, 4)
+	s.o.ShardPrompts = 1
+	return s
+}
+
+// TestPart is no test: it is a program of TestSoak's, the coordinator or a worker.
+func TestPart(t *testing.T) {
+	part := os.Getenv("IVO_FLEET_PART")
+	if part == "" {
+		t.Skip("a program of TestSoak's")
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	say := func(text string) { fmt.Println(text) }
+	dir := os.Getenv("IVO_FLEET_DIR")
+	if part == "worker" {
+		o := fleet.WorkerOptions{
+			URL: os.Getenv("IVO_FLEET_URL"), Cache: dir, Threads: 1, Say: say, Card: fleet.Card{Build: "a build", CPU: "a kind"},
+			Load: func(path string) (*llama.Model, error) { return llama.Load(path, llama.ModelParams{}) },
+		}
+		var err error
+		if text := os.Getenv(fleet.InviteVariable); text != "" {
+			if o.Invite, err = fleet.ParseInvite(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if own := os.Getenv("IVO_FLEET_MODEL"); own != "" {
+			if o.Model, err = llama.Load(own, llama.ModelParams{}); err != nil {
+				t.Fatal(err)
+			}
+			defer o.Model.Close()
+		}
+		if err := fleet.Work(ctx, o); err != nil && ctx.Err() == nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	s := soakRun(t)
+	c, err := fleet.Lead(ctx, fleet.Options{Dir: dir, Listen: os.Getenv("IVO_FLEET_URL"), Heartbeat: soakHeartbeat, Say: say}, s.w.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.run(ctx, dir, c); err != nil {
+		c.Close()
+		t.Fatal(err)
+	}
+	if err := c.Finish(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// program is a coordinator or a worker in a process of its own.
+type program struct {
+	*exec.Cmd
+	ended chan error
+	past  error
+}
+
+// over says whether a program has ended, and how.
+func (p *program) over() (bool, error) {
+	select {
+	case err, first := <-p.ended:
+		if first {
+			p.past = err
+			close(p.ended)
+		}
+		return true, p.past
+	default:
+		return false, nil
+	}
+}
+
+// post is where a worker is: behind a link of its own, in a network namespace or through a proxy.
+type post struct {
+	space, veth, host string // of the namespace; "" without
+	*link
+	cache  string
+	worker *program
+}
+
+// soak is a fleet of processes that is mistreated.
+type soak struct {
+	t      *testing.T
+	dir    string // on a small disk, if the machine allows it
+	disk   bool
+	listen string
+	spaces bool
+	lead   *program
+	posts  []*post
+	rng    *rand.Rand
+
+	mu     sync.Mutex
+	said   strings.Builder // by the coordinator and the workers
+	counts map[string]int
+}
+
+func (s *soak) start(part string, env ...string) *program {
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p := &program{Cmd: exec.Command(self, "-test.run", "^TestPart$", "-test.timeout", "0"), ended: make(chan error, 1)}
+	if space := env[0]; space != "" {
+		p.Cmd = exec.Command("ip", append([]string{"netns", "exec", space, self}, p.Args[1:]...)...)
+	}
+	p.Env = append(append(os.Environ(), "IVO_FLEET_PART="+part), env[1:]...)
+	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := p.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p.Stderr = p.Stdout
+	if err := p.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	go func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			s.mu.Lock()
+			fmt.Fprintln(&s.said, part+": "+lines.Text())
+			s.mu.Unlock()
+			if os.Getenv("IVO_FLEET_LOG") != "" {
+				fmt.Fprintln(os.Stderr, time.Now().Format("05.000"), part, lines.Text())
+			}
+		}
+		p.ended <- p.Wait()
+	}()
+	return p
+}
+
+func (s *soak) has(part string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Contains(s.said.String(), part)
+}
+
+// command runs one that sets something up.
+func command(args ...string) error {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%v: %w: %s", args, err, out)
+	}
+	return nil
+}
+
+// space makes a network namespace with a link to this one.
+func (p *post) makeSpace(i int) error {
+	p.space, p.veth, p.host = fmt.Sprint("ivo", os.Getpid(), "-", i), fmt.Sprintf("iv%d-%d", os.Getpid()%100000, i), fmt.Sprintf("10.%d.%d.1", 64+os.Getpid()%128, 10+i)
+	inside := p.veth + "i"
+	for _, line := range []string{
+		"ip netns add " + p.space, "ip link add " + p.veth + " type veth peer name " + inside, "ip link set " + inside + " netns " + p.space,
+		"ip addr add " + p.host + "/24 dev " + p.veth, "ip link set " + p.veth + " up", "ip netns exec " + p.space + " ip link set lo up",
+		"ip netns exec " + p.space + " ip addr add " + strings.TrimSuffix(p.host, "1") + "2/24 dev " + inside, "ip netns exec " + p.space + " ip link set " + inside + " up",
+	} {
+		if err := command(strings.Fields(line)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cut cuts or heals a post's link.
+func (p *post) cut(down bool) error {
+	if p.space == "" {
+		p.link.set(down, false)
+		return nil
+	}
+	return command("ip", "link", "set", p.veth, map[bool]string{true: "down", false: "up"}[down])
+}
+
+// hire starts a worker at a post; a model of its own may be given.
+func (s *soak) hire(p *post, own string) *program {
+	url, invitation, err := fleet.InviteTo(s.dir, p.host)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if p.space == "" {
+		url = p.link.url()
+	}
+	return s.start("worker", p.space, "IVO_FLEET_URL="+url, fleet.InviteVariable+"="+invitation, "IVO_FLEET_DIR="+p.cache, "IVO_FLEET_MODEL="+own)
+}
+
+// begin starts the coordinator, and waits until workers can join.
+func (s *soak) begin() {
+	s.lead = s.start("coordinator", "", "IVO_FLEET_URL="+s.listen, "IVO_FLEET_DIR="+s.dir)
+	_, port, _ := net.SplitHostPort(s.listen)
+	until(s.t, "the coordinator listens", func() bool {
+		if over, _ := s.lead.over(); over {
+			return true
+		}
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	})
+}
+
+// shards counts the shards that the run has so far.
+func (s *soak) shards() int {
+	names, _ := filepath.Glob(filepath.Join(s.dir, "iter-*", "trajectories", "*"))
+	return len(names)
+}
+
+// more waits for another shard, or the end of the run.
+func (s *soak) more() {
+	before := s.shards()
+	until(s.t, "another shard", func() bool { over, _ := s.lead.over(); return over || s.shards() > before })
+}
+
+func (s *soak) wait(least, most time.Duration) {
+	time.Sleep(least + time.Duration(s.rng.Int64N(int64(most-least)))) // how long a fault lasts
+}
+
+// faults are what is done to a fleet, by name, and what people are told of it.
+var faults = []struct {
+	name, told string
+	do         func(s *soak, p *post)
+}{
+	{"killed", "has not been heard of", func(s *soak, p *post) {
+		p.worker.Process.Kill()
+		s.wait(soakHeartbeat, 2*soakHeartbeat)
+		p.worker = s.hire(p, "")
+	}},
+	{"frozen", "has not been heard of", func(s *soak, p *post) {
+		p.worker.Process.Signal(syscall.SIGSTOP)
+		s.wait(soakHeartbeat*3/2, 2*soakHeartbeat)
+		p.worker.Process.Signal(syscall.SIGCONT)
+	}},
+	{"cut off", "has not been heard of", func(s *soak, p *post) {
+		if err := p.cut(true); err != nil {
+			s.t.Error(err)
+		}
+		s.wait(time.Second, 3*soakHeartbeat)
+		if err := p.cut(false); err != nil {
+			s.t.Error(err)
+		}
+	}},
+	{"handed back", "leaves", func(s *soak, p *post) {
+		p.worker.Process.Signal(os.Interrupt)
+		until(s.t, "the worker leaves", func() bool { over, _ := p.worker.over(); return over })
+		p.worker = s.hire(p, "")
+	}},
+	{"server killed", "waiting for a run", func(s *soak, _ *post) {
+		s.lead.Process.Kill()
+		until(s.t, "the coordinator ends", func() bool { over, _ := s.lead.over(); return over })
+		s.wait(100*time.Millisecond, 2*soakHeartbeat)
+		s.begin()
+	}},
+	{"server stopped", "waiting for a run", func(s *soak, _ *post) {
+		s.lead.Process.Signal(os.Interrupt)
+		until(s.t, "the coordinator ends", func() bool { over, _ := s.lead.over(); return over })
+		if s.lead.past != nil {
+			s.begin()
+		}
+	}},
+	{"disk filled", "no space left", func(s *soak, _ *post) {
+		if !s.disk {
+			return
+		}
+		ballast := filepath.Join(filepath.Dir(s.dir), "ballast")
+		f, err := os.Create(ballast)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for b := make([]byte, 1<<12); err == nil; {
+			_, err = f.Write(b)
+		}
+		f.Close()
+		for range 300 { // it notices when it writes
+			if over, _ := s.lead.over(); over {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		os.Remove(ballast)
+		if over, _ := s.lead.over(); !over {
+			s.count("disk filled, and not noticed")
+			return
+		}
+		if s.lead.past != nil {
+			s.begin()
+		}
+	}},
+	{"two workers with a shard", "is dropped", func(s *soak, p *post) {
+		// What a frozen worker has in hand is given to another, and handed in by both.
+		for range 10 {
+			if over, _ := s.lead.over(); over || s.has("is dropped") {
+				return
+			}
+			p.worker.Process.Signal(syscall.SIGSTOP)
+			s.wait(soakHeartbeat*3/2, 2*soakHeartbeat)
+			p.worker.Process.Signal(syscall.SIGCONT)
+			s.more()
+		}
+	}},
+	{"another model of the name", "is another model than the run's", func(s *soak, p *post) {
+		w := s.hire(p, filepath.Join(p.cache, "other", "summarize-s.gguf"))
+		until(s.t, "it is refused", func() bool {
+			over, _ := w.over()
+			lead, _ := s.lead.over()
+			return over || lead
+		})
+		w.Process.Kill()
+	}},
+	{"damaged", "its result is damaged", func(s *soak, p *post) { s.lie(p) }},
+}
+
+func (s *soak) count(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[what]++
+}
+
+// lie takes orders and hands in rubbish, until that is not taken any more.
+func (s *soak) lie(p *post) {
+	url, invitation, err := fleet.InviteTo(s.dir, "127.0.0.1")
+	if err != nil {
+		return // the run is over
+	}
+	var invite fleet.Invite
+	if invitation != "" {
+		if invite, err = fleet.ParseInvite(invitation); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	i, err := tryImpostor(url, invite.Options()...)
+	if err != nil {
+		return
+	}
+	defer i.nc.Close()
+	results, err := i.js.ObjectStore(context.Background(), "ivo-"+i.run+"-results")
+	if err != nil {
+		return
+	}
+	consumer, err := i.js.Consumer(context.Background(), "ivo-"+i.run+"-shards", fleet.Queue(i.model))
+	if err != nil {
+		return
+	}
+	for k := 0; k < 3; {
+		m, err := consumer.Next(jetstream.FetchMaxWait(time.Second))
+		if over, _ := s.lead.over(); over {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		key := strings.Split(m.Subject(), ".")[4]
+		object := fmt.Sprintf("%s.impostor%d", key, k)
+		results.PutString(context.Background(), object, "rubbish")
+		i.publish(key, fmt.Sprintf(`,"object":%q,"bytes":7`, object))
+		m.Ack()
+		k++
+	}
+}
+
+// A run whose workers are killed, frozen beyond their heartbeat, cut off, sent away, doubled, false and damaged, and whose
+// server is killed, stopped and without room on its disk is the run that a machine draws alone, and people are told of every
+// fault. IVO_FLEET_SOAK says for how long, or "once" for each fault once; IVO_FLEET_SEED which ones.
+func TestSoak(t *testing.T) {
+	if os.Getenv("IVO_FLEET_SOAK") == "" {
+		t.Skip("takes minutes: make soak-fleet; TestFaults is its short form")
+	}
+	length, _ := time.ParseDuration(os.Getenv("IVO_FLEET_SOAK"))
+	var seed uint64 = 1
+	fmt.Sscan(os.Getenv("IVO_FLEET_SEED"), &seed)
+	root := t.TempDir()
+	s := &soak{t: t, rng: rand.New(rand.NewPCG(seed, 0)), counts: map[string]int{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			text := s.said.String()
+			t.Log(text[max(0, len(text)-8000):])
+		}
+	})
+	disk := filepath.Join(root, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if s.disk = command("mount", "-t", "tmpfs", "-o", "size=48m", "ivo", disk) == nil; s.disk {
+		t.Cleanup(func() {
+			if err := command("umount", "-l", disk); err != nil {
+				t.Error(err)
+			}
+		})
+	} else {
+		t.Log("no disk can be mounted here: it is not filled")
+	}
+	_, port := hostPort(t, freePort(t))
+	for i := range 3 {
+		s.posts = append(s.posts, &post{cache: filepath.Join(root, fmt.Sprint("cache", i))})
+	}
+	s.spaces = true
+	for i, p := range s.posts {
+		err := p.makeSpace(i)
+		t.Cleanup(func() {
+			command("ip", "link", "del", p.veth)
+			command("ip", "netns", "del", p.space)
+		})
+		if err != nil {
+			t.Log("no network namespaces here, workers are behind proxies: ", err)
+			s.spaces = false
+			break
+		}
+	}
+	s.listen = fmt.Sprint("0.0.0.0:", port)
+	if !s.spaces {
+		s.listen = fmt.Sprint("127.0.0.1:", port)
+		for _, p := range s.posts {
+			p.space, p.host, p.link = "", "", newLink(t, "nats://"+s.listen)
+		}
+	}
+	for _, p := range s.posts {
+		other(t, filepath.Join(p.cache, "other", "summarize-s.gguf"))
+	}
+	alone := filepath.Join(root, "alone")
+	lone := soakRun(t)
+	if err := lone.run(context.Background(), alone, nil); err != nil {
+		t.Fatal(err)
+	}
+	want := files(t, alone)
+	todo := make([]int, len(faults)) // in the short form
+	for i := range todo {
+		todo[i] = i
+	}
+	begun := time.Now()
+	runs, happened := 0, 0
+	for ; length == 0 && len(todo) > 0 || time.Since(begun) < length || runs == 0; runs++ {
+		s.dir = filepath.Join(disk, "run")
+		s.begin()
+		for _, p := range s.posts {
+			p.worker = s.hire(p, "")
+		}
+		for {
+			s.more()
+			if over, err := s.lead.over(); over {
+				if err == nil {
+					break
+				}
+				t.Fatalf("the coordinator ended: %v", err)
+			}
+			var fault int
+			switch {
+			case length > 0:
+				fault = s.rng.IntN(len(faults))
+			case len(todo) == 0:
+				until(t, "the end", func() bool { over, _ := s.lead.over(); return over })
+				continue
+			default:
+				fault, todo = todo[0], todo[1:]
+			}
+			f := faults[fault]
+			s.count(f.name)
+			happened++
+			f.do(s, s.posts[s.rng.IntN(len(s.posts))])
+		}
+		for _, p := range s.posts {
+			p.cut(false)
+			p.worker.Process.Kill()
+		}
+		got := files(t, s.dir)
+		for name := range want {
+			if got[name] != want[name] {
+				t.Errorf("run %d: %s differs: %d bytes, alone %d", runs, name, len(got[name]), len(want[name]))
+			}
+			delete(got, name)
+		}
+		for name := range got {
+			t.Errorf("run %d: %s is there, and was not alone", runs, name)
+		}
+		if err := os.RemoveAll(s.dir); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			break
+		}
+	}
+	for _, f := range faults {
+		if s.counts[f.name] > 0 && !s.has(f.told) && (s.disk || f.name != "disk filled") {
+			t.Errorf("%d times %s, and nobody is told that a worker or shard %q", s.counts[f.name], f.name, f.told)
+		}
+	}
+	t.Logf("%d runs of %d files in %v, %d faults in namespaces %v: %v; dropped %d", runs, len(want), time.Since(begun).Round(time.Second), happened, s.spaces, s.counts, strings.Count(s.said.String(), "is dropped"))
+}
+
+// other writes a model that differs from the lab's by a weight.
+func other(t testing.TB, path string) {
+	t.Helper()
+	f, err := gguf.Read(lab + "s.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tensors []gguf.Tensor
+	for _, x := range f.Tensors {
+		data, err := f.ReadF32(x.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tensors = append(tensors, gguf.Tensor{Name: x.Name, Shape: x.Shape, Data: data})
+	}
+	tensors[3].Data[0]++
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), gguf.Write(path, f.KVs, tensors)); err != nil {
+		t.Fatal(err)
+	}
+}
