@@ -273,13 +273,13 @@ var faults = []struct {
 		until(s.t, "the worker leaves", func() bool { over, _ := p.worker.over(); return over })
 		p.worker = s.hire(p, "")
 	}},
-	{"server killed", "waiting for a run", func(s *soak, _ *post) {
+	{"server killed", "connection to the run is lost", func(s *soak, _ *post) {
 		s.lead.Process.Kill()
 		until(s.t, "the coordinator ends", func() bool { over, _ := s.lead.over(); return over })
 		s.wait(100*time.Millisecond, 2*soakHeartbeat)
 		s.begin()
 	}},
-	{"server stopped", "waiting for a run", func(s *soak, _ *post) {
+	{"server stopped", "connection to the run is lost", func(s *soak, _ *post) {
 		s.lead.Process.Signal(os.Interrupt)
 		until(s.t, "the coordinator ends", func() bool { over, _ := s.lead.over(); return over })
 		if s.lead.past != nil {

@@ -96,7 +96,13 @@ func Work(ctx context.Context, o WorkerOptions) error {
 	options := append([]nats.Option{
 		nats.Name("ivo worker"), nats.MaxReconnects(-1), nats.ReconnectWait(time.Second), nats.Timeout(5 * time.Second), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(3),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Debug("fleet", "err", err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { slog.Debug("fleet: disconnected", "err", err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if ctx.Err() == nil && err != nil {
+				slog.Debug("fleet: disconnected", "err", err)
+				o.Say("the connection to the run is lost, and tried again")
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { o.Say("the run is reached again") }),
 	}, o.Invite.options()...)
 	if err := w.connect(ctx, options); err != nil {
 		return err
