@@ -143,11 +143,13 @@ func (c *Coordinator) openDesk(ctx context.Context, o *asked) (err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.ears == nil {
-		stream, err := c.js.Stream(ctx, c.run.shards())
-		if err == nil { // what an earlier call has asked
-			err = stream.Purge(ctx, jetstream.WithPurgeSubject(c.run.shard(scoresQueue, "*", "*")))
-		}
-		if err != nil {
+		if err := c.persist(ctx, func() error { // what an earlier call has asked
+			stream, err := c.js.Stream(ctx, c.run.shards())
+			if err != nil {
+				return err
+			}
+			return stream.Purge(ctx, jetstream.WithPurgeSubject(c.run.shard(scoresQueue, "*", "*")))
+		}); err != nil {
 			return err
 		}
 		d.asked = map[string]*asked{}

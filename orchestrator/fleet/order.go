@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
@@ -18,8 +20,28 @@ const inObject = "Ivo-Object"
 // most are the most bytes of an order, and of scores, when they are not compressed.
 const mostOrder, mostScores = 256 << 20, 256 << 20
 
+// persist does again what a cluster that elects a leader does not answer.
+func (c *Coordinator) persist(ctx context.Context, do func() error) error {
+	for try := 1; ; try++ {
+		err := do()
+		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
+		if !silent || try == 5 || ctx.Err() != nil || c.serverFault() != nil {
+			return err
+		}
+		slog.Debug("fleet: ask the server again", "err", err)
+		pause(ctx, time.Second)
+	}
+}
+
 // post puts an order on a queue.
 func (c *Coordinator) post(ctx context.Context, queue, key string, attempt int, order any) error {
+	return c.persist(ctx, func() error { return c.postOnce(ctx, queue, key, attempt, order) })
+}
+
+// heldAlready is what the server says of an order that it has: one may have come through though that was not heard.
+const heldAlready = "maximum messages per subject exceeded"
+
+func (c *Coordinator) postOnce(ctx context.Context, queue, key string, attempt int, order any) error {
 	if err := c.consumer(ctx, queue); err != nil {
 		return err
 	}
@@ -38,6 +60,9 @@ func (c *Coordinator) post(ctx context.Context, queue, key string, attempt int, 
 		m.Data = nil
 	}
 	_, err = c.js.PublishMsg(ctx, m, jetstream.WithMsgID(subject))
+	if err != nil && strings.Contains(err.Error(), heldAlready) {
+		return nil
+	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("put %s on the queue: %w", key, err)
 	}

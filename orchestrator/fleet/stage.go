@@ -67,7 +67,7 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 		o := &order{Drawing: d, at: i}
 		s.open[d.Key], s.wait = o, append(s.wait, o)
 	}
-	if err := s.resume(); err != nil {
+	if err := c.persist(ctx, s.resume); err != nil {
 		return s.failed(err)
 	}
 	defer c.crew.begin(s)()
@@ -159,6 +159,9 @@ func (s *stage) resume() error {
 			continue
 		}
 		o := s.open[parts[4]]
+		if o != nil && o.queued && parts[5] == fmt.Sprint(o.attempt) {
+			continue // found before
+		}
 		if o == nil || o.queued || parts[3] != queue(o.Model) {
 			if err := stream.Purge(s.ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 				return err
