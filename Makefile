@@ -92,7 +92,7 @@ vulns: ## ask govulncheck for known vulnerabilities of what is linked (VULNDB=UR
 sbom: build ## list what ivo is made of, llama.cpp's commit included, as CycloneDX in dist/
 	$(GO) run ./scripts/sbom -version "$(shell git describe --tags --always --dirty)"
 
-soak-fleet: ## kill, freeze, cut off and deceive a fleet for twenty minutes, as root in network namespaces; FOR=1h for longer, SEED=2 otherwise
+soak-fleet: ## kill, freeze, cut off and deceive a fleet of processes, as root in network namespaces (FOR=20m, SEED=2)
 	IVO_FLEET_SOAK=$(or $(FOR),20m) IVO_FLEET_SEED=$(or $(SEED),1) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
 
 e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
