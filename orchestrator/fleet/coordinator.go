@@ -180,7 +180,7 @@ func (c *Coordinator) streams(ctx context.Context) error {
 	const kept = 30 * 24 * time.Hour // on a server that outlives the run
 	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: c.run.shards(), Subjects: []string{c.run.subject("shard", "*", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas,
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: most(mostStore / 16), Duplicates: time.Second,
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: most(mostStore / 16),
 	}); err != nil {
 		return err
 	}

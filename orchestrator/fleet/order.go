@@ -38,7 +38,9 @@ func (c *Coordinator) post(ctx context.Context, queue, key string, attempt int, 
 	return c.persist(ctx, func() error { return c.postOnce(ctx, queue, key, attempt, order) })
 }
 
-// heldAlready is what the server says of an order that it has: one may have come through though that was not heard.
+// heldAlready is what the server says of an order that it has: one may have come through though that was not heard. That
+// is all that keeps orders from being doubled: one that was taken off the queue, or done, may be put there again at once, which a
+// server that knows messages by an identifier would drop without a word.
 const heldAlready = "maximum messages per subject exceeded"
 
 func (c *Coordinator) postOnce(ctx context.Context, queue, key string, attempt int, order any) error {
@@ -59,7 +61,7 @@ func (c *Coordinator) postOnce(ctx context.Context, queue, key string, attempt i
 		m.Header.Set(inObject, name)
 		m.Data = nil
 	}
-	_, err = c.js.PublishMsg(ctx, m, jetstream.WithMsgID(subject))
+	_, err = c.js.PublishMsg(ctx, m)
 	if err != nil && strings.Contains(err.Error(), heldAlready) {
 		return nil
 	}
