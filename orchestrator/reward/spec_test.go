@@ -286,3 +286,13 @@ func TestEnsembleCloses(t *testing.T) {
 		t.Errorf("%d of 4 parts closed", *closed)
 	}
 }
+
+// Ensembles hold one another as deep as anybody writes them, and not as deep as a stack.
+func TestEnsemblesInOneAnother(t *testing.T) {
+	for _, levels := range []int{2, deepest, deepest + 1, 100_000} {
+		_, err := parse(strings.Repeat("min(gold, ", levels) + "gold" + strings.Repeat(")", levels))
+		if refused := err != nil; refused != (levels > deepest) {
+			t.Errorf("%d levels: %.200v", levels, err)
+		}
+	}
+}
