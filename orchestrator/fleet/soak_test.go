@@ -203,8 +203,9 @@ func (p *post) cut(down bool) error {
 // hire starts a worker at a post; a model of its own may be given.
 func (s *soak) hire(p *post, own string) *program {
 	url, invitation, err := fleet.InviteTo(s.dir, p.host)
-	if err != nil {
-		s.t.Fatal(err)
+	if err != nil { // the run may just have ended
+		until(s.t, fmt.Sprint("the run is over, for ", err), func() bool { over, _ := s.lead.over(); return over })
+		return p.worker
 	}
 	if p.space == "" {
 		url = p.link.url()
