@@ -66,11 +66,7 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *a
 	}
 	var returns []float32
 	for _, e := range train {
-		ex, err := src.At(e.index)
-		if err != nil {
-			return nil, err
-		}
-		returns = append(returns, ex.Return)
+		returns = append(returns, e.ret)
 	}
 	r.squash = squashOf(returns)
 	if err := r.collect(ctx, src, train); err != nil {
@@ -352,10 +348,10 @@ func (r *ridge) validate(ctx context.Context, src Source, train []entry, by squa
 				for j, x := range w {
 					v += x * float64(buf[at+j])
 				}
-				value, ret := by.of(h.rewardMean+h.rewardScale*float32(v)), h.rewardMean+h.rewardScale*buf[at+r.d-2]
-				t.all.add(value, ret)
+				value := by.of(h.rewardMean + h.rewardScale*float32(v))
+				t.all.add(value, e.ret)
 				if at+r.d == len(buf) {
-					t.last.add(value, ret)
+					t.last.add(value, e.ret)
 				}
 			}
 		})

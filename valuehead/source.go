@@ -97,6 +97,7 @@ type entry struct {
 	index  int
 	prompt string
 	tokens int
+	ret    float32
 }
 
 // windowBytes is the memory that a shuffled stream fills with examples.

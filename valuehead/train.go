@@ -295,7 +295,7 @@ func survey(ctx context.Context, src Source) (all []entry, vocabulary int, err e
 		if len(t.Tokens) == 0 {
 			continue
 		}
-		all = append(all, entry{i, t.Prompt, ex.states()})
+		all = append(all, entry{i, t.Prompt, ex.states(), ex.Return})
 		for _, e := range sides([]Example{ex}) {
 			if e.Trajectory == nil {
 				continue
