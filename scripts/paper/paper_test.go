@@ -67,6 +67,7 @@ func TestDocument(t *testing.T) {
 		"\n## Fig. 2", "\n## Table 1", "\n## Fig. 3", "\n## Table 2", "\n## Table 3", "\n## Fig. 4", "\n## Table 4", "\n## Table 5",
 		"summarize | Fig. 2 | IVO at or above FUDGE at every matched KL | ", "summarize | Fig. 4 | a second round adds | ", "\nbeam, CD-Q | ", "\nbest-of-4, IVO | ",
 		"proxy |  | all | not measured | there is no nowhere/lab/summarize-test.jsonl", "Written by `make paper EFFORT=tiny`", "\nIVO chosen beta=", "\nDPO chosen, DPO 0.1 | ",
+		"\nlab-l | 4524800 | 1.2744 | safety | 50 | -0.35 (1.95) | -0.07 | 1.95 | 1.18 | 1.04 | fails: 0.12 sd short above the mean\n", "\nlab-s | 430752 | 1.2096 | dialogue | 100 | ",
 	} {
 		if !strings.Contains(first, want) {
 			t.Errorf("the document lacks %q", want)

@@ -137,3 +137,23 @@ func processorTime() time.Duration {
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
+
+func (d *document) timing(all []*study) {
+	d.say("")
+	d.say("## Table 4 and Fig. 5: relative time, and block size")
+	d.say("")
+	d.say("The paper: 2.7 : 1.5 : 1.0 and 4.4 : 1.6 : 1.0. Processor time of an emitted token by one thread, prompts included, of one prompt at a time, all methods in turns in one run.")
+	for _, s := range d.tasks(all) {
+		if s.times == nil {
+			continue
+		}
+		d.table(s.name, "time of a token", "relative to the base policy", "decoded a token", "reward")
+		for _, t := range s.times {
+			reward := ""
+			if r := s.of(t.Method); r != nil {
+				reward = text(r.Row.Reward)
+			}
+			d.say("%s | %.2g ms | %s | %.1f | %s", t.Method, 1e3*t.Seconds, digits(t.Relative, 1), t.Decoded, reward)
+		}
+	}
+}
