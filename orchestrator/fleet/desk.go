@@ -38,6 +38,7 @@ type asked struct {
 	*batch.Asking
 	attempt, failed int // guarded by the desk's mutex
 	reply           chan []batch.Score
+	overdue
 }
 
 // marks are scores on their way.
@@ -129,6 +130,9 @@ func (c *Coordinator) score(ctx context.Context, a *batch.Asking) ([]batch.Score
 			case alive > 0 && able == 0:
 				c.tell("no worker can ask the reward: this machine does")
 			default:
+				if err := c.remindScores(ctx, o); err != nil {
+					return nil, c.serverFailed(ctx, err)
+				}
 				continue
 			}
 			c.withdraw(ctx, c.run.shard(scoresQueue, a.Key, "*"))

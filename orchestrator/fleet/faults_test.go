@@ -408,6 +408,38 @@ func TestPoison(t *testing.T) {
 	<-w.ended
 }
 
+// An order whose redelivery lies an hour ahead, as that of a lost worker does when the server's clock is set back by an hour, is
+// given out again to a worker that waits: shards as well as responses to score.
+func TestClockSetBack(t *testing.T) {
+	s := newSmall(t)
+	dir := filepath.Join(t.TempDir(), "fleet")
+	c, told := s.lead(t, dir, fleet.Options{Heartbeat: time.Second})
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(context.Background(), dir, c) }()
+	hide := func(queue string) {
+		i := newImpostor(t, c.Address())
+		i.queue = queue
+		m, _ := i.next(t)
+		if err := m.NakWithDelay(time.Hour); err != nil {
+			t.Error(err)
+		}
+		i.nc.Flush()
+		i.nc.Close()
+	}
+	hide("")
+	w := s.worker(t, c.Address(), func(o *fleet.WorkerOptions) { o.Model = s.w.Model })
+	until(t, "a shard that is given out again", func() bool { return told.has("lay on the queue while workers waited") || len(ended) > 0 })
+	hide(fleet.ScoresQueue)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	finished(t, c, w)
+	s.same(t, dir)
+	if !told.has(".jsonl lay on the queue") {
+		t.Error("no responses were given out again")
+	}
+}
+
 // A thousand shards go through a queue that holds a few of them at a time.
 func TestManyShards(t *testing.T) {
 	s := newSmall(t)

@@ -87,7 +87,7 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	if err != nil {
 		if ctx.Err() == nil {
 			slog.Debug("fleet: read an order", "err", err)
-			m.NakWithDelay(5 * time.Second)
+			m.NakWithDelay(later)
 		}
 		return err
 	}
@@ -118,7 +118,7 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 		return nil
 	case errors.Is(err, errNotStored): // which is no fault of the shard's
 		slog.Debug("fleet", "err", err)
-		m.NakWithDelay(5 * time.Second)
+		m.NakWithDelay(later)
 		return nil
 	case err != nil:
 		h.report(ctx, m, &notice{Key: e.key, Error: err.Error()})

@@ -50,6 +50,7 @@ type order struct {
 	queued  bool
 	failed  []string // workers
 	err     error    // of the last
+	overdue
 }
 
 // Draw has the shards drawn by the workers.
@@ -102,12 +103,7 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 			}
 		}()
 	}
-	select {
-	case <-s.done:
-	case <-s.ctx.Done():
-	case err := <-c.broken:
-		s.cancel(err)
-	}
+	s.last()
 	err = context.Cause(s.ctx)
 	s.cancel(nil)
 	listening.Stop()
@@ -116,6 +112,26 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 		err = s.result()
 	}
 	return s.failed(err)
+}
+
+// last waits until nothing is left, or something has gone wrong.
+func (s *stage) last() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.done:
+			return
+		case <-s.ctx.Done():
+			return
+		case err := <-s.broken:
+			s.cancel(err)
+		case <-tick.C:
+			if err := s.remind(); err != nil {
+				s.cancel(err)
+			}
+		}
+	}
 }
 
 // failed says what an error of the stage means.
