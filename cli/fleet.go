@@ -135,12 +135,22 @@ func work(c *cli.Context) error {
 	o := fleet.WorkerOptions{
 		URL: c.String("nats"), Models: c.StringSlice("models"), Threads: max(0, c.Int("threads")), Stay: c.Bool("stay"),
 		Card: fleet.Card{Version: machine.Version, Build: llama.Build(), CPU: machine.CPU(), Memory: machine.Available()},
-		Load: func(path string) (*llama.Model, error) { return loadFile(c, path) }, Say: board.Say,
-		Notify: func(w fleet.Working) {
-			board.Show([]string{fmt.Sprintf("%d shards drawn, %d scored, %.1f tokens/s, in hand: %v", w.Shards, w.Scored, w.Rate, w.Doing)})
-		},
+		Say:  board.Say, Notify: func(w fleet.Working) { board.Show([]string{report.WorkerLine(&w)}) },
 	}
-	var err error
+	adapters, err := readAdapters(c)
+	if err != nil {
+		return err
+	}
+	o.Load = func(path string) (*llama.Model, error) {
+		m, err := loadFile(c, path)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.Adapt(adapters); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+		return m, nil
+	}
 	if text := os.Getenv(fleet.InviteVariable); text != "" {
 		if o.Invite, err = fleet.ParseInvite(text); err != nil {
 			return err

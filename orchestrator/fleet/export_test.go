@@ -27,3 +27,9 @@ func (i Invite) Options() []nats.Option { return i.options() }
 
 // ScoresQueue is the name of the queue of responses to score.
 const ScoresQueue = scoresQueue
+
+// SetPartSize sets the bytes of a file's part, and returns what they were.
+func SetPartSize(n int64) (before int64) {
+	before, partSize = partSize, n
+	return before
+}

@@ -179,10 +179,6 @@ func TestOtherModel(t *testing.T) {
 	s := newSmall(t)
 	c, told := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{})
 	defer c.Close()
-	f, err := gguf.Read(lab + "s.gguf")
-	if err != nil {
-		t.Fatal(err)
-	}
 	for name, change := range map[string]func(kvs []gguf.KV, tensors []gguf.Tensor){
 		"weights": func(_ []gguf.KV, tensors []gguf.Tensor) { tensors[3].Data[0]++ },
 		"metadata": func(kvs []gguf.KV, _ []gguf.Tensor) {
@@ -194,20 +190,10 @@ func TestOtherModel(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var tensors []gguf.Tensor
-			for _, x := range f.Tensors {
-				data, err := f.ReadF32(x.Name)
-				if err != nil {
-					t.Fatal(err)
-				}
-				tensors = append(tensors, gguf.Tensor{Name: x.Name, Shape: x.Shape, Data: data})
-			}
-			kvs := append([]gguf.KV{}, f.KVs...)
-			change(kvs, tensors)
-			path := filepath.Join(t.TempDir(), "summarize-s.gguf")
-			if err := gguf.Write(path, kvs, tensors); err != nil {
-				t.Fatal(err)
-			}
+			path := written(t, filepath.Join(t.TempDir(), "summarize-s.gguf"), func(kvs []gguf.KV, tensors []gguf.Tensor) []gguf.KV {
+				change(kvs, tensors)
+				return kvs
+			})
 			m, err := llama.Load(path, llama.ModelParams{})
 			if err != nil {
 				t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -31,49 +32,69 @@ import (
 // keyForm is that of a file's key: it becomes a file's name.
 var keyForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+:-]{7,200}$`)
 
-// fetchModel finds the run's model among the worker's own, or has it sent.
+// fetchModel finds the run's model among the worker's own, or has it sent. Its adapters are the worker's own.
 func (w *worker) fetchModel(ctx context.Context, run names, f *manifest) error {
 	path, err := w.find(ctx, f)
-	if err != nil {
-		return err
+	if err == nil && path == "" && f.Files > 1 {
+		return fault.New("work", "model", nil, "give this worker a copy of all of them by {model} or {models}", "the run's model %s is in %d files, which are not sent", f.Name, f.Files)
 	}
-	if path == "" {
-		files, err := w.js.ObjectStore(ctx, run.files())
-		if err != nil {
+	if err == nil && path == "" {
+		files, e := w.js.ObjectStore(ctx, run.files())
+		if e != nil {
 			return errGone
 		}
-		if path, err = w.fetch(ctx, run, files, f.Key, ".gguf"); err != nil {
-			return err
-		}
+		path, err = w.fetch(ctx, run, files, f.Bare, ".gguf")
+	}
+	if err != nil {
+		return err
 	}
 	w.release()
 	m, err := w.o.Load(path)
 	if err != nil {
 		return err
 	}
-	if key, err := identity(m); err != nil || key != f.Key {
-		m.Close()
+	key, err := identity(m)
+	if err == nil && key == f.Key {
+		return w.take(m, true)
+	}
+	bare, e := bareIdentity(m)
+	m.Close()
+	switch err = errors.Join(err, e); {
+	case err != nil:
+		return err
+	case bare == f.Bare:
+		return fault.New("work", "lora", nil, "give this worker {lora} and {control_vector} of the run, with their strengths, and none other", "the run's model %s is used with other adapters than here", f.Name)
+	default:
 		return fault.New("work", "", nil, "remove it and start the worker again", "%s is not the model that it was sent as", path)
 	}
-	return w.take(m, true)
 }
 
-// find looks for a model among the worker's own; "" where it is not there.
+// find looks for a model among the worker's own, whatever it is called there; "" where it is not there.
 func (w *worker) find(ctx context.Context, f *manifest) (found string, err error) {
+	return w.look(ctx, func(path string, _ fs.FileInfo) bool {
+		if !strings.HasSuffix(path, ".gguf") {
+			return false
+		}
+		head, err := gguf.ReadModel(path)
+		if err != nil || !strings.HasSuffix(f.Bare, usage(head)) { // which costs no reading of weights
+			return false
+		}
+		weights, err := fingerprint.Of(ctx, head, nil)
+		return err == nil && identified(weights, head) == f.Bare
+	})
+}
+
+// look looks for a file in the worker's folders, and through links to files; "" where none is it.
+func (w *worker) look(ctx context.Context, is func(path string, info fs.FileInfo) bool) (found string, err error) {
 	for _, dir := range w.o.Models {
-		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() || !strings.HasSuffix(path, ".gguf") {
-				return err
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return "", &fault.Error{Op: "work", Field: "models", Err: cmp.Or(err, fmt.Errorf("%s is no folder", dir)), Hint: "give {models} a folder that is there"}
+		}
+		err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return ctx.Err() // what cannot be read is not looked at
 			}
-			if info, err := e.Info(); err != nil || info.Mode().IsRegular() && info.Size() != f.Bytes {
-				return err // a link is looked at
-			}
-			head, err := gguf.ReadModel(path)
-			if err != nil {
-				return nil // it is no model
-			}
-			weights, err := fingerprint.Of(ctx, head, nil)
-			if err == nil && identified(weights, head) == f.Key {
+			if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() && is(path, info) {
 				found = path
 				return fs.SkipAll
 			}
@@ -104,7 +125,7 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 	if _, err := os.Stat(path); err == nil { // another has had it sent
 		return path, nil
 	}
-	m, err := w.ask(ctx, run, request{key, -1})
+	m, err := w.ask(ctx, run, request{Key: key, Part: -1})
 	if err != nil {
 		return "", err
 	}
@@ -120,83 +141,96 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		return "", err
 	}
 	defer out.Close()
+	sent, begun := int64(0), time.Now()
+	defer w.sending.Store(nil)
 	for i, sum := range m.Parts {
 		from := int64(i) * m.Part
 		n := min(m.Part, m.Bytes-from)
+		w.sending.Store(&Sending{m.Name, from, m.Bytes, rate(sent, begun)})
+		w.notify()
 		if got, err := sumOf(partial, from, n); err == nil && got == sum {
 			continue
 		}
-		for try := 1; ; try++ {
-			err := w.part(ctx, run, files, key, i, sum, io.NewOffsetWriter(out, from), n)
-			if err == nil {
-				break
-			}
+		if err := w.insist(ctx, run, files, request{Key: key, Part: i}, sum, io.NewOffsetWriter(out, from), n); err != nil {
 			if ctx.Err() != nil {
 				return "", context.Cause(ctx)
 			}
-			if try == 5 {
-				return "", fmt.Errorf("work: part %d of %d of %s: %w (start the worker again, which goes on from there)", i+1, len(m.Parts), m.Name, err)
-			}
-			slog.Debug("fleet: fetch a part", "file", m.Name, "part", i, "err", err)
-			pause(ctx, time.Duration(try)*time.Second)
+			return "", fmt.Errorf("work: part %d of %d of %s: %w (see that there is room on the disk, and start the worker again, which goes on from there)", i+1, len(m.Parts), m.Name, err)
 		}
-		w.o.Say(fmt.Sprintf("%s: %s of %s", m.Name, size(uint64(from+n)), size(uint64(m.Bytes))))
+		sent += n
 	}
+	w.o.Say(fmt.Sprintf("%s is here: %s were sent, %s were here before", m.Name, size(uint64(sent)), size(uint64(m.Bytes-sent))))
 	return path, atomicfile.Replace(path, func(tmp string) error { return os.Rename(partial, tmp) })
 }
 
-// copyOf looks for a file with this content in the worker's folders; "" where it is not there.
-func (w *worker) copyOf(ctx context.Context, m *manifest) (found string, err error) {
-	for _, dir := range w.o.Models {
-		err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() {
-				return err
-			}
-			if info, err := os.Stat(path); err != nil || !info.Mode().IsRegular() || info.Size() != m.Bytes {
-				return nil
-			}
-			if sum, err := sumOf(path, 0, m.Bytes); err == nil && sum == m.Key {
-				found = path
-				return fs.SkipAll
-			}
-			return ctx.Err()
-		})
-		if err != nil || found != "" {
-			return found, err
+// insist has a part sent, again where it does not come through, or comes damaged.
+func (w *worker) insist(ctx context.Context, run names, files jetstream.ObjectStore, r request, sum string, to io.WriterAt, n int64) error {
+	for try := 1; ; try++ {
+		err := w.part(ctx, run, files, r, sum, to, n)
+		switch {
+		case err == nil || ctx.Err() != nil || try == partTries && w.nc.IsConnected():
+			return err
+		case try == partTries:
+			return errGone
 		}
+		slog.Debug("fleet: fetch a part", "of", r.Key, "part", r.Part, "err", err)
+		r.Anew = errors.Is(err, errDamaged) || errors.Is(err, jetstream.ErrObjectNotFound)
+		pause(ctx, time.Duration(try)*time.Second)
 	}
-	return "", nil
+}
+
+const (
+	partTries = 5
+	// askAgain is when it is asked again what was not answered: the connection may have been cut meanwhile.
+	askAgain, mostAsk = 20 * time.Second, 10 * time.Minute // all of a large file is read once, to know its sums
+)
+
+var errDamaged = errors.New("it is damaged")
+
+// copyOf looks for a file with this content in the worker's folders; "" where it is not there.
+func (w *worker) copyOf(ctx context.Context, m *manifest) (string, error) {
+	return w.look(ctx, func(path string, info fs.FileInfo) bool {
+		if info.Size() != m.Bytes {
+			return false
+		}
+		sum, err := sumOf(path, 0, m.Bytes)
+		return err == nil && sum == m.Key
+	})
 }
 
 // part has one part sent.
-func (w *worker) part(ctx context.Context, run names, files jetstream.ObjectStore, key string, i int, sum string, to io.Writer, n int64) error {
-	if _, err := w.ask(ctx, run, request{key, i}); err != nil {
+func (w *worker) part(ctx context.Context, run names, files jetstream.ObjectStore, r request, sum string, to io.WriterAt, n int64) error {
+	if _, err := w.ask(ctx, run, r); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(n>>20)*time.Second)
 	defer cancel()
-	in, err := files.Get(ctx, partName(key, i))
+	in, err := files.Get(ctx, partName(r.Key, r.Part))
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(to, h), io.LimitReader(in, n)); err != nil {
+	if _, err := io.Copy(io.MultiWriter(io.NewOffsetWriter(to, 0), h), io.LimitReader(in, n)); err != nil {
 		return err
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
-		return errors.New("it is damaged")
+		return errDamaged
 	}
 	return nil
 }
 
 // ask asks the coordinator for a part of a file, or for what there is of it.
 func (w *worker) ask(ctx context.Context, run names, r request) (*manifest, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute) // all of a large file is read once
-	defer cancel()
-	m, err := w.nc.RequestWithContext(ctx, run.subject("ask"), encode(r))
-	if err != nil {
-		return nil, errGone
+	var m *nats.Msg
+	err := errGone
+	for begun := time.Now(); err != nil; {
+		again, cancel := context.WithTimeout(ctx, askAgain)
+		m, err = w.nc.RequestWithContext(again, run.subject("ask"), encode(r))
+		cancel()
+		if err != nil && (ctx.Err() != nil || errors.Is(err, nats.ErrNoResponders) || time.Since(begun) > mostAsk) {
+			return nil, errGone
+		}
 	}
 	var a reply
 	if err := json.Unmarshal(m.Data, &a); err != nil {

@@ -32,7 +32,6 @@ const (
 	tries     = 3                // failures after which a shard is set aside
 	given     = 6                // times that it is given out to workers who do not come back
 	window    = 64               // shards on the queue at once, at least
-	partSize  = 8 << 20          // bytes of a file's part
 	chunkSize = 256 << 10        // of an object's
 	mostShard = 4 << 30          // bytes of a shard's result at most
 	mostStore = 64 << 30         // of all that the server keeps
@@ -103,8 +102,10 @@ type welcome struct {
 
 // manifest is a file that workers may be sent.
 type manifest struct {
-	Key   string   `json:"key"`  // of a model its identity, of another file the SHA-256 of all of it
-	Name  string   `json:"name"` // for people
+	Key   string   `json:"key"`             // of a model its identity, of another file the SHA-256 of all of it
+	Bare  string   `json:"bare,omitempty"`  // of a model: its identity without adapters
+	Files int      `json:"files,omitempty"` // of a model: in so many it is; only one is sent
+	Name  string   `json:"name"`            // for people
 	Bytes int64    `json:"bytes"`
 	Part  int64    `json:"part"`            // bytes of each part but the last
 	Parts []string `json:"parts,omitempty"` // their SHA-256; none of a file that is not sent
@@ -136,7 +137,8 @@ type notice struct {
 // request asks for a part of a file.
 type request struct {
 	Key  string `json:"key"`
-	Part int    `json:"part"` // -1 for the manifest
+	Part int    `json:"part"`           // -1 for the manifest
+	Anew bool   `json:"anew,omitempty"` // what is there of it is damaged, or is not there
 }
 
 // reply says whether it is there.

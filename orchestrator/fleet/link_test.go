@@ -15,8 +15,10 @@ type link struct {
 	mu     sync.Mutex
 	wake   *sync.Cond
 	conns  map[net.Conn]bool
-	down   bool // connections end, and are refused
-	frozen bool // nothing moves
+	down   bool  // connections end, and are refused
+	frozen bool  // nothing moves
+	came   int64 // bytes from the server
+	most   int64 // of them, after which it is down; 0 for no end
 }
 
 func newLink(t testing.TB, address string) *link {
@@ -76,7 +78,7 @@ func (l *link) carry(a net.Conn) {
 	ended := make(chan bool, 2)
 	for _, way := range [][2]net.Conn{{a, b}, {b, a}} {
 		go func() {
-			io.Copy(way[1], moving{l, way[0]})
+			io.Copy(way[1], moving{l, way[0], way[0] == b})
 			ended <- true
 		}()
 	}
@@ -87,6 +89,7 @@ func (l *link) carry(a net.Conn) {
 type moving struct {
 	*link
 	net.Conn
+	coming bool // from the server
 }
 
 func (m moving) Read(b []byte) (int, error) {
@@ -96,5 +99,24 @@ func (m moving) Read(b []byte) (int, error) {
 	for m.frozen && !m.down {
 		m.wake.Wait()
 	}
+	if m.coming {
+		if m.came += int64(n); m.most > 0 && m.came >= m.most {
+			return 0, io.ErrUnexpectedEOF
+		}
+	}
 	return n, err
+}
+
+// cut ends a link for good when so many bytes have come from the server.
+func (l *link) cut(after int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.most = after
+}
+
+// bytes are those that have come from the server.
+func (l *link) bytes() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.came
 }

@@ -5,7 +5,6 @@ package fleet_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 )
@@ -513,25 +511,4 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	t.Logf("%d runs of %d files in %v, %d faults in namespaces %v: %v; dropped %d", runs, len(want), time.Since(begun).Round(time.Second), happened, s.spaces, s.counts, strings.Count(s.said.String(), "is dropped"))
-}
-
-// other writes a model that differs from the lab's by a weight.
-func other(t testing.TB, path string) {
-	t.Helper()
-	f, err := gguf.Read(lab + "s.gguf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var tensors []gguf.Tensor
-	for _, x := range f.Tensors {
-		data, err := f.ReadF32(x.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tensors = append(tensors, gguf.Tensor{Name: x.Name, Shape: x.Shape, Data: data})
-	}
-	tensors[3].Data[0]++
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), gguf.Write(path, f.KVs, tensors)); err != nil {
-		t.Fatal(err)
-	}
 }

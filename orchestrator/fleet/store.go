@@ -32,6 +32,9 @@ type store struct {
 	hashed map[string]string   // SHA-256 of files, by path and size and time
 }
 
+// partSize is the bytes of a file's part.
+var partSize int64 = 8 << 20
+
 // offered is a file that workers may be sent.
 type offered struct {
 	manifest
@@ -49,22 +52,35 @@ func identity(m *llama.Model) (string, error) {
 	return identified(weights, m.Metadata()), nil
 }
 
+// bareIdentity is the identity of a model without its adapters.
+func bareIdentity(m *llama.Model) (string, error) {
+	weights, err := fingerprint.Of(context.Background(), m.Metadata(), nil)
+	return identified(weights, m.Metadata()), err
+}
+
 // identified is the identity of a model with these weights, and adapters.
-func identified(weights string, f *gguf.File) string {
+func identified(weights string, f *gguf.File) string { return weights + usage(f) }
+
+// unused begin names of metadata that make no difference to what is decoded: a model in several files is the one that they
+// were split from.
+var unused = []string{"general.", "quantize.", "split.", "tokenizer.chat_template"}
+
+// usage tells how a model's file says that it is used: the end of its identity.
+func usage(f *gguf.File) string {
 	h := xxhash.New()
 	at := map[string]int{}
 	for i, kv := range f.KVs {
-		if !strings.HasPrefix(kv.Key, "general.") && !strings.HasPrefix(kv.Key, "quantize.") && !strings.HasPrefix(kv.Key, "tokenizer.chat_template") || kv.Key == "general.architecture" {
+		if kv.Key == "general.architecture" || !slices.ContainsFunc(unused, func(begin string) bool { return strings.HasPrefix(kv.Key, begin) }) {
 			at[kv.Key] = i
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(at)) {
 		fmt.Fprintf(h, "%q %v\n", key, f.KVs[at[key]].Value)
 	}
-	return fmt.Sprintf("%s-%016x", weights, h.Sum64())
+	return fmt.Sprintf("-%016x", h.Sum64())
 }
 
-// offer takes a model of the run, which is sent where it is one file without adapters.
+// offer takes a model of the run, which is sent where it is one file. Its adapters are not.
 func (c *Coordinator) offer(m *llama.Model) (string, error) {
 	if c.offers == nil {
 		c.offers, c.hashed, c.ids = map[string]*offered{}, map[string]string{}, map[string]string{}
@@ -73,7 +89,7 @@ func (c *Coordinator) offer(m *llama.Model) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f := manifest{Key: key, Name: filepath.Base(m.Path())}
+	f := manifest{Key: key, Name: filepath.Base(m.Path()), Files: len(m.Metadata().Parts())}
 	x := c.o.Context
 	if need, err := llama.EstimateMemory(m.Metadata(), llama.ContextParams{Ctx: x.Cells, UBatch: x.UBatch, CacheK: x.CacheK, CacheV: x.CacheV, Sequences: c.o.Parallel}); err == nil {
 		f.Needs = need.Total()
@@ -83,12 +99,11 @@ func (c *Coordinator) offer(m *llama.Model) (string, error) {
 		return "", err
 	}
 	f.Bytes = info.Size()
-	bare, err := fingerprint.Of(context.Background(), m.Metadata(), nil) // without adapters
-	if err != nil {
+	if f.Bare, err = bareIdentity(m); err != nil {
 		return "", err
 	}
-	if len(m.Metadata().Parts()) == 1 && identified(bare, m.Metadata()) == key {
-		c.offers[key] = &offered{manifest: f, path: m.Path(), put: map[int]bool{}}
+	if f.Files == 1 {
+		c.offers[f.Bare] = &offered{manifest: f, path: m.Path(), put: map[int]bool{}}
 	}
 	weights, err := m.Fingerprint()
 	c.models, c.ids[weights] = append(c.models, f), key
@@ -178,7 +193,7 @@ func (c *Coordinator) ask(ctx context.Context, data []byte) any {
 	if r.Part >= len(f.Parts) {
 		return &reply{Error: "there is no such part"}
 	}
-	if f.put[r.Part] {
+	if f.put[r.Part] && !r.Anew {
 		return &reply{}
 	}
 	file, err := os.Open(f.path)

@@ -47,6 +47,19 @@ type Working struct {
 	Tokens int64    // decoded
 	Rate   float64  // tokens a second
 	Doing  []string // shards
+	Sent   *Sending // nil where nothing is being sent
+}
+
+// Sending is a file on its way to a worker.
+type Sending struct {
+	Name     string
+	Here, Of int64   // bytes
+	Rate     float64 // bytes a second
+}
+
+// rate is a number of something a second.
+func rate(n int64, since time.Time) float64 {
+	return float64(n) / max(time.Since(since).Seconds(), 1e-9)
 }
 
 // errOver says that the run is finished, errGone that its coordinator has to be found again.
@@ -66,13 +79,14 @@ type worker struct {
 	own   bool // it was loaded here, and is closed here
 	heads heads
 
-	shards atomic.Int64
-	scored atomic.Int64
-	tokens atomic.Int64
-	unable atomic.Pointer[string] // why it does not score
-	mu     sync.Mutex
-	doing  map[string]int // shards in hand
-	since  time.Time
+	shards  atomic.Int64
+	scored  atomic.Int64
+	tokens  atomic.Int64
+	unable  atomic.Pointer[string] // why it does not score
+	sending atomic.Pointer[Sending]
+	mu      sync.Mutex
+	doing   map[string]int // shards in hand
+	since   time.Time
 }
 
 // Work serves runs until the one that it finds is over, or the context ends: what it has in hand is given
@@ -237,6 +251,7 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	if w.model == nil || w.card.Model != hello.Model.Key {
 		w.o.Say("taking " + hello.Model.Name)
 		if err := w.fetchModel(ctx, n, &hello.Model); err != nil {
+			w.beat(n, !errors.Is(err, errGone))
 			return err
 		}
 		w.nc.Request(joinSubject, encode(w.card), 5*time.Second) // which it has now
@@ -329,15 +344,20 @@ func (w *worker) beating(ctx context.Context, n names, cancel context.CancelCaus
 				cancel(errGone)
 			}
 		}
-		if w.o.Notify != nil {
-			t := w.tokens.Load()
-			w.o.Notify(Working{int(w.shards.Load()), int(w.scored.Load()), t, float64(t) / time.Since(w.since).Seconds(), w.inHand()})
-		}
+		w.notify()
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// notify tells how the worker is.
+func (w *worker) notify() {
+	if w.o.Notify != nil {
+		t := w.tokens.Load()
+		w.o.Notify(Working{int(w.shards.Load()), int(w.scored.Load()), t, rate(t, w.since), w.inHand(), w.sending.Load()})
 	}
 }
 

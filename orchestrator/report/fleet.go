@@ -3,27 +3,34 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 )
 
-// FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers. each is how long a
-// shard has taken of late, 0 where that is not known.
+// FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers, those that are there first. left is
+// how long the stage takes still, 0 where that is not known.
 func FleetLines(s *fleet.Status, stage string, left time.Duration) (lines []string) {
 	if stage != "" {
 		text := fmt.Sprintf("%s: %d of %d shards", stage, s.Done, s.Total)
 		if s.Scoring > 0 {
 			text += fmt.Sprintf(", %d files being scored", s.Scoring)
 		}
-		if left > 0 {
-			text += fmt.Sprintf(", about %v left", left.Round(max(time.Second, left.Round(time.Minute)/60)))
-		}
-		lines = append(lines, text)
+		lines = append(lines, text+about(left))
 	}
-	for _, w := range s.Workers {
+	gone := func(w fleet.Worker) int {
+		if w.State == "works" || w.State == "waits" {
+			return 0
+		}
+		return 1
+	}
+	workers := slices.Clone(s.Workers)
+	slices.SortStableFunc(workers, func(a, b fleet.Worker) int { return gone(a) - gone(b) })
+	for _, w := range workers {
 		text := fmt.Sprintf("  %-20s %3d cores  %-7s %5d shards %5d scored %8.1f tokens/s", w.Name, w.Cores, w.State, w.Shards, w.Scored, w.Rate)
 		if len(w.Doing) > 0 {
 			text += "  " + strings.Join(w.Doing, ", ")
@@ -34,6 +41,30 @@ func FleetLines(s *fleet.Status, stage string, left time.Duration) (lines []stri
 		lines = append(lines, text)
 	}
 	return lines
+}
+
+// WorkerLine says how a worker is.
+func WorkerLine(w *fleet.Working) string {
+	if s := w.Sent; s != nil {
+		text := fmt.Sprintf("%s: %s of %s", s.Name, sheet.Size(uint64(s.Here)), sheet.Size(uint64(s.Of)))
+		if s.Rate > 0 {
+			text += fmt.Sprintf(", %s/s%s", sheet.Size(uint64(s.Rate)), about(time.Duration(float64(s.Of-s.Here)/s.Rate*float64(time.Second))))
+		}
+		return text
+	}
+	text := fmt.Sprintf("%d shards drawn, %d scored, %.1f tokens/s, ", w.Shards, w.Scored, w.Rate)
+	if len(w.Doing) == 0 {
+		return text + "nothing in hand"
+	}
+	return text + "in hand: " + strings.Join(w.Doing, ", ")
+}
+
+// about says how long something takes still, if that is known.
+func about(left time.Duration) string {
+	if left <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", about %v left", left.Round(max(time.Second, left.Round(time.Minute)/60)))
 }
 
 // FleetTable writes how a fleet is, or who drew a finished run.
