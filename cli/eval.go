@@ -73,7 +73,7 @@ func evaluate(c *cli.Context) error {
 	results, err := experiment.Run(c.Context, x, dir, func(e experiment.Event) {
 		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
 		if f != nil {
-			f.show(e.Stage, e.Done, e.Total)
+			f.show(e.Stage)
 			return
 		}
 		meter.Show(e.Stage, e.Done, e.Total, e.Unit, e.Note)

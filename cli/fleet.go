@@ -41,10 +41,8 @@ type leading struct {
 	*fleet.Coordinator
 	board *terminal.Board
 
-	mu          sync.Mutex
-	stage       string
-	done, total int
-	since       time.Time
+	mu    sync.Mutex
+	stage string
 }
 
 // leadFleet leads a fleet for what is done in a directory, if that is asked for; else it is nil.
@@ -72,27 +70,23 @@ func leadFleet(c *cli.Context, dir string, x batch.Context, parallel int, models
 
 func (l *leading) say(text string) { l.board.Say("(" + text + ")") }
 
-// show says how far a stage is.
-func (l *leading) show(stage string, done, total int) {
+// show says at which stage the run is.
+func (l *leading) show(stage string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if stage != l.stage {
-		l.since = time.Now()
 		l.board.Say(stage)
 	}
-	l.stage, l.done, l.total = stage, done, total
+	l.stage = stage
 }
 
 // notify shows how the workers are.
 func (l *leading) notify(s fleet.Status) {
 	l.mu.Lock()
-	stage, left := l.stage, time.Duration(0)
-	if l.done > 0 {
-		left = time.Duration(float64(time.Since(l.since)) * float64(l.total-l.done) / float64(l.done))
-	}
+	stage := l.stage
 	l.mu.Unlock()
 	if s.Total > 0 || s.Scoring > 0 {
-		l.board.Show(report.FleetLines(&s, stage, left))
+		l.board.Show(report.FleetLines(&s, stage))
 	}
 }
 
@@ -222,7 +216,7 @@ func fleetStatus(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range append(report.FleetLines(s, "run "+s.Run, 0), s.Aside...) {
+	for _, line := range append(report.FleetLines(s, "run "+s.Run), s.Aside...) {
 		fmt.Fprintln(c.App.Writer, line)
 	}
 	return nil

@@ -117,7 +117,10 @@ func iterate(c *cli.Context) error {
 		return err
 	}
 	if f != nil {
-		w.Drawer, w.Elsewhere, w.Say, w.Notify = f, f.Elsewhere, f.say, func(e loop.Event) { f.show(e.Stage, e.Done, e.Total) }
+		w.Drawer, w.Elsewhere, w.Say, w.Notify = f, f.Elsewhere, f.say, func(e loop.Event) {
+			logEvent(e)
+			f.show(e.Stage)
+		}
 	}
 	err = loop.Run(c.Context, dir, *o, w)
 	meter.Close()
@@ -131,10 +134,14 @@ func iterate(c *cli.Context) error {
 	return report.Finished(c.App.Writer, dir, o.Rounds, len(test) > 0)
 }
 
+func logEvent(e loop.Event) {
+	slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
+}
+
 // notify shows how far a run is.
 func notify(m *terminal.Meter) func(loop.Event) {
 	return func(e loop.Event) {
-		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
+		logEvent(e)
 		m.Show(e.Stage, e.Done, e.Total, e.Unit, e.Note)
 	}
 }

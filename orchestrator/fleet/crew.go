@@ -275,6 +275,7 @@ type Status struct {
 	Run     string   `json:"run"`
 	Done    int      `json:"done"` // shards of the stage under way
 	Total   int      `json:"total"`
+	Left    float64  `json:"left,omitempty"`  // seconds, about, as far as is known
 	Scoring int      `json:"scoring"`         // files of responses that are being scored
 	Aside   []string `json:"aside,omitempty"` // shards that were set aside, with their errors
 	Workers []Worker `json:"workers"`
@@ -300,6 +301,7 @@ func (c *Coordinator) Status() *Status {
 		g.mu.Lock()
 		s.Total = len(g.all)
 		s.Done = s.Total - len(g.open) - len(g.aside)
+		s.Left = g.pace.left(time.Now(), len(g.open)).Seconds()
 		for _, o := range g.aside {
 			s.Aside = append(s.Aside, fmt.Sprintf("%s: %v", o.Name, o.err))
 		}
@@ -326,8 +328,12 @@ func (c *Coordinator) Status() *Status {
 		default:
 			w.State = "waits"
 		}
-		if spent := time.Since(m.since).Seconds(); spent > 0 {
-			w.Rate = float64(m.decoded) / spent
+		until := time.Now()
+		if m.left || m.lost {
+			until = m.seen
+		}
+		if spent := until.Sub(m.since); spent > 0 {
+			w.Rate = float64(m.decoded) / spent.Seconds()
 		}
 		s.Workers = append(s.Workers, w)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -56,12 +57,12 @@ func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*notice, error
 	if d.Schema != nil {
 		dir, err := os.MkdirTemp(h.o.Cache, "shard-")
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errHere, err)
 		}
 		defer os.RemoveAll(dir)
 		path := filepath.Join(dir, "states")
 		if err := states.Write(path, *d.Schema, s.Prompts, s.States); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%w: %w", errHere, err)
 		}
 		if file, err = os.Open(path); err != nil {
 			return nil, err
@@ -115,6 +116,9 @@ func (h *drawer) ready(ctx context.Context, d *rollout.Drawing) (err error) {
 		var of []value.Source
 		for _, f := range d.Guide.Heads {
 			head, err := h.heads.get(ctx, h.hand, f.SHA256)
+			if disk := (*fs.PathError)(nil); errors.As(err, &disk) || errors.Is(err, errGone) {
+				err = fmt.Errorf("%w: %w", errHere, err)
+			}
 			if err != nil {
 				return err
 			}

@@ -55,7 +55,7 @@ func (w *worker) fetchModel(ctx context.Context, run names, f *manifest) error {
 	}
 	key, err := identity(m)
 	if err == nil && key == f.Key {
-		return w.take(m, true)
+		return w.take(m, f.Name, true)
 	}
 	bare, e := bareIdentity(m)
 	m.Close()
@@ -159,7 +159,11 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		}
 		sent += n
 	}
-	w.o.Say(fmt.Sprintf("%s is here: %s were sent, %s were here before", m.Name, size(uint64(sent)), size(uint64(m.Bytes-sent))))
+	text := fmt.Sprintf("%s is here: %s were sent", m.Name, size(uint64(sent)))
+	if sent < m.Bytes {
+		text += fmt.Sprintf(", %s were here before", size(uint64(m.Bytes-sent)))
+	}
+	w.o.Say(text)
 	return path, atomicfile.Replace(path, func(tmp string) error { return os.Rename(partial, tmp) })
 }
 

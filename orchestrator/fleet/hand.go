@@ -114,12 +114,17 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	n, err := e.do(ctx)
 	switch {
 	case ctx.Err() != nil:
-		m.Nak() // handed back
+		m.Nak()
+		h.back.Add(1)
 		return nil
-	case errors.Is(err, errNotStored): // which is no fault of the shard's
-		slog.Debug("fleet", "err", err)
+	case errors.Is(err, errNotStored): // which is a fault of neither
+		h.o.Say(fmt.Sprintf("%s is given back: %v", e.name, err))
 		m.NakWithDelay(later)
 		return nil
+	case errors.Is(err, errHere): // which others may not have
+		h.o.Say(fmt.Sprintf("%s is given back: %v", e.name, err))
+		m.NakWithDelay(later)
+		return err
 	case err != nil:
 		h.report(ctx, m, &notice{Key: e.key, Error: err.Error()})
 		return err
@@ -127,17 +132,20 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	return h.report(ctx, m, n)
 }
 
-// errNotStored says that a result could not be handed in.
-var errNotStored = errors.New("the result could not be stored")
+// errNotStored says that a result could not be handed in, errHere that another machine may have more luck with the shard.
+var (
+	errNotStored = errors.New("the result could not be stored")
+	errHere      = errors.New("a fault of this machine, and not of the shard")
+)
 
-// store hands in a result, again under another name where the server is not there for a while, and returns its name.
+// store hands in a result, again where the server is not there for a while, and returns its name. Each try has another: what has come
+// through of one may not be overwritten.
 func (h *hand) store(ctx context.Context, key string, put func(name string) error) (name string, err error) {
 	for try := range 4 {
-		name = fmt.Sprintf("%s.%s", key, h.card.Worker)
-		if try > 0 { // what has come through of the last try may not be overwritten
+		if try > 0 {
 			pause(ctx, time.Second<<try)
-			name = fmt.Sprintf("%s.%s", name, nuid.Next())
 		}
+		name = fmt.Sprintf("%s.%s.%s", key, h.card.Worker, nuid.Next())
 		if err = put(name); err == nil || ctx.Err() != nil {
 			return name, err
 		}

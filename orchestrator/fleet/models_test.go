@@ -196,7 +196,7 @@ func TestModelResumed(t *testing.T) {
 // or in one; and not by its name. What is not found is sent.
 func TestModelFound(t *testing.T) {
 	s := newSmall(t)
-	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{})
+	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{URL: plainServer(t)})
 	defer c.Close()
 	for name, tc := range map[string]struct {
 		lay  func(t *testing.T, dir string) string // and say which is to be found
@@ -270,7 +270,7 @@ func TestModelFound(t *testing.T) {
 // what is wanted of them. Its files are not sent, nor are adapters, but the one file that they are applied to is.
 func TestModelInParts(t *testing.T) {
 	s := newSmall(t)
-	dir := t.TempDir()
+	dir, url := t.TempDir(), plainServer(t)
 	files, adapter := split(t, dir), llama.Adapters{Control: []llama.AdapterFile{{Path: vector(t, filepath.Join(dir, "v.gguf")), Scale: 1}}}
 	weaker := llama.Adapters{Control: []llama.AdapterFile{{Path: adapter.Control[0].Path, Scale: 0.5}}}
 	for name, tc := range map[string]struct {
@@ -304,7 +304,7 @@ func TestModelInParts(t *testing.T) {
 			defer m.Close()
 			of := &small{o: s.o, w: s.w}
 			of.w.Model = m
-			c, _ := of.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{})
+			c, _ := of.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{URL: url})
 			defer c.Close()
 			w := of.worker(t, c.Address(), func(o *fleet.WorkerOptions) {
 				o.Load = func(path string) (*llama.Model, error) { return load(path, tc.with) }

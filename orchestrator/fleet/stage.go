@@ -38,7 +38,31 @@ type stage struct {
 	wait  []*order          // not on the queue yet
 	out   int               // on the queue
 	aside []*order
+	pace  pace
 	done  chan struct{} // closed when nothing is left
+}
+
+// pace is when shards were finished of late, by which it is known how long the others take.
+type pace []time.Time
+
+const (
+	paceFor  = 2 * time.Minute // of so long, and
+	paceMost = 256             // so many
+)
+
+func (p *pace) add(now time.Time) {
+	for len(*p) > 2 && now.Sub((*p)[0]) > paceFor || len(*p) > paceMost {
+		*p = (*p)[1:]
+	}
+	*p = append(*p, now)
+}
+
+// left is how long so many others take, 0 where that is not known.
+func (p pace) left(now time.Time, others int) time.Duration {
+	if len(p) < 2 {
+		return 0
+	}
+	return now.Sub(p[0]) / time.Duration(len(p)-1) * time.Duration(others)
 }
 
 // order is a shard that is wanted.
@@ -289,6 +313,7 @@ func (s *stage) remove(o *order) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, o.Key)
+	s.pace.add(time.Now())
 	if s.out--; len(s.open) == 0 {
 		s.finish()
 	}

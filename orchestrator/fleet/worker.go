@@ -82,6 +82,7 @@ type worker struct {
 	shards  atomic.Int64
 	scored  atomic.Int64
 	tokens  atomic.Int64
+	back    atomic.Int64           // handed back
 	unable  atomic.Pointer[string] // why it does not score
 	sending atomic.Pointer[Sending]
 	mu      sync.Mutex
@@ -99,7 +100,7 @@ func Work(ctx context.Context, o WorkerOptions) error {
 	w.card.Protocol, w.card.Worker, w.card.Cores = protocol, rand.Text()[:12], runtime.GOMAXPROCS(0)
 	w.card.Host, _ = os.Hostname()
 	if o.Model != nil {
-		if err := w.take(o.Model, false); err != nil {
+		if err := w.take(o.Model, filepath.Base(o.Model.Path()), false); err != nil {
 			return err
 		}
 	}
@@ -134,6 +135,9 @@ func Work(ctx context.Context, o WorkerOptions) error {
 		}
 		switch {
 		case ctx.Err() != nil:
+			if n := w.back.Load(); n > 0 {
+				o.Say(fmt.Sprintf("%d in hand are given back to the run", n))
+			}
 			return context.Cause(ctx)
 		case errors.Is(err, errOver) && !o.Stay:
 			o.Say("the run is finished")
@@ -196,13 +200,13 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // take begins to decode with a model.
-func (w *worker) take(m *llama.Model, own bool) error {
+func (w *worker) take(m *llama.Model, name string, own bool) error {
 	key, err := identity(m)
 	if err != nil {
 		return err
 	}
 	w.model, w.own = m, own
-	w.card.Model, w.card.Named = key, filepath.Base(m.Path())
+	w.card.Model, w.card.Named = key, name
 	return nil
 }
 

@@ -12,15 +12,14 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 )
 
-// FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers, those that are there first. left is
-// how long the stage takes still, 0 where that is not known.
-func FleetLines(s *fleet.Status, stage string, left time.Duration) (lines []string) {
+// FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers, those that are there first.
+func FleetLines(s *fleet.Status, stage string) (lines []string) {
 	if stage != "" {
 		text := fmt.Sprintf("%s: %d of %d shards", stage, s.Done, s.Total)
 		if s.Scoring > 0 {
 			text += fmt.Sprintf(", %d files being scored", s.Scoring)
 		}
-		lines = append(lines, text+about(left))
+		lines = append(lines, text+about(time.Duration(s.Left*float64(time.Second))))
 	}
 	gone := func(w fleet.Worker) int {
 		if w.State == "works" || w.State == "waits" {
