@@ -158,7 +158,7 @@ func (c *Coordinator) openDesk(ctx context.Context, o *asked) (err error) {
 		}
 		d.asked = map[string]*asked{}
 		d.ctx, d.end = context.WithCancel(context.Background())
-		if d.ears, err = d.scored.Consume(c.hear, jetstream.PullMaxMessages(takers)); err != nil {
+		if d.ears, err = hears(d.scored, c.hear); err != nil {
 			d.end()
 			return err
 		}

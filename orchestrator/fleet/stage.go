@@ -24,6 +24,12 @@ import (
 // takers is the number of results that are checked and written at once.
 const takers = 4
 
+// hears has notices told as they come. The server says every now and then that there are none: what was asked of one of a
+// cluster that is lost since is soon asked again.
+func hears(of jetstream.Consumer, told func(m jetstream.Msg)) (jetstream.ConsumeContext, error) {
+	return of.Consume(told, jetstream.PullMaxMessages(takers), jetstream.PullExpiry(10*time.Second), jetstream.PullHeartbeat(2*time.Second))
+}
+
 // stage is a list of orders that are drawn, and taken as they come.
 type stage struct {
 	*Coordinator
@@ -100,12 +106,12 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 		return s.failed(err)
 	}
 	events := make(chan jetstream.Msg)
-	listening, err := c.notices.Consume(func(m jetstream.Msg) {
+	listening, err := hears(c.notices, func(m jetstream.Msg) {
 		select {
 		case events <- m:
 		case <-s.ctx.Done():
 		}
-	}, jetstream.PullMaxMessages(takers))
+	})
 	if err != nil {
 		return s.failed(err)
 	}
