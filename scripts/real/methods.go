@@ -61,6 +61,9 @@ type family struct {
 	name string
 	grid []method
 	show bool
+	// within names the method that none may decode more tokens an answer than. Of each draw the most
+	// samples that are within are tried.
+	within string
 }
 
 func sample(name string, temp float64, samples int, valued bool) draw {
@@ -121,6 +124,27 @@ func onePass(samples int, betas ...float64) []family {
 	return out
 }
 
+// asManyTokens begins the names of the families that [within] makes.
+const asManyTokens = "one-pass within the tokens of "
+
+// within are the families of the best of one-pass's samples by the reward, as many as cost what the
+// best of 2, 4, ... of the base policy's do. The answers of a policy that follows a value may well
+// be shorter ones.
+func within(base, samples int, betas ...float64) (out []family) {
+	for n := 2; n <= base; n *= 2 {
+		f := family{within: fmt.Sprintf("best-of-%d by the reward", n)}
+		f.name = asManyTokens + f.within
+		for _, d := range tilted(samples, betas...) {
+			f.grid = append(f.grid, one(d, byHead))
+			for k := 2; k <= samples; k++ {
+				f.grid = append(f.grid, method{name: fmt.Sprintf("best-of-%d by the reward, %s", k, d.Name), draw: d, n: k, kind: rewardToo})
+			}
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
 // blocks search block by block, the blocks drawn with each of some betas: the best of k, or so
 // many beams, by the head or by what the reward says of rollouts.
 func blocks(s decode.Strategy, betas ...float64) family {
@@ -159,25 +183,25 @@ func beam(beams, block int) decode.Strategy {
 
 // few are the methods of a quick run, most those of a default one, all those of a full one. The
 // base policy is the first. Every family that has settings has as many.
-func few(task) families {
+func few(t task) families {
 	return families{
-		samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
+		inside: t.inside, samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
 		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)},
 	}
 }
 
 func most(t task) families {
-	f := families{samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.1}, blocks: []float64{1, 2, 3}}
+	f := families{inside: t.inside, samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 3, 3.1}, blocks: []float64{1, 2, 3}}
 	if f.searches = []decode.Strategy{bestBlock(4, 8)}; t.inside {
-		f.samples, f.tilted, f.searches = 8, 8, append(f.searches, inside(bestBlock(2, 16), 16))
+		f.samples, f.tilted, f.searches = 8, 16, append(f.searches, inside(bestBlock(2, 16), 16))
 		f.betas, f.blocks = []float64{2, 4, 6}, []float64{2, 4, 6}
 	}
 	return f
 }
 
-func all(task) families {
+func all(t task) families {
 	return families{
-		samples: 16, tilted: 8, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2},
+		inside: t.inside, samples: 16, tilted: 16, temps: []float64{0, 0.2, 0.35, 0.5, 1, 1.2},
 		betas: []float64{1, 2, 2.5, 3, 3.5, 4, 5, 6}, blocks: []float64{0, 0.5, 1, 1.5, 2, 3, 4, 6},
 		searches: []decode.Strategy{
 			bestBlock(2, 8), bestBlock(4, 4), bestBlock(4, 8), bestBlock(4, 16), bestBlock(8, 8), beam(2, 8), beam(3, 8),
@@ -192,6 +216,7 @@ type families struct {
 	temps           []float64         // of the model alone, beside the base policy's
 	betas, blocks   []float64         // of one-pass, and of the blocks of searches
 	searches        []decode.Strategy // block by block
+	inside          bool              // the reward is asked at decoding time
 }
 
 func (f families) list() []family {
@@ -200,6 +225,9 @@ func (f families) list() []family {
 	out = append(out, onePass(f.tilted, f.betas...)...)
 	for _, s := range f.searches {
 		out = append(out, blocks(s, f.blocks...))
+	}
+	if f.inside {
+		out = append(out, within(f.samples, f.tilted, f.betas...)...)
 	}
 	return out
 }

@@ -142,7 +142,11 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 	for _, f := range families {
 		c := f.pick(t, rows)
 		out.choices = append(out.choices, c)
-		chosen = append(chosen, c.taken...)
+		for _, m := range c.taken {
+			if !slices.ContainsFunc(chosen, func(o method) bool { return o.name == m.name }) {
+				chosen = append(chosen, m)
+			}
+		}
 	}
 	out.tested = test
 	out.rows, err = w.rows(ctx, "test", test, chosen)
@@ -153,7 +157,7 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 // method of the task may decode that something is claimed of.
 func (t task) toChooseOn() int {
 	if t.inside {
-		return 8
+		return 16
 	}
 	return 4
 }
@@ -197,10 +201,19 @@ const room = 0.03
 // there, the base policy's first.
 func (f family) pick(t task, rows []row) choice {
 	c := choice{family: f}
+	find := func(name string) int { return slices.IndexFunc(rows, func(r row) bool { return r.name == name }) }
 	for _, m := range f.grid {
-		if i := slices.IndexFunc(rows, func(r row) bool { return r.name == m.name }); i >= 0 {
-			c.tried = append(c.tried, rows[i])
+		i := find(m.name)
+		if i < 0 {
+			continue
 		}
+		if f.within != "" {
+			if rows[i].tokens > rows[find(f.within)].tokens {
+				continue
+			}
+			c.tried = slices.DeleteFunc(c.tried, func(r row) bool { return r.Name == m.Name && r.n < m.n })
+		}
+		c.tried = append(c.tried, rows[i])
 	}
 	if f.show {
 		c.taken = f.grid

@@ -140,14 +140,17 @@ func checksClaims(res *result) (out []verdict) {
 		v := verdict{claim: claim, holds: notMeasured}
 		if okA && okB {
 			d := paired(a.reward, b.reward)
-			v.holds, v.figures = above(d), fmt.Sprintf("%s: %s at %.1f, %s: %s at %.1f; paired %s", a.name, show(a.reward), a.ratio, b.name, show(b.reward), b.ratio, text(d))
+			cost := func(r row) string { return fmt.Sprintf("%.1f decodes a token, %.0f an answer", r.ratio, r.tokens) }
+			v.holds, v.figures = above(d), fmt.Sprintf("%s: %s at %s; %s: %s at %s; paired %s", a.name, show(a.reward), cost(a), b.name, show(b.reward), cost(b), text(d))
 		}
 		out = append(out, v)
 	}
 	for _, n := range []int{2, 4, 8} {
 		a, okA := res.best(rewardToo, 1, n)
 		b, okB := res.row(fmt.Sprintf("best-of-%d by the reward", n))
-		against(fmt.Sprintf("with the reward inside, above best-of-%d by the reward at equal decodes", n), a, okA, b, okB)
+		against(fmt.Sprintf("with the reward inside, above best-of-%d by the reward at equal decodes a token", n), a, okA, b, okB)
+		a, okA = res.family(asManyTokens + fmt.Sprintf("best-of-%d by the reward", n))
+		against(fmt.Sprintf("with the reward inside, above best-of-%d by the reward at equal decoded tokens an answer", n), a, okA, b, okB)
 	}
 	onePass, ok := res.family("one-pass")
 	greedy, okGreedy := res.row("greedy")
