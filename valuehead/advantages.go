@@ -15,8 +15,9 @@ import (
 // so that what each token of the vocabulary adds is known before it is fed. z(x) are a few
 // directions of the prompt's mean state; without them the table is the same for every
 // prompt. In a table of different tokens one that was said before adds nothing. Where rewards
-// have ends, V may be the sum squashed into their range: a(x, y) is what y adds to the sum. It is
-// read-only and safe for concurrent use.
+// have ends, V may be the sum squashed into their range: a(x, y) is what y adds to the sum, and
+// [Advantages.Slope] times that, to first order, what it adds to V. It is read-only and safe for
+// concurrent use.
 type Advantages struct {
 	features   *Features // of the prompts
 	once       bool      // a token that was said before adds nothing
@@ -55,6 +56,13 @@ func (a *Advantages) Unit() float64 { return a.unit }
 
 // Squashed reports whether values stay within the returns that they were learned from.
 func (a *Advantages) Squashed() bool { return a.squash.reach > 0 }
+
+// Start is the sum of an empty response to p, which may be nil as for [Advantages.Of].
+func (a *Advantages) Start(p *states.Prompt) float32 { return a.start(a.directionsOf(p)) }
+
+// Slope is by how much the value rises where its sum does, at a sum: 1 of values that are not squashed,
+// towards 0 where they come near the ends of the returns.
+func (a *Advantages) Slope(sum float32) float64 { return float64(a.squash.slope(a.squash.of(sum))) }
 
 // Of is what each token of the vocabulary adds to the value of a response to p that does not have it,
 // in units of reward, to the sum before it is squashed: [Len]. Over the responses of training, the mean of what their tokens add is 0, of a table

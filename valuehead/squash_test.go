@@ -40,6 +40,18 @@ func TestAdditiveOfEndsAndWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		a, z := h.Advantages(), h.Advantages().directionsOf(ex.Prompt)
+		sum := a.Start(ex.Prompt)
+		for i, y := range ex.Trajectory.Tokens {
+			const step = 1e-2
+			if rise := (a.squash.of(sum+step) - a.squash.of(sum-step)) / (2 * step); math.Abs(a.Slope(sum)-float64(rise)) > 1e-3 {
+				t.Errorf("at a sum of %v the value rises by %v times its own rise, want %v", sum, a.Slope(sum), rise)
+			}
+			sum += a.token(z, ex.Trajectory.Tokens[:i], y)
+		}
+		if v := a.squash.of(sum); math.Abs(float64(v-want[len(want)-1])) > 1e-5 {
+			t.Errorf("the sum of what tokens add comes to %v, want %v", v, want[len(want)-1])
+		}
 		if !slices.Equal(got, want) || slices.Max(want) > 1.1 || slices.Min(want) < -1.1 {
 			t.Errorf("values %v, of the file %v", want, got)
 		}

@@ -86,11 +86,18 @@ func (a *Advantages) measure(ctx context.Context, src Source, entries []entry, t
 			return 0, err
 		}
 		z := a.directionsOf(ex.Prompt)
-		path.begin(a.squash.of(a.start(z)), true)
+		before := a.squash.of(a.start(z))
+		path.begin(before, true)
 		for _, v := range values {
 			path.add(v)
 		}
-		choices.add(ex.Trajectory, func(said []int32, y int32) float32 { return a.token(z, said, y) })
+		choices.add(ex.Trajectory, func(said []int32, y int32) float32 {
+			v := before
+			if n := len(said); n > 0 {
+				v = values[n-1]
+			}
+			return a.squash.slope(v) * a.token(z, said, y)
+		})
 	}
 	if unit := choices.unit(path.responses); unit > 0 {
 		return unit, nil

@@ -43,10 +43,10 @@ type Strategy struct {
 	// Proposal is the beta by which sample, best-of-n, block-best-of-k and
 	// block-beam draw from
 	//
-	//	q(y) ~ pi_base(y) exp(beta a(x, y))
+	//	q(y) ~ pi_base(y) exp(beta V'(s) a(x, y))
 	//
-	// instead of the base policy, a being the advantages of the value function's [value.Tilter]; 0 for
-	// the base policy.
+	// instead of the base policy, a being the advantages of the value function's [value.Tilter] and V'
+	// their slope: where a reward has ends, what is good enough is tilted no further. 0 for the base policy.
 	Proposal float64 `json:",omitempty"`
 	// Rollouts value the candidates of block-best-of-k and block-beam by the reward.
 	Rollouts Rollouts `json:",omitzero"`

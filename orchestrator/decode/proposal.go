@@ -72,14 +72,14 @@ func (d *decoder) tilt(c *candidate) error {
 	if d.proposal == 0 || !d.guided(c) {
 		return nil
 	}
-	a, err := d.values.(value.Tilter).Advantages(&c.Candidate)
+	a, slope, err := d.values.(value.Tilter).Advantages(&c.Candidate)
 	if err != nil {
 		return err
 	}
 	if err := d.checkAdvantages(a); err != nil {
 		return err
 	}
-	d.sampler.Tilt(a, d.proposal)
+	d.sampler.Tilt(a, d.proposal*slope)
 	return nil
 }
 

@@ -20,22 +20,28 @@ func additive(advantages []float32) value.Source { return sum{advantages} }
 
 type sum struct{ a []float32 }
 
-func (sum) Check(*engine.Engine) error                 { return nil }
-func (sum) Ahead() bool                                { return false }
-func (sum) Advantages() bool                           { return true }
-func (sum) Unit() value.Unit                           { return value.Unit{} }
-func (sum) NeedsPrompt() bool                          { return false }
-func (s sum) Open(value.Request) (value.Valuer, error) { return sumValuer(s), nil }
+func (sum) Check(*engine.Engine) error { return nil }
+func (sum) Ahead() bool                { return false }
+func (sum) Advantages() bool           { return true }
+func (sum) Unit() value.Unit           { return value.Unit{} }
+func (sum) NeedsPrompt() bool          { return false }
+func (s sum) Open(value.Request) (value.Valuer, error) {
+	v := sumValuer{a: s.a}
+	for _, a := range s.a {
+		v.twice = append(v.twice, 2*a)
+	}
+	return v, nil
+}
 
-type sumValuer struct{ a []float32 }
+type sumValuer struct{ a, twice []float32 }
 
-func (sumValuer) ReadsStates() bool                                { return false }
-func (sumValuer) Begin() (value.Memory, error)                     { return nil, nil }
-func (sumValuer) Fork(m value.Memory) value.Memory                 { return m }
-func (sumValuer) Drop(value.Memory)                                {}
-func (sumValuer) Push([]*value.Candidate) error                    { return nil }
-func (sumValuer) Close()                                           {}
-func (v sumValuer) Advantages(*value.Candidate) ([]float32, error) { return v.a, nil }
+func (sumValuer) ReadsStates() bool                                         { return false }
+func (sumValuer) Begin() (value.Memory, error)                              { return nil, nil }
+func (sumValuer) Fork(m value.Memory) value.Memory                          { return m }
+func (sumValuer) Drop(value.Memory)                                         {}
+func (sumValuer) Push([]*value.Candidate) error                             { return nil }
+func (sumValuer) Close()                                                    {}
+func (v sumValuer) Advantages(*value.Candidate) ([]float32, float64, error) { return v.twice, 0.5, nil }
 func (v sumValuer) Value(_ context.Context, cs []*value.Candidate, out []float32) error {
 	for i, c := range cs {
 		out[i] = 0

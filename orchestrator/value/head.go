@@ -108,6 +108,7 @@ type headValuer struct {
 	prompt *states.Prompt
 	// What tokens add after the prompt, and after the candidate that was asked for last, once they were asked for.
 	fresh, advantages []float32
+	start             float32 // the sum that they begin from
 	said              []int32 // what makes them differ
 	idle              []*valuehead.Memory
 	// scratch: what candidates have pushed or are asked
@@ -119,13 +120,13 @@ type headValuer struct {
 
 func (v *headValuer) ReadsStates() bool { return true }
 
-func (v *headValuer) Advantages(c *Candidate) ([]float32, error) {
+func (v *headValuer) Advantages(c *Candidate) (advantages []float32, slope float64, err error) {
 	a := v.head.Advantages()
 	if v.fresh == nil {
-		v.fresh = a.Of(v.prompt)
+		v.fresh, v.start = a.Of(v.prompt), a.Start(v.prompt)
 	}
-	if !a.Once() {
-		return v.fresh, nil
+	if !a.Once() && !a.Squashed() {
+		return v.fresh, 1, nil
 	}
 	if v.advantages == nil {
 		v.advantages = slices.Clone(v.fresh)
@@ -134,10 +135,13 @@ func (v *headValuer) Advantages(c *Candidate) ([]float32, error) {
 		v.advantages[y] = v.fresh[y]
 	}
 	v.said = slices.DeleteFunc(c.Tokens(), func(y int32) bool { return y < 0 || int(y) >= len(v.fresh) })
+	sum := v.start
 	for _, y := range v.said {
-		v.advantages[y] = 0
+		if sum += v.advantages[y]; a.Once() {
+			v.advantages[y] = 0
+		}
 	}
-	return v.advantages, nil
+	return v.advantages, a.Slope(sum), nil
 }
 
 func (v *headValuer) Begin() (Memory, error) { return v.head.Begin(v.prompt) }

@@ -2,7 +2,9 @@ package value
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/valuehead"
@@ -20,7 +22,8 @@ func (e embeddings) Width() int                         { return e.width }
 func (e embeddings) Rows(from int, dst []float32) error { copy(dst, e.rows[from*e.width:]); return nil }
 
 // Where a token adds something only once, what a candidate said adds nothing, whoever was asked about
-// before; the mean of heads follows each of them.
+// before, and where values have ends they rise the less the nearer they are to one; the mean of heads
+// follows each of them.
 func TestAdvantagesAfterWhatWasSaid(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	e := embeddings{4, make([]float32, 30*4)}
@@ -32,7 +35,7 @@ func TestAdvantagesAfterWhatWasSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	learn := func(once bool) *valuehead.Head {
+	learn := func(once, ends bool) *valuehead.Head {
 		d := valuehead.NewDataset(features)
 		for i := range 400 {
 			tr := &states.Trajectory{Prompt: fmt.Sprint(i / 4), Sample: i % 4}
@@ -45,6 +48,9 @@ func TestAdvantagesAfterWhatWasSaid(t *testing.T) {
 				said[y] = true
 				tr.Tokens, tr.Hidden, tr.Scalars = append(tr.Tokens, y), append(tr.Hidden, 0, 0), append(tr.Scalars, 0)
 			}
+			if ends {
+				ret = math.Tanh(ret / 3)
+			}
 			if err := d.AddExample(valuehead.Example{Trajectory: tr, Return: float32(ret)}); err != nil {
 				t.Fatal(err)
 			}
@@ -53,12 +59,12 @@ func TestAdvantagesAfterWhatWasSaid(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h.Advantages().Once() != once {
-			t.Fatalf("a table of tokens that count once: %v, want %v", !once, once)
+		if a := h.Advantages(); a.Once() != once || a.Squashed() != ends {
+			t.Fatalf("a table of tokens that count once: %v, want %v; of values with ends: %v, want %v", a.Once(), once, a.Squashed(), ends)
 		}
 		return h
 	}
-	set, bag := learn(true), learn(false)
+	set, bag := learn(true, true), learn(false, false)
 	ofSet, ofBag := set.Advantages().Of(nil), bag.Advantages().Of(nil)
 	v, err := Mean(Head(set, valuehead.Reading{}), Head(bag, valuehead.Reading{})).Open(Request{})
 	if err != nil {
@@ -77,18 +83,23 @@ func TestAdvantagesAfterWhatWasSaid(t *testing.T) {
 		if c.Memory, err = v.Begin(); err != nil {
 			t.Fatal(err)
 		}
-		got, err := v.(Tilter).Advantages(c)
+		got, slope, err := v.(Tilter).Advantages(c)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for y := range got {
-			want := ofSet[y]/2 + ofBag[y]/2
-			for _, s := range said {
-				if int(s) == y {
-					want = ofBag[y] / 2
-				}
+		sum := set.Advantages().Start(nil)
+		for i, y := range said {
+			if !slices.Contains(said[:i], y) {
+				sum += ofSet[y]
 			}
-			if diff := got[y] - want; diff > 1e-6 || diff < -1e-6 {
+		}
+		rise := float32(set.Advantages().Slope(sum))
+		for y := range got {
+			want := rise*ofSet[y]/2 + ofBag[y]/2
+			if slices.Contains(said, int32(y)) {
+				want = ofBag[y] / 2
+			}
+			if diff := float32(slope)*got[y] - want; diff > 1e-6 || diff < -1e-6 {
 				t.Errorf("after %v token %d adds %v, want %v", said, y, got[y], want)
 			}
 		}

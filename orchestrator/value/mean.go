@@ -170,11 +170,11 @@ func (v *meanValuer) Score(ctx context.Context, c *Candidate, tokens []int32, ou
 	})
 }
 
-// Advantages is the mean of the members' tables.
-func (v *meanValuer) Advantages(c *Candidate) ([]float32, error) {
+// Advantages is the mean of the members' tables, each as steep as it is.
+func (v *meanValuer) Advantages(c *Candidate) (_ []float32, slope float64, err error) {
 	n := 0
-	err := v.each([]*Candidate{c}, func(m Valuer) error {
-		table, err := m.(Tilter).Advantages(c)
+	err = v.each([]*Candidate{c}, func(m Valuer) error {
+		table, slope, err := m.(Tilter).Advantages(c)
 		if err != nil {
 			return err
 		}
@@ -186,12 +186,13 @@ func (v *meanValuer) Advantages(c *Candidate) ([]float32, error) {
 		if len(table) != len(v.table) {
 			return fault.New("", "value_head", nil, "take heads of the same model", "tables of advantages of %d and %d tokens", len(table), len(v.table))
 		}
+		share := float32(slope / float64(len(v.members)))
 		for y, a := range table {
-			v.table[y] += a / float32(len(v.members))
+			v.table[y] += share * a
 		}
 		return nil
 	})
-	return v.table, err
+	return v.table, 1, err
 }
 
 // begin empties a mean, and makes room for a member's values.

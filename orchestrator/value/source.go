@@ -78,9 +78,10 @@ type Scorer interface {
 // Tilter is a valuer that knows what each token of the vocabulary would add to the value.
 type Tilter interface {
 	Valuer
-	// Advantages returns a(x, y) of every token y after the candidate's state, [vocabulary], in units
-	// of the value. They are valid until the next call; a slice that is returned again is finite as before.
-	Advantages(c *Candidate) ([]float32, error)
+	// Advantages returns a of which slope a(x, y) is what every token y adds to the value after the
+	// candidate's state, [vocabulary], in units of the value. They are valid until the next call; a slice
+	// that is returned again is finite as before.
+	Advantages(c *Candidate) (a []float32, slope float64, err error)
 }
 
 // Memory is what a source knows of one candidate.
