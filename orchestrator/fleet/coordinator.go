@@ -114,7 +114,7 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 
 // ReadStatus asks the fleet at a server how it is.
 func ReadStatus(ctx context.Context, url string, invite Invite) (*Status, error) {
-	nc, err := nats.Connect(url, append(invite.options(), nats.Timeout(5*time.Second))...)
+	nc, err := dial(url, append(invite.options(), nats.Timeout(5*time.Second))...)
 	if err != nil {
 		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that the run is under way, and what address and rights {nats} gives"}
 	}
@@ -146,7 +146,7 @@ func (c *Coordinator) connect(ctx context.Context) (err error) {
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Debug("fleet", "err", err) }),
 	}
 	if c.o.URL != "" {
-		if c.nc, err = nats.Connect(c.o.URL, options...); err != nil {
+		if c.nc, err = dial(c.o.URL, options...); err != nil {
 			return &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that it runs, and what address and rights {nats} gives"}
 		}
 	} else {

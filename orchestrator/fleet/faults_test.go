@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -426,7 +428,45 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// A thousand shards go through a queue that holds a few of them at a time.
+// A server that asks whether the worker is there before the worker has said hello, as it does where the worker's machine is busy,
+// is not taken for another kind of server.
+func TestSlowHello(t *testing.T) {
+	s := newSmall(t)
+	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{})
+	defer c.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	asked, link := make(chan bool, 1), newLink(t, c.Address())
+	go func() {
+		first, err := l.Accept()
+		if err != nil {
+			return
+		}
+		fmt.Fprint(first, `INFO {"server_id":"a server","max_payload":1048576}`+"\r\nPING\r\n")
+		io.Copy(io.Discard, first)
+		first.Close()
+		asked <- true
+		for {
+			a, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go link.carry(a)
+		}
+	}()
+	w := s.worker(t, "nats://"+l.Addr().String(), func(o *fleet.WorkerOptions) { o.Model = s.w.Model })
+	drawn(t, s, c)
+	if len(asked) == 0 {
+		t.Error("nobody was asked too early")
+	}
+	w.stop()
+	<-w.ended
+}
+
+// Many shards of one prompt, with states, go through a queue that holds a few of them at a time.
 func TestManyShards(t *testing.T) {
 	s := newSmall(t)
 	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{})
@@ -435,22 +475,38 @@ func TestManyShards(t *testing.T) {
 	if os.Getenv("IVO_FLEET_MANY") != "" {
 		fmt.Sscan(os.Getenv("IVO_FLEET_MANY"), &n)
 	}
+	schema, err := rollout.Schema(s.w.Model, s.o.Layers, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := s.drawings(n)
+	for _, d := range all {
+		d.Schema = &schema
+	}
 	w := s.worker(t, c.Address(), nil)
-	times := make([]int, n)
+	times := make([]atomic.Int32, n)
+	var taken, bytes atomic.Int64
 	begun := time.Now()
-	err := c.Draw(context.Background(), s.drawings(n), rollout.Taker{Put: func(i int, s *rollout.Shard) error {
-		times[i]++
-		return nil
+	err = c.Draw(context.Background(), all, rollout.Taker{Put: func(i int, s *rollout.Shard) error {
+		times[i].Add(1)
+		if k := taken.Add(1); k%1000 == 0 {
+			t.Log(k, resident())
+		}
+		info, err := os.Stat(s.File)
+		if err == nil {
+			bytes.Add(info.Size())
+		}
+		return err
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, k := range times {
-		if k != 1 {
+	for i := range times {
+		if k := times[i].Load(); k != 1 {
 			t.Errorf("shard %d was taken %d times", i, k)
 		}
 	}
-	t.Log(n, "shards in", time.Since(begun), resident())
+	t.Logf("%d shards in %v, %d bytes of states each: %s", n, time.Since(begun), bytes.Load()/int64(n), resident())
 	w.stop()
 	<-w.ended
 }

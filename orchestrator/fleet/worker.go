@@ -157,14 +157,14 @@ func Work(ctx context.Context, o WorkerOptions) error {
 // connect waits for a server that is not there yet, and does not for one that is and says no.
 func (w *worker) connect(ctx context.Context, options []nats.Option) (err error) {
 	for waiting := false; ; waiting = true {
-		var dial *net.OpError
-		w.nc, err = nats.Connect(w.o.URL, options...)
+		var refused *net.OpError
+		w.nc, err = dial(w.o.URL, options...)
 		switch {
 		case err == nil:
 			return nil
 		case errors.Is(err, nats.ErrAuthorization):
 			return w.notLetIn()
-		case !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !(errors.As(err, &dial) && dial.Op == "dial"):
+		case !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !(errors.As(err, &refused) && refused.Op == "dial"):
 			return &fault.Error{Op: "work", Field: "nats", Err: fmt.Errorf("the fleet cannot be reached: %w", err), Hint: "check {nats}, and the invitation"}
 		}
 		if !waiting {
