@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -86,7 +87,9 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 		return nil, err
 	}
 	c.lock = flock.New(filepath.Join(c.dir, "lock"))
-	if locked, err := c.lock.TryLock(); err != nil || !locked {
+	if locked, err := c.lock.TryLock(); err != nil {
+		return nil, unwritable(err)
+	} else if !locked {
 		return nil, fault.New("fleet", "out", nil, "wait for it, or give another {out}", "%s is in use by another ivo", o.Dir)
 	}
 	defer func(c *Coordinator) {
@@ -97,7 +100,9 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	if err := c.connect(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.streams(ctx); err != nil {
+	if err := c.streams(ctx); err != nil && c.server != nil {
+		return nil, unwritable(fmt.Errorf("the files of its server in %s: %w", c.dir, err))
+	} else if err != nil {
 		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: err, Hint: "see that the server has JetStream and room for it, and that you may use it"}
 	}
 	for _, m := range models {
@@ -151,6 +156,9 @@ func (c *Coordinator) connect(ctx context.Context) (err error) {
 		}
 	} else {
 		s, err := secrets(c.dir, c.o.Listen)
+		if disk := (*fs.PathError)(nil); errors.As(err, &disk) {
+			return unwritable(err)
+		}
 		if err != nil {
 			return err
 		}

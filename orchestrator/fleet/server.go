@@ -172,7 +172,12 @@ func (logger) Tracef(string, ...any) {}
 // private is a folder that its owner alone may read.
 func private(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return &fault.Error{Op: "fleet", Err: err, Hint: "make the run's directory one that you may write to"}
+		return unwritable(err)
 	}
 	return nil
+}
+
+// unwritable says that what is under way cannot be written down.
+func unwritable(err error) error {
+	return &fault.Error{Op: "fleet", Err: err, Hint: "see that there is room on the disk of the run and that you may write to it, and run the same command again, finished work is kept"}
 }
