@@ -128,8 +128,9 @@ func work(c *cli.Context) error {
 	defer board.Close()
 	o := fleet.WorkerOptions{
 		URL: c.String("nats"), Models: c.StringSlice("models"), Threads: max(0, c.Int("threads")), Stay: c.Bool("stay"),
-		Card: fleet.Card{Version: machine.Version, Build: llama.Build(), CPU: machine.CPU(), Memory: machine.Available()},
-		Say:  board.Say, Notify: func(w fleet.Working) { board.Show([]string{report.WorkerLine(&w)}) },
+		Card:   fleet.Card{Version: machine.Version, Build: llama.Build(), CPU: machine.CPU(), Memory: machine.Available()},
+		Say:    board.Say,
+		Notify: func(w fleet.Working) { board.Show([]string{report.WorkerLine(&w)}) },
 	}
 	adapters, err := readAdapters(c)
 	if err != nil {

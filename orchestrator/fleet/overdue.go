@@ -57,18 +57,18 @@ func (c *crew) hands() (held, waits map[string]bool) {
 // remind puts the shards on their queues again that workers wait for in vain.
 func (s *stage) remind() error {
 	held, waits := s.hands()
-	var late []*order
+	late := map[*order]int{} // and by which attempt
 	now := time.Now()
 	s.mu.Lock()
 	for _, o := range s.open {
 		if o.queued && o.look(now, waits[queue(o.Model)] && !held[o.Name] && !o.taking, s.patience()) {
 			o.attempt++
-			late = append(late, o)
+			late[o] = o.attempt
 		}
 	}
 	s.mu.Unlock()
-	for _, o := range late {
-		if err := s.again(s.ctx, queue(o.Model), o.Key, o.Name, o.attempt, o.Drawing); err != nil {
+	for o, attempt := range late {
+		if err := s.again(s.ctx, queue(o.Model), o.Key, o.Name, attempt, o.Drawing); err != nil {
 			return err
 		}
 	}
