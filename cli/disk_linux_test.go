@@ -88,9 +88,6 @@ func TestDiskFailsAnywhere(t *testing.T) {
 // be read.
 func TestSmallDisk(t *testing.T) {
 	for i, v := range verbs(t) {
-		if v.name == "fleet" {
-			continue // JetStream's store is tried by the fleet's own tests
-		}
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			u := v.undisturbed(t)
@@ -98,6 +95,9 @@ func TestSmallDisk(t *testing.T) {
 			more, files := 4, 4 // what unfinished files take
 			for _, text := range u.files {
 				more, files = more+len(text)/4096+1, files+1
+			}
+			if v.name == "fleet" { // its server's
+				more, files = more+500, files+60
 			}
 			var all []string
 			for n := range more {
@@ -138,6 +138,55 @@ func TestSmallDisk(t *testing.T) {
 			t.Logf("%d of %d disks were too small or could only be read", refused, len(all))
 		})
 	}
+}
+
+// A worker on a small disk of its own that has no room for the model says so and ends. One that has no room for what it draws gives
+// that back, which is no failure of any shard, and ends too; with another the run is that of a machine alone.
+func TestWorkerOnSmallDisk(t *testing.T) {
+	f := lab(t)
+	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12")}
+	alone.ends(t)
+	want, address := undisturbed{files: alone.written(t)}, freeAddress(t)
+	a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address)}
+	type end struct {
+		code int
+		log  string
+	}
+	ended := make(chan end, 1)
+	go func() {
+		code, log := a.runs(t, nil)
+		ended <- end{code, log}
+	}()
+	for _, tc := range []struct {
+		room string
+		own  []string
+		said []string
+	}{
+		{"400k", nil, []string{"no space left on device (see that there is room on the disk, and start the worker again, which goes on from there)"}},
+		{"8k", []string{"-m", f.model}, []string{"is given back: a fault of this machine, and not of the shard: ", "5 shards in a row have failed here", "(mend the cause and start the worker again; the run goes on with others)"}},
+	} {
+		cmd := exec.CommandContext(t.Context(), "sh")
+		if !privateMounts(cmd) {
+			t.Skip("this system lets the test make no file system of its own")
+		}
+		cmd.Args = append([]string{"sh", "-c", `mount -t tmpfs -o "size=$room" none "$IVO_CACHE" && exec "$@"`, "sh", "timeout", "50", "ivo", "worker", "--nats", "nats://" + address, "-t", "1"}, tc.own...)
+		cmd.Env = append(os.Environ(), "IVO_CACHE="+t.TempDir(), "room="+tc.room)
+		text, _ := cmd.CombinedOutput()
+		for _, part := range tc.said {
+			if !strings.Contains(string(text), part) {
+				t.Errorf("room for %s: %q is not said: %s", tc.room, part, text)
+			}
+		}
+		if code := cmd.ProcessState.ExitCode(); code != 1 {
+			t.Errorf("room for %s: exit code %d", tc.room, code)
+		}
+	}
+	hire(t, address, t.TempDir(), "-m", f.model)
+	e := <-ended
+	if e.code != 0 || strings.Contains(e.log, "set aside") || strings.Contains(e.log, " failed at ") {
+		t.Fatalf("exit code %d: %s", e.code, e.log)
+	}
+	want.same(t, a)
 }
 
 // ended is an attempt in a copy of its directory.
