@@ -71,7 +71,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		HideVersion:    true, // urfave/cli gives -v to the version
 		ExitErrHandler: func(*cli.Context, error) {},
 		Flags:          []cli.Flag{verboseFlag()},
-		Commands:       []*cli.Command{generateCommand(), chatCommand(), serveCommand(), iterateCommand(), workerCommand(), fleetCommand(), evalCommand(), scoreCommand(), scoreTextCommand(), rewardCommand(), judgeCommand(), trainCommand(), tuneCommand(), valueCommand(), inspectCommand(), modelsCommand(), statesCommand(), doctorCommand(), versionCommand()},
+		Commands:       []*cli.Command{generateCommand(), chatCommand(), serveCommand(), iterateCommand(), workerCommand(), fleetCommand(), evalCommand(), scoreCommand(), scoreTextCommand(), rewardCommand(), judgeCommand(), trainCommand(), tuneCommand(), valueCommand(), inspectCommand(), modelsCommand(), statesCommand(), rpcServerCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())

@@ -140,6 +140,8 @@ func load(c *cli.Context) (*llama.Model, error) {
 	return m, nil
 }
 
+const insecure = "RPC servers are insecure: what is sent to them is neither encrypted nor checked, and whoever reaches them may run what they like; never use them on an open network"
+
 // addServers takes on the RPC servers, and warns of those that others may reach.
 func addServers(c *cli.Context) error {
 	text := c.String("rpc")
@@ -148,9 +150,13 @@ func addServers(c *cli.Context) error {
 	}
 	servers := strings.Split(text, ",")
 	if far := llama.Remote(servers); len(far) > 0 {
-		slog.Warn("RPC servers are insecure: what is sent to them is neither encrypted nor checked, and whoever reaches them may run what they like; never use them on an open network", "servers", far)
+		slog.Warn(insecure, "servers", far)
 	}
-	return llama.AddRPC(servers)
+	llama.OnLost(func(err error) {
+		fmt.Fprintln(c.App.ErrWriter, "\nivo:", err)
+		os.Exit(exitFailure)
+	})
+	return llama.AddRPC(c.Context, servers)
 }
 
 // loadFile loads the model at path as loadFlags say.

@@ -54,11 +54,15 @@ template <class F> bool on_stack(size_t size, F f) {
 #endif
 }
 
-// of_kernel says whether an assertion, which begins with its file's name, may be one of
-// ggml's kernels.
-bool of_kernel(const char * what) {
+// file_of is the name of the file that an assertion begins with.
+std::string file_of(const char * what) {
     const std::string path(what, strcspn(what, ":"));
-    const std::string file = path.substr(path.find_last_of('/') + 1);
+    return path.substr(path.find_last_of('/') + 1);
+}
+
+// of_kernel says whether an assertion may be one of ggml's kernels.
+bool of_kernel(const char * what) {
+    const std::string file = file_of(what);
     return file.rfind("llama", 0) != 0 && file.rfind("ggml-backend", 0) != 0;
 }
 
@@ -66,6 +70,9 @@ bool of_kernel(const char * what) {
 void on_abort(const char * what) {
     if (guards == guarding::all || (guards == guarding::all_but_kernels && !of_kernel(what))) {
         throw gave_up(what);
+    }
+    if (file_of(what) == "ggml-rpc.cpp") { // on the thread that talks to a server
+        ivoLost();
     }
     fprintf(stderr, "%s\n", what);
 }
@@ -128,12 +135,21 @@ const char * ivo_library(void) {
 
 bool ivo_supports_gpu_offload(void) { return llama_supports_gpu_offload(); }
 
-int32_t ivo_rpc_add(const char * endpoint) {
 #ifdef IVO_SYSTEM
+namespace {
+
+// rpc_proc is a function that the RPC backend offers by name, nullptr where there is no such backend.
+template <class F> F rpc_proc(const char * name) {
+    const ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
+    return rpc ? reinterpret_cast<F>(ggml_backend_reg_get_proc_address(rpc, name)) : nullptr;
+}
+
+} // namespace
+
+int32_t ivo_rpc_add(const char * endpoint) {
+    const without_sigpipe quiet;
     return guarded<>(int32_t(IVO_RPC_REFUSED), [&] {
-        const ggml_backend_reg_t rpc = ggml_backend_reg_by_name("RPC");
-        using add_server = ggml_backend_reg_t (*)(const char *);
-        const auto add = rpc ? reinterpret_cast<add_server>(ggml_backend_reg_get_proc_address(rpc, "ggml_backend_rpc_add_server")) : nullptr;
+        const auto add = rpc_proc<ggml_backend_reg_t (*)(const char *)>("ggml_backend_rpc_add_server");
         if (!add) {
             return int32_t(IVO_RPC_NOT_BUILT);
         }
@@ -144,13 +160,30 @@ int32_t ivo_rpc_add(const char * endpoint) {
         ggml_backend_register(server);
         return int32_t(IVO_RPC_TAKEN);
     });
-#else
-    (void) endpoint;
-    return IVO_RPC_NOT_BUILT;
-#endif
 }
 
+int32_t ivo_rpc_serve(const char * endpoint, int32_t n_threads, const int32_t * devices, int32_t n_devices) {
+    return guarded<>(int32_t(IVO_RPC_REFUSED), [&] {
+        const auto serve = rpc_proc<void (*)(const char *, const char *, size_t, size_t, ggml_backend_dev_t *)>("ggml_backend_rpc_start_server");
+        if (!serve) {
+            return int32_t(IVO_RPC_NOT_BUILT);
+        }
+        std::vector<ggml_backend_dev_t> offered;
+        for (int32_t i = 0; i < n_devices; i++) {
+            offered.push_back(ggml_backend_dev_get(devices[i]));
+        }
+        serve(endpoint, nullptr, n_threads, offered.size(), offered.data());
+        return int32_t(IVO_RPC_REFUSED);
+    });
+}
+#else
+int32_t ivo_rpc_add(const char *) { return IVO_RPC_NOT_BUILT; }
+
+int32_t ivo_rpc_serve(const char *, int32_t, const int32_t *, int32_t) { return IVO_RPC_NOT_BUILT; }
+#endif
+
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p) {
+    const without_sigpipe quiet;
     return guarded<>(static_cast<ivo_model *>(nullptr), [&] {
         llama_model_params mp = llama_model_default_params();
         mp.n_gpu_layers = p->n_gpu_layers;

@@ -88,6 +88,8 @@ bool ivo_supports_gpu_offload(void);
 // Registers the devices of an RPC server, HOST:PORT.
 enum ivo_rpc { IVO_RPC_TAKEN, IVO_RPC_NOT_BUILT, IVO_RPC_REFUSED };
 int32_t ivo_rpc_add(const char * endpoint);
+// Serves the devices of these numbers to one program after the other, and does not return unless it cannot.
+int32_t ivo_rpc_serve(const char * endpoint, int32_t n_threads, const int32_t * devices, int32_t n_devices);
 
 ivo_model * ivo_model_load(const char * path, const ivo_model_params * p);
 void ivo_model_free(ivo_model * m);

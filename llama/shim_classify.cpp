@@ -20,6 +20,7 @@ int32_t ivo_classes(const ivo_model * m) { return int32_t(llama_model_n_cls_out(
 const char * ivo_class_label(const ivo_model * m, int32_t i) { return llama_model_cls_label(m, uint32_t(i)); }
 
 ivo_classifier * ivo_classifier_new(ivo_model * m, int32_t n_tokens, int32_t n_seq, int32_t n_threads) {
+    const without_sigpipe quiet;
     auto * c = new (std::nothrow) ivo_classifier();
     if (!c) {
         return nullptr;

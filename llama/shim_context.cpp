@@ -191,6 +191,7 @@ ggml_threadpool_t new_pool(int32_t n_threads) {
 void free_pool(ggml_threadpool_t pool) { cpu_proc<void (*)(ggml_threadpool_t)>("ggml_threadpool_free")(pool); }
 
 ivo_context * ivo_context_new(ivo_model * m, const ivo_context_params * p) {
+    const without_sigpipe quiet;
     auto * c = new (std::nothrow) ivo_context();
     if (!c) {
         return nullptr;

@@ -14,6 +14,7 @@
 #endif
 
 #include <climits>
+#include <csignal>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -21,6 +22,7 @@
 // Go callbacks (callback.go).
 extern "C" void ivoLog(int32_t level, char * text);
 extern "C" bool ivoProgress(uintptr_t handle, float progress);
+extern "C" void ivoLost();
 
 inline void log_text(const char * what) { ivoLog(GGML_LOG_LEVEL_ERROR, const_cast<char *>(what)); }
 
@@ -39,6 +41,23 @@ struct guard {
     const guarding outer = guards;
     explicit guard(guarding g) { guards = g; }
     ~guard() { guards = outer; }
+};
+
+// without_sigpipe keeps SIGPIPE from the threads that are begun meanwhile, such as that which talks to an RPC server: Go
+// lets that signal end the process where a thread that is not Go's gets it, and a connection that broke is found anyway.
+struct without_sigpipe {
+#ifndef _WIN32
+    sigset_t before;
+    without_sigpipe() {
+        sigset_t pipe;
+        sigemptyset(&pipe);
+        sigaddset(&pipe, SIGPIPE);
+        pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    }
+    ~without_sigpipe() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+#else
+    without_sigpipe() {}
+#endif
 };
 
 // guarded runs f and turns an exception into a logged error and the value fallback.
