@@ -1,6 +1,6 @@
 // Command dist packs ivo for people who have no compiler: an archive for each system that this
-// machine can build for, with the program and the licences of all that is linked in, beside it what it is
-// made of (see scripts/sbom), and a file of checksums. The programs are linked statically: they need nothing of the system that they run on.
+// machine can build for, with the program, the licences of all that is linked in, and what it is made of (see
+// scripts/sbom), which also lies beside it, and a file of checksums. The programs are linked statically: they need nothing of the system that they run on.
 //
 //	go run ./scripts/dist -out dist
 //
@@ -102,17 +102,17 @@ func run(ctx context.Context, out, only string) error {
 		if err != nil {
 			return err
 		}
+		parts, err := describeParts(ctx, program, version, filepath.Join(out, name+".cdx.json"))
+		if err != nil {
+			return err
+		}
+		files = append(files, file{"ivo.cdx.json", 0o644, parts})
 		sum, err := pack(filepath.Join(out, name+".tar.gz"), name, files)
 		if err != nil {
 			return err
 		}
-		sums = append(sums, fmt.Sprintf("%x  %s.tar.gz\n", sum, name))
+		sums = append(sums, fmt.Sprintf("%x  %s.tar.gz\n", sum, name), fmt.Sprintf("%x  %s.cdx.json\n", sha256.Sum256(parts), name))
 		fmt.Println(filepath.Join(out, name+".tar.gz"))
-		sum, err = describeParts(ctx, program, version, filepath.Join(out, name+".cdx.json"))
-		if err != nil {
-			return err
-		}
-		sums = append(sums, fmt.Sprintf("%x  %s.cdx.json\n", sum, name))
 	}
 	if len(sums) == 0 {
 		return fmt.Errorf("nothing was built for %q", cmp.Or(only, "any machine"))
@@ -132,16 +132,14 @@ func tags() string {
 	return own
 }
 
-// describeParts has scripts/sbom list what a program is made of, in a file.
-func describeParts(ctx context.Context, program, version, out string) (sum []byte, err error) {
+// describeParts has scripts/sbom list what a program is made of, in a file that it returns.
+func describeParts(ctx context.Context, program, version, out string) ([]byte, error) {
 	list := exec.CommandContext(ctx, "go", "run", "-tags", tags(), "./scripts/sbom", "-program", program, "-version", version, "-out", out)
 	list.Stdout, list.Stderr = os.Stdout, os.Stderr
 	if err := list.Run(); err != nil {
 		return nil, fmt.Errorf("%s: %w (see above)", out, err)
 	}
-	text, err := os.ReadFile(out)
-	hash := sha256.Sum256(text)
-	return hash[:], err
+	return os.ReadFile(out)
 }
 
 // describe is the version: the newest tag and what came after it.
@@ -209,7 +207,7 @@ The program needs nothing but ` + cpu + ` and Linux.
                                                           certificates: apt-get install ca-certificates)
   ./ivo help
 
-Licences of all that is linked in are in the folder licences.
+Licences of all that is linked in are in the folder licences; ivo.cdx.json lists it (CycloneDX).
 `
 }
 
