@@ -37,7 +37,7 @@ ifdef LLAMA
 endif
 MODEL := testdata/lab/summarize-s.gguf
 
-.PHONY: help build e2e llama.cpp llama-server demo model test test-system test-llama dist soak soak-fleet harden fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
+.PHONY: help build e2e llama.cpp llama-server demo model test test-system test-llama dist soak soak-fleet harden clocks fuzz vulns sbom race lint real frontier ceiling tuned bench lab lab-reward paper paper-real clean
 .DEFAULT_GOAL := build
 
 help: ## list the targets
@@ -80,8 +80,11 @@ soak: ## try for an hour: the engine with random jobs, by itself and by all meth
 	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run 'TestSoak|TestFaults' ./orchestrator/fleet
 
 POINTS ?= 100
-harden: ## kill every verb at 100 random points, and have disks fail and fill at as many (POINTS=100)
+harden: ## kill every verb at 100 random points, and have disks fail and fill at as many (POINTS=100, IVO_SEED for others)
 	IVO_POINTS=$(POINTS) $(GO) test -count=1 -timeout 0 -v -parallel 2 -run 'KilledAtRandomPoints|DiskFailsAnywhere|SmallDisk' ./cli
+
+clocks: ## run what goes on where it was stopped, and the server, under a clock that is set forth and back by hours (POINTS=100; faster with LLAMA=b11434)
+	GO="$(GO)" IVO_POINTS=$(POINTS) scripts/clocks.sh
 
 fuzz: ## fuzz every reader of a file or a request (FUZZTIME=10m each, one after the other; ONLY=PATTERN for some)
 	GO="$(GO)" scripts/fuzz.sh

@@ -26,7 +26,7 @@ func TestKilledAtRandomPoints(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			u := v.undisturbed(t)
-			rng := rand.New(rand.NewPCG(11, uint64(i)))
+			rng := rand.New(rand.NewPCG(pointSeed(), uint64(i)))
 			all := points(3)
 			for killed := 0; killed < all; {
 				a := v.attempt(t)
@@ -87,6 +87,23 @@ func (a attempt) killed(t *testing.T, u undisturbed, rng *rand.Rand) (code int, 
 	return a.runs(t, func(cmd *exec.Cmd) { // from its first line on
 		once.Do(func() { time.AfterFunc(after, func() { cmd.Process.Kill() }) })
 	})
+}
+
+// Where scripts/clocks.sh has said so, the clock is set forth and back by hours all the time, in the commands that these
+// tests run too.
+func TestClockJumps(t *testing.T) {
+	if os.Getenv("IVO_CLOCK") == "" {
+		t.Skip("the clock goes as ever: see scripts/clocks.sh")
+	}
+	var forth, back bool
+	for last := time.Now(); !forth || !back; {
+		now := time.Now()
+		went, shown := now.Sub(last), now.Round(0).Sub(last.Round(0))
+		forth, back = forth || shown > went+time.Minute, back || shown < -time.Minute
+		if last = now; t.Context().Err() != nil {
+			t.Fatal("it does not")
+		}
+	}
 }
 
 // A tuning that is interrupted and killed in turn says how it goes on, and writes the policy of an undisturbed one.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -154,8 +155,14 @@ func (a attempt) runs(t *testing.T, shown func(cmd *exec.Cmd), env ...string) (c
 		}
 	}
 	cmd.Wait()
+	if odd := negative.FindString(text.String()); odd != "" {
+		t.Errorf("a time of %q: %s", odd, text.String())
+	}
 	return cmd.ProcessState.ExitCode(), text.String()
 }
+
+// negative are durations that nothing has: of a clock that was set back.
+var negative = regexp.MustCompile(`(?m)(?:^|[\s=(])-\d[\d.]*(?:ns|µs|ms|s|m|h)(?:\d|\b)`)
 
 // over says whether the command is not to be run again.
 func (a attempt) over() bool {
@@ -241,6 +248,14 @@ func (u undisturbed) same(t *testing.T, a attempt) {
 	for name := range got {
 		t.Errorf("%s is there, and is not where nothing disturbs", name)
 	}
+}
+
+// pointSeed is that of the points, another one if IVO_SEED says so.
+func pointSeed() uint64 {
+	if n, err := strconv.ParseUint(os.Getenv("IVO_SEED"), 10, 64); err == nil {
+		return n
+	}
+	return 11
 }
 
 // points is the number of points at which each verb is disturbed: a few, or as many as IVO_POINTS says.
