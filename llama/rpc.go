@@ -45,7 +45,7 @@ func AddRPC(ctx context.Context, endpoints []string) error {
 	servers.Lock()
 	defer servers.Unlock()
 	for _, e := range endpoints {
-		host, _, err := hostPort(e)
+		host, err := hostOf(e)
 		if err != nil || host == "" || strings.Contains(host, ":") { // llama.cpp knows IPv6 by names alone
 			return failf(op, "give HOST:PORT, such as 192.168.1.5:50052", "%q is no address of a server", e)
 		}
@@ -85,13 +85,13 @@ func AddRPC(ctx context.Context, endpoints []string) error {
 // abortedAt is where in llama.cpp something is said.
 var abortedAt = regexp.MustCompile(`llama\.cpp gave up: \S+:\d+: `)
 
-// hostPort takes an address apart.
-func hostPort(address string) (host string, port uint64, err error) {
-	host, p, err := net.SplitHostPort(address)
+// hostOf is the host of HOST:PORT.
+func hostOf(address string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
 	if err == nil {
-		port, err = strconv.ParseUint(p, 10, 16)
+		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	return host, port, err
+	return host, err
 }
 
 func errNoRPC(op string) error {
@@ -106,8 +106,13 @@ func OnLost(f func(error)) {
 	servers.lost = f
 }
 
+// losing is held by the thread that says that a server is lost: others that lose theirs wait for the end.
+var losing sync.Mutex
+
 //export ivoLost
 func ivoLost() {
+	losing.Lock()
+	defer losing.Unlock()
 	servers.Lock()
 	f, taken := servers.lost, strings.Join(servers.taken, ", ")
 	servers.Unlock()

@@ -47,7 +47,7 @@ func ServeRPC(ctx context.Context, s RPCServer) error {
 		}
 		return failf(op, "leave {device} out for all", "devices %q, of which there are %q", s.Devices, names)
 	}
-	host, _, err := hostPort(s.Listen)
+	host, err := hostOf(s.Listen)
 	if ip := net.ParseIP(host); err != nil || ip == nil || ip.To4() == nil {
 		return failf(op, "give an IPv4 address of this machine and a port, such as 127.0.0.1:50052", "%q is no address to listen at", s.Listen)
 	}
