@@ -140,18 +140,21 @@ func load(c *cli.Context) (*llama.Model, error) {
 	return m, nil
 }
 
-const insecure = "RPC servers are insecure: what is sent to them is neither encrypted nor checked, and whoever reaches them may run what they like; never use them on an open network"
+// warnOf warns of RPC servers that others may reach.
+func warnOf(servers []string) {
+	if far := llama.Remote(servers); len(far) > 0 {
+		slog.Warn("RPC servers are insecure: what is sent to them is neither encrypted nor checked, and whoever reaches them may run what they like; never use them on an open network", "servers", far)
+	}
+}
 
-// addServers takes on the RPC servers, and warns of those that others may reach.
+// addServers takes on the RPC servers.
 func addServers(c *cli.Context) error {
 	text := c.String("rpc")
 	if text == "" {
 		return nil
 	}
 	servers := strings.Split(text, ",")
-	if far := llama.Remote(servers); len(far) > 0 {
-		slog.Warn(insecure, "servers", far)
-	}
+	warnOf(servers)
 	llama.OnLost(func(err error) {
 		fmt.Fprintln(c.App.ErrWriter, "\nivo:", err)
 		os.Exit(exitFailure)
