@@ -56,13 +56,13 @@ func (res *result) family(name string) (row, bool) {
 }
 
 // best is the row of the method of a kind that decodes at least and at most so many tokens for each
-// one and had the largest reward on the prompts that settings are chosen on.
+// one, follows what all follow who learned from as many responses as the others, and had the largest reward on the prompts that settings are chosen on.
 func (res *result) best(k kind, least, most int) (row, bool) {
 	var best *row
 	for _, c := range res.choices {
 		for _, m := range c.taken {
 			i := slices.IndexFunc(c.tried, func(r row) bool { return r.name == m.name })
-			if i < 0 || m.kind != k || m.decoded() < least || m.decoded() > most {
+			if i < 0 || m.Learned != "" || m.kind != k || m.decoded() < least || m.decoded() > most {
 				continue
 			}
 			if r := &c.tried[i]; best == nil || mean(r.reward) > mean(best.reward) {
