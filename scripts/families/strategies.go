@@ -164,6 +164,11 @@ type checking struct {
 	table  []float32
 }
 
+var _ interface {
+	value.Tilter
+	value.Scorer
+} = (*checking)(nil)
+
 // worth is the value of a state.
 func worth(states []float32) float32 {
 	v := 0.0
@@ -207,12 +212,12 @@ func (v *checking) Score(_ context.Context, c *value.Candidate, tokens []int32, 
 	return nil
 }
 
-func (v *checking) Advantages(c *value.Candidate) ([]float32, error) {
+func (v *checking) Advantages(c *value.Candidate) (_ []float32, slope float64, _ error) {
 	v.table = v.table[:0]
 	for token := range c.Row.Logits {
 		v.table = append(v.table, float32(math.Sin(float64(token))))
 	}
-	return v.table, nil
+	return v.table, 1, nil
 }
 
 // checkResponse compares what is recorded of an answer with the oracle.
