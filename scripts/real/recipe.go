@@ -26,8 +26,8 @@ type effort struct {
 	methods             func(task) families
 }
 
-// efforts by name. The default one answers in under 45 minutes on two cores what counts most;
-// quick shows in under 12 that all of it works; learning goes on from the default one, in about
+// efforts by name. The default one is meant to answer in under 45 minutes on two cores what counts
+// most; quick to show in under 12 that all of it works; learning goes on from the default one, in about
 // two hours more, with what more prompts and a second round teach.
 var efforts = map[string]effort{
 	"quick":    {"quick", 100, 16, 40, 1, 0, false, few},

@@ -56,7 +56,8 @@ func (res *result) family(name string) (row, bool) {
 }
 
 // best is the row of the method of a kind that decodes at least and at most so many tokens for each
-// one, follows what all follow who learned from as many responses as the others, and had the largest reward on the prompts that settings are chosen on.
+// one and had the largest reward on the prompts that settings are chosen on. Methods that follow a value
+// function of more responses are no part of it.
 func (res *result) best(k kind, least, most int) (row, bool) {
 	var best *row
 	for _, c := range res.choices {
