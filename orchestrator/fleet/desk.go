@@ -256,7 +256,7 @@ func (c *Coordinator) scoreless(ctx context.Context, o *asked, n *notice, err er
 
 // scores reads and checks those that a worker has stored.
 func (c *Coordinator) scores(ctx context.Context, o *asked, n *notice) ([]batch.Score, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, sendTime(n.Bytes))
 	defer cancel()
 	in, err := c.results.Get(ctx, n.Object)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {

@@ -207,7 +207,7 @@ func (w *worker) part(ctx context.Context, run names, files jetstream.ObjectStor
 	if _, err := w.ask(ctx, run, r); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute+time.Duration(n>>20)*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, sendTime(n))
 	defer cancel()
 	in, err := files.Get(ctx, partName(r.Key, r.Part))
 	if err != nil {

@@ -20,6 +20,12 @@ const inObject = "Ivo-Object"
 // most are the most bytes of an order, and of scores, when they are not compressed.
 const mostOrder, mostScores = 256 << 20, 256 << 20
 
+// sendTime is how long so many bytes may be on their way, on a link of 2 Mbit/s at least. What a server of a cluster was sending
+// when it was lost never comes, and is asked for again then.
+func sendTime(bytes int64) time.Duration {
+	return 15*time.Second + time.Duration(bytes>>18)*time.Second
+}
+
 // persist does again what a cluster that elects a leader does not answer.
 func (c *Coordinator) persist(ctx context.Context, do func() error) error {
 	for try := 1; ; try++ {

@@ -366,7 +366,7 @@ func (s *stage) mishap(m jetstream.Msg, o *order, n *notice, err error, hopeless
 
 // fetch reads and checks a result.
 func (s *stage) fetch(o *order, n *notice) (*rollout.Shard, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, time.Minute+time.Duration(n.Bytes>>20)*time.Second)
+	ctx, cancel := context.WithTimeout(s.ctx, sendTime(n.Bytes))
 	defer cancel()
 	in, err := s.results.Get(ctx, n.Object)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
