@@ -70,11 +70,14 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Writer: stdout, ErrWriter: stderr,
 		HideVersion:    true, // urfave/cli gives -v to the version
 		ExitErrHandler: func(*cli.Context, error) {},
-		Flags:          []cli.Flag{verboseFlag()},
+		Flags:          []cli.Flag{verboseFlag(), &cli.BoolFlag{Name: "version", Usage: "say which ivo and which llama.cpp this is", DisableDefaultText: true}},
 		Commands:       []*cli.Command{generateCommand(), chatCommand(), serveCommand(), iterateCommand(), workerCommand(), fleetCommand(), evalCommand(), scoreCommand(), scoreTextCommand(), rewardCommand(), judgeCommand(), trainCommand(), tuneCommand(), valueCommand(), inspectCommand(), modelsCommand(), statesCommand(), rpcServerCommand(), doctorCommand(), versionCommand()},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef(c, "unknown command %q", c.Args().First())
+			}
+			if c.Bool("version") {
+				return version(c)
 			}
 			return cli.ShowAppHelp(c)
 		},

@@ -314,11 +314,11 @@ func (j *judge) read(data []byte) (*errand, error) {
 	if err := expand(data, mostOrder, a); err != nil {
 		return nil, err
 	}
-	return &errand{a.Key, a.Name, func(ctx context.Context) (*notice, error) { return j.score(ctx, a) }}, nil
+	return &errand{a.Key, a.Name, func(ctx context.Context) (*result, error) { return j.score(ctx, a) }}, nil
 }
 
-// score scores the responses of an order, and stores the scores.
-func (j *judge) score(ctx context.Context, a *batch.Asking) (*notice, error) {
+// score scores the responses of an order.
+func (j *judge) score(ctx context.Context, a *batch.Asking) (*result, error) {
 	begun := time.Now()
 	m, err := j.reward(ctx, a)
 	if err != nil {
@@ -332,12 +332,15 @@ func (j *judge) score(ctx context.Context, a *batch.Asking) (*notice, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &notice{Key: a.Key, Bytes: int64(len(data)), Took: time.Since(begun)}
-	n.Object, err = j.store(ctx, a.Key, func(name string) error {
-		_, err := j.results.PutBytes(ctx, name, data)
+	r := &result{notice: notice{Key: a.Key, Bytes: int64(len(data)), Took: time.Since(begun)}}
+	r.store = func(ctx context.Context, n *notice) (err error) {
+		n.Object, err = j.put(ctx, a.Key, func(name string) error {
+			_, err := j.results.PutBytes(ctx, name, data)
+			return err
+		})
 		return err
-	})
-	return n, err
+	}
+	return r, nil
 }
 
 // reward opens that of an order, with files of this worker or such as it is sent. What starts programs or asks

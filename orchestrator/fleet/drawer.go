@@ -37,11 +37,11 @@ func (h *drawer) read(data []byte) (*errand, error) {
 	if err := expand(data, mostOrder, d); err != nil {
 		return nil, err
 	}
-	return &errand{d.Key, d.Name, func(ctx context.Context) (*notice, error) { return h.answer(ctx, d) }}, nil
+	return &errand{d.Key, d.Name, func(ctx context.Context) (*result, error) { return h.answer(ctx, d) }}, nil
 }
 
-// answer draws a shard and stores the result.
-func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*notice, error) {
+// answer draws a shard.
+func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*result, error) {
 	begun := time.Now()
 	if err := h.ready(ctx, d); err != nil {
 		return nil, err
@@ -51,25 +51,31 @@ func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*notice, error
 	if err != nil {
 		return nil, err
 	}
-	n := &notice{Key: d.Key, Tokens: int64(h.engine.Stats().Tokens - before)}
-	h.tokens.Add(n.Tokens)
+	r := &result{notice: notice{Key: d.Key, Tokens: int64(h.engine.Stats().Tokens - before), Took: time.Since(begun)}}
+	h.tokens.Add(r.Tokens)
+	r.store = func(ctx context.Context, n *notice) error { return h.keep(ctx, d, s, n) }
+	return r, nil
+}
+
+// keep stores a shard, and notes where and of what size.
+func (h *drawer) keep(ctx context.Context, d *rollout.Drawing, s *rollout.Shard, n *notice) (err error) {
 	var file *os.File
 	if d.Schema != nil {
 		dir, err := os.MkdirTemp(h.o.Cache, "shard-")
 		if err != nil {
-			return nil, fmt.Errorf("%w: %w", errHere, err)
+			return fmt.Errorf("%w: %w", errHere, err)
 		}
 		defer os.RemoveAll(dir)
 		path := filepath.Join(dir, "states")
 		if err := states.Write(path, *d.Schema, s.Prompts, s.States); err != nil {
-			return nil, fmt.Errorf("%w: %w", errHere, err)
+			return fmt.Errorf("%w: %w", errHere, err)
 		}
 		if file, err = os.Open(path); err != nil {
-			return nil, err
+			return err
 		}
 		defer file.Close()
 	}
-	n.Object, err = h.store(ctx, d.Key, func(name string) error {
+	n.Object, err = h.put(ctx, d.Key, func(name string) error {
 		if file != nil {
 			if _, err := file.Seek(0, io.SeekStart); err != nil {
 				return err
@@ -89,8 +95,7 @@ func (h *drawer) answer(ctx context.Context, d *rollout.Drawing) (*notice, error
 		}
 		return err
 	})
-	n.Took = time.Since(begun)
-	return n, err
+	return err
 }
 
 // full reads as much as is asked for, so that chunks are whole.

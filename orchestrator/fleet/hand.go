@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,16 +30,27 @@ type hand struct {
 	results   jetstream.ObjectStore
 	files     jetstream.ObjectStore
 	heartbeat time.Duration
+
+	// A result is handed in while the next order is done.
+	handing sync.WaitGroup
+	handed  error // what settle said of it
 }
 
 // errand is an order that was read.
 type errand struct {
 	key, name string
-	do        func(context.Context) (*notice, error)
+	do        func(context.Context) (*result, error)
+}
+
+// result is what came of an order: a notice of it, and what stores it.
+type result struct {
+	notice
+	store func(ctx context.Context, n *notice) error
 }
 
 // work does what is ordered until the context ends.
 func (h *hand) work(ctx context.Context, read func(data []byte) (*errand, error)) error {
+	defer h.handing.Wait()
 	for failures, silent := 0, 0; ctx.Err() == nil; {
 		batch, err := h.consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second))
 		if err != nil {
@@ -80,8 +92,8 @@ func (h *hand) lost(ctx context.Context) error {
 	return errGone
 }
 
-// do does what an order says, tells, and acknowledges the order. An error is a fault of the order's or of this machine, which
-// the coordinator is told of.
+// do does what an order says, tells, and acknowledges the order; its result is handed in while the next order is done. An error is a
+// fault of the order's or the one before it, or of this machine, which the coordinator is told of.
 func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (*errand, error)) error {
 	e, err := h.order(ctx, m, read)
 	if err != nil {
@@ -91,14 +103,14 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 		}
 		return err
 	}
-	defer h.hold(e.name)()
+	end := h.hold(e.name)
 	if meta, err := m.Metadata(); err == nil && meta.NumDelivered > given {
+		defer end()
 		err := fmt.Errorf("it was given out %d times, and nobody has come back with it: it may end the programs that try", meta.NumDelivered-1)
 		h.report(ctx, m, &notice{Key: e.key, Error: err.Error(), Hopeless: true})
 		return nil
 	}
 	alive, stop := context.WithCancel(ctx)
-	defer stop()
 	go func() { // whoever decodes says so, or it is taken for lost
 		tick := time.NewTicker(h.heartbeat / 4)
 		defer tick.Stop()
@@ -111,7 +123,26 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 			}
 		}
 	}()
-	n, err := e.do(ctx)
+	r, err := e.do(ctx)
+	h.handing.Wait()
+	before := h.handed
+	h.handed = nil
+	if err != nil {
+		defer end()
+		defer stop()
+		return h.settle(ctx, m, e, nil, err)
+	}
+	h.handing.Go(func() {
+		defer end()
+		defer stop()
+		h.handed = h.settle(ctx, m, e, &r.notice, r.store(ctx, &r.notice))
+	})
+	return before
+}
+
+// settle tells what came of an order, and acknowledges it or gives it back. It returns the error where that is of the order or of
+// this machine.
+func (h *hand) settle(ctx context.Context, m jetstream.Msg, e *errand, n *notice, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		m.Nak()
@@ -129,7 +160,8 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 		h.report(ctx, m, &notice{Key: e.key, Error: err.Error()})
 		return err
 	}
-	return h.report(ctx, m, n)
+	h.report(ctx, m, n)
+	return nil
 }
 
 // errNotStored says that a result could not be handed in, errHere that another machine may have more luck with the shard.
@@ -138,15 +170,15 @@ var (
 	errHere      = errors.New("a fault of this machine, and not of the shard")
 )
 
-// store hands in a result, again where the server is not there for a while, and returns its name. Each try has another: what has come
+// put hands in a result, again where the server is not there for a while, and returns its name. Each try has another: what has come
 // through of one may not be overwritten.
-func (h *hand) store(ctx context.Context, key string, put func(name string) error) (name string, err error) {
-	for try := range 4 {
-		if try > 0 {
-			pause(ctx, time.Second<<try)
+func (h *hand) put(ctx context.Context, key string, try func(name string) error) (name string, err error) {
+	for n := range 4 {
+		if n > 0 {
+			pause(ctx, time.Second<<n)
 		}
 		name = fmt.Sprintf("%s.%s.%s", key, h.card.Worker, nuid.Next())
-		if err = put(name); err == nil || ctx.Err() != nil {
+		if err = try(name); err == nil || ctx.Err() != nil {
 			return name, err
 		}
 	}
@@ -155,7 +187,7 @@ func (h *hand) store(ctx context.Context, key string, put func(name string) erro
 
 // report tells the coordinator of a shard, again and again until it is on the server, and then acknowledges the order or,
 // of one that has failed, gives it back.
-func (h *hand) report(ctx context.Context, m jetstream.Msg, n *notice) error {
+func (h *hand) report(ctx context.Context, m jetstream.Msg, n *notice) {
 	n.Worker, n.Card = h.card.Worker, h.card
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		_, err := h.js.Publish(ctx, h.run.subject(h.told, h.card.Worker, n.Key), encode(n))
@@ -164,20 +196,20 @@ func (h *hand) report(ctx context.Context, m jetstream.Msg, n *notice) error {
 		}
 		if ctx.Err() != nil {
 			m.Nak()
-			return nil
+			return
 		}
 		slog.Debug("fleet: tell of a shard", "err", err)
 		if errors.Is(err, jetstream.ErrNoStreamResponse) { // the run is over, or not there for now
-			return nil
+			return
 		}
 		pause(ctx, wait)
 	}
 	if n.Error != "" {
-		return m.NakWithDelay(2 * time.Second)
+		m.NakWithDelay(2 * time.Second)
+		return
 	}
 	h.count.Add(1)
 	acknowledge(ctx, m)
-	return nil
 }
 
 // acknowledge says that a message is done with. Where that does not come through the message comes again, and is known by its

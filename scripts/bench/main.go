@@ -39,7 +39,7 @@ var parts = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"binding", bindings}, {"sampling", sampling}, {"chain", chain}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
-	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"served", served}, {"beside", beside}, {"copies", copies},
+	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"served", served}, {"beside", beside}, {"led", led}, {"copies", copies},
 }
 
 func main() {
@@ -64,7 +64,7 @@ func main() {
 	})
 	flag.StringVar(&b.against, "against", "", "another build of this `PROGRAM`, whose llama.cpp copies compares with this one's")
 	flag.BoolVar(&b.cpu, "cpu", false, "time chain, guided, one-pass, relative, batched and served by the processors' time instead of the wall clock: with -t 1, what others do counts less")
-	flag.StringVar(&b.ivo, "ivo", "bin/ivo", "the program whose serve is compared with llama-server")
+	flag.StringVar(&b.ivo, "ivo", "bin/ivo", "the program whose serve is compared with llama-server, and whose runs alone with those by a worker")
 	flag.StringVar(&b.llamaServer, "llama-server", "", "llama.cpp's server, built with the library that ivo is linked with; none leaves beside out")
 	var names []string
 	for _, p := range parts {
