@@ -41,7 +41,7 @@ MODEL := testdata/lab/summarize-s.gguf
 .DEFAULT_GOAL := build
 
 help: ## list the targets
-	@grep -hE '^[a-z.-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
+	@grep -hE '^[a-z0-9.-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 	@echo 'ARCH=native builds for this machine alone.'
 
 build: ## build bin/ivo (the first time compiles llama.cpp: a few minutes)
@@ -80,7 +80,7 @@ soak: ## try for an hour: the engine with random jobs, by itself and by all meth
 	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run 'TestSoak|TestFaults' ./orchestrator/fleet
 
 POINTS ?= 100
-harden: ## kill every verb at 100 random points, and have disks fail and fill at as many (POINTS=100, IVO_SEED for others)
+harden: ## kill the verbs that go on at 100 random points each, and have disks fail and fill at as many (POINTS=100, IVO_SEED for others)
 	IVO_POINTS=$(POINTS) $(GO) test -count=1 -timeout 0 -v -parallel 2 -run 'KilledAtRandomPoints|DiskFailsAnywhere|SmallDisk' ./cli
 
 clocks: ## run what goes on where it was stopped, and the server, under a clock that is set forth and back by hours (POINTS=100; faster with LLAMA=b11434)
@@ -95,8 +95,8 @@ vulns: ## ask govulncheck for known vulnerabilities of what is linked (VULNDB=UR
 sbom: build ## list what ivo is made of, llama.cpp's commit included, as CycloneDX in dist/
 	$(GO) run ./scripts/sbom -version "$(shell git describe --tags --always --dirty)"
 
-soak-fleet: ## kill, freeze, cut off and deceive a fleet of processes, as root in network namespaces (FOR=20m, SEED=2)
-	IVO_FLEET_SOAK=$(or $(FOR),20m) IVO_FLEET_SEED=$(or $(SEED),1) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
+soak-fleet: ## kill, freeze, cut off and deceive a fleet of processes, as root in network namespaces (FOR=15m; SEED=2 for other faults)
+	IVO_FLEET_SOAK=$(FOR) IVO_FLEET_SEED=$(or $(SEED),1) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
 
 e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
 	scripts/e2e.sh
@@ -112,7 +112,7 @@ lint: ## check formatting and run the linters
 # EFFORT=quick takes 13 minutes of processor time, EFFORT=full hours.
 EFFORT ?= default
 
-real: ## take a real model through it with two rewards; EFFORT=quick, learning or full (resumable, about 40 minutes on two cores)
+real: ## take a real model through it with two rewards; EFFORT=quick, default, learning or full (resumable, meant for 45 minutes on two cores)
 	$(GO) run ./scripts/real -effort $(EFFORT)
 
 frontier: build ## compare all strategies and value sources on the demo's run (resumable, more than an hour)
@@ -130,7 +130,7 @@ paper: ## carry out the paper's experiments in the lab, as far as docs/paper/cel
 paper-real: model ## the same on a real model, for docs/paper-real.md (hours; resumable); IVO_XSTEST names the file of XSTest
 	$(GO) run ./scripts/paper -real -effort $(EFFORT)
 
-bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd
+bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd (go run ./scripts/bench -help lists the parts)
 	$(GO) run ./scripts/bench
 
 lab: ## make the lab's world, tokenizer and models anew (resumable, hours)

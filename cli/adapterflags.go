@@ -13,9 +13,9 @@ import (
 func adapterFlags() []cli.Flag {
 	return []cli.Flag{
 		textsFlag("lora", "apply the LoRA adapter `FILE[:SCALE]` to the model; may be given several times, or several with commas between", modelCategory),
-		textsFlag("lora-scaled", "the same", modelCategory),
+		textsFlag("lora-scaled", "the same as --lora, `FILE[:SCALE]`", modelCategory),
 		textsFlag("control-vector", "steer the model by the control vector `FILE[:SCALE]`; as --lora", modelCategory),
-		textsFlag("control-vector-scaled", "the same", modelCategory),
+		textsFlag("control-vector-scaled", "the same as --control-vector, `FILE[:SCALE]`", modelCategory),
 		&cli.StringFlag{Name: "control-vector-layer-range", Usage: "steer the layers from `START END` on, both included; all without it", Category: modelCategory},
 	}
 }

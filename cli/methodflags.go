@@ -30,12 +30,12 @@ func methodFlags() []cli.Flag {
 		number("beams", "beams of block-beam; each samples as many blocks", d.Beam.Beams),
 		number("block", "tokens a block of block-beam, block-best-of-k and block-sampling", d.Beam.Block),
 		number("candidates", "likeliest `K` tokens that tokenwise, greedy and block-sampling look at, and one-pass by a head of ivo train --one-pass", d.Guide.TopK),
-		&cli.Float64Flag{Name: "least-p", Usage: "leaves out those of a lower probability, which saves most of the decoding; 0 for the paper's K", Value: d.Guide.LeastP, Category: methodCategory},
-		&cli.Float64Flag{Name: "beta", Usage: "how far these follow the value function: 0 is the base policy, `B` goes about B^2/2 nats away from it in a response", Value: d.Guide.Beta, Category: methodCategory},
+		&cli.Float64Flag{Name: "least-p", Usage: "leave out those of the --candidates that have a lower probability, which saves most of the decoding; 0 for the paper's K", Value: d.Guide.LeastP, Category: methodCategory},
+		&cli.Float64Flag{Name: "beta", Usage: "how far tokenwise, greedy, block-sampling and one-pass follow the value function: 0 is the base policy, `B` goes about B^2/2 nats away from it in a response", Value: d.Guide.Beta, Category: methodCategory},
 		&cli.Float64Flag{Name: "beta-raw", Usage: "the same, or that of the proposal, as a factor of the reward, as papers have it", Category: methodCategory},
 		&cli.StringFlag{Name: "proposal", Usage: "`POLICY` that sample, best-of-n, block-best-of-k and block-beam draw from: base; one-pass, tilted by what the value head says each token adds, among those that --top-k, --top-p and --min-p leave", Value: "base", Category: methodCategory},
-		&cli.Float64Flag{Name: "proposal-beta", Usage: "how far the proposal one-pass follows it", Value: d.Guide.Beta, Category: methodCategory},
-		&cli.StringFlag{Name: "rest", Usage: "`VALUE` of all other tokens: parent, that of the state before them; mean, that of the K; none, no weight at all", Value: string(d.Guide.Rest), Category: methodCategory},
+		&cli.Float64Flag{Name: "proposal-beta", Usage: "how far the proposal one-pass follows the value head", Value: d.Guide.Beta, Category: methodCategory},
+		&cli.StringFlag{Name: "rest", Usage: "`VALUE` of all tokens but the --candidates: parent, that of the state before them; mean, that of the candidates; none, no weight at all", Value: string(d.Guide.Rest), Category: methodCategory},
 	}
 }
 

@@ -22,7 +22,7 @@ func rewardCommand() *cli.Command {
 	const category = "Answers"
 	d := loop.Defaults(0)
 	return &cli.Command{
-		Name: "reward", Usage: "try a reward before anything is learned from it, or import a reward model's head",
+		Name: "reward", Usage: "try a reward before anything is learned from it, import a reward model's head, or learn one from pairs",
 		Description: "Rewards, several of which can be summed up with weights, as in '0.7*sentiment + 0.3*length:60':\n\n" + reward.Usage(),
 		Subcommands: []*cli.Command{{
 			Name: "test", Usage: "see how a reward scores junk beside the model's own answers",

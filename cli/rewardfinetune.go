@@ -19,7 +19,7 @@ func fineTuneFlags(category string) []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole model with a linear head on its last states: a llama model of up to some 150 million parameters, of any quantization. An interrupted training goes on with the same command", Category: category},
 		&cli.StringFlag{Name: "trunk", Usage: "`FILE` for the model that --fine-tune makes; it must not exist", Category: category, TakesFile: true},
-		&cli.BoolFlag{Name: "f16", Usage: "write that model in half precision", Category: category},
+		&cli.BoolFlag{Name: "f16", Usage: "write the model that --fine-tune makes in half precision", Category: category},
 		&cli.IntFlag{Name: "rank", Usage: "learn adapters of rank `N` to the model's matrices (LoRA), which are merged into what is written, instead of all weights; 0 for all", Category: category},
 		&cli.Float64Flag{Name: "lr", Usage: "peak learning rate; without it one that suits the model's size", Category: category},
 		&cli.IntFlag{Name: "longest", Usage: "leave out pairs with a side of more than `N` tokens, prompt and template included", Value: 1024, Category: category},

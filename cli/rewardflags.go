@@ -33,8 +33,8 @@ func rerankFlags() []cli.Flag {
 	return append([]cli.Flag{
 		&cli.StringFlag{Name: "value-reward", Usage: "`REWARD` whose scores of the unfinished response are the values, instead of a value function: any with --method greedy, which is ARGS, for others one that is made for it", Category: methodCategory},
 		&cli.StringFlag{Name: "rerank", Usage: "`REWARD` that chooses the answer among the samples of best-of-n, the finished beams or the last blocks: see ivo reward", Category: methodCategory},
-		&cli.IntFlag{Name: "rollouts", Usage: "`N` continuations by which it values each block of block-beam and block-best-of-k, instead of the value function", Category: methodCategory},
-		&cli.IntFlag{Name: "rollout-tokens", Usage: "most tokens of a continuation; 0 takes the unfinished text itself", Value: 16, Category: methodCategory},
+		&cli.IntFlag{Name: "rollouts", Usage: "`N` continuations by which the reward of --rerank values each block of block-beam and block-best-of-k, instead of the value function", Category: methodCategory},
+		&cli.IntFlag{Name: "rollout-tokens", Usage: "most tokens of a continuation of --rollouts; 0 takes the unfinished text itself", Value: 16, Category: methodCategory},
 	}, scoringFlags(methodCategory)...)
 }
 

@@ -38,7 +38,7 @@ func trainRewardCommand() *cli.Command {
 			&cli.StringFlag{Name: "head", Usage: "`KIND` " + strings.Join(pairwise.Kinds(), ", ") + "; auto takes what predicts best in cross-validation", Value: pairwise.Auto, Category: learned},
 			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean or sum; without it the best of these, with --fine-tune last", Category: learned},
 			&cli.IntFlag{Name: "hidden", Usage: "units of a hidden layer", Value: 32, Category: learned},
-			&cli.IntFlag{Name: "epochs", Usage: "most passes over the pairs of heads that are trained by steps; without it 8 to 40, the fewer pairs the more; with --fine-tune passes over them, 1 without it", Category: learned},
+			&cli.IntFlag{Name: "epochs", Usage: "most passes over the pairs: of heads that are trained by steps 8 to 40 without it, the fewer pairs the more; with --fine-tune 1 without it", Category: learned},
 			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja by which conversations are shown; the model's own without it, and texts as they are where it has none", Category: learned},
 			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: loop.Defaults(0).Seed, Category: learned},
 			&cli.IntFlag{Name: "threads", Aliases: []string{"t"}, Usage: "threads to train with; 0 for one a core", Category: learned},

@@ -23,7 +23,7 @@ func scoreTextCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "texts", Usage: "score all texts of `FILE`: " + formats, Category: text, TakesFile: true},
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to score, or the prompt of --response", Category: text},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read it from `FILE`", Category: text, TakesFile: true},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the text of -p from `FILE`", Category: text, TakesFile: true},
 			&cli.StringFlag{Name: "response", Usage: "`TEXT` to score after the prompt", Category: text},
 			&cli.IntFlag{Name: "n-probs", Usage: "tell the `N` likeliest tokens of every state too", Category: text},
 		}, escapeFlags("-p and --response", text), promptFlags(), loadFlags(), adapterFlags(), contextFlags()),

@@ -30,7 +30,7 @@ func serveCommand() *cli.Command {
 			"  ivo serve -m model.gguf --reward sentiment --presets presets.yaml --port 8000\n\n" +
 			"Clients choose by the model's name, as in NAME@beam-3x8, or by a guidance object in the request.\n" +
 			"Without --method a value head guides by block-beam, and a reward chooses by best-of-n. The server\n" +
-			"listens on this machine alone unless keys are given; see docs/serve.md.",
+			"listens on this machine alone unless --host says otherwise, which asks for keys; see docs/serve.md.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "host", Usage: "`ADDRESS` to listen on; other than this machine's needs a key", Value: "127.0.0.1", Category: server},
 			&cli.IntFlag{Name: "port", Usage: "`PORT` to listen on; 0 for a free one", Value: 8080, Category: server},

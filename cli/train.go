@@ -41,7 +41,7 @@ func trainCommand() *cli.Command {
 			&cli.BoolFlag{Name: "fine-tune", Usage: "train the whole network of the run's model as a value model instead, for --value-model: a small llama model of any quantization. An interrupted training goes on with the same command", Category: head},
 			&cli.BoolFlag{Name: "one-pass", Usage: "train a recall head that values tokens before they are fed", Category: head},
 			&cli.IntFlag{Name: "members", Usage: "value functions of different seeds, whose mean the value is", Value: 1, Category: head},
-			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, which decides all of the above", Category: head, TakesFile: true},
+			&cli.StringFlag{Name: "from", Usage: "value function `FILE` to train on, in its own shape: --head, --one-pass, --layers, --hidden, --match, --atoms and --members are not given with it", Category: head, TakesFile: true},
 			&cli.StringFlag{Name: "target", Usage: "what values are fitted to: `TARGET` monte-carlo, fudge, td or cd-q", Value: string(valuehead.MonteCarloReturn), Category: training},
 			&cli.Float64Flag{Name: "lambda", Usage: "of the target td", Value: 0.95, Category: training},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the trajectories", Value: d.Epochs, DefaultText: fmt.Sprintf("%d, with --fine-tune %d", d.Epochs, fineTuneEpochs), Category: training},

@@ -34,7 +34,7 @@ func tuneCommand() *cli.Command {
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "run", Usage: "run `DIRECTORY` of ivo iterate, whose samples are the pairs, and which says how prompts are shown, answered and scored", Category: pairs},
 			&cli.IntFlag{Name: "round", Usage: "take the samples of this round; in the first the model drew them by itself; 0 for all rounds", Value: 1, Category: pairs},
-			&cli.StringFlag{Name: "pairs", Usage: "`FILE` of pairs instead, as of ivo reward train", Category: pairs, TakesFile: true},
+			&cli.StringFlag{Name: "pairs", Usage: "`FILE` of pairs instead of --run, as of ivo reward train", Category: pairs, TakesFile: true},
 			&cli.BoolFlag{Name: "skip-pairs", Usage: "leave out pairs that say nothing, such as those of two equal or empty sides", Category: pairs},
 			&cli.IntFlag{Name: "longest", Usage: "leave out pairs with a side of more than `N` tokens, the prompt included", Value: 1024, Category: pairs},
 			&cli.StringFlag{Name: "out", Usage: "`FILE` for the policy; it must not exist", Category: training},
@@ -48,7 +48,7 @@ func tuneCommand() *cli.Command {
 			&cli.StringFlag{Name: "work", Usage: "`FOLDER` of what is kept, above all the reference's log-probabilities, which several tunings of one model and its pairs can share; without it OUT.tuning", Category: training},
 			&cli.Uint64Flag{Name: "seed", Aliases: []string{"s"}, Usage: "seed of all random numbers", Value: d.Seed, Category: training},
 			&cli.StringFlag{Name: "validation", Usage: "`FILE` of prompts to choose on", Category: choice, TakesFile: true},
-			&cli.IntFlag{Name: "hold-out", Usage: "prompts of the pairs to choose on instead", DefaultText: "a tenth, at most 100", Category: choice},
+			&cli.IntFlag{Name: "hold-out", Usage: "prompts of the pairs to choose on, instead of --validation", DefaultText: "a tenth, at most 100", Category: choice},
 			&cli.StringFlag{Name: "reward", Usage: "`SPEC` of what scores the answers; without it the run's own", Category: choice},
 			&cli.IntFlag{Name: "keep", Usage: "policies of each training to choose from, evenly spread over its steps", Value: 3, Category: choice},
 			&cli.IntFlag{Name: "samples", Usage: "answers to each validation prompt", Value: 2, Category: choice},
