@@ -26,6 +26,7 @@ type head struct {
 func (w *work) options(seed int) loop.Options {
 	o := loop.Defaults(w.m.Info().Layers)
 	o.Model, o.Reward, o.Rounds, o.MaxTokens, o.Seed, o.Sampling = w.model, w.reward, 1, w.maxTokens, uint64(seed), sampling
+	o.Context.Threads = threads()
 	return o
 }
 

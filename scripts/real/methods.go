@@ -193,7 +193,7 @@ func few(t task) families {
 func most(t task) families {
 	f := families{inside: t.inside, samples: 16, tilted: 4, temps: []float64{0, 0.35}, betas: []float64{2, 4, 4.5, 6}, blocks: []float64{2, 3, 4, 6}}
 	if f.searches = []decode.Strategy{bestBlock(4, 8)}; t.inside {
-		f.samples, f.tilted, f.searches = 8, 16, append(f.searches, inside(bestBlock(2, 16), 16))
+		f.samples, f.tilted = 8, 16
 		f.betas, f.blocks = []float64{2, 4, 6}, []float64{2, 4, 6}
 	}
 	return f

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"runtime"
 	"slices"
 
 	"github.com/ivo-decoding/ivo/llama"
@@ -47,6 +48,10 @@ type recipe struct {
 
 	m *llama.Model
 }
+
+// threads are those of one of two contexts: what of a step is not llama.cpp's, and a shard's last sequences, leave no core
+// idle then, and there are two shards of everything.
+func threads() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 
 // sampling is the base policy.
 var sampling = policy.Sampling{Temp: 0.7}
@@ -122,7 +127,7 @@ func (r *recipe) task(ctx context.Context, t task) (_ *result, err error) {
 		}
 	}
 	// Cells of the largest search and of a few prompts side by side.
-	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Layers: w.layers}, 0); err != nil {
+	if w.pool, err = engine.NewPool(r.m, engine.Params{Ctx: 8192, Sequences: 64, Threads: threads(), Layers: w.layers}, 0); err != nil {
 		return nil, err
 	}
 	defer w.pool.Close()
