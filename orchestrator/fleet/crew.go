@@ -80,6 +80,13 @@ func (c *crew) saw(card *Card) (known bool) {
 	return known
 }
 
+// heard notes what a worker said of a shard, which one that has left meanwhile may have said before.
+func (c *crew) heard(card *Card) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.of(card)
+}
+
 // pulse notes how a worker is, and says what of it is new.
 func (c *crew) pulse(p *pulse) (left, unable bool) {
 	c.mu.Lock()

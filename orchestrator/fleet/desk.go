@@ -186,7 +186,7 @@ func (c *Coordinator) hear(m jetstream.Msg) {
 		m.Term()
 		return
 	}
-	c.saw(&n.Card)
+	c.heard(&n.Card)
 	c.desk.mu.Lock()
 	o := c.desk.asked[n.Key]
 	c.desk.mu.Unlock()

@@ -74,6 +74,7 @@ func (h *drawer) keep(ctx context.Context, d *rollout.Drawing, s *rollout.Shard,
 			return err
 		}
 		defer file.Close()
+		os.RemoveAll(dir) // where the system lets it go while it is open: a worker that is killed leaves nothing then
 	}
 	n.Object, err = h.put(ctx, d.Key, func(name string) error {
 		if file != nil {

@@ -31,9 +31,32 @@ type hand struct {
 	files     jetstream.ObjectStore
 	heartbeat time.Duration
 
-	// A result is handed in while the next order is done.
-	handing sync.WaitGroup
-	handed  error // what settle said of it
+	handing  sync.WaitGroup // a result is handed in while the next order is done
+	failures failures
+}
+
+// failures are those in a row, of orders that were done and of results that were handed in.
+type failures struct {
+	mu   sync.Mutex
+	n    int
+	last error
+}
+
+// note notes what came of an order.
+func (f *failures) note(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n++
+	if f.last = err; err == nil {
+		f.n = 0
+	}
+}
+
+// now is how many there are by now, and the last of them.
+func (f *failures) now() (n int, last error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n, f.last
 }
 
 // errand is an order that was read.
@@ -51,7 +74,16 @@ type result struct {
 // work does what is ordered until the context ends.
 func (h *hand) work(ctx context.Context, read func(data []byte) (*errand, error)) error {
 	defer h.handing.Wait()
-	for failures, silent := 0, 0; ctx.Err() == nil; {
+	for known, silent := 0, 0; ctx.Err() == nil; {
+		// Before an order is taken: one that is given back too often is set aside.
+		failures, last := h.failures.now()
+		if failures >= mostFailures {
+			return fmt.Errorf("work: %d shards in a row have failed here, the last with: %w (mend the cause and start the worker again; the run goes on with others)", mostFailures, last)
+		}
+		if failures > known {
+			pause(ctx, time.Duration(failures)*time.Second) // others may have more luck
+		}
+		known = failures
 		batch, err := h.consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second))
 		if err != nil {
 			return h.lost(ctx)
@@ -59,16 +91,9 @@ func (h *hand) work(ctx context.Context, read func(data []byte) (*errand, error)
 		n := 0
 		for m := range batch.Messages() {
 			n++
-			if err := h.do(ctx, m, read); err != nil && ctx.Err() == nil {
-				if errors.Is(err, errUnable) {
-					return err
-				}
-				if failures++; failures >= mostFailures {
-					return fmt.Errorf("work: %d shards in a row have failed here, the last with: %w (mend the cause and start the worker again; the run goes on with others)", failures, err)
-				}
-				pause(ctx, time.Duration(failures)*time.Second) // others may have more luck
-			} else {
-				failures = 0
+			// What a run that is gone has not sent is no failure: it is waited for.
+			if err := h.do(ctx, m, read); ctx.Err() == nil && (errors.Is(err, errUnable) || errors.Is(err, errGone)) {
+				return err
 			}
 		}
 		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, jetstream.ErrNoMessages) && ctx.Err() == nil {
@@ -93,14 +118,17 @@ func (h *hand) lost(ctx context.Context) error {
 }
 
 // do does what an order says, tells, and acknowledges the order; its result is handed in while the next order is done. An error is a
-// fault of the order's or the one before it, or of this machine, which the coordinator is told of.
+// fault of the order's, or of this machine, which the coordinator is told of.
 func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (*errand, error)) error {
 	e, err := h.order(ctx, m, read)
 	if err != nil {
-		if ctx.Err() == nil {
-			slog.Debug("fleet: read an order", "err", err)
-			m.NakWithDelay(later)
+		if ctx.Err() != nil {
+			m.Nak()
+			return nil
 		}
+		slog.Debug("fleet: read an order", "err", err)
+		m.NakWithDelay(later)
+		h.failures.note(err)
 		return err
 	}
 	end := h.hold(e.name)
@@ -125,19 +153,19 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	}()
 	r, err := e.do(ctx)
 	h.handing.Wait()
-	before := h.handed
-	h.handed = nil
 	if err != nil {
 		defer end()
 		defer stop()
-		return h.settle(ctx, m, e, nil, err)
+		err = h.settle(ctx, m, e, nil, err)
+		h.failures.note(err)
+		return err
 	}
 	h.handing.Go(func() {
 		defer end()
 		defer stop()
-		h.handed = h.settle(ctx, m, e, &r.notice, r.store(ctx, &r.notice))
+		h.failures.note(h.settle(ctx, m, e, &r.notice, r.store(ctx, &r.notice)))
 	})
-	return before
+	return nil
 }
 
 // settle tells what came of an order, and acknowledges it or gives it back. It returns the error where that is of the order or of
@@ -226,7 +254,12 @@ func acknowledge(ctx context.Context, m jetstream.Msg) {
 func (h *hand) order(ctx context.Context, m jetstream.Msg, read func(data []byte) (*errand, error)) (*errand, error) {
 	data := m.Data()
 	if name := m.Headers().Get(inObject); name != "" {
-		var err error
+		info, err := h.files.GetInfo(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, sendTime(int64(info.Size))) // or the client takes 5 s for enough, whatever its size
+		defer cancel()
 		if data, err = h.files.GetBytes(ctx, name); err != nil {
 			return nil, err
 		}

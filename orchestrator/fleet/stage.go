@@ -260,7 +260,7 @@ func (s *stage) take(m jetstream.Msg) error {
 	if json.Unmarshal(m.Data(), &n) != nil {
 		return m.Term()
 	}
-	s.saw(&n.Card)
+	s.heard(&n.Card)
 	s.mu.Lock()
 	o := s.open[n.Key]
 	free := o != nil && !o.taking

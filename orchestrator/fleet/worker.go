@@ -128,6 +128,7 @@ func Work(ctx context.Context, o WorkerOptions) error {
 		return err
 	}
 	for waiting := false; ; {
+		w.back.Store(0) // what was given back before is with others now
 		hello, err := w.join(ctx)
 		if err == nil {
 			waiting = false
