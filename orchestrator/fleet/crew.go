@@ -131,6 +131,18 @@ func (c *crew) alive() (n int) {
 	return n
 }
 
+// contexts counts those of the workers that are there.
+func (c *crew) contexts() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if !m.left && !m.lost && m.wrong < strikes {
+			n += max(1, m.Contexts)
+		}
+	}
+	return n
+}
+
 // banned says why a worker is not taken, if it is not.
 func (c *crew) banned(worker string) string {
 	c.mu.Lock()

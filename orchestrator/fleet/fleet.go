@@ -80,7 +80,8 @@ type Card struct {
 	Build    string `json:"build"`   // of llama.cpp
 	CPU      string `json:"cpu"`     // its kind
 	Cores    int    `json:"cores"`
-	Memory   uint64 `json:"memory"` // bytes that are free; 0 where the system does not say
+	Contexts int    `json:"contexts"` // each of which draws a shard; 0 as long as it has no model
+	Memory   uint64 `json:"memory"`   // bytes that are free; 0 where the system does not say
 	// Model is what it decodes with, empty where it is to be sent the run's.
 	Model string `json:"model,omitempty"`
 	Named string `json:"named,omitempty"` // its file's name, for people

@@ -226,7 +226,7 @@ func (s *stage) resume() error {
 func (s *stage) fill() error {
 	for {
 		s.mu.Lock()
-		if s.out >= max(window, 4*s.alive()) || len(s.wait) == 0 || s.to.Wants != nil && !s.to.Wants() {
+		if s.out >= max(window, 4*s.contexts()) || len(s.wait) == 0 || s.to.Wants != nil && !s.to.Wants() {
 			if s.to.Wants != nil && !s.to.Wants() {
 				s.finish()
 			}

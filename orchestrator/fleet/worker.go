@@ -294,13 +294,14 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	if threads == 0 {
 		threads = engine.Threads(w.model)
 	}
+	w.card.Contexts = max(1, runtime.GOMAXPROCS(0)/threads)
 	w.unable.Store(nil)
 	w.o.Say(fmt.Sprintf("drawing for run %s with %s", hello.Run, w.card.Named))
 	var wg sync.WaitGroup
 	at := func(consumer jetstream.Consumer, told string, count *atomic.Int64) *hand {
 		return &hand{worker: w, run: n, told: told, count: count, consumer: consumer, results: results, files: files, heartbeat: hello.Heartbeat}
 	}
-	for range max(1, runtime.GOMAXPROCS(0)/threads) {
+	for range w.card.Contexts {
 		wg.Go(func() {
 			d := &drawer{hand: at(consumer, drawnNotice, &w.shards), threads: threads}
 			defer d.close()

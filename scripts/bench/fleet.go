@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"github.com/ivo-decoding/ivo/llama"
 )
 
 // led compares a run that one worker on this machine draws with the run that needs none, program by program.
@@ -30,7 +28,7 @@ func led(ctx context.Context, b *bench) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	const prompts, spoken = 48, 48
+	const prompts, spoken, shard = 48, 48, 2
 	text, err := os.ReadFile("scripts/paper/prompts/openings-train.jsonl")
 	if err != nil {
 		return err
@@ -46,7 +44,7 @@ func led(ctx context.Context, b *bench) error {
 		cmd.Stderr = &strings.Builder{}
 		return cmd
 	}
-	iterate := func(shard int, more ...string) *exec.Cmd {
+	iterate := func(more ...string) *exec.Cmd {
 		runs++
 		return program(append([]string{"iterate", "-m", paths[0], "--prompts", file, "--reward", "sentiment", "--rounds", "1", "--hold-out", "0",
 			"--head", "ridge", "-n", strconv.Itoa(spoken), "--shard", strconv.Itoa(shard), "--out", filepath.Join(dir, strconv.Itoa(runs))}, more...)...)
@@ -57,46 +55,33 @@ func led(ctx context.Context, b *bench) error {
 		}
 		return nil
 	}
-	alone := func(shard int) func() error {
-		return func() error {
-			cmd := iterate(shard)
-			return told(cmd, cmd.Run())
-		}
+	alone := func() error {
+		cmd := iterate()
+		return told(cmd, cmd.Run())
 	}
-	byWorker := func(shard int) func() error {
-		return func() error {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				return err
-			}
-			at := l.Addr().String()
-			l.Close()
-			run, worker := iterate(shard, "--fleet", "--listen", at), program("worker", "-m", paths[0], "--nats", "nats://"+at)
-			if err := worker.Start(); err != nil {
-				return err
-			}
-			if err := told(run, run.Run()); err != nil {
-				return errors.Join(err, worker.Process.Kill(), worker.Wait())
-			}
-			return told(worker, worker.Wait())
+	byWorker := func() error {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
 		}
+		at := l.Addr().String()
+		l.Close()
+		run, worker := iterate("--fleet", "--listen", at), program("worker", "-m", paths[0], "--nats", "nats://"+at)
+		if err := worker.Start(); err != nil {
+			return err
+		}
+		if err := told(run, run.Run()); err != nil {
+			return errors.Join(err, worker.Process.Kill(), worker.Wait())
+		}
+		return told(worker, worker.Wait())
 	}
-	const small, large = 2, 16
-	times, err := turns(ctx, max(b.pairs/3, 1), alone(small), byWorker(small), alone(large), byWorker(large))
+	times, err := turns(ctx, max(b.pairs/3, 1), alone, byWorker)
 	if err != nil {
 		return err
 	}
-	name := ""
-	if err := withModel(paths[0], func(m *llama.Model) error { name = m.Info().Desc; return nil }); err != nil {
-		return err
-	}
-	fmt.Printf("%-28s %-26s %10s  %s\n", "model", "run", "seconds", "time of the lone run's [95 %]")
-	for i, shard := range []int{small, large} {
-		lone, fleet := times[2*i], times[2*i+1]
-		lo, hi := interval(fleet, lone)
-		fmt.Printf("%-28s %-26s %10.1f\n", name, fmt.Sprintf("alone, shards of %d", shard), median(lone))
-		fmt.Printf("%-28s %-26s %10.1f  %.3f [%.3f, %.3f]\n", name, fmt.Sprintf("by a worker, shards of %d", shard), median(fleet), median(fleet)/median(lone), lo, hi)
-	}
-	fmt.Printf("A round of ivo iterate on %d prompts, four answers of up to %d tokens each, their scores and a ridge included; with a worker on the same machine, which starts with it; in turns, ratios of medians.\n", prompts, spoken)
+	lo, hi := interval(times[1], times[0])
+	fmt.Printf("%-40s %10s  %s\n", "run", "seconds", "time of the lone run's [95 %]")
+	fmt.Printf("%-40s %10.1f\n%-40s %10.1f  %.3f [%.3f, %.3f]\n", "alone", median(times[0]), "by a worker on the same machine", median(times[1]), median(times[1])/median(times[0]), lo, hi)
+	fmt.Printf("A round of ivo iterate with %s on %d prompts, four answers of up to %d tokens each, in shards of %d prompts, scores and a ridge included; the worker starts with the run; in turns, ratios of medians.\n", filepath.Base(paths[0]), prompts, spoken, shard)
 	return nil
 }

@@ -58,7 +58,7 @@ func (w *work) rows(ctx context.Context, part string, records []prompt.Record, m
 	if err != nil {
 		return nil, err
 	}
-	shards := slices.Collect(slices.Chunk(prompts, eval.ShardPrompts))
+	shards := slices.Collect(slices.Chunk(prompts, min(eval.ShardPrompts, (len(prompts)+1)/2)))
 	answers := map[string][][]answer{} // of each draw, under each seed
 	left := w.estimate(prompts, methods)
 	for _, m := range methods {

@@ -186,7 +186,7 @@ func beam(beams, block int) decode.Strategy {
 func few(t task) families {
 	return families{
 		inside: t.inside, samples: 4, tilted: 4, temps: []float64{0}, betas: []float64{2, 4}, blocks: []float64{1, 2},
-		searches: []decode.Strategy{bestBlock(4, 8), inside(bestBlock(2, 16), 16)},
+		searches: []decode.Strategy{bestBlock(4, 8)},
 	}
 }
 
