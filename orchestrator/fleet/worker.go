@@ -127,7 +127,7 @@ func Work(ctx context.Context, o WorkerOptions) error {
 	if w.js, err = jetstream.New(w.nc); err != nil {
 		return err
 	}
-	for waiting := false; ; {
+	for waiting, since := false, time.Now(); ; {
 		w.back.Store(0) // what was given back before is with others now
 		hello, err := w.join(ctx)
 		if err == nil {
@@ -146,9 +146,10 @@ func Work(ctx context.Context, o WorkerOptions) error {
 		case errors.Is(err, errOver), errors.Is(err, errGone):
 			if !waiting {
 				o.Say("waiting for a run")
+				since = time.Now()
 			}
 			waiting = true
-			pause(ctx, time.Second)
+			pause(ctx, again(since))
 		default:
 			return err
 		}
@@ -157,6 +158,7 @@ func Work(ctx context.Context, o WorkerOptions) error {
 
 // connect waits for a server that is not there yet, and does not for one that is and says no.
 func (w *worker) connect(ctx context.Context, options []nats.Option) (err error) {
+	since := time.Now()
 	for waiting := false; ; waiting = true {
 		var refused *net.OpError
 		w.nc, err = dial(w.o.URL, options...)
@@ -171,10 +173,16 @@ func (w *worker) connect(ctx context.Context, options []nats.Option) (err error)
 		if !waiting {
 			w.o.Say("waiting for a server at " + redacted(w.o.URL))
 		}
-		if pause(ctx, time.Second); ctx.Err() != nil {
+		if pause(ctx, again(since)); ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// again is how long what has been waited for since then may be left alone: a quarter of the time that it took so far, so that
+// a worker that is started with its run does not come late.
+func again(since time.Time) time.Duration {
+	return min(max(time.Since(since)/4, 100*time.Millisecond), time.Second)
 }
 
 func (w *worker) notLetIn() error {
