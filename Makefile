@@ -109,10 +109,10 @@ lint: ## check formatting and run the linters
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-# EFFORT=quick takes 13 minutes of processor time, EFFORT=full hours.
+# EFFORT=quick takes under 12 minutes, EFFORT=full hours.
 EFFORT ?= default
 
-real: ## take a real model through it with two rewards; EFFORT=quick, default, learning or full (resumable, meant for 45 minutes on two cores)
+real: ## take a real model through it with two rewards; EFFORT=quick, default, learning or full (resumable, about 50 minutes on two cores)
 	$(GO) run ./scripts/real -effort $(EFFORT)
 
 frontier: build ## compare all strategies and value sources on the demo's run (resumable, more than an hour)
