@@ -144,6 +144,35 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// A shard that workers give back again and again, for reasons that are not its own, is drawn by who can.
+func TestGivenBack(t *testing.T) {
+	s := newSmall(t)
+	dir := filepath.Join(t.TempDir(), "fleet")
+	c, told := s.lead(t, dir, fleet.Options{Heartbeat: time.Minute})
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(context.Background(), dir, c) }()
+	i := newImpostor(t, c.Address())
+	times := map[string]int{}
+	for most := 0; most < 7; {
+		m, key := i.next(t)
+		i.tell(t, key, `,"back":true`)
+		if err := m.Nak(); err != nil {
+			t.Fatal(err)
+		}
+		times[key]++
+		most = max(most, times[key])
+	}
+	w := s.worker(t, c.Address(), nil)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	finished(t, c, w)
+	s.same(t, dir)
+	if told.has("set aside") || told.has("nobody has come back") {
+		t.Error("a shard that was given back is told to be one with which nobody comes back")
+	}
+}
+
 // A shard that cannot be drawn, and one that ends whoever takes it, are set aside with their errors, and the others are drawn.
 func TestPoison(t *testing.T) {
 	s := newSmall(t)

@@ -194,7 +194,7 @@ func (c *Coordinator) hear(m jetstream.Msg) {
 	var err error
 	var wrong damage
 	switch {
-	case o == nil: // another has scored them, or nobody asks any more
+	case o == nil || n.Back: // another has scored them, or nobody asks any more; or another will
 	case n.Error != "":
 		err = errors.New(n.Error)
 	default:
@@ -212,7 +212,7 @@ func (c *Coordinator) hear(m jetstream.Msg) {
 	}
 	if o != nil && err != nil {
 		c.scoreless(ctx, o, &n, err)
-	} else if o != nil {
+	} else if o != nil && !n.Back {
 		c.graded(o.Name, &n)
 		o.answer(scores)
 	}
@@ -233,7 +233,7 @@ func (c *Coordinator) scoreless(ctx context.Context, o *asked, n *notice, err er
 	c.failure(&n.Card)
 	c.desk.mu.Lock()
 	o.failed++
-	enough := n.Hopeless || o.failed >= c.o.Tries
+	enough := n.Lost > 0 || o.failed >= c.o.Tries
 	again := !enough && n.Error == ""
 	if again {
 		o.attempt++

@@ -124,15 +124,16 @@ type pulse struct {
 
 // notice is what a worker says of a shard.
 type notice struct {
-	Key      string        `json:"key"`
-	Worker   string        `json:"worker"`
-	Card     Card          `json:"card"`
-	Object   string        `json:"object,omitempty"` // that holds the result
-	Bytes    int64         `json:"bytes,omitempty"`
-	Tokens   int64         `json:"tokens,omitempty"` // decoded
-	Took     time.Duration `json:"took,omitempty"`
-	Error    string        `json:"error,omitempty"`
-	Hopeless bool          `json:"hopeless,omitempty"` // nobody comes back with it
+	Key    string        `json:"key"`
+	Worker string        `json:"worker"`
+	Card   Card          `json:"card"`
+	Object string        `json:"object,omitempty"` // that holds the result
+	Bytes  int64         `json:"bytes,omitempty"`
+	Tokens int64         `json:"tokens,omitempty"` // decoded
+	Took   time.Duration `json:"took,omitempty"`
+	Error  string        `json:"error,omitempty"`
+	Back   bool          `json:"back,omitempty"` // it is given back as it was, for a reason that is not its own
+	Lost   int           `json:"lost,omitempty"` // so often it was given out and not done: nobody comes back with it
 }
 
 // request asks for a part of a file.

@@ -135,7 +135,7 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	if meta, err := m.Metadata(); err == nil && meta.NumDelivered > given {
 		defer end()
 		err := fmt.Errorf("it was given out %d times, and nobody has come back with it: it may end the programs that try", meta.NumDelivered-1)
-		h.report(ctx, m, &notice{Key: e.key, Error: err.Error(), Hopeless: true})
+		h.report(ctx, m, &notice{Key: e.key, Error: err.Error(), Lost: int(meta.NumDelivered) - 1})
 		return nil
 	}
 	alive, stop := context.WithCancel(ctx)
@@ -173,16 +173,16 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 func (h *hand) settle(ctx context.Context, m jetstream.Msg, e *errand, n *notice, err error) error {
 	switch {
 	case ctx.Err() != nil:
-		m.Nak()
+		h.giveBack(ctx, m, e.key, 0)
 		h.back.Add(1)
 		return nil
 	case errors.Is(err, errNotStored): // which is a fault of neither
 		h.o.Say(fmt.Sprintf("%s is given back: %v", e.name, err))
-		m.NakWithDelay(later)
+		h.giveBack(ctx, m, e.key, later)
 		return nil
 	case errors.Is(err, errHere): // which others may not have
 		h.o.Say(fmt.Sprintf("%s is given back: %v", e.name, err))
-		m.NakWithDelay(later)
+		h.giveBack(ctx, m, e.key, later)
 		return err
 	case err != nil:
 		h.report(ctx, m, &notice{Key: e.key, Error: err.Error()})
@@ -190,6 +190,16 @@ func (h *hand) settle(ctx context.Context, m jetstream.Msg, e *errand, n *notice
 	}
 	h.report(ctx, m, n)
 	return nil
+}
+
+// giveBack gives an order back, and says so if it can: it is not one with which nobody comes back.
+func (h *hand) giveBack(ctx context.Context, m jetstream.Msg, key string, after time.Duration) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if _, err := h.js.Publish(ctx, h.run.subject(h.told, h.card.Worker, key), encode(notice{Key: key, Worker: h.card.Worker, Card: h.card, Back: true})); err != nil {
+		slog.Debug("fleet: tell of what is given back", "err", err)
+	}
+	m.NakWithDelay(after)
 }
 
 // errNotStored says that a result could not be handed in, errHere that another machine may have more luck with the shard.

@@ -76,6 +76,7 @@ type order struct {
 	*rollout.Drawing
 	at      int // its place in the list
 	attempt int // by which its messages are told apart
+	back    int // it was given back as it was
 	taking  bool
 	queued  bool
 	failed  []string // workers
@@ -278,8 +279,17 @@ func (s *stage) take(m jetstream.Msg) error {
 		return nil
 	case !free:
 		return m.NakWithDelay(time.Second)
+	case n.Back:
+		s.mu.Lock()
+		o.taking = false
+		o.back++
+		s.mu.Unlock()
+		acknowledge(s.ctx, m)
+		return nil
+	case n.Lost > 0 && n.Lost-o.back < given: // most who had it gave it back
+		return s.anew(m, o)
 	case n.Error != "":
-		return s.mishap(m, o, &n, errors.New(n.Error), n.Hopeless, true)
+		return s.mishap(m, o, &n, errors.New(n.Error), n.Lost > 0, true)
 	}
 	shard, err := s.fetch(o, &n)
 	var wrong damage
@@ -323,6 +333,22 @@ func (s *stage) remove(o *order) {
 	if s.out--; len(s.open) == 0 {
 		s.finish()
 	}
+}
+
+// anew puts an order on the queue as if it had never been given out.
+func (s *stage) anew(m jetstream.Msg, o *order) error {
+	s.mu.Lock()
+	old := s.run.shard(queue(o.Model), o.Key, fmt.Sprint(o.attempt))
+	o.taking, o.back = false, 0
+	o.attempt++
+	attempt := o.attempt
+	s.mu.Unlock()
+	s.withdraw(s.ctx, old)
+	if err := s.post(s.ctx, queue(o.Model), o.Key, attempt, o.Drawing); err != nil {
+		return err
+	}
+	acknowledge(s.ctx, m)
+	return nil
 }
 
 // mishap notes that a shard has failed. One that the worker has given back is on the queue still.
