@@ -59,6 +59,9 @@ func (n names) subject(parts ...string) string {
 // shard is the subject of an order, given out for the try-th time.
 func (n names) shard(queue, key, try string) string { return n.subject("shard", queue, key, try) }
 
+// keyOf is the key of the order of such a subject.
+func keyOf(subject string) string { return strings.Split(subject, ".")[4] }
+
 // Kinds of notices: of shards that were drawn, and of responses that were scored.
 const (
 	drawnNotice  = "notice"

@@ -120,6 +120,11 @@ func (h *hand) lost(ctx context.Context) error {
 // do does what an order says, tells, and acknowledges the order; its result is handed in while the next order is done. An error is a
 // fault of the order's, or of this machine, which the coordinator is told of.
 func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (*errand, error)) error {
+	if meta, err := m.Metadata(); err == nil && meta.NumDelivered > given { // whether it can be read or not
+		err := fmt.Errorf("it was given out %d times, and nobody has come back with it: it may end the programs that try", meta.NumDelivered-1)
+		h.report(ctx, m, &notice{Key: keyOf(m.Subject()), Error: err.Error(), Lost: int(meta.NumDelivered) - 1})
+		return nil
+	}
 	e, err := h.order(ctx, m, read)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -132,12 +137,6 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 		return err
 	}
 	end := h.hold(e.name)
-	if meta, err := m.Metadata(); err == nil && meta.NumDelivered > given {
-		defer end()
-		err := fmt.Errorf("it was given out %d times, and nobody has come back with it: it may end the programs that try", meta.NumDelivered-1)
-		h.report(ctx, m, &notice{Key: e.key, Error: err.Error(), Lost: int(meta.NumDelivered) - 1})
-		return nil
-	}
 	alive, stop := context.WithCancel(ctx)
 	go func() { // whoever decodes says so, or it is taken for lost
 		tick := time.NewTicker(h.heartbeat / 4)
