@@ -62,8 +62,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 func newApp(stdout, stderr io.Writer) *cli.App {
 	cli.FlagStringer = flags.Help
 	app := &cli.App{
-		Name:  "ivo",
-		Usage: "steer a GGUF language model with a value function learned from its own rollouts",
+		Name: "ivo", Usage: "steer a GGUF language model with a value function learned from its own rollouts",
 		Description: "Learn a value function, then decode with it:\n\n" +
 			"  ivo iterate -m model.gguf --prompts train.jsonl --eval-prompts test.jsonl --out runs/first\n" +
 			"  ivo generate -m model.gguf --value-head runs/first/iter-02/head.gguf --method block-beam -p 'Once'",

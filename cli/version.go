@@ -11,11 +11,7 @@ import (
 )
 
 func versionCommand() *cli.Command {
-	return &cli.Command{
-		Name: "version", Usage: "say which ivo and which llama.cpp this is",
-		Description: "Example:\n\n  ivo version",
-		Action:      version,
-	}
+	return &cli.Command{Name: "version", Usage: "say which ivo and which llama.cpp this is", Description: "Example:\n\n  ivo version", Action: version}
 }
 
 func version(c *cli.Context) error {
