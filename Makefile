@@ -109,7 +109,7 @@ lint: ## check formatting and run the linters
 	$(GO) vet ./...
 	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
 
-# EFFORT=quick takes under 12 minutes, EFFORT=full hours.
+# EFFORT=quick takes under 10 minutes, EFFORT=full hours.
 EFFORT ?= default
 
 real: ## take a real model through it with two rewards; EFFORT=quick, default, learning or full (resumable, about 50 minutes on two cores)
