@@ -119,6 +119,14 @@ func sameCalls(got, want []string) bool {
 	return slices.Equal(normal(got), normal(want)) && len(got) == len(want)
 }
 
+// without is a text of which all marks are taken off, and those that are left by it.
+func without(text, mark string) string {
+	for strings.Contains(text, mark) {
+		text = strings.ReplaceAll(text, mark, "")
+	}
+	return text
+}
+
 // What is no call stays text whatever it is.
 func FuzzReader(f *testing.F) {
 	for _, a := range answers {
@@ -130,7 +138,11 @@ func FuzzReader(f *testing.F) {
 			cut := min(max(cut, 0), len(answer))
 			first, calls := r.Push(answer[:cut], false)
 			rest, others := r.Push(answer[cut:], true)
-			if calls = append(calls, others...); len(calls) == 0 && first+rest != answer {
+			told, want := first+rest, answer
+			if name == "functionary-3.2" { // whose texts may begin with what is no part of them
+				told, want = without(told, ">>>all\n"), without(want, ">>>all\n")
+			}
+			if calls = append(calls, others...); len(calls) == 0 && told != want {
 				t.Errorf("%s: %q is told as %q", name, answer, first+rest)
 			}
 			for _, c := range calls {
