@@ -13,14 +13,14 @@ import (
 	"strings"
 )
 
-// led compares a run that one worker on this machine draws with the run that needs none, program by program.
-func led(ctx context.Context, b *bench) error {
+// fleet compares a run that one worker on this machine draws with the run that needs none, program by program.
+func fleet(ctx context.Context, b *bench) error {
 	paths, err := b.vocabularies()
 	if err != nil || len(paths) == 0 {
 		return err
 	}
 	if _, err := os.Stat(b.ivo); err != nil {
-		fmt.Printf("led: there is no %s (make build): left out.\n", b.ivo)
+		fmt.Printf("fleet: there is no %s (make build): left out.\n", b.ivo)
 		return nil
 	}
 	dir, err := os.MkdirTemp("", "ivo-bench-")

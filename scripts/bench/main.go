@@ -2,7 +2,7 @@
 // machine whose speed drifts does not matter: decoding against a bare C loop of
 // llama_decode, sampling against llama.cpp's own sampler chain, training against OpenBLAS' matrix product, the store of states against
 // plain zstd, a head against the step that it guides, a tilted policy against sampling, and guided decoding against the bare
-// loop and against itself. Run it with make bench.
+// loop and against itself, and a run that a worker draws against the lone one. Run it with make bench.
 package main
 
 import (
@@ -39,7 +39,7 @@ var parts = []struct {
 	run  func(context.Context, *bench) error
 }{
 	{"binding", bindings}, {"sampling", sampling}, {"chain", chain}, {"sgemm", sgemm}, {"training", training}, {"store", store}, {"head", headCost},
-	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"served", served}, {"beside", beside}, {"led", led}, {"copies", copies},
+	{"guided", guided}, {"one-pass", onePass}, {"proposal", proposal}, {"relative", relative}, {"batched", batched}, {"neighbours", neighbours}, {"served", served}, {"beside", beside}, {"fleet", fleet}, {"copies", copies},
 }
 
 func main() {
