@@ -249,11 +249,15 @@ func (w *worker) ask(ctx context.Context, run names, r request) (*manifest, erro
 	return a.Manifest, nil
 }
 
-// heads are those that a worker has open, by their sums.
+// heads are those that a worker has open, by their sums: the last few that it was asked for.
 type heads struct {
-	mu   sync.Mutex
-	open map[string]*valuehead.Head
+	mu    sync.Mutex
+	open  map[string]*valuehead.Head
+	order []string // in which they were opened
 }
+
+// openHeads are as many as the methods of an evaluation may take turns with.
+const openHeads = 16
 
 // get opens a head, which is sent unless it is there.
 func (s *heads) get(ctx context.Context, h *hand, sum string) (*valuehead.Head, error) {
@@ -284,6 +288,10 @@ func (s *heads) get(ctx context.Context, h *hand, sum string) (*valuehead.Head, 
 	if s.open == nil {
 		s.open = map[string]*valuehead.Head{}
 	}
-	s.open[sum] = head
+	s.open[sum], s.order = head, append(s.order, sum)
+	if len(s.order) > openHeads {
+		delete(s.open, s.order[0])
+		s.order = s.order[1:]
+	}
 	return head, nil
 }

@@ -192,6 +192,26 @@ func TestModelResumed(t *testing.T) {
 	<-w.ended
 }
 
+// A worker that takes its model for longer than a heartbeat is not called lost.
+func TestSlowModel(t *testing.T) {
+	s := newSmall(t)
+	url := plainServer(t)
+	c, told := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{URL: url, Heartbeat: 2 * time.Second})
+	defer c.Close()
+	w := s.worker(t, url, func(o *fleet.WorkerOptions) {
+		o.Load = func(path string) (*llama.Model, error) {
+			time.Sleep(5 * time.Second)
+			return load(path, llama.Adapters{})
+		}
+	})
+	drawn(t, s, c)
+	if told.has("has not been heard of") {
+		t.Error("it was called lost")
+	}
+	w.stop()
+	<-w.ended
+}
+
 // A model is found among a worker's own by what it is: under another name, with another template, through a link, in several files
 // or in one; and not by its name. What is not found is sent.
 func TestModelFound(t *testing.T) {

@@ -263,7 +263,10 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	n := names(hello.Run)
 	if w.model == nil || w.card.Model != hello.Model.Key {
 		w.o.Say("taking " + hello.Model.Name)
-		if err := w.fetchModel(ctx, n, &hello.Model); err != nil {
+		end := w.meanwhile(n)
+		err := w.fetchModel(ctx, n, &hello.Model)
+		end()
+		if err != nil {
 			w.beat(n, !errors.Is(err, errGone))
 			return err
 		}
@@ -375,12 +378,41 @@ func (w *worker) notify() {
 	}
 }
 
+// meanwhile tells every second that the worker is there, while it takes a model, which may last longer than a heartbeat, until
+// the end is called.
+func (w *worker) meanwhile(n names) (end func()) {
+	here := w.pulse(false) // as it is now: what is taken changes its card
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				w.nc.Publish(n.subject("worker", w.card.Worker), here)
+			case <-stop:
+				return
+			}
+		}
+	})
+	return func() {
+		close(stop)
+		wg.Wait()
+	}
+}
+
 func (w *worker) beat(n names, left bool) {
+	w.nc.Publish(n.subject("worker", w.card.Worker), w.pulse(left))
+}
+
+// pulse is how the worker is, as the run is told it.
+func (w *worker) pulse(left bool) []byte {
 	p := pulse{Card: w.card, Doing: w.inHand(), Tokens: w.tokens.Load(), Left: left}
 	if why := w.unable.Load(); why != nil {
 		p.Unable = *why
 	}
-	w.nc.Publish(n.subject("worker", w.card.Worker), encode(p))
+	return encode(p)
 }
 
 // hold notes that a shard is in hand, until the end is called.
