@@ -17,9 +17,9 @@ func (s *study) transferClaims() (out []verdict) {
 		return nil
 	}
 	for _, m := range s.models {
-		for _, method := range []string{"beam", "guided"} {
-			if own := s.by(method, m.id); own != nil {
-				out = append(out, s.claim(fmt.Sprintf("transfer (%s) is positive for the policy %s", method, m.name()), own, s.by("base", m.id), 0))
+		for i := range s.rows {
+			if r := &s.rows[i]; r.Row.Model == m.id && r.Outcome.Method.Value != "" {
+				out = append(out, s.claim(fmt.Sprintf("transfer (%s) is positive for the policy %s", r.Family, m.name()), r, s.by("base", m.id), 0))
 			}
 		}
 	}
