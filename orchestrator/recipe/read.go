@@ -77,7 +77,6 @@ func (r *Recipe) read(n node) {
 		"reward":     func(n node) { r.Reward = Reward{line: n.Line}; r.Reward.Spec, _ = n.text() },
 		"watch":      setRewards(&r.Watch),
 		"judge":      setRewards(&r.Judges),
-		"judges":     setRewards(&r.Judges),
 		"sampling":   func(n node) { readSampling(n, &r.Sampling) },
 		"max_tokens": setInteger(&r.MaxTokens, 1),
 		"stop":       setTexts(&r.Stop),

@@ -294,11 +294,15 @@ func (p *importer) trunk() (t Trunk, err error) {
 
 // template is the chat template of a checkpoint's tokenizer, "" where none lies beside it.
 func template(folder string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(folder, "chat_template.jinja"))
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return string(text), err
+	path := filepath.Join(folder, "chat_template.jinja")
+	text, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		return string(text), nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return "", &fault.Error{Op: opImport, Err: err, Hint: "copy or download the file anew"}
 	}
-	path := filepath.Join(folder, "tokenizer_config.json")
+	path = filepath.Join(folder, "tokenizer_config.json")
 	if text, err = os.ReadFile(path); errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}
