@@ -16,8 +16,10 @@ type follower struct {
 }
 
 const (
-	followedCells     = 4096 // of the KV cache, unless conversations are longer
-	followedSequences = 64
+	followedSequences = 128
+	followedAnswers   = 64        // that room is made for
+	followedCells     = 4096      // of the KV cache in any case, unless conversations are longer
+	followedBytes     = 256 << 20 // of more cells than that
 )
 
 // followed is the owner of a conversation. Nobody tells when an answer is given up: what was asked
@@ -70,7 +72,8 @@ func (r *Reader) followed(all []*conversation) (*follower, error) {
 		}
 		f.c = nil
 	}
-	c, err := r.context(max(followedCells, 2*longest), followedSequences, false)
+	cells := min(followedAnswers*longest, int(followedBytes/max(1, r.model.CellBytes(llama.CacheF16, llama.CacheF16))))
+	c, err := r.context(max(followedCells, 2*longest, cells), followedSequences, false)
 	if err != nil {
 		return nil, err
 	}
