@@ -24,9 +24,13 @@ const (
 
 // followed is the owner of a conversation. Nobody tells when an answer is given up: what was asked
 // about longest ago makes room.
-type followed struct{ _ byte } // of a size, so that no two are the same
+type followed struct{ gone bool }
 
-func (*followed) Gone() bool { return false }
+func (f *followed) Gone() bool { return f.gone }
+
+// candidate is the most tokens in which conversations differ that are one answer with another last token: one of them
+// is kept for all, or those of a batch of answers would drive each other out.
+const candidate = 8
 
 // Follow is Read for answers that are not finished, those of a search: each is read as if it ended
 // there, and one with one more token costs that token and the end of the conversation. Answers of one
@@ -92,10 +96,18 @@ func (f *follower) read(all []*conversation) error {
 		}
 		wants = append(wants, statesOf(c.tokens, c.since, &c.states.Hidden))
 	}
-	if err := f.cache.Share(wants, &followed{}); err != nil {
+	shared := &followed{}
+	if err := f.cache.Share(wants, shared); err != nil {
 		return err
 	}
-	return f.cache.Bring(wants)
+	if err := f.cache.Bring(wants); err != nil {
+		return err
+	}
+	shared.gone = true // all have it
+	for _, w := range wants[1:] {
+		w.Owner.(*followed).gone = len(w.Tokens)-cache.Common(w.Tokens, wants[0].Tokens) <= candidate
+	}
+	return f.cache.Sweep()
 }
 
 // statesOf wants the states after tokens, from number since on.

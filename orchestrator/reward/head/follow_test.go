@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/internal/testcheckpoint"
@@ -63,6 +64,48 @@ func TestFollow(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// As many answers as a batch has grow in turns, each by one of ten tokens: none is read again from its beginning.
+func TestFollowMany(t *testing.T) {
+	m := load(t, lab)
+	width := m.Info().Width
+	s, err := head.NewScorer(&head.Head{Trunk: head.Trunk{Width: width}, Layers: []head.Layer{{In: width, Out: 1, Weight: make([]float32, width)}}}, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const answers, steps = 40, 8
+	words := []string{" bought", " a", " red", " bell", " lost", " the", " drum", " and", " is", " on"}
+	texts, first, asked := make([]string, answers), 0, 0
+	for step := range steps {
+		for i := range texts {
+			var all []head.Answer
+			for _, w := range words {
+				all = append(all, head.Answer{Prompt: prompt.Record{Text: fmt.Sprint(strings.Repeat("i lost a bell at work and told my friend of it. ", 6), i)}, Response: texts[i] + w})
+			}
+			if _, err := s.Follow(context.Background(), all); err != nil {
+				t.Fatal(err)
+			}
+			asked += len(all)
+			texts[i] += words[(i+step)%len(words)]
+		}
+		if step == 0 {
+			first, err = s.Fed()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fed, err := s.Fed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	per := float64(fed-first) / float64(asked-answers*len(words))
+	t.Logf("%.1f tokens a text after the first step", per)
+	if per > 4 { // its own last words, and now and then some of the answer's
+		t.Errorf("%.1f tokens were read of each text, which has one or two that are new", per)
 	}
 }
 
