@@ -83,7 +83,7 @@ func TestFollowMany(t *testing.T) {
 		for i := range texts {
 			var all []head.Answer
 			for _, w := range words {
-				all = append(all, head.Answer{Prompt: prompt.Record{Text: fmt.Sprint(strings.Repeat("i lost a bell at work and told my friend of it. ", 6), i)}, Response: texts[i] + w})
+				all = append(all, head.Answer{Prompt: prompt.Record{Text: fmt.Sprint(i, strings.Repeat(" bells were lost at work and i told my friend of it.", 6))}, Response: texts[i] + w})
 			}
 			if _, err := s.Follow(context.Background(), all); err != nil {
 				t.Fatal(err)
