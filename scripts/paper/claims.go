@@ -5,20 +5,31 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 )
 
 // verdict is what the paper claims, and whether it holds here.
-type verdict struct{ claim, holds, figures string }
+type verdict struct {
+	claim, holds, figures string
+	ours                  bool // the paper does not claim it
+}
 
 const (
-	holds    = "holds"
-	open     = "not clear: the interval reaches across zero"
-	fails    = "does not hold"
-	unknown  = "not measured"
-	notBelow = "nowhere clearly below"
+	holds   = "holds"
+	open    = "not clear"
+	fails   = "does not hold"
+	unknown = "not measured"
 )
+
+// asOurs are claims that the paper does not make.
+func asOurs(of ...verdict) []verdict {
+	for i := range of {
+		of[i].ours = true
+	}
+	return of
+}
 
 // above says whether a difference is above zero, its interval clear of it.
 func above(x eval.Interval) string {
@@ -34,11 +45,14 @@ func above(x eval.Interval) string {
 // claim states the difference of two methods by a reward; either may be missing.
 func (s *study) claim(what string, a, b *result, reward int) verdict {
 	if a == nil || b == nil {
-		return verdict{what, unknown, ""}
+		return verdict{claim: what, holds: unknown}
 	}
 	d := s.minus(a.Rewards(reward), b.Rewards(reward))
-	return verdict{what, above(d), fmt.Sprintf("%s %.2f, %s %.2f: difference %s", a.Row.Method, mean(a.Rewards(reward)), b.Row.Method, mean(b.Rewards(reward)), text(d))}
+	return verdict{claim: what, holds: above(d), figures: fmt.Sprintf("%s %s, %s %s: difference %s", a.Row.Method, number(mean(a.Rewards(reward))), b.Row.Method, number(mean(b.Rewards(reward))), text(d))}
 }
+
+// number is a reward as the document shows it.
+func number(x float64) string { return strings.ReplaceAll(fmt.Sprintf("%.2f", x), "-", "−") }
 
 func mean(values [][]float64) float64 {
 	sum, n := 0.0, 0
@@ -56,8 +70,9 @@ type curve struct {
 	points []place
 }
 
+// place is a setting's: its divergence in nats, or what else curves are over.
 type place struct {
-	kl      float64
+	x       float64
 	rewards [][]float64
 }
 
@@ -71,75 +86,96 @@ func (s *study) curve(family string) (c curve, ok bool) {
 	for _, r := range append([]*result{&s.rows[0]}, of...) {
 		c.points = append(c.points, place{mean(r.Outcome.KL()), r.Rewards(s.judge)})
 	}
-	slices.SortStableFunc(c.points, func(a, b place) int { return cmp.Compare(a.kl, b.kl) })
+	slices.SortStableFunc(c.points, func(a, b place) int { return cmp.Compare(a.x, b.x) })
 	return c, true
 }
 
-// at is what the curve gives at a divergence, in a straight line between its settings; false beyond the last.
-func (c *curve) at(kl float64) ([][]float64, bool) {
+// at is what the curve gives there, in a straight line between its settings; false beyond the last.
+func (c *curve) at(x float64) ([][]float64, bool) {
 	for i := 1; i < len(c.points); i++ {
 		a, b := c.points[i-1], c.points[i]
-		if kl >= a.kl && kl <= b.kl {
-			if a.kl == b.kl {
+		if x >= a.x && x <= b.x {
+			if a.x == b.x {
 				return b.rewards, true
 			}
-			return mixed(b.rewards, a.rewards, (kl-a.kl)/(b.kl-a.kl)), true
+			return mixed(b.rewards, a.rewards, (x-a.x)/(b.x-a.x)), true
 		}
 	}
 	return nil, false
 }
 
-// atMatched compares two curves at the divergences of the second one's settings, and says what the least gain of the
-// first one is. A setting beyond what the first one reached is compared with its farthest one, which diverges less.
+// leastTilt is the divergence in nats below which a setting is the base policy to all purposes.
+const leastTilt = 0.05
+
+// atMatched compares two curves at the divergences of the second one's settings: those that diverge at all and are not
+// clearly below the base policy. A setting beyond what the first one reached is compared with its farthest one: to be
+// above that with less divergence counts, not to be says nothing.
 func (s *study) atMatched(a, b curve) verdict {
-	v := verdict{claim: fmt.Sprintf("%s at or above %s at every matched KL", a.name, b.name), holds: holds}
-	least, below, unclear, n := eval.Interval{Mean: math.Inf(1)}, 0, 0, 0
-	at := 0.0
+	v := verdict{claim: fmt.Sprintf("%s at or above %s at every matched KL", a.name, b.name), holds: open}
+	var n, higher, lower, beyond int
+	worst, at := eval.Interval{Hi: math.Inf(1)}, 0.0
 	for _, p := range b.points {
-		if p.kl == 0 {
+		if p.x < leastTilt || s.minus(p.rewards, s.rows[0].Rewards(s.judge)).Hi < 0 {
 			continue
 		}
-		own, ok := a.at(p.kl)
-		if !ok {
+		own, reached := a.at(p.x)
+		if !reached {
 			own = a.points[len(a.points)-1].rewards
 		}
 		d := s.minus(own, p.rewards)
 		n++
 		switch {
+		case d.Lo > 0:
+			higher++
+		case !reached:
+			beyond++
+			continue
 		case d.Hi < 0:
-			below++
-		case d.Lo <= 0:
-			unclear++
+			lower++
 		}
-		if d.Mean < least.Mean {
-			least, at = d, p.kl
+		if d.Hi < worst.Hi {
+			worst, at = d, p.x
 		}
 	}
 	switch {
-	case below > 0:
-		v.holds = fmt.Sprintf("%s: clearly below at %d of %d", fails, below, n)
-	case unclear > 0:
-		v.holds = fmt.Sprintf("%s, clearly above at %d of %d", notBelow, n-unclear, n)
+	case n == 0:
+		v.figures = fmt.Sprintf("no setting of %s diverges by %v nats without being clearly below the base policy", b.name, leastTilt)
+		return v
+	case lower > 0:
+		v.holds = fmt.Sprintf("%s: clearly below at %d of %d", fails, lower, n)
+	case higher == n:
+		v.holds = holds
+	default:
+		v.holds = fmt.Sprintf("%s: nowhere clearly below, clearly above at %d of %d", open, higher, n)
 	}
-	v.figures = fmt.Sprintf("least gain %s, at a KL of %.2f", text(least), at)
+	if beyond > 0 {
+		v.holds += fmt.Sprintf(", %d beyond its reach", beyond)
+	}
+	if n > beyond {
+		v.figures = fmt.Sprintf("at a KL of %.2f, where it is least above, %s", at, text(worst))
+	}
 	return v
 }
 
-// rivals are the families that guidance is compared with: those of the paper, and what costs nothing.
-var rivals = []string{"IVO*", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "SFT", "temperature"}
+// rivals are the families that guidance is compared with: those of the paper, and then others of ours. K=8 learned from
+// as many answers as IVO, all of them the base policy's.
+var (
+	rivals    = []string{"IVO*", "FUDGE", "VAS", "ARGS", "DPO", "IPO"}
+	ownRivals = []string{"CD-Q", "K=8", "SFT", "temperature"}
+)
 
 func (s *study) frontierClaims() (out []verdict) {
 	own, ok := s.curve("IVO")
-	for _, name := range rivals {
-		other, both := s.curve(name)
-		if !ok || !both {
-			out = append(out, verdict{fmt.Sprintf("IVO at or above %s at every matched KL", name), unknown, ""})
-			continue
+	for _, name := range slices.Concat(rivals, ownRivals) {
+		v := verdict{claim: fmt.Sprintf("IVO at or above %s at every matched KL", name), holds: unknown}
+		if other, both := s.curve(name); ok && both {
+			v = s.atMatched(own, other)
 		}
-		out = append(out, s.atMatched(own, other))
+		v.ours = slices.Contains(ownRivals, name)
+		out = append(out, v)
 	}
-	if soft, ok := s.curve("IVO soft"); ok {
-		out = append(out, s.atMatched(soft, own))
+	if soft, both := s.curve("IVO soft"); ok && both {
+		out = append(out, asOurs(s.atMatched(own, soft))...)
 	}
 	return out
 }
@@ -155,26 +191,49 @@ func (s *study) proxyClaims() (out []verdict) {
 			out = append(out, s.atMatched(own, other))
 		}
 	}
-	return out
+	return asOurs(out...)
 }
 
 func (s *study) beamClaims() (out []verdict) {
 	own := s.of("beam, IVO")
-	for _, name := range []string{"IVO*", "FUDGE", "VAS", "CD-Q"} {
+	for _, name := range []string{"IVO*", "FUDGE", "VAS"} {
 		out = append(out, s.claim("beam search by IVO above that by "+name, own, s.of("beam, "+name), 0))
 	}
-	return append(out, s.claim("beam search by IVO above the base policy", own, &s.rows[0], 0), s.claim("beam search by IVO above greedy decoding", own, s.of("greedy"), 0))
+	out = append(out, s.claim("beam search by IVO above the base policy", own, &s.rows[0], 0))
+	out = append(out, asOurs(s.claim("beam search by IVO above that by CD-Q", own, s.of("beam, CD-Q"), 0), s.claim("beam search by IVO above greedy decoding", own, s.of("greedy"), 0))...)
+	if same := s.of("beam, IVO* recall"); same != nil {
+		out = append(out, asOurs(s.claim("beam search by IVO* of the kind of head that VAS has above that by VAS", same, s.of("beam, VAS"), 0))...)
+	}
+	return out
 }
 
 func (s *study) growthClaims() []verdict {
-	return []verdict{
+	return append([]verdict{
 		s.claim("four trajectories a prompt teach more than one", s.of("beam, IVO*"), s.of("beam, K=1"), 0),
 		s.claim("eight teach more than four", s.of("beam, K=8"), s.of("beam, IVO*"), 0),
 		s.claim("a second round adds", s.of("beam, IVO"), s.of("beam, IVO*"), 0),
 		s.claim("a third round adds", s.of("beam, 3 rounds"), s.of("beam, IVO"), 0),
+	}, asOurs(
 		s.claim("two rounds above as many trajectories of the base policy", s.of("beam, IVO"), s.of("beam, K=8"), 0),
 		s.claim("three rounds above as many trajectories of the base policy", s.of("beam, 3 rounds"), s.of("beam, K=12"), 0),
+	)...)
+}
+
+// computeClaims compare with the best of as many answers as take as many decoded tokens.
+func (s *study) computeClaims() (out []verdict) {
+	for _, by := range []struct{ family, name string }{{"best-of-n, IVO", "its own values"}, {"best-of-n, the reward", "the reward itself"}} {
+		costs := s.bestOfN(by.family)
+		for _, own := range []*result{s.chosen("IVO"), s.of("beam, IVO")} {
+			if own == nil || len(costs) < 2 {
+				continue
+			}
+			if other, ok := costs.at(own.Decoded); ok {
+				d := s.minus(own.Rewards(0), other)
+				out = append(out, verdict{claim: fmt.Sprintf("%s above the best of n answers by %s, at equal decoded tokens", own.Row.Method, by.name), holds: above(d), figures: text(d)})
+			}
+		}
 	}
+	return asOurs(out...)
 }
 
 // chosen is the result of what was chosen of a method on the validation prompts.

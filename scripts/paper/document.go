@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -36,15 +35,14 @@ func (p *paper) write(all []*study) error {
 	}
 	d.say("%s", title)
 	d.say("")
-	target := map[bool]string{true: "paper-real", false: "paper"}[p.real]
-	few := ""
+	command := fmt.Sprintf("make %s EFFORT=%s", map[bool]string{true: "paper-real", false: "paper"}[p.real], p.name)
 	if p.few {
-		few = fmt.Sprintf(" with at most %d of its seeds", p.Seeds)
+		command = fmt.Sprintf("go run ./scripts/paper%s -effort %s -seeds %d", map[bool]string{true: " -real"}[p.real], p.name, p.Seeds)
 	}
-	d.say("Written by `make %s EFFORT=%s`%s (scripts/paper); not to be edited. What each method gave under each seed lies in [%s](%s), so that", target, p.name, few, filepath.Base(p.cells), link(p.doc, p.cells))
+	d.say("Written by `%s`; not to be edited. What each method gave under each seed lies in [%s](%s), so that", command, filepath.Base(p.cells), link(p.doc, p.cells))
 	d.say("the same command writes this again in seconds and, where something has changed, does anew what that concerns. The paper is arXiv 2503.02368; its numbers are of other")
 	d.say("models and rewards, so what can be compared are orders and shapes. Every seed has value functions of its own, learned from answers of its own. Intervals are 95 %% intervals of a")
-	d.say("bootstrap over prompts and seeds; differences and verdicts are of methods on the same prompts under the same seeds, paired.")
+	d.say("bootstrap over prompts and seeds; differences and verdicts are of methods on the same prompts under the same seeds, paired. %s", seedsSay(all))
 	if p.name != "full" {
 		d.say("This is the effort `%s`: of each recipe at most %s.", p.name, p.atMost())
 	}
@@ -55,8 +53,8 @@ func (p *paper) write(all []*study) error {
 		done := "no: " + s.lacks
 		if s.lacks == "" {
 			done = fmt.Sprintf("%d prompts to learn from, %d to choose on, %d to test on; seeds: %d", len(s.x.Prompts.Train.Records), len(s.x.Prompts.Validation.Records), len(s.x.Prompts.Test.Records), len(s.x.Seeds))
-			if n := len(s.missing); n > 0 {
-				done += fmt.Sprintf("; %d methods, those that are missing below, have not been carried out yet", n)
+			if len(s.missing) > 0 {
+				done += "; not carried out yet: " + strings.Join(s.missing, ", ")
 			}
 		}
 		d.say("%s | %s | %s", s.name, s.about, done)
@@ -74,6 +72,7 @@ func (p *paper) write(all []*study) error {
 	d.timing(all)
 	d.settings(all)
 	d.compute(all)
+	d.readings(all)
 	d.proxy(all)
 	if err := os.MkdirAll(filepath.Dir(p.doc), 0o755); err != nil {
 		return err
@@ -86,6 +85,23 @@ func (p *paper) write(all []*study) error {
 		}
 	}
 	return atomicfile.WriteBytes(p.doc, d.Bytes())
+}
+
+// seedsSay says what the number of seeds leaves out of the intervals.
+func seedsSay(all []*study) string {
+	least := 0
+	for _, s := range all {
+		if s.lacks == "" && (least == 0 || len(s.x.Seeds) < least) {
+			least = len(s.x.Seeds)
+		}
+	}
+	switch {
+	case least == 1:
+		return "Where there is one seed they are over prompts alone: they say nothing of what value functions learned from other answers would give."
+	case least < 5:
+		return "So few seeds say little of how much one training differs from another: that part of the intervals is too narrow."
+	}
+	return ""
 }
 
 // page is where a task's plots lie: beside the cells.
@@ -142,10 +158,13 @@ func (d *document) verdicts(all []*study) {
 	d.say("")
 	d.say("## What the paper claims, and whether it holds here")
 	var lines []claimed
-	counts := map[string]int{}
+	var counts [2]map[string]int // of the paper's claims, and of ours
+	for i := range counts {
+		counts[i] = map[string]int{}
+	}
 	for _, s := range all {
 		if s.lacks != "" {
-			lines = append(lines, claimed{s, "", verdict{"all", unknown, s.lacks}})
+			lines = append(lines, claimed{s, "", verdict{claim: "all", holds: unknown, figures: s.lacks}})
 			continue
 		}
 		for _, part := range []struct {
@@ -154,24 +173,36 @@ func (d *document) verdicts(all []*study) {
 			task   bool
 		}{
 			{"Fig. 2", s.frontierClaims, true}, {"Table 1", s.winClaims, true}, {"Fig. 3", s.beamClaims, true}, {"Fig. 4", s.growthClaims, true},
-			{"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false}, {"Proxy", s.proxyClaims, false},
+			{"Equal tokens", s.computeClaims, true}, {"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false}, {"Proxy", s.proxyClaims, false},
 		} {
 			if s.task != part.task {
 				continue
 			}
 			for _, v := range part.of() {
+				of := counts[0]
+				if v.ours {
+					of = counts[1]
+				}
+				of["all"]++
+				of[strings.SplitN(v.holds, ":", 2)[0]]++
 				lines = append(lines, claimed{s, part.figure, v})
-				counts[strings.SplitN(v.holds, ":", 2)[0]]++
 			}
 		}
 	}
 	d.say("")
-	d.say("A claim holds where the paired interval is clear of zero on its side, does not hold where it is clear on the other side, and is not clear else. Where a curve is compared with another")
-	d.say("one at every matched KL, it holds where it is clearly above at all of the other one's settings. Of %d claims that were measured, %d hold and %d do not.",
-		len(lines)-counts[unknown]-len(slices.DeleteFunc(slices.Clone(all), func(s *study) bool { return s.lacks == "" })), counts[holds], counts[fails])
+	d.say("A claim holds where the paired interval is clear of zero on its side, does not hold where it is clear on the other side, and is not clear otherwise. A curve is compared with another one at the KL of each of")
+	d.say("the other's settings that diverges by %v nats or more and is not clearly below the base policy: it holds where it is clearly above at all of them, and does not where it is clearly below at one within its reach.", leastTilt)
+	for i, whose := range []string{"of the paper", "of ours (+)"} {
+		d.say("Of %d claims %s that were measured, %d hold and %d do not.", counts[i]["all"]-counts[i][unknown], whose, counts[i][holds], counts[i][fails])
+	}
+	d.say("Nothing is corrected for their number: of forty one would be clear on either side by chance.")
 	d.table("study", "figure", "claim", "verdict", "figures")
 	for _, l := range lines {
-		d.say("%s | %s | %s | %s | %s", l.study.name, l.figure, l.claim, l.holds, l.figures)
+		figure := l.figure
+		if l.ours {
+			figure += " (+)"
+		}
+		d.say("%s | %s | %s | %s | %s", l.study.name, figure, l.claim, l.holds, l.figures)
 	}
 	d.failures(lines, all)
 }

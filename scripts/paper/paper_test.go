@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,6 +22,19 @@ func TestRecipes(t *testing.T) {
 			}
 			if n := len(contending(r)); s.timed > 0 && n < 6 {
 				t.Errorf("%s: %d methods to measure the time of", s.name, n)
+			}
+			if !s.task {
+				continue
+			}
+			for _, family := range append(slices.Concat(rivals, ownRivals), "IVO", "beam", "best-of-n, IVO", "best-of-n, the reward") {
+				if !slices.ContainsFunc(r.Methods, func(m recipe.Method) bool { return m.Family == family || m.ID == family }) {
+					t.Errorf("%s has nothing of %s", s.name, family)
+				}
+			}
+			for _, name := range compared {
+				if !slices.ContainsFunc(r.Methods, func(m recipe.Method) bool { return m.Family == name+" chosen" }) {
+					t.Errorf("%s chooses no setting of %s", s.name, name)
+				}
 			}
 		}
 	}

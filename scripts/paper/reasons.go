@@ -23,9 +23,10 @@ func about(name string, words ...string) func(string, verdict) bool {
 
 // reasons are those that are known. Each is an experiment that is among the recipes, and its figures are of the cells.
 var reasons = []reason{
-	{about("", "IVO soft"), (*document).whySoft},
-	{about("", "ARGS"), (*document).whyOracle},
-	{about("dialogue", "at every matched KL", "wins more often"), (*document).whyTwoWords},
+	{func(study string, v verdict) bool { return study != "proxy" && strings.Contains(v.claim, "ARGS") }, (*document).whyOracle},
+	{about("", "by the reward itself"), (*document).whyAsked},
+	{about("", "K=8"), (*document).whyNumber},
+	{about("dialogue", "DPO", "IPO"), (*document).whyTwoWords},
 	{about("safety", "harmless"), (*document).whyRefusals},
 	{about("real-safety", "harmless"), (*document).whyFar},
 }
@@ -68,22 +69,6 @@ func (d *document) failures(lines []claimed, all []*study) {
 	}
 }
 
-// whySoft: V_beta goes to the largest return that a state may have, which is the same for all.
-func (d *document) whySoft(s *study, _ []*study) string {
-	soft := s.family("IVO soft")
-	plain, ok := s.curve("IVO")
-	if len(soft) == 0 || !ok {
-		return ""
-	}
-	last := soft[len(soft)-1]
-	same, ok := plain.at(mean(last.Outcome.KL()))
-	if !ok {
-		return ""
-	}
-	return fmt.Sprintf("The soft value goes to the best return that a state may have as beta grows, and that is alike everywhere: its KL ends at %.2f nats, where the mean's goes on to %.2f. At that KL the two differ by %s.",
-		mean(last.Outcome.KL()), plain.points[len(plain.points)-1].kl, text(s.minus(last.Rewards(0), same)))
-}
-
 // whyOracle: ARGS asks the rule itself about text that is not finished.
 func (d *document) whyOracle(s *study, all []*study) string {
 	best := s.best("ARGS")
@@ -92,7 +77,7 @@ func (d *document) whyOracle(s *study, all []*study) string {
 	}
 	why := fmt.Sprintf("ARGS asks the reward itself %.0f times an answer, which no value function does: an oracle, as the rule counts on unfinished text.", best.RewardCalls)
 	if s.of("beam, IVO") != nil {
-		why += fmt.Sprintf(" Beam search by IVO, which asks it never, is %s from it.", text(s.minus(s.of("beam, IVO").Rewards(0), best.Rewards(0))))
+		why += fmt.Sprintf(" Beam search by IVO, which asks it never, has %s more than %s, the best of its settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), best.Rewards(0))), best.Row.Method)
 	}
 	if at := slices.IndexFunc(all, func(s *study) bool { return s.name == "proxy" && s.lacks == "" && len(s.family("ARGS")) > 0 }); at >= 0 && !d.real {
 		p := all[at]
@@ -101,6 +86,29 @@ func (d *document) whyOracle(s *study, all []*study) string {
 			own.Row.Method, text(p.interval(own)), args.Row.Method, text(p.interval(args)), text(p.minus(own.Rewards(p.judge), args.Rewards(p.judge))))
 	}
 	return why
+}
+
+// whyAsked: the best of n by the reward asks what nothing else here may.
+func (d *document) whyAsked(s *study, _ []*study) string {
+	of := s.family("best-of-n, the reward")
+	if len(of) == 0 {
+		return ""
+	}
+	last := of[len(of)-1]
+	why := fmt.Sprintf("%s asks the reward about every answer, where nothing that IVO does asks it.", last.Row.Method)
+	if own := s.of(strings.Replace(last.Row.Method, "the reward", "IVO", 1)); own != nil {
+		why += fmt.Sprintf(" Ranked by IVO's values instead, as many answers have %s less.", text(s.minus(last.Rewards(0), own.Rewards(0))))
+	}
+	return why
+}
+
+// whyNumber: what a second round adds may be the number of answers alone.
+func (d *document) whyNumber(s *study, _ []*study) string {
+	own, control := s.of("beam, IVO"), s.of("beam, K=8")
+	if own == nil || control == nil {
+		return ""
+	}
+	return fmt.Sprintf("As many answers of the base policy teach as much: in the search, two rounds have %s more than they.", text(s.minus(own.Rewards(0), control.Rewards(0))))
 }
 
 // whyTwoWords: what is named by two words is worth something at the second, where there is nothing to choose any more.
@@ -114,19 +122,14 @@ func (d *document) whyTwoWords(s *study, _ []*study) string {
 	if len(sizes) < 4 {
 		return ""
 	}
-	why := "Answers name things by two words, of which the first is the choice and the second tells what it is worth: a value of the next token comes too late (docs/log.md: at the first word values of things on the list and off it part by .12, at the second by .90). The same values search well as soon as a block holds both: beams get " + strings.Join(sizes, ", ") + "."
+	why := "Answers name things by two words, of which the first is the choice and the second tells what it is worth: a value of the next token comes too late (under one seed, at the first word values of things on the list and off it part by .12, at the second by .90: docs/log.md). The same values in a search whose blocks hold both or do not: beams get " + strings.Join(sizes, ", ") + "."
 	if dpo := s.best("DPO"); dpo != nil {
-		why += fmt.Sprintf(" Beam search by IVO less the best of DPO: %s.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))))
-	}
-	if within := s.family("IVO within 2"); len(within) > 0 {
-		own := s.family("IVO")
-		why += fmt.Sprintf(" Followed far, a sum over tokens values saying more without end: %s has %.2f at %.0f nats; values kept within two deviations of the rewards' mean (`within`) have %.2f at %.0f there.",
-			own[len(own)-1].Row.Method, mean(own[len(own)-1].Rewards(0)), mean(own[len(own)-1].Outcome.KL()), mean(within[len(within)-1].Rewards(0)), mean(within[len(within)-1].Outcome.KL()))
+		why += fmt.Sprintf(" Beam search by IVO has %s more than the best of DPO's settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))))
 	}
 	return why
 }
 
-// whyFar: what refuses a little more of the harmful requests at a few nats refuses both kinds alike at many.
+// whyFar: how many requests of both kinds are refused as the value is followed farther.
 func (d *document) whyFar(s *study, _ []*study) string {
 	harmful, harmless := s.kinds()
 	base := &s.rows[0]
@@ -135,7 +138,7 @@ func (d *document) whyFar(s *study, _ []*study) string {
 		parts = append(parts, fmt.Sprintf("at %.1f nats %s more of the harmful and %s of the harmless", mean(r.Outcome.KL()),
 			percent(shareOf(s.right(r, harmful, true), s.right(base, harmful, true))), percent(shareOf(s.right(base, harmless, false), s.right(r, harmless, false)))))
 	}
-	return "The value hardly tells twins of the same words apart, so how far it is followed decides: refused are " + strings.Join(parts, "; ") + "."
+	return "How far the value is followed decides what is refused: " + strings.Join(parts, "; ") + "."
 }
 
 // best is the setting of a family with the most reward; nil of none.
@@ -153,21 +156,22 @@ func (s *study) interval(r *result) eval.Interval {
 	return s.resample.Of(r.Rewards(s.judge)).Interval()
 }
 
-// whyRefusals: a search by a value that hardly tells the requests apart finds the refusals, which are short and sure.
+// whyRefusals: what the values explain, and how many harmless requests each use of them leaves unanswered.
 func (d *document) whyRefusals(s *study, _ []*study) string {
 	_, harmless := s.kinds()
-	base := s.by("base", s.models[0].id)
-	if base == nil {
-		return ""
+	var known, parts []string
+	for _, v := range s.x.Values {
+		known = append(known, fmt.Sprintf("%s's %s", v.ID, s.explained(v.ID)))
 	}
-	of := s.right(base, harmless, false)
-	var parts []string
-	for i := range s.rows {
-		r := &s.rows[i]
-		if r.Row.Model == s.models[0].id && r.Outcome.Method.Value != "" && s.family(r.Family+" chosen") == nil {
-			parts = append(parts, fmt.Sprintf("%s %s", r.Row.Method, percent(shareOf(s.right(r, harmless, false), of))))
+	for _, m := range s.models {
+		base := s.by("base", m.id)
+		for i := range s.rows {
+			r := &s.rows[i]
+			if base != nil && r.Row.Model == m.id && r.Outcome.Method.Value != "" && s.family(r.Family+" chosen") == nil {
+				parts = append(parts, fmt.Sprintf("%s, %s: %s at %s nats", m.name(), r.Row.Method, percent(shareOf(s.right(r, harmless, false), s.right(base, harmless, false))), r.kl()))
+			}
 		}
 	}
-	return fmt.Sprintf("What was learned has an R² of %s over all states and the last ones, so that some harmless requests are taken for harmful ones; a search over whole blocks finds every refusal that is valued too highly, where guidance token by token follows the values less far. Harmless requests that are answered, more than by the base policy %s: %s. With the task's reward alone, by which an empty refusal of a harmless request costs no more than this policy's answers (docs/log.md), half of them were refused.",
-		s.explained(s.x.Values[0].ID), s.models[0].name(), strings.Join(parts, "; "))
+	return fmt.Sprintf("The values' R² over all states and the last ones (%s) leaves room to take harmless requests for harmful ones. Harmless requests that are answered, more than by the base policy: %s.",
+		strings.Join(known, "; "), strings.Join(parts, "; "))
 }

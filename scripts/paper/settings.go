@@ -13,7 +13,7 @@ func (d *document) settings(all []*study) {
 	for _, row := range [][3]string{
 		{"trajectories a prompt, K", "4", "4"}, {"temperature", ".7", ".7"}, {"candidates, k", "20", "20; the whole vocabulary where a table of tokens tilts it"}, {"beta", "2", "swept; chosen on validation prompts where one is taken"},
 		{"rounds", "2", "2"}, {"learning rate", "5e-6, of a language model", "2e-3, of a head on the policy's states; none of one in closed form"}, {"batch", "128", "whole answers, 1,024 states or more"},
-		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields: " + kinds(all)},
+		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields. " + kinds(all) + ". VAS and CD-Q are learned by steps, which recall heads alone are; of the others each run takes the kind that explains most in cross-validation, where its recipe names none"},
 		{"round 2's policy", "blockwise, beta 2", "block beam search, two beams of blocks of four"},
 	} {
 		d.say("%s | %s | %s", row[0], row[1], row[2])
@@ -28,23 +28,34 @@ func (d *document) settings(all []*study) {
 			for _, r := range c.Rows {
 				tried = append(tried, fmt.Sprintf("%s: %.2f at %.2f", r.Method, r.Reward.Mean, r.KL.Mean))
 			}
-			d.say("%s | %s | %s", c.Rows[0].Family, c.Taken, strings.Join(tried, "; "))
+			taken := c.Taken
+			if n := len(c.Rows); n > 1 && (taken == c.Rows[0].Method || taken == c.Rows[n-1].Method) {
+				taken += ", an end of what was tried"
+			}
+			d.say("%s | %s | %s", strings.TrimSpace(c.Model+" "+c.Rows[0].Family), taken, strings.Join(tried, "; "))
 		}
 	}
 }
 
-// kinds are those of the heads that IVO's values are, by study.
+// kinds are those of the heads that values are, by study. VAS and CD-Q, which are learned by steps, are recall heads; of the
+// others each round takes the kind that explains most in cross-validation, where the recipe names none.
 func kinds(all []*study) string {
 	var of []string
 	for _, s := range all {
 		var heads []string
-		for _, l := range s.learned {
-			if (l.Value == "IVO" || l.Value == "IVO*") && !slices.Contains(heads, l.Head) {
-				heads = append(heads, l.Head)
+		for _, name := range []string{"IVO", "IVO*", "FUDGE", "VAS", "CD-Q"} {
+			var kinds []string // under the seeds
+			for _, l := range s.learned {
+				if l.Value == name && !slices.Contains(kinds, l.Head) {
+					kinds = append(kinds, l.Head)
+				}
+			}
+			if kinds != nil {
+				heads = append(heads, name+" "+strings.Join(kinds, " and "))
 			}
 		}
-		if len(heads) > 0 {
-			of = append(of, s.name+" "+strings.Join(heads, ", "))
+		if heads != nil {
+			of = append(of, s.name+": "+strings.Join(heads, ", "))
 		}
 	}
 	return strings.Join(of, "; ")

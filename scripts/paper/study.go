@@ -21,7 +21,7 @@ type study struct {
 	transfer bool    // one value function guides several policies: Table 2
 	safety   *safety // some requests are to be refused: Table 3
 	judge    int     // place of the reward that claims are about: 0 for the one that is optimised
-	mixture  int     // kinds of prompts that its parts are mixed of: of so many times as many it takes to learn and to choose, of twice as many to test
+	mixture  int     // kinds of prompts its files mix: so many times the effort's prompts to learn from and to choose on, twice as many to test on
 	paired   bool    // its prompts are pairs, which count as one where the effort says how many to choose and to test on
 
 	x        *recipe.Recipe
@@ -32,7 +32,7 @@ type study struct {
 	watched  []string
 	missing  []string // methods of which cells are missing
 	models   []model
-	times    []timed
+	times    *times
 	resample *eval.Resampling
 }
 

@@ -11,24 +11,28 @@ import (
 
 // Table 1: how often each method wins against the base policy, and what was tried before its setting was taken.
 
+// compared are the methods whose chosen settings Table 1 compares.
+var compared = []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "K=8", "IVO"}
+
 func (s *study) winClaims() (out []verdict) {
-	own := s.chosen("IVO")
-	for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO"} {
-		other := s.chosen(name)
-		v := verdict{fmt.Sprintf("IVO wins more often against the base policy than %s", name), unknown, ""}
-		if own != nil && other != nil {
-			x := s.minus(experiment.Wins(own.Cells, s.rows[0].Cells, 0), experiment.Wins(other.Cells, s.rows[0].Cells, 0))
-			v.holds, v.figures = above(x), fmt.Sprintf("%s and %s: difference %s", percent(own.Row.Wins), percent(other.Row.Wins), percent(x))
+	wins := func(what string, a, b *result) verdict {
+		if a == nil || b == nil {
+			return verdict{claim: what, holds: unknown}
 		}
+		d := s.minus(experiment.Wins(a.Cells, s.rows[0].Cells, 0), experiment.Wins(b.Cells, s.rows[0].Cells, 0))
+		return verdict{claim: what, holds: above(d), figures: fmt.Sprintf("%s and %s: difference %s", percent(a.Row.Wins), percent(b.Row.Wins), percent(d))}
+	}
+	for _, name := range compared[:len(compared)-1] {
+		v := wins(fmt.Sprintf("IVO wins more often against the base policy than %s", name), s.chosen("IVO"), s.chosen(name))
+		v.ours = slices.Contains(ownRivals, name)
 		out = append(out, v)
 	}
-	beam := s.of("beam, IVO")
 	for _, name := range []string{"DPO", "IPO"} {
-		if other := s.chosen(name); beam != nil && other != nil {
-			x := s.minus(experiment.Wins(beam.Cells, s.rows[0].Cells, 0), experiment.Wins(other.Cells, s.rows[0].Cells, 0))
-			out = append(out, verdict{fmt.Sprintf("beam search by IVO wins more often against the base policy than %s", name), above(x),
-				fmt.Sprintf("%s and %s: difference %s", percent(beam.Row.Wins), percent(other.Row.Wins), percent(x))})
-			out = append(out, s.claim(fmt.Sprintf("as a baseline, %s is above SFT on the best of the same answers", name), other, s.of("SFT"), 0))
+		if other := s.chosen(name); other != nil {
+			out = append(out, asOurs(
+				wins(fmt.Sprintf("beam search by IVO wins more often against the base policy than %s", name), s.of("beam, IVO"), other),
+				s.claim(fmt.Sprintf("as a baseline, %s is above SFT on the best of the same answers", name), other, s.of("SFT"), 0),
+			)...)
 		}
 	}
 	return out
@@ -38,9 +42,11 @@ func (d *document) wins(all []*study) {
 	d.say("")
 	d.say("## Table 1: win rate against the base policy")
 	d.say("")
-	d.say("The paper, on HH by GPT-4: FUDGE 64.85, VAS 68.49, DPO 72.45, IPO 66.55, IVO 77.52 %%. Here the judges are the rewards: of an answer and one of the base policy to the same prompt, the one with more wins;")
-	d.say("ties count one half. The setting of each method is the one with the largest reward on the validation prompts. The training's price is an estimate: 2 operations a parameter and token of the policy for")
-	d.say("what is sampled, 6 a parameter of the head and state for each pass over these, or 2 a pair of columns and state of a head in closed form; of DPO and IPO 6 a parameter and token that is trained on and 2 a token that is read, over all settings that were tried.")
+	d.say("The paper, on HH by GPT-4: FUDGE 64.85, VAS 68.49, DPO 72.45, IPO 66.55, IVO 77.52 %%. Here the judges are the rewards: an answer wins where its reward is above that of an answer of the base policy to the")
+	d.say("same prompt; ties count one half. The setting of each method is the one with the largest reward on the validation prompts%s; so few prompts choose among near ones by chance, of which the intervals know nothing.", map[bool]string{true: ", of those that repeat themselves hardly more than the base policy"}[d.real])
+	d.say("Of a prompt FUDGE learns from one answer, as in its paper (with all four it is IVO*), VAS, CD-Q, DPO and IPO from four, IVO from eight in two rounds; K=8, the control, from eight of the base policy.")
+	d.say("The training's price is an estimate: 2 operations a parameter and token of the policy for what is decoded, 6 a parameter of the head and state for each pass over these, or 2 a pair of columns and state of a head in closed form;")
+	d.say("of DPO and IPO 6 a parameter and token that is trained on and 2 a token that is read, over all settings that were tried.")
 	if d.real {
 		d.say("A step of DPO of all of this model's weights takes 5.4 GB and a second of a core for 124 tokens (docs/log.md); here adapters are trained, whose step needs neither moments nor gradients of all weights.")
 	}
@@ -49,18 +55,18 @@ func (d *document) wins(all []*study) {
 		for _, name := range s.watched {
 			columns = append(columns, name+": wins")
 		}
-		d.table(append(columns, "training, FLOPs")...)
-		for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "IVO"} {
+		d.table(append(columns, "decoded a token", "training, FLOPs")...)
+		for _, name := range compared {
 			r := s.chosen(name)
 			if r == nil {
-				d.say("%s%s", name, strings.Repeat(" | "+unknown, len(columns)))
+				d.say("%s%s", name, strings.Repeat(" | "+unknown, len(columns)+1))
 				continue
 			}
 			line := r.Row.Method + " | " + percent(r.Row.Wins)
 			for i := range s.watched {
 				line += " | " + percent(s.resample.Of(experiment.Wins(r.Cells, s.rows[0].Cells, 1+i)).Interval())
 			}
-			d.say("%s | %s", line, s.price(name, r))
+			d.say("%s | %.1f | %s", line, r.DecodedPerEmitted, s.price(name, r))
 		}
 		d.tuning(s)
 	}
@@ -70,40 +76,44 @@ func (d *document) wins(all []*study) {
 // than others without its being seen.
 func (d *document) tuning(s *study) {
 	prompts := len(s.x.Prompts.Validation.Records)
-	d.table("what choosing took: "+s.name, "settings", "policies trained", "compared", "trajectories a prompt", "tokens trained on", "answers to choose by")
-	for _, name := range []string{"FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "IVO"} {
+	d.table("what choosing took, over all seeds: "+s.name, "settings", "policies trained", "checkpoints compared", "trajectories a prompt", "tokens trained on", "answers to choose by")
+	for _, name := range compared {
+		r := s.chosen(name)
 		at := slices.IndexFunc(s.choices, func(c experiment.Choice) bool { return c.Rows[0].Family == name+" chosen" })
-		if at < 0 {
+		if at < 0 || r == nil {
 			continue
 		}
 		settings, trained, compared, tokens := len(s.choices[at].Rows), 0, 0, 0
-		r := s.chosen(name)
-		if r == nil {
-			continue
-		}
-		answers := settings * prompts * r.Outcome.Method.Samples
+		answers := settings * prompts * r.Outcome.Method.Samples * len(s.x.Seeds)
 		for _, t := range s.tunings {
-			if strings.HasPrefix(t.Policy, name+" ") && t.Seed == s.x.Seeds[0] {
+			if strings.HasPrefix(t.Policy, name+" ") {
 				e := t.Report.Effort
 				trained, compared, tokens, answers = trained+e.Trained, compared+e.Compared, tokens+e.Tokens, answers+e.Answers
 			}
 		}
-		d.say("%s | %d | %d | %d | %s | %d | %d", name, settings, trained, compared, s.trajectories(name), tokens, answers)
+		d.say("%s | %d | %d | %d | %s | %d | %d", name, settings, trained, compared, trajectories(name), tokens, answers)
 	}
 }
 
 // trajectories are those of a prompt that a method has learned from.
-func (s *study) trajectories(name string) string {
+func trajectories(name string) string {
 	switch name {
 	case "ARGS":
 		return "0"
+	case "FUDGE":
+		return "1"
 	case "IVO":
 		return "8, in two rounds"
+	case "K=8":
+		return "8"
 	}
 	return "4"
 }
 
-// price is about what it took to learn what a method goes by, as far as that is known.
+// searched is about how many tokens a later round's search decodes for one of an answer: two beams of blocks of four.
+const searched = 3.2
+
+// price is about what it took to learn what a method goes by, under a seed, as far as that is known.
 func (s *study) price(name string, r *result) string {
 	if r.Outcome.Method.Policy != "" { // all that were tried
 		flops := 0.0
@@ -119,13 +129,18 @@ func (s *study) price(name string, r *result) string {
 		if l.Value != r.Value {
 			continue
 		}
-		tokens := float64(max(1, v.Source.After)*l.Trajectories) * l.Tokens
+		round := float64(l.Trajectories) * l.Tokens // tokens of one
+		if v.Source.Learn != nil && v.Source.Learn.Target == string(valuehead.FUDGE) {
+			round /= float64(s.x.Run(v.Source.Run).Options.Samples)
+		}
+		rounds := float64(max(1, v.Source.After))
+		decoded, states := round*(1+searched*(rounds-1)), round*rounds*(rounds+1)/2 // each round learns from those before it too
 		const epochs = 5
 		learning := 6 * float64(l.Parameters) * epochs                                  // a state
 		if l.Head == string(valuehead.Linear) || l.Head == string(valuehead.Additive) { // in closed form
 			learning = 2 * float64(l.Parameters) * float64(l.Parameters)
 		}
-		return fmt.Sprintf("%.1e", (2*s.models[0].parameters+learning)*tokens)
+		return fmt.Sprintf("%.1e", 2*s.models[0].parameters*decoded+learning*states)
 	}
 	if v.Source.Reward != "" {
 		return "0"
