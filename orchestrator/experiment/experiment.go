@@ -147,7 +147,7 @@ func Run(ctx context.Context, x *recipe.Experiment, dir string, notify func(Even
 		return nil, err
 	}
 	defer w.d.Close()
-	chosen, err := w.choose(ctx)
+	chosen, _, err := w.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func Keep(ctx context.Context, x *recipe.Experiment, k Keeping) (*Kept, error) {
 		}
 		defer w.d.Close()
 	}
-	chosen, err := w.choose(ctx)
+	chosen, undecided, err := w.choose(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +211,7 @@ func Keep(ctx context.Context, x *recipe.Experiment, k Keeping) (*Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := &Kept{}
+	kept := &Kept{Missing: undecided}
 	whole := slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool {
 		first := slices.IndexFunc(outcomes, func(x Outcome) bool { return x.Policy == o.Policy }) // which it is compared with
 		lacks := slices.Contains(o.Cells, nil) || slices.Contains(outcomes[first].Cells, nil)
@@ -238,8 +238,10 @@ type choice struct {
 	taken  int
 }
 
-// choose answers the validation prompts by the methods whose settings are chosen.
-func (w *work) choose(ctx context.Context) (all []*choice, err error) {
+// choose answers the validation prompts by the methods whose settings are chosen. Undecided are the families of those
+// that lack a cell where none are made.
+func (w *work) choose(ctx context.Context) (chosen []*choice, undecided []string, err error) {
+	var all []*choice
 	for _, p := range w.x.Policies {
 		for i := range w.x.Methods {
 			m := &w.x.Methods[i]
@@ -266,12 +268,11 @@ func (w *work) choose(ctx context.Context) (all []*choice, err error) {
 	}
 	cells, _, err := w.gather(ctx, "choose", wants)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	chosen := all[:0]
 	for _, c := range all {
 		resampling := eval.NewResampling(len(c.policy.Validation), len(w.x.Seeds), 1)
-		lacks := false // a cell, where none are made
+		lacks := false // a cell
 		row := func(m *recipe.Method) (r Row) {
 			if lacks = lacks || slices.Contains(cells[0], nil); !lacks {
 				r = rowOf(c.policy, m, cells[0], nil, resampling)
@@ -285,12 +286,14 @@ func (w *work) choose(ctx context.Context) (all []*choice, err error) {
 		for _, m := range c.tried {
 			c.rows = append(c.rows, row(m))
 		}
-		if !lacks {
-			c.take(w.name)
-			chosen = append(chosen, c)
+		if lacks {
+			undecided = append(undecided, c.tried[0].Family)
+			continue
 		}
+		c.take(w.name)
+		chosen = append(chosen, c)
 	}
-	return chosen, nil
+	return chosen, undecided, nil
 }
 
 // first is the method of a policy that its others are compared with.
