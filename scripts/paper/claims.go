@@ -177,6 +177,13 @@ func (s *study) frontierClaims() (out []verdict) {
 	if soft, both := s.curve("IVO soft"); ok && both {
 		out = append(out, asOurs(s.atMatched(own, soft))...)
 	}
+	if blocks, ok := s.curve("IVO in blocks"); ok {
+		for _, name := range []string{"IVO", "DPO", "IPO", "SFT"} {
+			if other, both := s.curve(name); both {
+				out = append(out, asOurs(s.atMatched(blocks, other))...)
+			}
+		}
+	}
 	return out
 }
 

@@ -51,12 +51,12 @@ func (d *document) frontier(all []*study) {
 		d.say("and takes the best, so that its KL begins with greedy decoding's: an oracle where the rule can count on unfinished text. All methods decode one token a token: IVO, IVO*, K=8 (as many answers of the base policy as IVO has) and FUDGE tilt")
 		d.say("the whole vocabulary by what each token adds to the value, VAS and CD-Q twenty candidates by heads that value tokens before they are fed. Betas count in units of what the value moves in an answer.")
 	} else {
-		d.say("and takes the best, so that its KL begins with greedy decoding's: an oracle where the rule can count on unfinished text. IVO is tokenwise guidance by a mean value (Eq. 5); K=8 is the same by a value of as many answers, all of the base policy.")
+		d.say("and takes the best, so that its KL begins with greedy decoding's: an oracle where the rule can count on unfinished text. IVO is tokenwise guidance by a mean value (Eq. 5); K=8 is the same by a value of as many answers, all of the base policy; IVO in blocks guides by blocks of four tokens.")
 	}
 	for _, s := range d.tasks(all) {
 		d.say("")
 		d.say("[%s, plotted](%s)", s.name, link(d.doc, d.page(s)))
-		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO*", "K=8", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "SFT")
+		d.rows(s, "base", "temperature", "greedy", "IVO", "IVO in blocks", "IVO*", "K=8", "FUDGE", "VAS", "CD-Q", "ARGS", "DPO", "IPO", "SFT")
 	}
 }
 

@@ -25,8 +25,10 @@ func about(name string, words ...string) func(string, verdict) bool {
 var reasons = []reason{
 	{func(study string, v verdict) bool { return study != "proxy" && strings.Contains(v.claim, "ARGS") }, (*document).whyOracle},
 	{about("", "by the reward itself"), (*document).whyAsked},
+	{func(study string, v verdict) bool {
+		return study == "dialogue" && strings.HasPrefix(v.claim, "IVO ") && !strings.HasPrefix(v.claim, "IVO in blocks")
+	}, (*document).whyTwoWords},
 	{about("", "K=8"), (*document).whyNumber},
-	{about("dialogue", "DPO", "IPO"), (*document).whyTwoWords},
 	{about("safety", "harmless"), (*document).whyRefusals},
 	{about("real-safety", "harmless"), (*document).whyFar},
 }
@@ -123,6 +125,9 @@ func (d *document) whyTwoWords(s *study, _ []*study) string {
 		return ""
 	}
 	why := "Answers name things by two words, of which the first is the choice and the second tells what it is worth: a value of the next token comes too late (under one seed, at the first word values of things on the list and off it part by .12, at the second by .90: docs/log.md). The same values in a search whose blocks hold both or do not: beams get " + strings.Join(sizes, ", ") + "."
+	if blocks := s.best("IVO in blocks"); blocks != nil {
+		why += fmt.Sprintf(" Guided by blocks of four: %s at %s nats (%s).", number(mean(blocks.Rewards(0))), blocks.kl(), blocks.Row.Method)
+	}
 	if dpo := s.best("DPO"); dpo != nil {
 		why += fmt.Sprintf(" Beam search by IVO has %s more than the best of DPO's settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))))
 	}
