@@ -14,7 +14,7 @@ type Frontier struct {
 	Reward string        // name of the reward
 	Model  string        // file of the policy
 	Temp   float64       // of the base policy
-	Seeds  int           // answers to each prompt
+	Seeds  int           // answers to each prompt; 0 where methods differ in it
 	Rows   []FrontierRow // the base policy first
 }
 
@@ -24,6 +24,7 @@ type FrontierRow struct {
 	Family string // methods that differ in one setting alone, in its order
 	Guided bool   // by a value, token by token or block by block
 	Ranked bool   // whole answers ranked by a value
+	Tuned  bool   // of a policy that was trained
 }
 
 // WriteFrontier creates or replaces the page at path.
@@ -35,8 +36,15 @@ func (r *FrontierRow) kind() string {
 		return guided
 	case r.Ranked:
 		return ranked
+	case r.Tuned:
+		return tuned
 	}
 	return alone
+}
+
+// Trained says whether some policy was.
+func (f *Frontier) Trained() bool {
+	return slices.ContainsFunc(f.Rows, func(r FrontierRow) bool { return r.Tuned })
 }
 
 // Bound says whether the row's KL is a bound.

@@ -14,7 +14,7 @@ const farthest = 20
 
 // page writes a task's plots: reward against KL, and against decoded tokens.
 func (s *study) page(path string) error {
-	f := report.Frontier{Reward: s.x.Reward.Spec, Model: filepath.Base(s.models[0].file), Temp: s.x.Sampling.Temp, Seeds: len(s.x.Seeds)}
+	f := report.Frontier{Reward: s.x.Reward.Spec, Model: filepath.Base(s.models[0].file), Temp: s.x.Sampling.Temp}
 	for i := range s.rows {
 		r := &s.rows[i]
 		if strings.HasSuffix(r.Family, " chosen") { // it stands there as one of those that it was chosen from
@@ -28,7 +28,7 @@ func (s *study) page(path string) error {
 				Method: r.Row.Method, N: len(r.Cells[0].KL), Reward: r.Row.Reward, WinRate: r.Row.Wins.Mean,
 				DecodedPerEmitted: r.DecodedPerEmitted, KL: r.Row.KL, KLKind: r.KLKind,
 			},
-			Family: r.Family, Guided: r.Kind == experiment.Guided, Ranked: r.Kind == experiment.Ranked,
+			Family: r.Family, Guided: r.Kind == experiment.Guided, Ranked: r.Kind == experiment.Ranked, Tuned: r.Kind == experiment.Tuned,
 		})
 	}
 	return report.WriteFrontier(path, f)
