@@ -25,10 +25,10 @@ func about(name string, words ...string) func(string, verdict) bool {
 var reasons = []reason{
 	{func(study string, v verdict) bool { return study != "proxy" && strings.Contains(v.claim, "ARGS") }, (*document).whyOracle},
 	{about("", "by the reward itself"), (*document).whyAsked},
-	{func(study string, v verdict) bool {
-		return study == "dialogue" && strings.HasPrefix(v.claim, "IVO ") && !strings.HasPrefix(v.claim, "IVO in blocks")
-	}, (*document).whyTwoWords},
+	{func(study string, v verdict) bool { return study == "dialogue" && strings.HasPrefix(v.claim, "IVO ") }, (*document).whyWhole},
 	{about("", "K=8"), (*document).whyNumber},
+	{about("", "IVO in blocks"), (*document).whyCandidates},
+	{about("", "above SFT"), (*document).whySFT},
 	{about("safety", "harmless"), (*document).whyRefusals},
 	{about("real-safety", "harmless"), (*document).whyFar},
 }
@@ -104,6 +104,31 @@ func (d *document) whyAsked(s *study, _ []*study) string {
 	return why
 }
 
+// whyCandidates: a block is chosen among few that the base policy drew.
+func (d *document) whyCandidates(s *study, _ []*study) string {
+	own, blocks := s.family("IVO"), s.family("IVO in blocks")
+	if len(own) == 0 || len(blocks) == 0 {
+		return ""
+	}
+	a, b := own[len(own)-1], blocks[len(blocks)-1]
+	return fmt.Sprintf("A block is one of twenty that the base policy drew, where a token is one of its twenty likeliest: with the largest beta they come to %s and %s nats, at %.1f and %.1f decoded tokens a token.", b.kl(), a.kl(), b.DecodedPerEmitted, a.DecodedPerEmitted)
+}
+
+// whySFT: what preferences teach where the best of few answers is good already.
+func (d *document) whySFT(s *study, _ []*study) string {
+	sft := s.of("SFT")
+	if sft == nil {
+		return ""
+	}
+	parts := []string{fmt.Sprintf("SFT %s at %s nats", number(mean(sft.Rewards(0))), sft.kl())}
+	for _, name := range []string{"DPO", "IPO"} {
+		for _, r := range s.family(name) {
+			parts = append(parts, fmt.Sprintf("%s %s at %s", r.Row.Method, number(mean(r.Rewards(0))), r.kl()))
+		}
+	}
+	return "Of the same pairs, at the best step of the better rate by the validation prompts, which are few: " + strings.Join(parts, "; ") + "."
+}
+
 // whyNumber: what a second round adds may be the number of answers alone.
 func (d *document) whyNumber(s *study, _ []*study) string {
 	own, control := s.of("beam, IVO"), s.of("beam, K=8")
@@ -113,23 +138,27 @@ func (d *document) whyNumber(s *study, _ []*study) string {
 	return fmt.Sprintf("As many answers of the base policy teach as much: in the search, two rounds have %s more than they.", text(s.minus(own.Rewards(0), control.Rewards(0))))
 }
 
-// whyTwoWords: what is named by two words is worth something at the second, where there is nothing to choose any more.
-func (d *document) whyTwoWords(s *study, _ []*study) string {
+// whyWhole: values that tell whole answers apart need not tell what to say next.
+func (d *document) whyWhole(s *study, _ []*study) string {
+	own, ranked, base := s.family("IVO"), s.of("best-of-16, IVO"), &s.rows[0]
 	var sizes []string
 	for _, x := range []struct{ block, method string }{{"1", "beam of blocks of 1"}, {"2", "beam of blocks of 2"}, {"4", "beam, IVO"}, {"8", "beam of blocks of 8"}} {
 		if r := s.of(x.method); r != nil {
-			sizes = append(sizes, fmt.Sprintf("%.2f by blocks of %s", mean(r.Rewards(0)), x.block))
+			sizes = append(sizes, fmt.Sprintf("%s by blocks of %s", number(mean(r.Rewards(0))), x.block))
 		}
 	}
-	if len(sizes) < 4 {
+	if len(own) == 0 || ranked == nil || len(sizes) < 4 {
 		return ""
 	}
-	why := "Answers name things by two words, of which the first is the choice and the second tells what it is worth: a value of the next token comes too late (under one seed, at the first word values of things on the list and off it part by .12, at the second by .90: docs/log.md). The same values in a search whose blocks hold both or do not: beams get " + strings.Join(sizes, ", ") + "."
-	if blocks := s.best("IVO in blocks"); blocks != nil {
-		why += fmt.Sprintf(" Guided by blocks of four: %s at %s nats (%s).", number(mean(blocks.Rewards(0))), blocks.kl(), blocks.Row.Method)
+	why := fmt.Sprintf("The values tell whole answers apart (the best of 16 by them has %s more than the base policy), hardly what to say next: things are named by two words, of which the first is the choice and the second tells what it is worth (docs/log.md).", text(s.minus(ranked.Rewards(0), base.Rewards(0))))
+	if blocks := s.family("IVO in blocks"); len(blocks) > 0 {
+		why += fmt.Sprintf(" Nor which block to take: %s has %s at %s nats.", blocks[0].Row.Method, number(mean(blocks[0].Rewards(0))), blocks[0].kl())
 	}
+	last := own[len(own)-1]
+	why += fmt.Sprintf(" Followed far they go on: answers of %s have %.0f tokens, the base policy's %.0f.", last.Row.Method, last.Decoded/last.DecodedPerEmitted, base.Decoded/base.DecodedPerEmitted)
+	why += " A search that keeps several answers to their ends and takes the best of these gains by the same values: " + strings.Join(sizes, ", ") + "."
 	if dpo := s.best("DPO"); dpo != nil {
-		why += fmt.Sprintf(" Beam search by IVO has %s more than the best of DPO's settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))))
+		why += fmt.Sprintf(" Beam search by IVO has %s more than %s, the best of DPO's settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))), dpo.Row.Method)
 	}
 	return why
 }
@@ -173,7 +202,7 @@ func (d *document) whyRefusals(s *study, _ []*study) string {
 		for i := range s.rows {
 			r := &s.rows[i]
 			if base != nil && r.Row.Model == m.id && r.Outcome.Method.Value != "" && s.family(r.Family+" chosen") == nil {
-				parts = append(parts, fmt.Sprintf("%s, %s: %s at %s nats", m.name(), r.Row.Method, percent(shareOf(s.right(r, harmless, false), s.right(base, harmless, false))), r.kl()))
+				parts = append(parts, fmt.Sprintf("%s, %s: %s (KL %s)", m.name(), r.Row.Method, percent(shareOf(s.right(r, harmless, false), s.right(base, harmless, false))), r.kl()))
 			}
 		}
 	}
