@@ -40,7 +40,7 @@ func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer 
 		return r.Read(ctx, answers, take)
 	}
 	all, err := r.encodeAll(ctx, answers, take)
-	if err != nil {
+	if err != nil || len(all) == 0 { // none can be read, which take was told
 		return err
 	}
 	r.mu.Lock()

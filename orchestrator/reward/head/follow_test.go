@@ -122,6 +122,9 @@ func TestFollowTooLong(t *testing.T) {
 	if err != nil || got[0].Err == nil || got[1].Err != nil {
 		t.Fatal(got, err)
 	}
+	if got, err := s.Follow(context.Background(), []head.Answer{{Response: long}}); err != nil || got[0].Err == nil {
+		t.Errorf("where all are: %v, %v", got, err)
+	}
 }
 
 // What was interrupted leaves nothing behind that later answers could be taken for.
