@@ -40,7 +40,7 @@ func (p *paper) write(all []*study) error {
 		command = fmt.Sprintf("go run ./scripts/paper%s -effort %s -seeds %d", map[bool]string{true: " -real"}[p.real], p.name, p.Seeds)
 	}
 	d.say("Written by `%s`; not to be edited. What each method gave under each seed lies in [%s](%s), so that", command, filepath.Base(p.cells), link(p.doc, p.cells))
-	d.say("the same command writes this again in seconds and, where something has changed, does anew what that concerns. The paper is arXiv 2503.02368; its numbers are of other")
+	d.say("the same command writes this again in seconds and, where something has changed or is missing, does what that concerns. The paper is arXiv 2503.02368; its numbers are of other")
 	d.say("models and rewards, so what can be compared are orders and shapes. Every seed has value functions of its own, learned from answers of its own. Intervals are 95 %% intervals of a")
 	d.say("bootstrap over prompts and seeds; differences and verdicts are of methods on the same prompts under the same seeds, paired. %s", seedsSay(all))
 	if p.name != "full" {
@@ -195,7 +195,7 @@ func (d *document) verdicts(all []*study) {
 	for i, whose := range []string{"of the paper", "of ours (+)"} {
 		d.say("Of %d claims %s that were measured, %d hold and %d do not.", counts[i]["all"]-counts[i][unknown], whose, counts[i][holds], counts[i][fails])
 	}
-	d.say("Nothing is corrected for their number: of forty one would be clear on either side by chance.")
+	d.say("Nothing is corrected for their number: of forty about one would be clear on each side by chance.")
 	d.table("study", "figure", "claim", "verdict", "figures")
 	for _, l := range lines {
 		figure := l.figure

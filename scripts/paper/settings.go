@@ -13,7 +13,7 @@ func (d *document) settings(all []*study) {
 	for _, row := range [][3]string{
 		{"trajectories a prompt, K", "4", "4"}, {"temperature", ".7", ".7"}, {"candidates, k", "20", "20; the whole vocabulary where a table of tokens tilts it"}, {"beta", "2", "swept; chosen on validation prompts where one is taken"},
 		{"rounds", "2", "2"}, {"learning rate", "5e-6, of a language model", "2e-3, of a head on the policy's states; none of one in closed form"}, {"batch", "128", "whole answers, 1,024 states or more"},
-		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields. " + kinds(all) + ". VAS and CD-Q are learned by steps, which recall heads alone are; of the others each run takes the kind that explains most in cross-validation, where its recipe names none"},
+		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields. " + kinds(all) + ". VAS and CD-Q, whose targets no closed form has, are recall heads; of the others each run takes the kind that explains most in cross-validation, where its recipe names none"},
 		{"round 2's policy", "blockwise, beta 2", "block beam search, two beams of blocks of four"},
 	} {
 		d.say("%s | %s | %s", row[0], row[1], row[2])
@@ -37,8 +37,7 @@ func (d *document) settings(all []*study) {
 	}
 }
 
-// kinds are those of the heads that values are, by study. VAS and CD-Q, which are learned by steps, are recall heads; of the
-// others each round takes the kind that explains most in cross-validation, where the recipe names none.
+// kinds are those of the heads that values are, by study.
 func kinds(all []*study) string {
 	var of []string
 	for _, s := range all {

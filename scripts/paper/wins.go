@@ -83,15 +83,15 @@ func (d *document) tuning(s *study) {
 		if at < 0 || r == nil {
 			continue
 		}
-		settings, trained, compared, tokens := len(s.choices[at].Rows), 0, 0, 0
+		settings, trained, checkpoints, tokens := len(s.choices[at].Rows), 0, 0, 0
 		answers := settings * prompts * r.Outcome.Method.Samples * len(s.x.Seeds)
 		for _, t := range s.tunings {
 			if strings.HasPrefix(t.Policy, name+" ") {
 				e := t.Report.Effort
-				trained, compared, tokens, answers = trained+e.Trained, compared+e.Compared, tokens+e.Tokens, answers+e.Answers
+				trained, checkpoints, tokens, answers = trained+e.Trained, checkpoints+e.Compared, tokens+e.Tokens, answers+e.Answers
 			}
 		}
-		d.say("%s | %d | %d | %d | %s | %d | %d", name, settings, trained, compared, trajectories(name), tokens, answers)
+		d.say("%s | %d | %d | %d | %s | %d | %d", name, settings, trained, checkpoints, trajectories(name), tokens, answers)
 	}
 }
 
