@@ -35,8 +35,7 @@ func generateCommand() *cli.Command {
 			"--prompts takes records such as {\"id\": \"1\", \"prompt\": \"...\"}, or with \"messages\" instead; what\n" +
 			"--json prints comes for each in the same order. With --method sample, --samples is how many.\n" +
 			"A run with --out that was stopped goes on when the same command runs again, to the same\n" +
-			"answers; with --value-model, whose values depend on what else is valued by as much as\n" +
-			"rounding goes, a few may be others.",
+			"answers.",
 		Flags: slices.Concat([]cli.Flag{
 			&cli.StringFlag{Name: "prompt", Aliases: []string{"p"}, Usage: "`TEXT` to go on from", Category: promptCategory},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the prompt from `FILE`, as it is but for a last line break; - is standard input", Category: promptCategory, TakesFile: true},

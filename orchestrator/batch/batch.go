@@ -8,6 +8,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -103,7 +104,7 @@ func (p *Policy) Decode(ctx context.Context, e *engine.Engine, tasks []Task, put
 		}
 		jobs = append(jobs, js...)
 	}
-	return e.Run(ctx, jobs)
+	return errors.Join(e.Run(ctx, jobs), p.forget(e))
 }
 
 func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Response)) ([]engine.Job, error) {
@@ -123,7 +124,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	}
 	strategy := p.strategy()
 	if strategy.Method == decode.MethodSample {
-		calls := p.valueBy(&req, t.Record)
+		calls := p.valueBy(e, &req, t.Record)
 		// Samples of one prompt share its prefill.
 		job, err := strategy.Sample(e, req, t.samples(), func(rs []decode.Response) {
 			for k, r := range rs {
@@ -136,7 +137,7 @@ func (p *Policy) jobs(e *engine.Engine, t Task, put func(sample int, r decode.Re
 	var jobs []engine.Job
 	for sample := t.First; sample < t.First+t.samples(); sample++ {
 		req.Key = p.key(t.ID, sample)
-		calls := p.valueBy(&req, t.Record)
+		calls := p.valueBy(e, &req, t.Record)
 		job, err := strategy.Job(e, req, func(r decode.Response) {
 			r.RewardCalls += calls()
 			put(sample, r)

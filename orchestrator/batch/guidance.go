@@ -6,6 +6,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 	"github.com/ivo-decoding/ivo/orchestrator/value"
@@ -34,17 +35,29 @@ func (p *Policy) strategy() decode.Strategy {
 	return s
 }
 
-// valueBy makes the reward of ValueBy, if there is one, the request's value function; calls is the number of
-// texts that it was asked about.
-func (p *Policy) valueBy(req *decode.Request, r prompt.Record) (calls func() int) {
+// valueBy makes the reward of ValueBy, if there is one, the value function of a request to the engine; calls is the number
+// of texts that it was asked about.
+func (p *Policy) valueBy(e *engine.Engine, req *decode.Request, r prompt.Record) (calls func() int) {
 	var asked atomic.Int64
 	if p.ValueBy != nil {
-		req.Value = value.Prefix(scorer("value_reward", r, p.score(func(ctx context.Context, items []reward.Item) ([]reward.Score, error) {
+		prefix := value.Prefix
+		if reward.Keeps(p.ValueBy) {
+			prefix = value.PrefixInTurn
+		}
+		req.Value = prefix(scorer("value_reward", r, p.score(func(ctx context.Context, items []reward.Item) ([]reward.Score, error) {
 			asked.Add(int64(len(items)))
-			return reward.Follow(ctx, p.ValueBy, items)
+			return reward.Follow(ctx, p.ValueBy, e, items)
 		})))
 	}
 	return func() int { return int(asked.Load()) }
+}
+
+// forget frees what the reward of ValueBy has kept for an engine.
+func (p *Policy) forget(e *engine.Engine) error {
+	if p.ValueBy == nil {
+		return nil
+	}
+	return reward.Forget(p.ValueBy, e)
 }
 
 // scorer is a reward, the one that a setting names, as a function of responses to a prompt.

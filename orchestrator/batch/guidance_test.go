@@ -104,6 +104,59 @@ func TestValueByReward(t *testing.T) {
 }
 
 // ARGS and the choice among finished samples take any reward, others one that is meant for prefixes.
+// A learned reward that is followed gives equal lists of tasks equal answers and values to the bit, whoever of them asks
+// first and whatever was asked before.
+func TestValueByRewardRepeats(t *testing.T) {
+	m, err := llama.Load("../../testdata/lab/summarize-s.gguf", llama.ModelParams{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	learned, err := reward.Open("head:../../testdata/lab/summarize-reward.gguf@../../testdata/lab/summarize-s.gguf", reward.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer learned.Close()
+	e, err := engine.New(m, engine.Params{Ctx: 2048, Sequences: 24, Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	answers := func(n int) (out []decode.Response) {
+		t.Helper()
+		out = make([]decode.Response, n)
+		var tasks []batch.Task
+		for i := range out {
+			record := prompt.Record{ID: string(rune('a' + i)), Text: strings.Repeat("i found red kettles. ", 1+i%3) + "\nTL;DR:"}
+			tokens, err := m.Tokenize(record.Text, true, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tasks = append(tasks, batch.Task{Encoded: prompt.Encoded{Record: record, Tokens: tokens}})
+		}
+		p := batch.Policy{
+			Strategy: decode.Strategy{Method: decode.MethodTokenwise, RawBeta: true, Guide: decode.Guide{TopK: 6, Beta: 3, Rest: decode.RestNone}},
+			Sampling: policy.Sampling{Temp: 1}, MaxTokens: 12, ValueBy: learned, EachValue: true,
+		}
+		if err := p.Decode(t.Context(), e, tasks, func(task, _ int, r decode.Response) error {
+			out[task] = r
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	want := answers(7)
+	for again := range 4 {
+		answers(1 + again)
+		for i, got := range answers(7) {
+			if d := cmp.Diff(want[i].Values, got.Values); d != "" || got.Text != want[i].Text {
+				t.Fatalf("answer %d is %q, another time %q; values (-first +again):\n%s", i, want[i].Text, got.Text, d)
+			}
+		}
+	}
+}
+
 func TestCheckGuidance(t *testing.T) {
 	for _, method := range decode.Methods {
 		for _, prefixes := range []bool{false, true} {

@@ -3,6 +3,7 @@ package batch
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -46,7 +47,7 @@ func One(ctx context.Context, m *llama.Model, c Context, layers []int, p Policy,
 	}
 	defer e.Close()
 	r, err = p.Answer(ctx, e, t, emit)
-	return r, e.Stats(), err
+	return r, e.Stats(), errors.Join(err, p.forget(e))
 }
 
 // Many is a run over many prompts, in shards.

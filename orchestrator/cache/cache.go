@@ -92,16 +92,26 @@ func (s *Cache) Reset() error {
 	return s.c.Clear()
 }
 
-// Sweep frees the sequences whose owners are gone.
+// Sweep frees the sequences whose owners are gone. If these were all, the context is as it was at first: what is read
+// next does not depend on what was, not even by rounding.
 func (s *Cache) Sweep() error {
+	swept, left := false, false
 	for _, q := range s.slots {
-		if q.owner != nil && q.owner.Gone() {
+		switch {
+		case q.owner == nil:
+		case q.owner.Gone():
+			swept = true
 			if err := s.trim(q, 0); err != nil {
 				return err
 			}
+		default:
+			left = true
 		}
 	}
-	return nil
+	if !swept || left {
+		return nil
+	}
+	return s.Reset()
 }
 
 // Bring decodes the sequences that are wanted: all in one batch where there is room.

@@ -107,7 +107,7 @@ func (s Strategy) job(req Request, decode func(*decoder) error) engine.Job {
 		}
 		defer func() {
 			if d.values != nil {
-				d.values.Close()
+				d.ask(func() error { d.values.Close(); return nil })
 			}
 		}()
 		return decode(d)
@@ -135,7 +135,7 @@ func (d *decoder) start() (*candidate, error) {
 		return c, err
 	}
 	d.values, err = d.req.Value.Open(value.Request{
-		Policy: d.s.Model(), Prompt: d.req.Prompt, States: d.prompt, MaxTokens: d.req.MaxTokens, Stopped: d.stopped,
+		Engine: d.s.Engine(), Prompt: d.req.Prompt, States: d.prompt, MaxTokens: d.req.MaxTokens, Stopped: d.stopped,
 	})
 	if err != nil {
 		return c, err
@@ -351,7 +351,7 @@ func (d *decoder) value(cs []*candidate) error {
 		return nil
 	}
 	d.out = slices.Grow(d.out[:0], len(d.asked))[:len(d.asked)]
-	if err := d.values.Value(d.s.Context(), d.view(d.asked), d.out); err != nil {
+	if err := d.ask(func() error { return d.values.Value(d.s.Context(), d.view(d.asked), d.out) }); err != nil {
 		return err
 	}
 	for i, c := range d.asked {
@@ -361,6 +361,15 @@ func (d *decoder) value(cs []*candidate) error {
 		c.value, c.last.value = d.out[i], d.out[i]
 	}
 	return nil
+}
+
+// ask asks the value function, in turn where it is one that other jobs ask too.
+func (d *decoder) ask(about func() error) (err error) {
+	if !d.req.Value.InTurn() {
+		return about()
+	}
+	d.s.InTurn(func() { err = about() })
+	return err
 }
 
 // checkValue finds a value of the state after token n that is none.

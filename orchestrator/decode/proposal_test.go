@@ -24,6 +24,7 @@ func (sum) Check(*engine.Engine) error { return nil }
 func (sum) Ahead() bool                { return false }
 func (sum) Advantages() bool           { return true }
 func (sum) Unit() value.Unit           { return value.Unit{} }
+func (sum) InTurn() bool               { return false }
 func (sum) NeedsPrompt() bool          { return false }
 func (s sum) Open(value.Request) (value.Valuer, error) {
 	v := sumValuer{a: s.a}

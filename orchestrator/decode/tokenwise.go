@@ -157,7 +157,7 @@ func (d *decoder) guideAhead(c *candidate, t *tilt, rng, others *rand.Rand) erro
 		return err
 	}
 	t.begin(d, others)
-	if err := d.values.(value.Scorer).Score(d.s.Context(), &c.Candidate, t.ids, t.values); err != nil {
+	if err := d.ask(func() error { return d.values.(value.Scorer).Score(d.s.Context(), &c.Candidate, t.ids, t.values) }); err != nil {
 		return err
 	}
 	for _, v := range t.values {

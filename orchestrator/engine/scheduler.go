@@ -26,6 +26,8 @@ type scheduler struct {
 	running int        // sessions that are neither waiting nor finished nor outside
 	done    []*Session // that have finished and still hold their room
 	waiting []*Session // in the order in which they are served
+	asking  []*Session // that wait for their turn
+	turn    bool       // one of them has it
 	broken  error      // of the context, whose content cannot be trusted any more
 }
 
@@ -41,6 +43,8 @@ const (
 	wants    eventKind = iota // a decode
 	leaves                    // to do something that may take long
 	returns                   // from there
+	asks                      // for its turn
+	asked                     // and is done with it
 	finishes                  // its job
 )
 
@@ -112,6 +116,10 @@ func (r *scheduler) gather() {
 		for r.running > 0 {
 			r.take(<-r.events)
 		}
+		if len(r.asking) > 0 {
+			r.turns()
+			continue
+		}
 		// All at once and in order, so that which sequences the next jobs get does not depend on
 		// who was first.
 		slices.SortFunc(r.done, func(a, b *Session) int { return a.ticket.number - b.ticket.number })
@@ -133,6 +141,21 @@ func (r *scheduler) gather() {
 	}
 }
 
+// turns gives those that ask their turns, in the order of the jobs. Who is done with its own goes on meanwhile; if it asks
+// again, that is for the next time.
+func (r *scheduler) turns() {
+	asking := r.asking
+	r.asking = nil
+	slices.SortFunc(asking, func(a, b *Session) int { return a.ticket.number - b.ticket.number })
+	for _, s := range asking {
+		r.turn = true
+		r.answer(s, nil)
+		for r.turn {
+			r.take(<-r.events)
+		}
+	}
+}
+
 // take notes what a session says.
 func (r *scheduler) take(ev event) {
 	switch ev.eventKind {
@@ -142,6 +165,11 @@ func (r *scheduler) take(ev event) {
 		r.done = append(r.done, ev.s)
 	case returns:
 		r.running++
+		return
+	case asks:
+		r.asking = append(r.asking, ev.s)
+	case asked:
+		r.turn = false
 		return
 	case leaves:
 		ev.s.fresh = false // nobody waits for it

@@ -46,6 +46,7 @@ const (
 	fork
 	drop
 	outside
+	turn
 	send
 	// what ends it, or another
 	cancelOf
@@ -242,6 +243,13 @@ func (x script) job(out *read, cancel func(script int), alone bool) engine.Job {
 						out.row(row) // it has not changed
 					}
 				}
+			case turn:
+				s.InTurn(func() {})
+				for _, q := range live {
+					if row := q.Row(); row != nil {
+						out.row(row)
+					}
+				}
 			case send:
 				if err := engine.Send(s, pipe, 1); err != nil {
 					return err
@@ -295,7 +303,7 @@ func scripts(t *rapid.T) []script {
 			x.deadline = rapid.IntRange(1, 60).Draw(t, "deadline")
 		}
 		for range rapid.IntRange(0, 12).Draw(t, "acts") {
-			kind := rapid.SampledFrom([]actKind{step, step, step, draw, draw, fork, fork, drop, outside, send}).Draw(t, "act")
+			kind := rapid.SampledFrom([]actKind{step, step, step, draw, draw, fork, fork, drop, outside, turn, send}).Draw(t, "act")
 			if rapid.IntRange(0, 30).Draw(t, "ill") == 0 {
 				kind = actKind(rapid.IntRange(int(cancelOf), int(overdraws)).Draw(t, "how"))
 			}

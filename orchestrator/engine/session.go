@@ -76,6 +76,9 @@ func (q *Seq) Row() *llama.Row {
 // Model is the model that is decoded with.
 func (s *Session) Model() *llama.Model { return s.r.e.model }
 
+// Engine is the one that the job runs on.
+func (s *Session) Engine() *Engine { return s.r.e }
+
 // Context ends when the job is cancelled.
 func (s *Session) Context() context.Context { return s.ticket.ctx }
 
@@ -258,6 +261,20 @@ func (s *Session) Outside(f func()) {
 	}
 	s.r.events <- event{s, leaves}
 	defer func() { s.r.events <- event{s, returns} }()
+	f()
+}
+
+// InTurn calls f, which may take long, when all other jobs wait or are through: one job after the other, in their order. So
+// what jobs have in common beside the engine is asked in the same order however goroutines are scheduled. f must not
+// use the session. Submitted jobs, which depend on their neighbours in any case, wait for nobody.
+func (s *Session) InTurn(f func()) {
+	if !s.r.fixed {
+		f()
+		return
+	}
+	s.r.events <- event{s, asks}
+	<-s.reply
+	defer func() { s.r.events <- event{s, asked} }()
 	f()
 }
 

@@ -115,8 +115,8 @@ func (e *ensemble) Score(ctx context.Context, items []Item) ([]Score, error) {
 }
 
 // Follow is Score of responses that grow.
-func (e *ensemble) Follow(ctx context.Context, items []Item) ([]Score, error) {
-	return e.join(e.parts.follow(ctx, items))
+func (e *ensemble) Follow(ctx context.Context, place any, items []Item) ([]Score, error) {
+	return e.join(e.parts.follow(ctx, place, items))
 }
 
 func (e *ensemble) join(scores [][]Score, err error) ([]Score, error) {

@@ -83,9 +83,13 @@ func (h headed) Score(ctx context.Context, items []Item) ([]Score, error) {
 }
 
 // Follow keeps what the model has read of responses that grow.
-func (h headed) Follow(ctx context.Context, items []Item) ([]Score, error) {
-	return h.ask(ctx, items, h.Scorer.Follow)
+func (h headed) Follow(ctx context.Context, place any, items []Item) ([]Score, error) {
+	return h.ask(ctx, items, func(ctx context.Context, answers []head.Answer) ([]head.Score, error) {
+		return h.Scorer.Follow(ctx, place, answers)
+	})
 }
+
+func (headed) Keeps() bool { return true }
 
 func (headed) ask(ctx context.Context, items []Item, score func(context.Context, []head.Answer) ([]head.Score, error)) ([]Score, error) {
 	answers := make([]head.Answer, len(items))

@@ -52,15 +52,34 @@ type Model interface {
 }
 
 // Follower is a Model that scores responses which grow faster than its Score does, by what it has kept
-// of their beginnings. Items of one call are best those of one prompt.
+// of their beginnings. Items of one call are best those of one prompt. What is kept is kept by place, whatever that
+// is: by rounding scores depend on what was asked there before, and on nothing else.
 type Follower interface {
-	Follow(ctx context.Context, items []Item) ([]Score, error)
+	Follow(ctx context.Context, place any, items []Item) ([]Score, error)
+	// Keeps says whether anything is kept: a sum of rules has nothing to keep.
+	Keeps() bool
+	// Forget frees what was kept for a place.
+	Forget(place any) error
+}
+
+// Keeps says whether the model keeps what it has read of responses that grow.
+func Keeps(m Model) bool {
+	f, ok := m.(Follower)
+	return ok && f.Keeps()
+}
+
+// Forget frees what the model has kept for a place.
+func Forget(m Model, place any) error {
+	if f, ok := m.(Follower); ok {
+		return f.Forget(place)
+	}
+	return nil
 }
 
 // Follow scores responses that are not finished, each as if it ended there.
-func Follow(ctx context.Context, m Model, items []Item) ([]Score, error) {
+func Follow(ctx context.Context, m Model, place any, items []Item) ([]Score, error) {
 	if f, ok := m.(Follower); ok {
-		return f.Follow(ctx, items)
+		return f.Follow(ctx, place, items)
 	}
 	return m.Score(ctx, items)
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -78,8 +79,8 @@ func (s *sum) Score(ctx context.Context, items []Item) ([]Score, error) {
 }
 
 // Follow is Score of responses that grow.
-func (s *sum) Follow(ctx context.Context, items []Item) ([]Score, error) {
-	return s.weigh(s.parts.follow(ctx, items))
+func (s *sum) Follow(ctx context.Context, place any, items []Item) ([]Score, error) {
+	return s.weigh(s.parts.follow(ctx, place, items))
 }
 
 func (s *sum) weigh(scores [][]Score, err error) ([]Score, error) {
@@ -99,8 +100,21 @@ func (ps parts) score(ctx context.Context, items []Item) ([][]Score, error) {
 	return ps.ask(ctx, items, func(ctx context.Context, m Model) ([]Score, error) { return m.Score(ctx, items) })
 }
 
-func (ps parts) follow(ctx context.Context, items []Item) ([][]Score, error) {
-	return ps.ask(ctx, items, func(ctx context.Context, m Model) ([]Score, error) { return Follow(ctx, m, items) })
+func (ps parts) follow(ctx context.Context, place any, items []Item) ([][]Score, error) {
+	return ps.ask(ctx, items, func(ctx context.Context, m Model) ([]Score, error) { return Follow(ctx, m, place, items) })
+}
+
+// Keeps says whether any part does.
+func (ps parts) Keeps() bool {
+	return slices.ContainsFunc(ps, func(p part) bool { return Keeps(p.Model) })
+}
+
+// Forget frees what the parts have kept for a place.
+func (ps parts) Forget(place any) (err error) {
+	for _, p := range ps {
+		err = errors.Join(err, Forget(p.Model, place))
+	}
+	return err
 }
 
 // ask asks all parts at once, some of which wait for programs and servers: [part][item].

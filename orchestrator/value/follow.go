@@ -8,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/cache"
+	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
@@ -16,18 +17,22 @@ import (
 // candidate costs nothing until somebody asks for its value.
 type modelValuer struct {
 	*modelSource
-	policy *llama.Model
+	engine *engine.Engine // of the policy
+	at     *reader
 	same   bool // the policy's tokens are the model's
 	text   *translation
 	prompt []int32
 	root   *followed // the prompt; without snapshots until it has been decoded
-	closed atomic.Bool
+	// Candidates that were given up since the last question: their room is free by the next one, so that when it is does
+	// not depend on what others ask meanwhile.
+	dropped []*followed
+	closed  atomic.Bool
 }
 
 // followed is what a value model knows of a candidate, apart from what its context holds.
 type followed struct {
 	of     *modelValuer
-	dead   atomic.Bool
+	dead   bool
 	next   []*followed // the tokens after it that were asked about before they were fed
 	tokens []int32     // whose value is known, the prompt's included
 	value  float32     // NaN when not computed
@@ -47,7 +52,7 @@ type snapshot struct {
 const snapshots = 8
 
 // Gone says that nobody asks for it any more.
-func (f *followed) Gone() bool { return f.dead.Load() || f.of.closed.Load() }
+func (f *followed) Gone() bool { return f.dead || f.of.closed.Load() }
 
 func (v *modelValuer) ReadsStates() bool { return false }
 
@@ -58,20 +63,18 @@ func (v *modelValuer) Fork(m Memory) Memory {
 	return &followed{of: v, tokens: slices.Clip(f.tokens), value: f.value, seen: slices.Clip(f.seen), row: f.row}
 }
 
-func (v *modelValuer) Drop(m Memory) {
-	f := m.(*followed)
-	f.dead.Store(true)
-	for _, n := range f.next {
-		n.dead.Store(true)
-	}
-}
+func (v *modelValuer) Drop(m Memory) { v.dropped = append(v.dropped, m.(*followed)) }
 
 func (v *modelValuer) Push([]*Candidate) error { return nil }
 
-func (v *modelValuer) Close() { v.closed.Store(true) }
+func (v *modelValuer) Close() {
+	if !v.closed.Swap(true) {
+		v.giveBack(v.engine)
+	}
+}
 
 func (v *modelValuer) Value(ctx context.Context, cs []*Candidate, out []float32) error {
-	return v.use(ctx, func() error {
+	return v.ask(ctx, func() error {
 		asked, tokens := make([]*followed, len(cs)), make([][]int32, len(cs))
 		for i, c := range cs {
 			var err error
@@ -86,7 +89,7 @@ func (v *modelValuer) Value(ctx context.Context, cs []*Candidate, out []float32)
 // score feeds the tokens to the value model, each after a copy of what it has read, but for
 // a head that values tokens before they are fed.
 func (v *modelValuer) Score(ctx context.Context, c *Candidate, next []int32, out []float32) error {
-	return v.use(ctx, func() error {
+	return v.ask(ctx, func() error {
 		f, tokens, err := v.follow(c)
 		if err != nil {
 			return err
@@ -113,6 +116,20 @@ func (v *modelValuer) Score(ctx context.Context, c *Candidate, next []int32, out
 	})
 }
 
+// ask calls f with the reader to itself.
+func (v *modelValuer) ask(ctx context.Context, f func() error) error {
+	return v.use(ctx, v.at, func() error {
+		for _, d := range v.dropped {
+			d.dead = true
+			for _, n := range d.next {
+				n.dead = true
+			}
+		}
+		v.dropped = v.dropped[:0]
+		return f()
+	})
+}
+
 // follow returns what is known of a candidate, and its tokens. Of the tokens that it was asked
 // about before they were fed, the one that was taken lives on.
 func (v *modelValuer) follow(c *Candidate) (*followed, []int32, error) {
@@ -122,10 +139,10 @@ func (v *modelValuer) follow(c *Candidate) (*followed, []int32, error) {
 	f.next = nil
 	for _, n := range next {
 		if slices.Equal(n.tokens, tokens) {
-			f.dead.Store(true)
+			f.dead = true
 			f, c.Memory = n, n
 		} else {
-			n.dead.Store(true)
+			n.dead = true
 		}
 	}
 	return f, tokens, err
@@ -133,7 +150,7 @@ func (v *modelValuer) follow(c *Candidate) (*followed, []int32, error) {
 
 // values decodes what the model has not read of the tokens yet.
 func (v *modelValuer) values(fs []*followed, tokens [][]int32, out []float32) error {
-	if err := v.seqs.Sweep(); err != nil {
+	if err := v.at.seqs.Sweep(); err != nil {
 		return err
 	}
 	if v.head != nil && v.root.seen == nil {
@@ -148,10 +165,10 @@ func (v *modelValuer) values(fs []*followed, tokens [][]int32, out []float32) er
 			wants, asked = append(wants, v.want(f, tokens[i])), append(asked, f)
 		}
 	}
-	if err := v.seqs.Share(wants, v.root); err != nil {
+	if err := v.at.seqs.Share(wants, v.root); err != nil {
 		return err
 	}
-	if err := v.seqs.Bring(wants); err != nil {
+	if err := v.at.seqs.Bring(wants); err != nil {
 		return err
 	}
 	if v.head != nil && len(asked) > 0 {
@@ -183,13 +200,13 @@ func (v *modelValuer) tokens(c *Candidate, more ...int32) ([]int32, error) {
 	if c.Last != nil {
 		last = c.Last.Token
 	}
-	text := c.Text
+	text, policy := c.Text, v.engine.Model()
 	for _, last = range more {
-		piece, err := v.policy.Piece(last, false)
+		piece, err := policy.Piece(last, false)
 		if err != nil {
 			return nil, err
 		}
-		if !v.policy.IsEOG(last) {
+		if !policy.IsEOG(last) {
 			text = slices.Concat(text, piece)
 		}
 	}
@@ -208,7 +225,7 @@ func (v *modelValuer) readPrompt() error {
 	if v.head.NeedsPrompt() {
 		w.From, w.States = 0, &hidden
 	}
-	if err := v.seqs.Bring([]*cache.Want{w}); err != nil {
+	if err := v.at.seqs.Bring([]*cache.Want{w}); err != nil {
 		return err
 	}
 	var p *states.Prompt

@@ -94,6 +94,8 @@ func (h *headSource) Unit() Unit {
 	return u
 }
 
+func (h *headSource) InTurn() bool { return false }
+
 func (h *headSource) NeedsPrompt() bool {
 	a := h.head.Advantages()
 	return h.head.NeedsPrompt() || a != nil && a.NeedsPrompt()

@@ -53,6 +53,8 @@ func (m mean) all(can func(Source) bool) bool {
 	return !slices.ContainsFunc(m, func(s Source) bool { return !can(s) })
 }
 
+func (m mean) InTurn() bool { return slices.ContainsFunc(m, Source.InTurn) }
+
 func (m mean) NeedsPrompt() bool { return slices.ContainsFunc(m, Source.NeedsPrompt) }
 
 func (m mean) Open(r Request) (Valuer, error) {

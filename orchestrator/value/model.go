@@ -1,7 +1,6 @@
 package value
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -11,7 +10,6 @@ import (
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/train"
-	"github.com/ivo-decoding/ivo/orchestrator/cache"
 	"github.com/ivo-decoding/ivo/orchestrator/engine"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -22,17 +20,20 @@ import (
 // a value function and its first logits are the distribution of the return (see
 // [train.TrainValue]).
 //
-// It has a context of its own. Requests ask it in turns, each for all of its candidates in one
-// batch; what it has read of a candidate it keeps while there is room. With several requests
-// at once the values depend on their order as far as rounding goes.
+// It has contexts of its own, one for each engine at a time, in which the engine's requests ask it in turns, each for all
+// of its candidates in one batch; what it has read of a candidate it keeps while there is room. By rounding the values
+// depend on who asked before, which in an [engine.Engine.Run] is the same every time.
 type Model struct {
-	model *llama.Model
-	head  *valuehead.Head // nil of a model that is a value function itself
-	atoms []float32       // of such a model
+	model  *llama.Model
+	head   *valuehead.Head // nil of a model that is a value function itself
+	atoms  []float32       // of such a model
+	params llama.ContextParams
 
-	mu     sync.Mutex // held for a call, in which nobody waits for another request
-	c      *llama.Context
-	seqs   *cache.Cache
+	cores sync.Mutex // held for a call of several threads: two such hinder each other
+
+	mu     sync.Mutex
+	free   []*reader // that no engine's request reads in
+	lent   map[*engine.Engine]*reader
 	closed bool
 
 	vocabulary sync.Mutex
@@ -44,7 +45,7 @@ type Model struct {
 // Without a head the model must be a value function itself. Of the params, Layers and
 // Top are not read. Close it before the model.
 func OpenModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Model, error) {
-	v := &Model{model: m, head: head}
+	v := &Model{model: m, head: head, lent: map[*engine.Engine]*reader{}}
 	params := llama.ContextParams{
 		Ctx: p.Ctx, Batch: p.Batch, UBatch: p.UBatch, Sequences: p.Sequences, Threads: p.Threads,
 		Flash: p.Flash, CacheK: p.CacheK, CacheV: p.CacheV, FullWindow: true,
@@ -72,10 +73,13 @@ func OpenModel(m *llama.Model, head *valuehead.Head, p engine.Params) (*Model, e
 	if m.Info().Recurrent {
 		return nil, fault.New("value model", "value_model", nil, "use a transformer", "a recurrent %s model cannot go back to value another candidate", m.Info().Architecture)
 	}
-	if v.c, err = m.NewContext(params); err != nil {
-		return nil, fmt.Errorf("value model: %w", err)
+	v.params = params
+	first, err := v.newReader()
+	if err != nil {
+		return nil, err
 	}
-	v.seqs = cache.New(v.c)
+	v.params = first.c.Params()
+	v.free = append(v.free, first)
 	return v, nil
 }
 
@@ -124,14 +128,20 @@ func (v *Model) Atoms() []float32 { return v.atoms }
 // Source is the value function with one reading of the distribution of the return.
 func (v *Model) Source(reading valuehead.Reading) Source { return &modelSource{v, reading} }
 
-// Close frees the context. It fails while a value is computed.
+// Close frees the contexts. It fails while requests are open.
 func (v *Model) Close() error {
-	if !v.mu.TryLock() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.lent) > 0 {
 		return fmt.Errorf("close the value model: %w (end the run first)", llama.ErrBusy)
 	}
-	defer v.mu.Unlock()
 	v.closed = true
-	return v.c.Close()
+	var err error
+	for _, r := range v.free {
+		err = errors.Join(err, r.c.Close())
+	}
+	v.free = nil
+	return err
 }
 
 type modelSource struct {
@@ -174,21 +184,28 @@ func (s *modelSource) Unit() Unit {
 
 func (s *modelSource) NeedsPrompt() bool { return false }
 
+func (s *modelSource) InTurn() bool { return true }
+
 func (s *modelSource) Open(r Request) (Valuer, error) {
-	v := &modelValuer{modelSource: s, policy: r.Policy, same: s.sameVocabulary(r.Policy)}
+	policy := r.Engine.Model()
+	v := &modelValuer{modelSource: s, engine: r.Engine, same: s.sameVocabulary(policy)}
 	v.root = &followed{of: v, value: nan}
 	if v.same {
 		v.prompt = r.Prompt
-		if n, most := len(v.prompt)+r.MaxTokens, s.c.Params().Ctx; n > most {
+		if n, most := len(v.prompt)+r.MaxTokens, s.params.Ctx; n > most {
 			return nil, fault.New("value model", "ctx", most, fault.TooLong, "prompt and response may have %d tokens, its context holds %d", n, most)
 		}
-		return v, nil
+	} else {
+		var err error
+		if v.text, err = newTranslation(policy, s.model, r.Prompt); err != nil {
+			return nil, err
+		}
+		v.prompt = v.text.prompt
 	}
 	var err error
-	if v.text, err = newTranslation(r.Policy, s.model, r.Prompt); err != nil {
+	if v.at, err = s.lend(r.Engine); err != nil {
 		return nil, err
 	}
-	v.prompt = v.text.prompt
 	return v, nil
 }
 
@@ -204,33 +221,4 @@ func (s *modelSource) read(row llama.Row) float32 {
 		p[i] /= sum
 	}
 	return valuehead.Distribution{Atoms: s.atoms, P: p}.Read(s.reading)
-}
-
-// use calls f with the context to itself; it ends early with ctx.
-func (v *Model) use(ctx context.Context, f func() error) error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.closed {
-		return fmt.Errorf("value model: %w", llama.ErrClosed)
-	}
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
-	aborted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		v.c.Abort(true)
-		close(aborted)
-	})
-	err := f()
-	if !stop() {
-		<-aborted
-		v.c.Abort(false)
-	}
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, llama.ErrAborted) && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	return errors.Join(err, v.seqs.Reset())
 }

@@ -13,11 +13,17 @@ import (
 // them (ARGS, arXiv 2402.01694). A character at its end that lacks bytes is left out. score returns one number for each text; it may be called from
 // several goroutines at once.
 func Prefix(score func(ctx context.Context, texts []string) ([]float64, error)) Source {
-	return prefixSource{score}
+	return prefixSource{score, false}
+}
+
+// PrefixInTurn is Prefix where score keeps what it has read, so that an engine's requests ask it in turn.
+func PrefixInTurn(score func(ctx context.Context, texts []string) ([]float64, error)) Source {
+	return prefixSource{score, true}
 }
 
 type prefixSource struct {
-	score func(ctx context.Context, texts []string) ([]float64, error)
+	score  func(ctx context.Context, texts []string) ([]float64, error)
+	inTurn bool
 }
 
 func (prefixSource) Check(*engine.Engine) error { return nil }
@@ -29,6 +35,8 @@ func (prefixSource) Advantages() bool { return false }
 func (prefixSource) Unit() Unit { return Unit{} }
 
 func (prefixSource) NeedsPrompt() bool { return false }
+
+func (p prefixSource) InTurn() bool { return p.inTurn }
 
 func (p prefixSource) Open(r Request) (Valuer, error) { return prefixValuer{p, r}, nil }
 
@@ -72,7 +80,7 @@ func (p prefixValuer) Score(ctx context.Context, c *Candidate, tokens []int32, o
 // next is what a token adds to the answer's text.
 func (p prefixValuer) next(c *Candidate, token int32) ([]byte, error) {
 	reader := c.Reader
-	switch end := p.Policy.IsEOG(token); {
+	switch end := p.Engine.Model().IsEOG(token); {
 	case end && reader.Follows():
 		_, answer := reader.End()
 		return answer, nil
@@ -82,7 +90,7 @@ func (p prefixValuer) next(c *Candidate, token int32) ([]byte, error) {
 		_, answer := reader.Push(token)
 		return answer, nil
 	}
-	return p.Policy.Piece(token, false)
+	return p.Engine.Model().Piece(token, false)
 }
 
 func (p prefixValuer) values(ctx context.Context, texts []string, out []float32) error {

@@ -26,6 +26,9 @@ type Source interface {
 	Advantages() bool
 	// Unit is what betas are counted in.
 	Unit() Unit
+	// InTurn says whether an engine's requests ask in a place that they share, where answers depend by rounding on
+	// what was asked before: they ask in turn, see [engine.Session.InTurn].
+	InTurn() bool
 	// NeedsPrompt says whether the policy's states of the prompt are wanted.
 	NeedsPrompt() bool
 	// Open begins with a request whose prompt has been decoded.
@@ -44,7 +47,7 @@ type Unit struct {
 
 // Request is the request that a valuer works on.
 type Request struct {
-	Policy    *llama.Model
+	Engine    *engine.Engine // that decodes the policy
 	Prompt    []int32
 	States    *states.Prompt // with the policy's states of the prompt, where they are wanted
 	MaxTokens int            // of the response

@@ -143,6 +143,7 @@ func (*checked) Check(*engine.Engine) error { return nil }
 func (v *checked) Ahead() bool              { return true }
 func (v *checked) Advantages() bool         { return v.advantages }
 func (*checked) Unit() value.Unit           { return value.Unit{} }
+func (*checked) InTurn() bool               { return false }
 func (*checked) NeedsPrompt() bool          { return true }
 func (v *checked) Open(r value.Request) (value.Valuer, error) {
 	want, err := rows(v.o.m, v.o.layers, r.Prompt)

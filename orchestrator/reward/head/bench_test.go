@@ -113,7 +113,7 @@ func BenchmarkSearch(b *testing.B) {
 	words := strings.Fields("sea wave ship sand wind moon tide rock gull foam")
 	for name, score := range map[string]func(*head.Scorer, []head.Answer) ([]head.Score, error){
 		"follow": func(s *head.Scorer, all []head.Answer) ([]head.Score, error) {
-			return s.Follow(context.Background(), all)
+			return s.Follow(context.Background(), b.Name(), all)
 		},
 		"score": func(s *head.Scorer, all []head.Answer) ([]head.Score, error) {
 			return s.Score(context.Background(), all)

@@ -34,8 +34,9 @@ const candidate = 8
 
 // Follow is Read for answers that are not finished, those of a search: each is read as if it ended
 // there, and one with one more token costs that token and the end of the conversation. Answers of one
-// call are best those to one prompt.
-func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer int, s States, err error) error) error {
+// call are best those to one prompt. What is kept is kept by place, and states depend by rounding on what was asked there
+// before, until [Reader.Forget].
+func (r *Reader) Follow(ctx context.Context, place any, answers []Answer, take func(answer int, s States, err error) error) error {
 	if r.embeddings != nil { // which cost nothing
 		return r.Read(ctx, answers, take)
 	}
@@ -45,7 +46,7 @@ func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	f, err := r.followed(all)
+	f, err := r.followed(place, all)
 	if err != nil {
 		return err
 	}
@@ -60,28 +61,40 @@ func (r *Reader) Follow(ctx context.Context, answers []Answer, take func(answer 
 	return nil
 }
 
-// followed is the follower, with room for the longest of some conversations and another one.
-func (r *Reader) followed(all []*conversation) (*follower, error) {
+// Forget frees what is kept for a place.
+func (r *Reader) Forget(place any) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.followers[place]
+	if f == nil {
+		return nil
+	}
+	delete(r.followers, place)
+	return f.c.Close()
+}
+
+// followed is a place's follower, with room for the longest of some conversations and another one.
+func (r *Reader) followed(place any, all []*conversation) (*follower, error) {
 	longest := 0
 	for _, c := range all {
 		longest = max(longest, len(c.tokens))
 	}
-	f := &r.follower
-	if f.c != nil && f.c.Params().Ctx >= 2*longest {
-		return f, nil
-	}
-	if f.c != nil {
+	if f := r.followers[place]; f != nil {
+		if f.c.Params().Ctx >= 2*longest {
+			return f, nil
+		}
+		delete(r.followers, place)
 		if err := f.c.Close(); err != nil {
 			return nil, err
 		}
-		f.c = nil
 	}
 	cells := min(followedAnswers*longest, int(followedBytes/max(1, r.model.CellBytes(llama.CacheF16, llama.CacheF16))))
 	c, err := r.context(max(followedCells, 2*longest, cells), followedSequences, false)
 	if err != nil {
 		return nil, err
 	}
-	f.c, f.cache = c, cache.New(c)
+	f := &follower{c, cache.New(c)}
+	r.followers[place] = f
 	return f, nil
 }
 

@@ -46,7 +46,7 @@ func TestFollow(t *testing.T) {
 					for _, i := range rng.Perm(len(words))[:1+rng.IntN(len(words))] {
 						all = append(all, head.Answer{Prompt: prompt.Record{Text: fmt.Sprint("i lost a bell at work ", search, " times.")}, Response: texts[search] + words[i]})
 					}
-					got, err := s.Follow(context.Background(), all)
+					got, err := s.Follow(context.Background(), t.Name(), all)
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -85,7 +85,7 @@ func TestFollowMany(t *testing.T) {
 			for _, w := range words {
 				all = append(all, head.Answer{Prompt: prompt.Record{Text: fmt.Sprint(i, strings.Repeat(" bells were lost at work and i told my friend of it.", 6))}, Response: texts[i] + w})
 			}
-			if _, err := s.Follow(context.Background(), all); err != nil {
+			if _, err := s.Follow(context.Background(), t.Name(), all); err != nil {
 				t.Fatal(err)
 			}
 			asked += len(all)
@@ -118,11 +118,11 @@ func TestFollowTooLong(t *testing.T) {
 	}
 	defer s.Close()
 	long := fmt.Sprint(make([]int, s.Limit()))
-	got, err := s.Follow(context.Background(), []head.Answer{{Response: long}, {Response: "bought a bell"}})
+	got, err := s.Follow(context.Background(), t.Name(), []head.Answer{{Response: long}, {Response: "bought a bell"}})
 	if err != nil || got[0].Err == nil || got[1].Err != nil {
 		t.Fatal(got, err)
 	}
-	if got, err := s.Follow(context.Background(), []head.Answer{{Response: long}}); err != nil || got[0].Err == nil {
+	if got, err := s.Follow(context.Background(), t.Name(), []head.Answer{{Response: long}}); err != nil || got[0].Err == nil {
 		t.Errorf("where all are: %v, %v", got, err)
 	}
 }
@@ -137,16 +137,16 @@ func TestFollowGoesOnAfterAnInterruption(t *testing.T) {
 	}
 	defer s.Close()
 	answer := []head.Answer{{Prompt: prompt.Record{Text: "i lost a bell"}, Response: "lost a bell"}}
-	want, err := s.Follow(context.Background(), answer)
+	want, err := s.Follow(context.Background(), t.Name(), answer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := s.Follow(ctx, answer); err == nil {
+	if _, err := s.Follow(ctx, t.Name(), answer); err == nil {
 		t.Fatal("a call whose context had ended went well")
 	}
-	got, err := s.Follow(context.Background(), answer)
+	got, err := s.Follow(context.Background(), t.Name(), answer)
 	if err != nil || !(math.Abs(got[0].Value-want[0].Value) < 1e-3) {
 		t.Fatal(got, want, err)
 	}

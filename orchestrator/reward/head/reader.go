@@ -27,9 +27,9 @@ type Reader struct {
 
 	embeddings *llama.Embeddings // nil unless they alone are read
 
-	mu       sync.Mutex
-	c        *llama.Context // nil before the first answer
-	follower follower       // empty before the first answer is followed
+	mu        sync.Mutex
+	c         *llama.Context    // nil before the first answer
+	followers map[any]*follower // of the places in which answers are followed
 }
 
 // day is the date that templates which tell it are given: scores are to be the same tomorrow. It is the
@@ -43,7 +43,7 @@ func NewReader(m *llama.Model, r Reading, template string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Reader{model: m, encoder: encoder, reads: r}
+	out := &Reader{model: m, encoder: encoder, reads: r, followers: map[any]*follower{}}
 	if r.embeddings() {
 		out.embeddings, err = m.Embeddings()
 		return out, err
@@ -286,10 +286,11 @@ func (r *Reader) Close() error {
 	if r.embeddings != nil {
 		err = r.embeddings.Close()
 	}
-	for _, c := range []*llama.Context{r.c, r.follower.c} {
-		if c != nil {
-			err = errors.Join(err, c.Close())
-		}
+	if r.c != nil {
+		err = errors.Join(err, r.c.Close())
+	}
+	for _, f := range r.followers {
+		err = errors.Join(err, f.c.Close())
 	}
 	return err
 }

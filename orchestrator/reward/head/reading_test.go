@@ -204,7 +204,7 @@ func TestRecall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	followed, err := s.Follow(t.Context(), all)
+	followed, err := s.Follow(t.Context(), t.Name(), all)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,8 +88,10 @@ func (s *Scorer) Score(ctx context.Context, answers []Answer) ([]Score, error) {
 }
 
 // Follow scores answers as Score does, to the rounding of another order of computing; see [Reader.Follow].
-func (s *Scorer) Follow(ctx context.Context, answers []Answer) ([]Score, error) {
-	return s.score(ctx, answers, s.Reader.Follow)
+func (s *Scorer) Follow(ctx context.Context, place any, answers []Answer) ([]Score, error) {
+	return s.score(ctx, answers, func(ctx context.Context, answers []Answer, take func(int, States, error) error) error {
+		return s.Reader.Follow(ctx, place, answers, take)
+	})
 }
 
 func (s *Scorer) score(ctx context.Context, answers []Answer, read func(context.Context, []Answer, func(int, States, error) error) error) ([]Score, error) {
