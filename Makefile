@@ -136,8 +136,8 @@ bench: ## measure speed as ratios: to a bare llama.cpp loop, OpenBLAS, zstd (go 
 lab: ## make the lab's world, tokenizer and models anew (resumable, hours)
 	$(GO) run ./scripts/lab
 
-lab-reward: ## make the lab's learned reward anew from the files of make lab (minutes)
-	$(GO) run ./scripts/lab -reward-only
+lab-reward: ## make the lab's learned rewards anew from the files of make lab (minutes)
+	$(GO) run ./scripts/lab -reward all
 
 dist: ## pack static programs for linux/amd64 and, with a cross compiler, linux/arm64, into dist/
 	$(GO) run ./scripts/dist

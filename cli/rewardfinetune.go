@@ -47,8 +47,8 @@ func checkFineTune(c *cli.Context) error {
 		return nil
 	case c.String("trunk") == "" || c.String("trunk") == c.String("out"):
 		return usagef(c, "--fine-tune needs --trunk, a file beside --out for the model that it makes")
-	case c.String("pooling") == "sum":
-		return usagef(c, "--pooling sum with --fine-tune (choose last or mean)")
+	case c.String("pooling") == "sum" || c.String("pooling") == "mentions":
+		return usagef(c, "--pooling %s with --fine-tune (choose last or mean)", c.String("pooling"))
 	case c.Int("rank") < 0 || c.Int("longest") < 2 || !within(c.Float64("lr"), 1):
 		return usagef(c, "--rank is not negative, --longest is at least 2, --lr lies between 0 and 1")
 	}

@@ -36,7 +36,7 @@ func trainRewardCommand() *cli.Command {
 			&cli.StringFlag{Name: "states", Usage: "`FOLDER` that the model's states are kept in; without it OUT.states", Category: learned},
 			&cli.StringFlag{Name: "layers", Usage: "`LAYERS` whose states are stored, from 0 on, with commas between; -1, given first, are the embeddings of the tokens, for which nothing is computed; without it four that suit the model", Category: learned},
 			&cli.StringFlag{Name: "head", Usage: "`KIND` " + strings.Join(pairwise.Kinds(), ", ") + "; auto takes what predicts best in cross-validation", Value: pairwise.Auto, Category: learned},
-			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean or sum; without it the best of these, with --fine-tune last", Category: learned},
+			&cli.StringFlag{Name: "pooling", Usage: "how the states of an answer become one for linear and mlp: last, mean, sum, or mentions, which adds the prompt's states where it says the answer's words; without it the best of these, with --fine-tune last", Category: learned},
 			&cli.IntFlag{Name: "hidden", Usage: "units of a hidden layer", Value: 32, Category: learned},
 			&cli.IntFlag{Name: "epochs", Usage: "most passes over the pairs: of heads that are trained by steps 8 to 40 without it, the fewer pairs the more; with --fine-tune 1 without it", Category: learned},
 			&cli.StringFlag{Name: "chat-template", Usage: "`TEMPLATE` in Jinja by which conversations are shown; the model's own without it, and texts as they are where it has none", Category: learned},
@@ -76,7 +76,7 @@ func trainReward(c *cli.Context) error {
 	}
 	if c.IsSet("pooling") {
 		var err error
-		if o.Pooling, err = choice(c, "pooling", map[string]head.Pooling{"last": head.Last, "mean": head.Mean, "sum": head.Sum}); err != nil {
+		if o.Pooling, err = choice(c, "pooling", map[string]head.Pooling{"last": head.Last, "mean": head.Mean, "sum": head.Sum, "mentions": head.Mentions}); err != nil {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func trainReward(c *cli.Context) error {
 	}
 	// Where there is no prompt nothing looks back.
 	none := slices.ContainsFunc(pairs, func(p preference.Pair) bool { return p.Prompt.Messages == nil && p.Prompt.Text == "" })
-	trunk.Prompts = o.Kind == pairwise.Recall || o.Kind == pairwise.Auto && !none
+	trunk.Prompts = o.Kind == pairwise.Recall || o.Pooling == head.Mentions || o.Kind == pairwise.Auto && !none
 	folder := c.String("states")
 	if folder == "" {
 		folder = out + ".states"

@@ -12,8 +12,8 @@ import (
 // program the others wait until it has it back, hundreds of times a step, and more threads than
 // free cores are slower than one by orders of magnitude. Being thrown off a core is counted by
 // the system (involuntary switches). Where that happens often, half of the threads are tried
-// and kept if they are faster; from time to time more are tried again. Results do not depend
-// on the number of threads.
+// and kept if they are faster; from time to time more are tried again. Results of the
+// embedded llama.cpp do not depend on the number of threads (docs/decisions.md has what newer ones do).
 type pace struct {
 	most, now int                 // threads that may be used, that are used
 	cost      [maxClass]window    // of recent steps with now threads, by class

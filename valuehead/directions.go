@@ -197,14 +197,17 @@ func eigen(a []float64, n int) (values, vectors []float64) {
 
 // promptMean is the mean of a prompt's rows.
 func (f *Features) promptMean(p *states.Prompt) []float32 {
-	rows := f.appendPrompt(nil, p)
-	w := f.promptWidth
-	if w == 0 {
+	if f.promptWidth == 0 {
 		return nil
 	}
-	out, share := make([]float32, w), 1/float32(len(rows)/w)
-	for at := 0; at < len(rows); at += w {
-		for j, v := range rows[at : at+w] {
+	return meanOf(f.appendPrompt(nil, p), f.promptWidth)
+}
+
+// meanOf is the mean of rows of some width.
+func meanOf(rows []float32, width int) []float32 {
+	out, share := make([]float32, width), 1/float32(len(rows)/width)
+	for at := 0; at < len(rows); at += width {
+		for j, v := range rows[at : at+width] {
 			out[j] += v * share
 		}
 	}

@@ -13,19 +13,40 @@ type mentions struct {
 }
 
 func (f *Features) mentionsOf(p *states.Prompt) *mentions {
-	w, mean := f.promptWidth, f.promptMean(p)
-	all := f.appendPrompt(nil, p)
+	return newMentions(p.Tokens, f.appendPrompt(nil, p), f.promptWidth)
+}
+
+// newMentions are those of tokens with the states after each, [len(tokens)][width].
+func newMentions(tokens []int32, rows []float32, width int) *mentions {
+	mean := meanOf(rows, width)
 	m := &mentions{at: map[int32]int{}}
-	for i, token := range slices.Backward(p.Tokens) {
+	for i, token := range slices.Backward(tokens) {
 		if _, later := m.at[token]; later {
 			continue
 		}
 		m.at[token] = len(m.at)
-		for j, v := range all[i*w:][:w] {
+		for j, v := range rows[i*width:][:width] {
 			m.rows = append(m.rows, v-mean[j])
 		}
 	}
 	return m
+}
+
+// SumOfMentions is what a prompt says of the tokens of an answer: the sum over those that both have, each once, of the
+// prompt's state where it stands last less the mean of the prompt's states, [width of the prompt's states].
+func SumOfMentions(p *states.Prompt, answer []int32) []float32 {
+	width := len(p.Hidden) / len(p.Tokens)
+	m, sum := newMentions(p.Tokens, p.Hidden, width), make([]float32, width)
+	for i, token := range answer {
+		row, there := m.at[token]
+		if !there || slices.Contains(answer[:i], token) {
+			continue
+		}
+		for j, v := range m.rows[row*width:][:width] {
+			sum[j] += v
+		}
+	}
+	return sum
 }
 
 // look makes known what the features read of the prompt.

@@ -15,6 +15,7 @@ const unread = 64
 // Answer draws one response to a task, beside all else that the engine is asked. emit, if set, gets the text as it
 // comes, in the caller's goroutine, as EmitThinking does that of thoughts and EmitTokens the tokens. It may be slow: the task waits for it when many pieces do, and no
 // other task does, as none waits for what rewards have to say of this one. The answer ends early with ctx.
+// What a followed reward keeps for the engine it keeps until it is closed.
 func (p Policy) Answer(ctx context.Context, e *engine.Engine, t Task, emit func([]byte)) (r decode.Response, err error) {
 	if err := p.checkRewards(ctx, []Task{t}); err != nil {
 		return r, err

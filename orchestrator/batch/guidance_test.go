@@ -103,7 +103,6 @@ func TestValueByReward(t *testing.T) {
 	}
 }
 
-// ARGS and the choice among finished samples take any reward, others one that is meant for prefixes.
 // A learned reward that is followed gives equal lists of tasks equal answers and values to the bit, whoever of them asks
 // first and whatever was asked before.
 func TestValueByRewardRepeats(t *testing.T) {
@@ -157,6 +156,7 @@ func TestValueByRewardRepeats(t *testing.T) {
 	}
 }
 
+// ARGS and the choice among finished samples take any reward, others one that is meant for prefixes.
 func TestCheckGuidance(t *testing.T) {
 	for _, method := range decode.Methods {
 		for _, prefixes := range []bool{false, true} {

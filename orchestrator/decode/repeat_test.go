@@ -15,7 +15,8 @@ import (
 func TestValueModelRepeats(t *testing.T) {
 	e := open(t)
 	source := valueModel(t, labModel, brevity(t, e, valuehead.Recall), engine.Params{Ctx: 1024, Sequences: 24}).Source(valuehead.Reading{Beta: 0.5})
-	list := func(s decode.Strategy, n int) []decode.Response {
+	other := open(t)
+	listOn := func(e *engine.Engine, s decode.Strategy, n int) []decode.Response {
 		t.Helper()
 		out := make([]decode.Response, n)
 		var jobs []engine.Job
@@ -32,10 +33,17 @@ func TestValueModelRepeats(t *testing.T) {
 		return out
 	}
 	for _, s := range guided {
-		want := list(s, 6)
+		want := listOn(e, s, 6)
 		for again := range 2 {
-			list(s, 1+again) // leaves the model with something else
-			for i, got := range list(s, 6) {
+			listOn(e, s, 1+again) // leaves the model with something else
+			beside := make(chan bool)
+			go func() { // as another engine's requests do
+				defer close(beside)
+				listOn(other, s, 5)
+			}()
+			answers := listOn(e, s, 6)
+			<-beside
+			for i, got := range answers {
 				if a, b := bits(want[i]), bits(got); a != b {
 					t.Fatalf("%s, answer %d, another time:\n%s\n%s", s.Method, i, a, b)
 				}

@@ -23,7 +23,7 @@ type scheduler struct {
 
 	events  chan event
 	alive   []*Session
-	running int        // sessions that are neither waiting nor finished nor outside
+	running int        // sessions that neither wait nor ask for their turn, and are neither finished nor outside
 	done    []*Session // that have finished and still hold their room
 	waiting []*Session // in the order in which they are served
 	asking  []*Session // that wait for their turn

@@ -265,8 +265,9 @@ func (s *Session) Outside(f func()) {
 }
 
 // InTurn calls f, which may take long, when all other jobs wait or are through: one job after the other, in their order. So
-// what jobs have in common beside the engine is asked in the same order however goroutines are scheduled. f must not
-// use the session. Submitted jobs, which depend on their neighbours in any case, wait for nobody.
+// what jobs have in common beside the engine is asked in the same order however goroutines are scheduled. In a
+// [Engine.Run] f must not use the session. Submitted jobs, which depend on their neighbours in any case, wait for nobody's
+// turn.
 func (s *Session) InTurn(f func()) {
 	if !s.r.fixed {
 		f()

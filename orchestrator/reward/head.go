@@ -89,8 +89,6 @@ func (h headed) Follow(ctx context.Context, place any, items []Item) ([]Score, e
 	})
 }
 
-func (headed) Keeps() bool { return true }
-
 func (headed) ask(ctx context.Context, items []Item, score func(context.Context, []head.Answer) ([]head.Score, error)) ([]Score, error) {
 	answers := make([]head.Answer, len(items))
 	for i, it := range items {

@@ -53,7 +53,7 @@ type Model interface {
 
 // Follower is a Model that scores responses which grow faster than its Score does, by what it has kept
 // of their beginnings. Items of one call are best those of one prompt. What is kept is kept by place, whatever that
-// is: by rounding scores depend on what was asked there before, and on nothing else.
+// is (it is told from others by ==): by rounding scores depend on what was asked there before, and on nothing else.
 type Follower interface {
 	Follow(ctx context.Context, place any, items []Item) ([]Score, error)
 	// Keeps says whether anything is kept: a sum of rules has nothing to keep.

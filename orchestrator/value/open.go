@@ -23,7 +23,7 @@ type Options struct {
 	// Of the model:
 	Load   func(path string) (*llama.Model, error) // nil for [llama.Load] as it comes
 	Params engine.Params                           // of its context
-	// Length is the most tokens of prompt and response together, by the model. The context has room
+	// Length is the most tokens of prompt and response together, by the model. The context of each engine's requests has room
 	// for two such texts, which is all that the candidates of a request take, for they share most of
 	// theirs, or for Params.Ctx if that is more: what it forgets of many requests it reads again.
 	Length func(*llama.Model) (int, error)

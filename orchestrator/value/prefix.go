@@ -16,7 +16,8 @@ func Prefix(score func(ctx context.Context, texts []string) ([]float64, error)) 
 	return prefixSource{score, false}
 }
 
-// PrefixInTurn is Prefix where score keeps what it has read, so that an engine's requests ask it in turn.
+// PrefixInTurn is Prefix where score keeps what it has read, so that an engine's requests ask it in turn, but for those that
+// were submitted.
 func PrefixInTurn(score func(ctx context.Context, texts []string) ([]float64, error)) Source {
 	return prefixSource{score, true}
 }

@@ -55,10 +55,18 @@ func (v *Model) giveBack(from *engine.Engine) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	r := v.lent[from]
-	if r.requests--; r.requests == 0 {
-		delete(v.lent, from)
-		v.free = append(v.free, r)
+	if r.requests--; r.requests > 0 {
+		return
 	}
+	delete(v.lent, from)
+	v.free = append(v.free, r)
+	if len(v.lent) > 0 {
+		return
+	}
+	for _, spare := range v.free[1:] { // several engines have asked, who may be gone: one context is kept for the next
+		spare.c.Close() // it only frees memory
+	}
+	v.free = v.free[:1]
 }
 
 // use calls f with the reader to itself; it ends early with ctx.

@@ -38,15 +38,14 @@ func main() {
 	flag.IntVar(&r.prompts[world.Test], "test-prompts", 300, "prompts to evaluate on")
 	flag.Uint64Var(&r.seed, "seed", 1, "seed of the world and of training")
 	flag.IntVar(&r.threads, "threads", runtime.NumCPU(), "threads to train with (does not change the result)")
-	flag.StringVar(&r.rewardHead, "reward-head", "recall", "kind of the learned reward's head")
-	flag.IntVar(&r.rewardEpochs, "reward-epochs", 4, "most passes over the pairs of the learned reward")
-	only := flag.Bool("reward-only", false, "make the learned reward alone, of the files that are there")
+	flag.IntVar(&r.rewardEpochs, "reward-epochs", 4, "most passes over the pairs of a learned reward that is trained by steps")
+	only := flag.String("reward", "", "make the learned rewards of this policy alone, or of all, of the files that are there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	make := func() error { return r.learnReward(ctx) }
-	if !*only {
-		make = func() error { return r.runAll(ctx, strings.Split(*chosen, ","), *tokens, *lr) }
+	make := func() error { return r.runAll(ctx, strings.Split(*chosen, ","), *tokens, *lr) }
+	if *only != "" {
+		make = func() error { return r.learnRewards(ctx, strings.TrimPrefix(*only, "all")) }
 	}
 	if err := make(); err != nil {
 		fmt.Fprintln(os.Stderr, "lab:", err)

@@ -28,7 +28,6 @@ type recipe struct {
 	prompts      [3]int // how many of each world.Split
 	seed         uint64
 	threads      int
-	rewardHead   string
 	rewardEpochs int
 }
 
@@ -114,8 +113,8 @@ func (r recipe) run(ctx context.Context) error {
 	if err := r.writeCard(of); err != nil {
 		return err
 	}
-	if failed == nil && r.name == rewarded {
-		return r.learnReward(ctx)
+	if failed == nil {
+		return r.learnRewards(ctx, r.name)
 	}
 	return failed
 }
@@ -248,7 +247,7 @@ func (r recipe) start() (*train.Model, error) {
 
 // title is what the model is called within its file.
 func (r recipe) title() string {
-	if r.name == rewarded {
+	if r.name == "summarize-s" {
 		return "ivo lab summarize S" // as it has always been
 	}
 	return "ivo " + strings.ReplaceAll(r.name, "-", " ")

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,8 +24,21 @@ import (
 	"github.com/ivo-decoding/ivo/valuehead/states"
 )
 
-// rewarded is the policy on whose states the learned reward is.
-const rewarded = "summarize-s"
+// learned is a reward that is learned from a policy's answers to a task.
+type learned struct {
+	policy, task string       // on whose states it is, and of what
+	kind         string       // of its head
+	pooling      head.Pooling // of a linear one
+}
+
+// rewards are the lab's learned rewards. Whether a thing is on a list is told by the conversation's last words of it, which
+// heads that look for the longest match do not find (docs/log.md).
+var rewards = []learned{
+	{policy: "summarize-s", task: "summarize", kind: pairwise.Recall},
+	{policy: "lab-m", task: "dialogue", kind: pairwise.Linear, pooling: head.Mentions},
+}
+
+func (x learned) file(ext string) string { return x.task + "-reward" + ext }
 
 const (
 	rewardSamples = 4   // answers to a training prompt at T=0.7: two pairs
@@ -34,9 +48,10 @@ const (
 
 // rewardFigures say how well the learned reward knows the gold one, on the test prompts.
 type rewardFigures struct {
-	Pairs         int // that were learned from
-	Report        *pairwise.Report
-	Learned, Gold agreement // of the reward, and of a value head that was told the gold rewards
+	Pairs   int // that were learned from
+	Report  *pairwise.Report
+	Learned agreement
+	Gold    agreement // of a value head that looks back and was told the gold rewards; zero of rewards of another kind
 }
 
 // agreement is that of scores with the gold reward on answers to the test prompts.
@@ -46,19 +61,35 @@ type agreement struct {
 	Accuracy, Spearman float64 // of those pairs, and of all answers
 }
 
-// learnReward makes the lab's learned reward: a head on the model's own states from pairs of its answers,
+// learnRewards makes those of a policy, or of all with none.
+func (r recipe) learnRewards(ctx context.Context, policy string) error {
+	for _, x := range rewards {
+		if policy != "" && x.policy != policy {
+			continue
+		}
+		if err := r.learnReward(ctx, x); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// learnReward makes a learned reward: a head on the model's own states from pairs of its answers,
 // labelled by the gold rule with noise.
-func (r recipe) learnReward(ctx context.Context) error {
-	m, err := llama.Load(r.path(rewarded+".gguf"), llama.ModelParams{})
+func (r recipe) learnReward(ctx context.Context, x learned) error {
+	m, err := llama.Load(r.path(x.policy+".gguf"), llama.ModelParams{})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	path := filepath.Join(r.work, "pairs.jsonl")
+	if err := os.MkdirAll(r.work, 0o755); err != nil {
+		return err
+	}
+	path := filepath.Join(r.work, x.task+"-pairs.jsonl")
 	pairs, _, err := preference.Read(path, preference.Options{})
 	if err != nil {
 		say("draw %d answers to each of %d prompts", rewardSamples, r.prompts[world.Train])
-		if pairs, err = r.labelledPairs(ctx, m); err != nil {
+		if pairs, err = r.labelledPairs(ctx, m, x.task); err != nil {
 			return err
 		}
 		if err := preference.Write(path, pairs); err != nil {
@@ -67,15 +98,14 @@ func (r recipe) learnReward(ctx context.Context) error {
 	}
 	trunk := pairwise.Trunk{Model: m, Template: pairwise.Bare, Layers: []int{0, m.Info().Layers * 3 / 5}, Prompts: true}
 	say("states of %d pairs", len(pairs))
-	data, err := trunk.Collect(ctx, filepath.Join(r.work, "states"), pairs, nil)
+	data, err := trunk.Collect(ctx, filepath.Join(r.work, x.task+"-states"), pairs, nil)
 	if err != nil {
 		return err
 	}
-	// The gold rule is a sum over what is said: heads that pool take sums.
 	f := rewardFigures{Pairs: len(pairs)}
 	var h *head.Head
 	h, f.Report, err = trunk.Train(ctx, data, pairwise.Options{
-		Kind: r.rewardHead, Pooling: head.Sum, Hidden: 64, Seed: r.seed, HeldOut: 0.05, Noise: labelNoise, Epochs: r.rewardEpochs, Workers: r.threads,
+		Kind: x.kind, Pooling: x.pooling, Seed: r.seed, HeldOut: 0.05, Noise: labelNoise, Epochs: r.rewardEpochs, Workers: r.threads,
 		Progress: func(done, of int, t pairwise.Trial) {
 			say("head %d of %d: %s: log loss %.3f, accuracy %.3f", done, of, t.Name, t.LogLoss, t.Accuracy)
 		},
@@ -83,34 +113,38 @@ func (r recipe) learnReward(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := h.Save(r.path("summarize-reward.gguf")); err != nil {
+	if err := h.Save(r.path(x.file(".gguf"))); err != nil {
 		return err
 	}
-	say("a value head of the gold rewards of the same answers")
-	told, err := r.goldHead(ctx, m, trunk.Layers, pairs)
+	drawn, err := r.testAnswers(ctx, m, x.task)
 	if err != nil {
 		return err
 	}
-	drawn, err := r.testAnswers(ctx, m)
-	if err != nil {
+	measure := func(name string, h *head.Head) (a agreement, err error) {
+		if a, err = agree(ctx, m, h, drawn); err == nil {
+			say("%s: %.3f right of %d pairs of test answers that differ by %g or more; Spearman with gold %.3f", name, a.Accuracy, a.Clear, clearMargin, a.Spearman)
+		}
+		return a, err
+	}
+	if f.Learned, err = measure("the learned reward", h); err != nil {
 		return err
 	}
-	for _, x := range []struct {
-		name string
-		head *head.Head
-		to   *agreement
-	}{{"the learned reward", h, &f.Learned}, {"the value head", told, &f.Gold}} {
-		if *x.to, err = agree(ctx, m, x.head, drawn); err != nil {
+	if x.kind == pairwise.Recall {
+		say("a value head of the gold rewards of the same answers")
+		told, err := r.goldHead(ctx, m, x.task, trunk.Layers, pairs)
+		if err != nil {
 			return err
 		}
-		say("%s: %.3f right of %d pairs of test answers that differ by %g or more; Spearman with gold %.3f", x.name, x.to.Accuracy, x.to.Clear, clearMargin, x.to.Spearman)
+		if f.Gold, err = measure("the value head", told); err != nil {
+			return err
+		}
 	}
-	return r.writeRewardCard(f)
+	return r.writeRewardCard(x, f)
 }
 
 // labelledPairs are pairs of answers that differ in gold reward, two of each prompt.
-func (r recipe) labelledPairs(ctx context.Context, m *llama.Model) (pairs []preference.Pair, err error) {
-	prompts, err := prompt.Read(r.path("summarize-train.jsonl"), prompt.ReadOptions{})
+func (r recipe) labelledPairs(ctx context.Context, m *llama.Model, task string) (pairs []preference.Pair, err error) {
+	prompts, err := prompt.Read(r.path(task+"-train.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -143,8 +177,8 @@ func (r recipe) labelledPairs(ctx context.Context, m *llama.Model) (pairs []pref
 
 // goldHead is a value head that looks back at the prompt, trained on the gold rewards of the answers in
 // the pairs: what the reward's kind of head can tell of these states.
-func (r recipe) goldHead(ctx context.Context, m *llama.Model, layers []int, pairs []preference.Pair) (*head.Head, error) {
-	records, err := prompt.Read(r.path("summarize-train.jsonl"), prompt.ReadOptions{})
+func (r recipe) goldHead(ctx context.Context, m *llama.Model, task string, layers []int, pairs []preference.Pair) (*head.Head, error) {
+	records, err := prompt.Read(r.path(task+"-train.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -208,8 +242,8 @@ type answered struct {
 }
 
 // testAnswers are the model's answers to the test prompts.
-func (r recipe) testAnswers(ctx context.Context, m *llama.Model) (out []answered, err error) {
-	prompts, err := prompt.Read(r.path("summarize-test.jsonl"), prompt.ReadOptions{})
+func (r recipe) testAnswers(ctx context.Context, m *llama.Model, task string) (out []answered, err error) {
+	prompts, err := prompt.Read(r.path(task+"-test.jsonl"), prompt.ReadOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -268,13 +302,13 @@ func agree(ctx context.Context, m *llama.Model, h *head.Head, drawn []answered) 
 	return f, nil
 }
 
-// writeRewardCard describes the learned reward in Markdown.
-func (r recipe) writeRewardCard(f rewardFigures) error {
-	return atomicfile.Write(r.path("summarize-reward.md"), func(out io.Writer) error {
+// writeRewardCard describes a learned reward in Markdown.
+func (r recipe) writeRewardCard(x learned, f rewardFigures) error {
+	return atomicfile.Write(r.path(x.file(".md")), func(out io.Writer) error {
 		w := &strings.Builder{}
 		line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-		line("# %s\n", filepath.Base(r.path("summarize-reward.gguf")))
-		line("The lab's learned reward, made by `make lab`: a head on the states of `%s`, from pairs of that model's", rewarded+".gguf")
+		line("# %s\n", x.file(".gguf"))
+		line("A learned reward of the lab, made by `make lab`: a head on the states of `%s`, from pairs of that model's", x.policy+".gguf")
 		line("answers (T=%g) to the training prompts. The gold rule says which is the better one, and of %.0f %% of the pairs the wrong one.\n", baseTemp, 100*labelNoise)
 		line("| | |\n|---|---|")
 		line("| head | %s |", f.Report.Head.Name)
@@ -285,8 +319,10 @@ func (r recipe) writeRewardCard(f rewardFigures) error {
 		}
 		line("| test answers whose gold rewards differ by %g or more | %.3f right of %d pairs |", clearMargin, f.Learned.Accuracy, f.Learned.Clear)
 		line("| Spearman with the gold reward | %.3f over %d test answers |", f.Learned.Spearman, f.Learned.Answers)
-		line("| both by a value head that was told the gold rewards of the pairs' answers | %.3f, %.3f |\n", f.Gold.Accuracy, f.Gold.Spearman)
-		line("| tried | log loss | accuracy |\n|---|---|---|")
+		if f.Gold.Answers > 0 {
+			line("| both by a value head that was told the gold rewards of the pairs' answers | %.3f, %.3f |", f.Gold.Accuracy, f.Gold.Spearman)
+		}
+		line("\n| tried | log loss | accuracy |\n|---|---|---|")
 		for _, t := range f.Report.Tried {
 			line("| %s | %.3f | %.3f |", t.Name, t.LogLoss, t.Accuracy)
 		}

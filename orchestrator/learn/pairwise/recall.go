@@ -81,6 +81,8 @@ func (r *trainer) recallLayers() []int {
 	return slices.Compact([]int{first, near})
 }
 
+var errNoPrompts = fault.New(op, "layers", nil, "store layers above the embeddings, and the prompts with them", "a head that looks back at the prompt needs its states, which are not stored")
+
 // recallEpochs is the most passes of heads that look back unless another number is asked for.
 const recallEpochs = 8
 
@@ -89,7 +91,7 @@ const recallEpochs = 8
 // one of the folds can do.
 func (r *trainer) tryRecall(ctx context.Context) (*fitted, error) {
 	if !r.data.schema.Prompts {
-		return nil, fault.New(op, "layers", nil, "store layers above the embeddings, and the prompts with them", "a head that looks back at the prompt needs its states, which are not stored")
+		return nil, errNoPrompts
 	}
 	c := candidate{Recall, r.recallLayers(), head.Recall}
 	states := 0

@@ -56,7 +56,7 @@ func (r *trainer) measure(ctx context.Context, h *head.Head) (*Report, error) {
 	for side := range rewards {
 		rewards[side] = make([]float64, len(r.data.Pairs))
 	}
-	err := r.data.each(ctx, layers, h.Reading.Recall != nil, func(pair, side int, s head.States) (err error) {
+	err := r.data.each(ctx, layers, h.Reading.LooksBack(), func(pair, side int, s head.States) (err error) {
 		rewards[side][pair], err = h.Reward(s)
 		return err
 	})

@@ -252,6 +252,9 @@ func (d *Data) each(ctx context.Context, layers []int, prompts bool, f func(pair
 	return nil
 }
 
+// below is the number of stored layers that prompts lack: the embeddings.
+func (d *Data) below() int { return len(d.schema.Layers) - len(d.schema.PromptLayers) }
+
 // all are the numbers of the stored layers.
 func (d *Data) all() []int {
 	all := make([]int, len(d.layers))
@@ -282,9 +285,7 @@ func (d *Data) load(shard int, layers []int, prompts bool) (pairs [][2]head.Stat
 			if err != nil {
 				return nil, err
 			}
-			// The prompts lack the embeddings.
-			below := len(d.schema.Layers) - len(d.schema.PromptLayers)
-			p.Hidden = cut(p.Hidden, d.width, len(d.schema.PromptLayers), layers, below)
+			p.Hidden = cut(p.Hidden, d.width, len(d.schema.PromptLayers), layers, d.below())
 			asked[t.Prompt] = &p
 		}
 		if t.Sample == chosen {

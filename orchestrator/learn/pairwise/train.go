@@ -36,7 +36,7 @@ func Kinds() []string { return []string{Auto, Linear, MLP, Attend, Tokens, Recal
 // predict held-out folds of the training pairs best.
 type Options struct {
 	Kind    string       // "" for Auto
-	Pooling head.Pooling // of linear heads and MLPs; "" for the best of Last, Mean and Sum
+	Pooling head.Pooling // of linear heads and MLPs; "" for the best of Last, Mean, Sum and, where prompts are stored, Mentions
 	HeldOut float64      // share of the prompts that the head is measured on; 0 for .2
 	Margins float64      // what a pair's margin counts for, in units of the reward; 0 for nothing
 	// Noise is the share of pairs whose sides are known to be swapped: such a pair is never impossible, so
@@ -79,6 +79,7 @@ type trainer struct {
 
 	longest    int          // tokens of the longest answer to be trained on
 	last, mean [2][]float32 // of each pair's sides, [pairs][width of all stored layers]
+	mentions   [2][]float32 // [pairs][width of those above the embeddings]; nil where prompts are not stored
 	tokens     [2][]int
 }
 
@@ -166,7 +167,17 @@ func (r *trainer) pool(ctx context.Context) error {
 	for _, i := range r.train {
 		r.longest = max(r.longest, r.tokens[chosen][i], r.tokens[rejected][i])
 	}
-	return err
+	if err != nil || !r.data.schema.Prompts {
+		return err
+	}
+	w = len(r.data.schema.PromptLayers) * r.data.width
+	for side := range 2 {
+		r.mentions[side] = make([]float32, n*w)
+	}
+	return r.data.each(ctx, r.data.all()[r.data.below():], true, func(pair, side int, t head.States) error {
+		copy(r.mentions[side][pair*w:], valuehead.SumOfMentions(t.Prompt, t.Tokens))
+		return nil
+	})
 }
 
 // pooled is the pooled state of a side, as a head of the candidate reads it.
@@ -176,7 +187,7 @@ func (r *trainer) pooled(c candidate, pair, side int) []float32 {
 	switch c.pooling {
 	case head.Last:
 		from = r.last[side]
-	case head.Sum:
+	case head.Sum, head.Mentions:
 		by = float32(r.tokens[side][pair]) / float32(r.longest)
 	}
 	var x []float32
@@ -185,8 +196,16 @@ func (r *trainer) pooled(c candidate, pair, side int) []float32 {
 			x = append(x, by*v)
 		}
 	}
-	if c.pooling == head.Sum {
+	if c.pooling == head.Sum || c.pooling == head.Mentions {
 		x = append(x, by)
+	}
+	if c.pooling == head.Mentions {
+		w, below := len(r.data.schema.PromptLayers)*d, r.data.below()
+		for _, l := range c.layers {
+			for _, v := range r.mentions[side][pair*w+(l-below)*d : pair*w+(l-below+1)*d] {
+				x = append(x, v/float32(r.longest))
+			}
+		}
 	}
 	return x
 }
@@ -197,7 +216,7 @@ func (r *trainer) reading(c candidate) head.Reading {
 	for _, l := range c.layers {
 		read.Layers = append(read.Layers, r.data.layers[l])
 	}
-	if c.pooling == head.Sum {
+	if c.pooling == head.Sum || c.pooling == head.Mentions {
 		read.Longest = r.longest
 	}
 	if c.pooling == head.Last {
@@ -248,12 +267,21 @@ func (r *trainer) choose(ctx context.Context) (best *fitted, tried []Trial, err 
 	}
 	var linear []candidate
 	poolings := []head.Pooling{head.Last, head.Mean, head.Sum}
+	if r.data.schema.Prompts {
+		poolings = append(poolings, head.Mentions)
+	}
 	if r.Pooling != "" {
 		poolings = []head.Pooling{r.Pooling}
+	}
+	if r.Pooling == head.Mentions && !r.data.schema.Prompts {
+		return nil, nil, errNoPrompts
 	}
 	for _, p := range poolings {
 		var all []int
 		for l, layer := range r.data.layers {
+			if layer == head.Embeddings && p == head.Mentions { // of which prompts have none
+				continue
+			}
 			linear = append(linear, candidate{Linear, []int{l}, p})
 			if layer != head.Embeddings { // which are read alone
 				all = append(all, l)

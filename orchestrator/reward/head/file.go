@@ -18,7 +18,8 @@ const FileType = "ivo.rewardhead"
 
 const (
 	fileVersion   = 1
-	recallVersion = 2 // of heads that look back
+	recallVersion = 2 // of heads that look back by a value head
+	newest        = 3 // of those that look for mentions
 	keyType       = "general.type"
 	prefix        = "ivo.rewardhead."
 	keyChecksum   = prefix + "checksum"
@@ -89,8 +90,11 @@ func (h *Head) Save(path string) error {
 
 // version is the first version of the format that has what the head needs.
 func (h *Head) version() uint32 {
-	if h.Reading.Recall != nil {
+	switch h.Reading.Pooling {
+	case Recall:
 		return recallVersion
+	case Mentions:
+		return newest
 	}
 	return fileVersion
 }
@@ -121,8 +125,8 @@ func Load(path string) (*Head, error) {
 	if f.Str(keyType) != FileType {
 		return fail("name a head that ivo reward import or ivo reward train wrote, and behind @ the model whose states it reads", "is a GGUF file, but not a reward head")
 	}
-	if v, _ := f.Int(prefix + "version"); v != fileVersion && v != recallVersion {
-		return fail("make the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d and %d", v, fileVersion, recallVersion)
+	if v, _ := f.Int(prefix + "version"); v < fileVersion || v > newest {
+		return fail("make the head again, or use the ivo that wrote it", "head format version %d, this ivo reads %d to %d", v, fileVersion, newest)
 	}
 	h, err := decode(f)
 	if err != nil {

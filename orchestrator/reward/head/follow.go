@@ -61,6 +61,9 @@ func (r *Reader) Follow(ctx context.Context, place any, answers []Answer, take f
 	return nil
 }
 
+// Keeps says whether anything is kept of answers that are followed.
+func (r *Reader) Keeps() bool { return r.embeddings == nil }
+
 // Forget frees what is kept for a place.
 func (r *Reader) Forget(place any) error {
 	r.mu.Lock()

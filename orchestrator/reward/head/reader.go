@@ -149,7 +149,7 @@ func (r *Reader) encode(a Answer, opened []int32) (*conversation, error) {
 	if !r.reads.one() {
 		c.from = min(c.from, common(opened, c.tokens))
 	}
-	if c.since = c.from; r.reads.Pooling == Recall {
+	if c.since = c.from; r.reads.LooksBack() {
 		if c.since = 0; c.from == 0 {
 			return nil, errors.New("the reward looks back at the prompt, and there is none (give it a text)")
 		}

@@ -18,6 +18,9 @@ const (
 	Sum       Pooling = "sum"        // of these and of a 1 behind each, over Reading.Longest
 	Attention Pooling = "attention"  // their mean, weighted by softmax(Reading.Query . state)
 	Recall    Pooling = "recall"     // what Reading.Recall says after the last token, a single number
+	// Mentions is Sum, and behind it what the prompt says of the answer's tokens, [valuehead.SumOfMentions] over
+	// Reading.Longest.
+	Mentions Pooling = "mentions"
 )
 
 // Embeddings is the layer below the first: a token's embedding as it is stored, for which nothing is
@@ -54,6 +57,12 @@ func (r Reading) embeddings() bool { return len(r.Layers) == 1 && r.Layers[0] ==
 // one says whether a single state is read.
 func (r Reading) one() bool { return r.Pooling == "" || r.Pooling == Last }
 
+// sums says whether states are summed up.
+func (r Reading) sums() bool { return r.Pooling == Sum || r.Pooling == Mentions }
+
+// LooksBack says whether the states of the prompt are read, too.
+func (r Reading) LooksBack() bool { return r.Pooling == Recall || r.Pooling == Mentions }
+
 // width is that of a state.
 func (r Reading) width(t Trunk) int { return max(1, len(r.Layers)) * t.Width }
 
@@ -79,7 +88,7 @@ func (r Reading) pool(s States, width int) ([]float64, error) {
 	}
 	weights := make([]float64, n)
 	switch r.Pooling {
-	case Sum:
+	case Sum, Mentions:
 		for i := range weights {
 			weights[i] = 1 / float64(r.Longest)
 		}
@@ -112,8 +121,13 @@ func (r Reading) pool(s States, width int) ([]float64, error) {
 			pooled[j] += w * v
 		}
 	}
-	if r.Pooling == Sum {
+	if r.sums() {
 		pooled = append(pooled, float64(n)/float64(r.Longest))
+	}
+	if r.Pooling == Mentions {
+		for _, v := range valuehead.SumOfMentions(s.Prompt, s.Tokens) {
+			pooled = append(pooled, float64(v)/float64(r.Longest))
+		}
 	}
 	return pooled, nil
 }
@@ -132,11 +146,14 @@ func (r Reading) check(t Trunk) (pooled int, err error) {
 	if (r.Query != nil) != (r.Pooling == Attention) || r.Query != nil && len(r.Query) != width {
 		return 0, fmt.Errorf("its query has %d numbers for %q of states of %d", len(r.Query), r.Pooling, width)
 	}
-	if (r.Longest > 0) != (r.Pooling == Sum) || r.Longest < 0 {
+	if (r.Longest > 0) != r.sums() || r.Longest < 0 {
 		return 0, fmt.Errorf("its longest answer has %d tokens for %q", r.Longest, r.Pooling)
 	}
 	if (r.Recall != nil) != (r.Pooling == Recall) || r.Recall != nil && (r.embeddings() || r.Each != nil) {
 		return 0, fmt.Errorf("it pools by %q, and has a value head for that: %t", r.Pooling, r.Recall != nil)
+	}
+	if r.Pooling == Mentions && (r.embeddings() || r.Each != nil) {
+		return 0, fmt.Errorf("it reads the prompt's states of the layers %v, with a layer on each: %t", r.Layers, r.Each != nil)
 	}
 	if r.Recall != nil { // whatever model its states are of
 		if err := Schema(r.Layers, t.Width).Match(r.Recall.Features().Schema()); err != nil {
@@ -158,6 +175,8 @@ func (r Reading) check(t Trunk) (pooled int, err error) {
 		return 1, nil
 	case Sum:
 		return width + 1, nil
+	case Mentions:
+		return width + 1 + width, nil
 	}
 	return 0, fmt.Errorf("it pools by %q", r.Pooling)
 }

@@ -246,6 +246,92 @@ func TestRecall(t *testing.T) {
 	}
 }
 
+// A head that looks for mentions reads the sum of the answer's states and, of each token that prompt and answer share, the
+// prompt's state where it stands last: written down a second time.
+func TestMentionsHead(t *testing.T) {
+	m := load(t, lab)
+	rng := rand.New(rand.NewPCG(5, 7))
+	layers, width := []int{1, 2}, 2*m.Info().Width
+	const longest = 9
+	h := &head.Head{
+		Trunk: head.Trunk{Width: m.Info().Width}, Reading: head.Reading{Layers: layers, Pooling: head.Mentions, Longest: longest},
+		Layers: []head.Layer{{In: 2*width + 1, Out: 1, Weight: testcheckpoint.Random(rng, "F32", "", 2*width+1).Values}},
+	}
+	path := filepath.Join(t.TempDir(), "head.gguf")
+	if err := h.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := head.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := head.NewScorer(again, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	all := answers(m)
+	got, err := s.Score(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	followed, err := s.Follow(t.Context(), t.Name(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := 0
+	for i, a := range all {
+		tokens, from, err := s.Encode(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := statesFrom(t, m, tokens, 0, layers...)
+		x := make([]float64, 2*width+1)
+		for _, row := range rows[from:] {
+			for j, v := range row {
+				x[j] += float64(v) / longest
+			}
+			x[width] += 1. / longest
+		}
+		for at, token := range tokens[:from] {
+			if slices.Contains(tokens[at+1:from], token) || !slices.Contains(tokens[from:], token) {
+				continue
+			}
+			shared++
+			for j, v := range rows[at] {
+				x[width+1+j] += float64(v) / longest
+				for _, row := range rows[:from] {
+					x[width+1+j] -= float64(row[j]) / float64(from) / longest
+				}
+			}
+		}
+		want := 0.0
+		for j, v := range x {
+			want += v * float64(h.Layers[0].Weight[j])
+		}
+		for way, got := range map[string]head.Score{"whole": got[i], "followed": followed[i]} {
+			if got.Err != nil || math.Abs(got.Value-want) > 1e-3*max(1, math.Abs(want)) {
+				t.Errorf("answer %d, %s: got %+v, want %v", i, way, got, want)
+			}
+		}
+	}
+	if shared == 0 {
+		t.Error("no answer has a token of its prompt")
+	}
+	for name, spoil := range map[string]func(*head.Reading){
+		"no longest":         func(r *head.Reading) { r.Longest = 0 },
+		"the embeddings":     func(r *head.Reading) { r.Layers = []int{head.Embeddings} },
+		"a layer on each":    func(r *head.Reading) { r.Each = &head.Layer{In: width, Out: width, Weight: make([]float32, width*width)} },
+		"the sum's own size": func(r *head.Reading) { r.Pooling = head.Sum },
+	} {
+		bad := *h
+		spoil(&bad.Reading)
+		if err := bad.Save(filepath.Join(t.TempDir(), "head.gguf")); err == nil {
+			t.Errorf("%s: saved", name)
+		}
+	}
+}
+
 // What a head cannot read is not saved.
 func TestReadingsRefused(t *testing.T) {
 	m := load(t, lab)

@@ -111,6 +111,14 @@ func (f *file) ask(ctx context.Context, q *question, texts []string) ([]Verdict,
 			}
 		}
 	}
+	// What one call has read is shared within it alone: how a question is cut into batches, and so its rounding, is not to
+	// depend on who asked before.
+	f.fed = nil
+	if f.c != nil {
+		if err := f.c.Clear(); err != nil {
+			return nil, err
+		}
+	}
 	verdicts := make([]Verdict, len(texts))
 	for i, text := range texts {
 		if ctx.Err() != nil {
