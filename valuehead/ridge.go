@@ -37,6 +37,13 @@ var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 
 // came after t); where it is not, they are others than those to be valued. Both are tried, and
 // held against all states. Where returns have ends, R may be the sum whose squashed value is the
 // return: that is tried too, and kept where it explains more of the returns.
+//
+// With the target [TDLambda] R_i gives way to the lambda-returns of the values themselves,
+//
+//	w <- argmin sum_i 1/T_i sum_t (w . x_it + b - G_it(w))^2 + lambda n |w|^2
+//
+// until w stays: all states teach, and the value is not squashed. G is linear in w, so that the products of the states
+// with what stands in it are all that has to be summed up (least squares TD, Boyan, 2002).
 type ridge struct {
 	head    *Head
 	tokens  *additive // whose sums of embeddings are columns too; nil for none
@@ -44,7 +51,9 @@ type ridge struct {
 	squash  squash    // of the returns
 	d       int       // columns with 1, the return and the sum whose value it is
 	states  []float32 // [folds][d][d], sums of 1/T [x 1 R S][x 1 R S]^T over all states
-	ends    []float32 // the same of the last ones
+	ends    []float32 // the same of the last ones; nil of lambda-returns
+	lambda  float32   // of these
+	next    []float32 // [folds][d][d], sums of 1/T [x 1 R S] z^T, G = z . [w b] and z's own R; nil of returns
 	workers int
 }
 
@@ -68,7 +77,9 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *a
 	for _, e := range train {
 		returns = append(returns, e.ret)
 	}
-	r.squash = squashOf(returns)
+	if r.squash = squashOf(returns); o.Target == TDLambda {
+		r.squash, r.lambda, r.next = squash{}, float32(o.Lambda), make([]float32, folds*r.d*r.d)
+	}
 	if err := r.collect(ctx, src, train); err != nil {
 		return nil, err
 	}
@@ -117,13 +128,17 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *a
 // on the folds that are left out falls. Of what was tried it takes what explains most of the returns.
 func (r *ridge) search(ctx context.Context, src Source, train []entry, by squash) (*RidgeReport, error) {
 	var tried []*ridgeTrial
-	for _, grams := range [][]float32{r.states, r.ends} {
+	teachers := [][]float32{r.states, r.ends}
+	if r.next != nil {
+		teachers = teachers[:1]
+	}
+	for _, grams := range teachers {
 		best := math.Inf(1)
 		err := climb(gridRidge, 1, func(lambda float64) (better bool, err error) {
 			if err := ctx.Err(); err != nil {
 				return false, err
 			}
-			t := &ridgeTrial{RidgeReport: RidgeReport{Columns: r.d - 3, Ends: &grams[0] == &r.ends[0], Squashed: by.reach > 0, Lambda: lambda}}
+			t := &ridgeTrial{RidgeReport: RidgeReport{Columns: r.d - 3, Ends: &grams[0] != &r.states[0], Squashed: by.reach > 0, Lambda: lambda}}
 			loss := 0.0
 			for k := range folds {
 				if t.weights[k], err = r.solve(grams, lambda, r.target(by), k); err != nil {
@@ -201,39 +216,74 @@ func indexOf(grid []float64, v float64) int {
 // collect sums up the matrices of the folds.
 func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 	const block = 1024
-	r.states, r.ends = make([]float32, folds*r.d*r.d), make([]float32, folds*r.d*r.d)
-	var rows, lasts [folds][]float32
-	flush := func(grams []float32, x *[]float32, k, least int) {
-		n := len(*x) / r.d
-		if n < least {
-			return
-		}
+	r.states = make([]float32, folds*r.d*r.d)
+	if r.next == nil {
+		r.ends = make([]float32, folds*r.d*r.d)
+	}
+	var rows, lasts, later [folds][]float32
+	// add adds the products of rows x and y to a fold's matrix.
+	add := func(grams, x, y []float32, k int) {
 		const stripe = 128
 		gram := r.gram(grams, k)
 		parallel(r.workers, (r.d+stripe-1)/stripe, func(s int) {
 			from := s * stripe
-			gemm(true, false, min(stripe, r.d-from), r.d, n, 1, (*x)[from:], r.d, *x, r.d, 1, gram[from*r.d:], r.d)
+			gemm(true, false, min(stripe, r.d-from), r.d, len(x)/r.d, 1, x[from:], r.d, y, r.d, 1, gram[from*r.d:], r.d)
 		})
-		*x = (*x)[:0]
 	}
+	flush := func(k, least int) {
+		if n := len(lasts[k]) / r.d; n >= least {
+			add(r.ends, lasts[k], lasts[k], k)
+			lasts[k] = lasts[k][:0]
+		}
+		if n := len(rows[k]) / r.d; n >= least {
+			add(r.states, rows[k], rows[k], k)
+			if r.next != nil {
+				add(r.next, rows[k], later[k], k)
+			}
+			rows[k], later[k] = rows[k][:0], later[k][:0]
+		}
+	}
+	var z []float32
 	err := r.each(ctx, src, train, func(e entry, buf []float32) {
 		weight := float32(math.Sqrt(1 / float64(e.tokens)))
 		k := foldOf(e.prompt)
-		lasts[k] = append(lasts[k], buf[len(buf)-r.d:]...)
-		flush(r.ends, &lasts[k], k, block)
+		if r.next == nil {
+			lasts[k] = append(lasts[k], buf[len(buf)-r.d:]...)
+		} else {
+			z = r.lambdaReturns(z, buf)
+		}
 		for at := 0; at < len(buf); at += r.d {
 			rows[k] = appendScaled(rows[k], buf[at:at+r.d], weight)
-			flush(r.states, &rows[k], k, block)
+			if r.next != nil {
+				later[k] = appendScaled(later[k], z[at:at+r.d], weight)
+			}
+			flush(k, block)
 		}
 	})
 	if err != nil {
 		return err
 	}
 	for k := range folds {
-		flush(r.ends, &lasts[k], k, 1)
-		flush(r.states, &rows[k], k, 1)
+		flush(k, 1)
 	}
 	return nil
+}
+
+// lambdaReturns are the rows z of a response's states, [T][d]: G_t = z_t . [w b] and the R and S of z_t, see
+// [LambdaReturns].
+func (r *ridge) lambdaReturns(z, rows []float32) []float32 {
+	z = append(z[:0], rows...)
+	n, last := r.d-2, len(rows)-r.d
+	clear(z[last : last+n])
+	for at := last - r.d; at >= 0; at -= r.d {
+		for j := range r.d {
+			z[at+j] = r.lambda * z[at+r.d+j]
+			if j < n {
+				z[at+j] += (1 - r.lambda) * rows[at+r.d+j]
+			}
+		}
+	}
+	return z
 }
 
 // each calls f with the rows of each response's states, which hold until it returns.
@@ -300,8 +350,10 @@ func (r *ridge) solve(grams []float32, lambda float64, target, without int) ([]f
 	if count == 0 {
 		return nil, fmt.Errorf("valuehead: too few prompts to part them in %d (collect more prompts)", folds)
 	}
-	mean, a, b := make([]float64, n), make([]float32, n*n), make([]float64, n)
-	returns := float64(sum[n*d+target]) / count
+	mean, a, products := make([]float64, n), make([]float32, n*n), make([]float64, n+1)
+	for i := range n + 1 {
+		products[i] = float64(sum[i*d+target])
+	}
 	for i := range n {
 		mean[i] = float64(sum[i*d+n]) / count
 	}
@@ -309,16 +361,54 @@ func (r *ridge) solve(grams []float32, lambda float64, target, without int) ([]f
 		for j := range n {
 			a[i*n+j] = float32(float64(sum[i*d+j]) - count*mean[i]*mean[j])
 		}
-		b[i] = float64(sum[i*d+target]) - count*mean[i]*returns
 	}
-	w, err := solveSymmetric(a, sum[:n*n], n, lambda*count, b, r.workers)
+	s, err := factor(a, make([]float32, n*n), n, lambda*count, r.workers)
 	if err != nil {
 		return nil, fmt.Errorf("valuehead: the normal equations: %w (choose other features)", err)
 	}
-	for i, v := range w {
-		returns -= v * mean[i]
+	// The products [n+1] of the columns and of 1 with what is to be fitted, of columns less their means.
+	centered := func(products []float64) []float64 {
+		b := make([]float64, n)
+		for i := range b {
+			b[i] = products[i] - mean[i]*products[n]
+		}
+		return b
 	}
-	return append(w, returns), nil
+	bias := func(w []float64, target float64) float64 {
+		for i, v := range w {
+			target -= v * mean[i]
+		}
+		return target
+	}
+	w := s.solve(centered(products))
+	b := bias(w, products[n]/count)
+	if r.next == nil {
+		return append(w, b), nil
+	}
+	clear(sum)
+	for k := range folds {
+		if k == without {
+			continue
+		}
+		for i, v := range r.gram(r.next, k) {
+			sum[i] += v
+		}
+	}
+	const most, still = 200, 1e-5 // steps, and the change after which the values are taken to stay
+	for range most {
+		for i := range n + 1 {
+			row := sum[i*d : (i+1)*d]
+			products[i] = float64(row[target]) + b*float64(row[n])
+			for j, v := range w {
+				products[i] += v * float64(row[j])
+			}
+		}
+		change := s.refine(w, centered(products))
+		if b = bias(w, products[n]/count); change < still {
+			break
+		}
+	}
+	return append(w, b), nil
 }
 
 // loss is the weighted squared error of all states in a fold: v^T G v with v = [w b], and -1 at the target.

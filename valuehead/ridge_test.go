@@ -276,7 +276,7 @@ func TestRidgeRefuses(t *testing.T) {
 	d := synthetic(t, 20, 1)
 	for name, o := range map[string]TrainOptions{
 		"another kind":   {Kind: MLP, Ridge: true},
-		"another target": {Kind: Linear, Ridge: true, Target: TDLambda},
+		"another target": {Kind: Linear, Ridge: true, Target: CDQ},
 		"a distribution": {Kind: Linear, Ridge: true, Shape: Shape{Atoms: 3}},
 		"an ensemble":    {Kind: Linear, Ridge: true, Shape: Shape{Members: 3}},
 	} {
@@ -348,6 +348,56 @@ func TestSquashedLoss(t *testing.T) {
 		want := 2 * (h.loss([]float32{out + step}, 0.6, 0, nil, nil) - h.loss([]float32{out - step}, 0.6, 0, nil, nil)) / (2 * step)
 		if math.Abs(float64(got[0])-want) > 1e-3 {
 			t.Errorf("at %v the gradient is %v, want %v", out, got[0], want)
+		}
+	}
+}
+
+// The fit to lambda-returns is the fixed point that least squares TD solves for at once, here by elimination in double
+// precision; with lambda 1 it is the fit of all states to the returns.
+func TestRidgeTD(t *testing.T) {
+	data := ragged(t, 200, true)
+	some := entries(t, data)
+	for _, lambda := range []float64{0, 0.6, 0.95, 1} {
+		h, err := begin(data, some, TrainOptions{Kind: Linear})
+		if err != nil {
+			t.Fatal(err)
+		}
+		report, err := fitRidge(t.Context(), h, data, some, nil, &TrainOptions{Workers: 2, Target: TDLambda, Lambda: lambda})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := designOf(t, h, data, some)
+		n := len(d.rows[0])
+		a, b, sum := make([]float64, n*n), make([]float64, n), 0.0
+		z, share := make([]float64, n), 0.0 // of the states behind, from the last one on
+		for i := len(d.rows) - 1; i >= 0; i-- {
+			if d.ends[i] == 1 {
+				clear(z)
+				share = 1
+			} else {
+				for j, v := range d.rows[i+1] {
+					z[j] = (1-lambda)*v + lambda*z[j]
+				}
+				share *= lambda
+			}
+			for j, u := range d.rows[i] {
+				b[j] += d.weights[i] * u * share * d.returns[i]
+				for k, v := range d.rows[i] {
+					a[j*n+k] += d.weights[i] * u * (v - z[k])
+				}
+			}
+			sum += d.weights[i]
+		}
+		for j := range n - 1 {
+			a[j*n+j] += report.Lambda * sum
+		}
+		if report.Ends || report.Squashed || !(report.R2Last > 0.7) {
+			t.Errorf("lambda %v: %+v", lambda, report)
+		}
+		for j, want := range eliminate(a, b) {
+			if got := float64(h.params[j]); math.Abs(got-want) > 2e-3*max(1, math.Abs(want)) {
+				t.Errorf("lambda %v: weight %d is %v, want %v", lambda, j, got, want)
+			}
 		}
 	}
 }

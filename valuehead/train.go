@@ -183,8 +183,8 @@ func (o *TrainOptions) validate() error {
 		switch {
 		case o.Kind != Linear:
 			return fault.New(op, "", Linear, "choose a linear head, or train it by steps", "a %s head cannot be fitted in closed form", o.Kind)
-		case o.Target != MonteCarloReturn && o.Target != FUDGE:
-			return fault.New(op, "", nil, fmt.Sprintf("choose %s or %s", MonteCarloReturn, FUDGE), "a fit in closed form is to returns, not to the target %s", o.Target)
+		case o.Target == CDQ:
+			return fault.New(op, "", nil, fmt.Sprintf("choose %s, %s or %s", MonteCarloReturn, FUDGE, TDLambda), "a fit in closed form does not value tokens before they are fed, which the target %s asks", o.Target)
 		case o.Shape.Atoms > 0 || o.Shape.Members > 1:
 			return fault.New(op, "atoms", 0, "choose 0 as {atoms} and one member", "a fit in closed form gives the mean of the return alone, and always the same")
 		}

@@ -159,10 +159,15 @@ func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int
 		}
 	}
 	all := choices(o, layers, thinks(schema))
-	returns := o.Target == "" || o.Target == valuehead.MonteCarloReturn || o.Target == valuehead.FUDGE // which alone closed forms are fitted to
 	all = slices.DeleteFunc(all, func(c valuehead.Choice) bool {
-		additive := c.Options.Kind == valuehead.Additive
-		return additive && o.Embeddings == nil || (additive || c.Options.Ridge) && !returns
+		switch additive := c.Options.Kind == valuehead.Additive; o.Target {
+		case valuehead.TDLambda: // which what is fitted to returns alone does not know
+			return additive
+		case valuehead.CDQ:
+			return additive || c.Options.Ridge
+		default:
+			return additive && o.Embeddings == nil
+		}
 	})
 	at := -1
 	for i, c := range all {

@@ -47,11 +47,11 @@ func TestAutoKeepsTheBest(t *testing.T) {
 		t.Errorf("from a head that was chosen %+v were tried, not %+v", again.Tried, m.Tried)
 	}
 	// What cannot be fitted to a target is not told of as if it had explained nothing.
-	fit.From, fit.Target = nil, valuehead.TDLambda
+	fit.From, fit.Target, fit.Lambda = nil, valuehead.TDLambda, 0.9
 	if _, m, err = learn.Fit(t.Context(), data, fit); err != nil {
 		t.Fatal(err)
 	}
-	if len(m.Tried) != 1 || m.Tried[0].Name != "recall" || m.Head != "recall" {
+	if len(m.Tried) != 5 || slices.ContainsFunc(m.Tried, func(c valuehead.Trial) bool { return c.Name == "additive" }) {
 		t.Errorf("%s head of %+v", m.Head, m.Tried)
 	}
 }

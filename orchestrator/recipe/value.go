@@ -95,14 +95,12 @@ func (v *Value) read(n node, r *Recipe) {
 	}
 }
 
-// resolve fills in what a target leaves open: that of TD and CD-Q are for heads that are trained by steps, and
-// that of CD-Q for those that value tokens before they are fed, as recall heads can.
+// resolve fills in what a target leaves open: that of CD-Q is for heads that value tokens before they are fed, as recall
+// heads can, and that of TD for all but additive ones.
 func (l *Learn) resolve(n node) {
-	target, closed := valuehead.Target(l.Target), l.Kind == learn.Auto || l.Kind == learn.Ridge || l.Kind == string(valuehead.Additive)
-	if stepwise := target == valuehead.TDLambda || target == valuehead.CDQ; stepwise && closed {
+	target, additive := valuehead.Target(l.Target), l.Kind == string(valuehead.Additive)
+	if closed := additive || l.Kind == learn.Auto || l.Kind == learn.Ridge; target == valuehead.CDQ && closed || target == valuehead.TDLambda && additive {
 		n.wrong("choose recall, or leave kind out", "a head of kind %s is not fitted to the target %s", l.Kind, target)
-	} else if stepwise && l.Kind == "" {
-		l.Kind = string(valuehead.Recall)
 	}
 	if l.Ahead = l.Ahead || target == valuehead.CDQ; l.Ahead && l.Kind == "" {
 		l.Kind = string(valuehead.Recall)

@@ -319,9 +319,11 @@ func TestMentionsHead(t *testing.T) {
 		t.Error("no answer has a token of its prompt")
 	}
 	for name, spoil := range map[string]func(*head.Reading){
-		"no longest":         func(r *head.Reading) { r.Longest = 0 },
-		"the embeddings":     func(r *head.Reading) { r.Layers = []int{head.Embeddings} },
-		"a layer on each":    func(r *head.Reading) { r.Each = &head.Layer{In: width, Out: width, Weight: make([]float32, width*width)} },
+		"no longest":     func(r *head.Reading) { r.Longest = 0 },
+		"the embeddings": func(r *head.Reading) { r.Layers = []int{head.Embeddings} },
+		"a layer on each": func(r *head.Reading) {
+			r.Each = &head.Layer{In: width, Out: width, Weight: make([]float32, width*width)}
+		},
 		"the sum's own size": func(r *head.Reading) { r.Pooling = head.Sum },
 	} {
 		bad := *h
