@@ -236,6 +236,7 @@ type choice struct {
 	tried  []*recipe.Method
 	rows   []Row // of these, on the validation prompts
 	taken  int
+	none   bool // may be chosen: what was taken is the nearest
 }
 
 // choose answers the validation prompts by the methods whose settings are chosen. Undecided are the families of those
@@ -335,6 +336,7 @@ func (c *choice) take(name func(spec string) string) {
 			c.taken = i
 		}
 	}
+	c.none = !may(c.rows[c.taken])
 }
 
 // test answers the test prompts by the methods, those that were chosen among them.

@@ -103,7 +103,9 @@ type Choice struct {
 	Model string  `json:"model,omitempty"`
 	Taken string  `json:"taken"`
 	MaxKL float64 `json:"max_kl,omitempty"`
-	Rows  []Row   `json:"rows"` // on the validation prompts
+	// None says that no variation is what may be chosen, by KL and other rewards: what was taken is the nearest one.
+	None bool  `json:"none,omitempty"`
+	Rows []Row `json:"rows"` // on the validation prompts
 }
 
 // Difference is how much more reward one method gave than another, on the same prompts under the same
@@ -242,7 +244,7 @@ func (w *work) evaluation(chosen []*choice, outcomes []Outcome) (*Evaluation, er
 		e.compare(w, p, slices.DeleteFunc(slices.Clone(outcomes), func(o Outcome) bool { return o.Policy != p }))
 	}
 	for _, c := range chosen {
-		e.Choices = append(e.Choices, Choice{Model: c.policy.ID, Taken: c.tried[c.taken].ID, MaxKL: c.tried[0].Choose.MaxKL, Rows: c.rows})
+		e.Choices = append(e.Choices, Choice{Model: c.policy.ID, Taken: c.tried[c.taken].ID, MaxKL: c.tried[0].Choose.MaxKL, None: c.none, Rows: c.rows})
 	}
 	tuned, err := w.tunings()
 	for i := range tuned {

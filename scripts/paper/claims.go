@@ -48,7 +48,12 @@ func (s *study) claim(what string, a, b *result, reward int) verdict {
 		return verdict{claim: what, holds: unknown}
 	}
 	d := s.minus(a.Rewards(reward), b.Rewards(reward))
-	return verdict{claim: what, holds: above(d), figures: fmt.Sprintf("%s %s, %s %s: difference %s", a.Row.Method, number(mean(a.Rewards(reward))), b.Row.Method, number(mean(b.Rewards(reward))), text(d))}
+	return verdict{claim: what, holds: above(d), figures: fmt.Sprintf("%s: %s, %s: %s, difference %s", a.Row.Method, s.mean(a, reward), b.Row.Method, s.mean(b, reward), text(d))}
+}
+
+// mean is a result's mean reward as tables show it.
+func (s *study) mean(r *result, reward int) string {
+	return number(s.resample.Of(r.Rewards(reward)).Interval().Mean)
 }
 
 // number is a reward as the document shows it.
@@ -149,7 +154,7 @@ func (s *study) atMatched(a, b curve) verdict {
 		v.holds = fmt.Sprintf("%s: nowhere clearly below, clearly above at %d of %d", open, higher, n)
 	}
 	if beyond > 0 {
-		v.holds += fmt.Sprintf(", %d beyond its reach", beyond)
+		v.holds += fmt.Sprintf(", %d not below that lie beyond its farthest KL of %.2f", beyond, a.points[len(a.points)-1].x)
 	}
 	if n > beyond {
 		v.figures = fmt.Sprintf("at a KL of %.2f, where it is least above, %s", at, text(worst))
@@ -174,8 +179,10 @@ func (s *study) frontierClaims() (out []verdict) {
 		v.ours = slices.Contains(ownRivals, name)
 		out = append(out, v)
 	}
-	if soft, both := s.curve("IVO soft"); ok && both {
-		out = append(out, asOurs(s.atMatched(own, soft))...)
+	for _, name := range []string{"IVO soft", "IVO pessimistic", "IVO within 2"} {
+		if other, both := s.curve(name); ok && both {
+			out = append(out, asOurs(s.atMatched(own, other))...)
+		}
 	}
 	if blocks, ok := s.curve("IVO in blocks"); ok {
 		for _, name := range []string{"IVO", "DPO", "IPO", "SFT"} {
@@ -208,8 +215,8 @@ func (s *study) beamClaims() (out []verdict) {
 	}
 	out = append(out, s.claim("beam search by IVO above the base policy", own, &s.rows[0], 0))
 	out = append(out, asOurs(s.claim("beam search by IVO above that by CD-Q", own, s.of("beam, CD-Q"), 0), s.claim("beam search by IVO above greedy decoding", own, s.of("greedy"), 0))...)
-	if same := s.of("beam, IVO* recall"); same != nil {
-		out = append(out, asOurs(s.claim("beam search by IVO* of the kind of head that VAS has above that by VAS", same, s.of("beam, VAS"), 0))...)
+	if same := s.of("beam, K=8 recall"); same != nil {
+		out = append(out, asOurs(s.claim("beam search by K=8 of the kind of head that CD-Q has above that by CD-Q", same, s.of("beam, CD-Q"), 0))...)
 	}
 	return out
 }
@@ -217,13 +224,73 @@ func (s *study) beamClaims() (out []verdict) {
 func (s *study) growthClaims() []verdict {
 	return append([]verdict{
 		s.claim("four trajectories a prompt teach more than one", s.of("beam, IVO*"), s.of("beam, K=1"), 0),
-		s.claim("eight teach more than four", s.of("beam, K=8"), s.of("beam, IVO*"), 0),
+		s.mainJump(s.of("beam, K=1"), s.of("beam, IVO*"), s.of("beam, K=8")),
 		s.claim("a second round adds", s.of("beam, IVO"), s.of("beam, IVO*"), 0),
 		s.claim("a third round adds", s.of("beam, 3 rounds"), s.of("beam, IVO"), 0),
 	}, asOurs(
+		s.claim("two trajectories a prompt teach more than one", s.of("beam, K=2"), s.of("beam, K=1"), 0),
+		s.claim("eight teach more than four", s.of("beam, K=8"), s.of("beam, IVO*"), 0),
 		s.claim("two rounds above as many trajectories of the base policy", s.of("beam, IVO"), s.of("beam, K=8"), 0),
 		s.claim("three rounds above as many trajectories of the base policy", s.of("beam, 3 rounds"), s.of("beam, K=12"), 0),
 	)...)
+}
+
+// mainJump says whether the step from one to four trajectories is larger than that from four to eight.
+func (s *study) mainJump(one, four, eight *result) verdict {
+	v := verdict{claim: "the step from one trajectory to four is larger than that from four to eight", holds: unknown}
+	if one == nil || four == nil || eight == nil {
+		return v
+	}
+	at := func(r *result) eval.Means { return s.resample.Of(r.Rewards(0)) }
+	d := at(four).Minus(at(one)).Minus(at(eight).Minus(at(four))).Interval()
+	v.holds, v.figures = above(d), fmt.Sprintf("%s and %s: difference %s", text(s.minus(four.Rewards(0), one.Rewards(0))), text(s.minus(eight.Rewards(0), four.Rewards(0))), text(d))
+	return v
+}
+
+// timeClaims are Table 4 and Fig. 5: the larger the block, the less a token costs.
+func (s *study) timeClaims() (out []verdict) {
+	if s.times == nil {
+		return nil
+	}
+	names := [][]string{{"sampling in blocks of 4"}, {"sampling in blocks of 2"}, {"IVO beta=2", "tokenwise beta=2"}}
+	what := []string{"blocks of four", "blocks of two", "tokenwise guidance"}
+	find := func(of []string) *timed {
+		for i := range s.times.Rows {
+			if slices.Contains(of, s.times.Rows[i].Method) {
+				return &s.times.Rows[i]
+			}
+		}
+		return nil
+	}
+	for i := range 2 {
+		a, b := find(names[i]), find(names[i+1])
+		if a == nil || b == nil {
+			continue
+		}
+		v := verdict{claim: fmt.Sprintf("a token takes less time in %s than by %s", what[i], what[i+1]), holds: open}
+		switch {
+		case a.Relative.Hi < b.Relative.Lo: // more than a paired interval would ask
+			v.holds = holds
+		case a.Relative.Lo > b.Relative.Hi:
+			v.holds = fails
+		}
+		v.figures = fmt.Sprintf("%s and %s times the base policy's", digits(a.Relative, 1), digits(b.Relative, 1))
+		out = append(out, v)
+	}
+	return out
+}
+
+// fallClaims are that of what is followed farther the reward falls: from the setting before the last to the last.
+func (s *study) fallClaims() (out []verdict) {
+	for _, name := range []string{"FUDGE", "VAS", "ARGS"} {
+		of := s.family(name)
+		v := verdict{claim: name + " gives less at its largest beta than at the one before", holds: unknown}
+		if n := len(of); n > 1 {
+			v = s.claim(v.claim, of[n-2], of[n-1], s.judge)
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 // computeClaims compare with the best of as many answers as take as many decoded tokens.
@@ -243,11 +310,15 @@ func (s *study) computeClaims() (out []verdict) {
 	return asOurs(out...)
 }
 
-// chosen is the result of what was chosen of a method on the validation prompts.
+// chosen is the result of what was chosen of a method on the validation prompts. SFT has one policy, the best of its
+// rates.
 func (s *study) chosen(name string) *result {
 	of := s.family(name + " chosen")
-	if len(of) == 0 {
-		return nil
+	switch {
+	case len(of) > 0:
+		return of[0]
+	case name == "SFT":
+		return s.of(name)
 	}
-	return of[0]
+	return nil
 }

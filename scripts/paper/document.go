@@ -47,8 +47,8 @@ func (p *paper) write(all []*study) error {
 		d.say("This is the effort `%s`: of each recipe at most %s.", p.name, p.atMost())
 	}
 	d.say("")
-	d.say("study | what | carried out")
-	d.say("---|---|---")
+	d.say("study | what | policy | carried out")
+	d.say("---|---|---|---")
 	for _, s := range all {
 		done := "no: " + s.lacks
 		if s.lacks == "" {
@@ -57,7 +57,7 @@ func (p *paper) write(all []*study) error {
 				done += "; not carried out yet: " + strings.Join(s.missing, ", ")
 			}
 		}
-		d.say("%s | %s | %s", s.name, s.about, done)
+		d.say("%s | %s | %s | %s", s.name, s.about, s.policies(), done)
 	}
 	d.verdicts(all)
 	if err := d.cards("testdata/lab"); err != nil {
@@ -85,6 +85,15 @@ func (p *paper) write(all []*study) error {
 		}
 	}
 	return atomicfile.WriteBytes(p.doc, d.Bytes())
+}
+
+// policies names what a study guides, and how large it is.
+func (s *study) policies() string {
+	var of []string
+	for _, m := range s.models {
+		of = append(of, fmt.Sprintf("%s, %.2gM parameters", strings.TrimSuffix(filepath.Base(m.file), ".gguf"), m.parameters/1e6))
+	}
+	return strings.Join(of, "; ")
 }
 
 // seedsSay says what the number of seeds leaves out of the intervals.
@@ -172,8 +181,8 @@ func (d *document) verdicts(all []*study) {
 			of     func() []verdict
 			task   bool
 		}{
-			{"Fig. 2", s.frontierClaims, true}, {"Table 1", s.winClaims, true}, {"Fig. 3", s.beamClaims, true}, {"Fig. 4", s.growthClaims, true},
-			{"Equal tokens", s.computeClaims, true}, {"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false}, {"Proxy", s.proxyClaims, false},
+			{"Fig. 2", s.frontierClaims, true}, {"Fig. 2", s.fallClaims, true}, {"Table 1", s.winClaims, true}, {"Fig. 3", s.beamClaims, true},
+			{"Fig. 4", s.growthClaims, true}, {"Table 4", s.timeClaims, true}, {"Equal tokens", s.computeClaims, true}, {"Table 2", s.transferClaims, false}, {"Table 3", s.safetyClaims, false}, {"Proxy", s.proxyClaims, false},
 		} {
 			if s.task != part.task {
 				continue
@@ -191,7 +200,8 @@ func (d *document) verdicts(all []*study) {
 	}
 	d.say("")
 	d.say("A claim holds where the paired interval is clear of zero on its side, does not hold where it is clear on the other side, and is not clear otherwise. A curve is compared with another one at the KL of each of")
-	d.say("the other's settings that diverges by %v nats or more and is not clearly below the base policy: it holds where it is clearly above at all of them, and does not where it is clearly below at one within its reach.", leastTilt)
+	d.say("the other's settings that diverges by %v nats or more and is not clearly below the base policy: it holds where it is clearly above at all of them, and does not where it is clearly below at one within its reach. With one that diverges", leastTilt)
+	d.say("farther than it ever does its own farthest setting is compared: to be clearly above that with less divergence counts, not to be says nothing. IVO* is IVO after its first round. A KL that is said to be at most something is a bound, of searches; `decoded a token` is how many tokens were decoded for one of the answer.")
 	for i, whose := range []string{"of the paper", "of ours (+)"} {
 		d.say("Of %d claims %s that were measured, %d hold and %d do not.", counts[i]["all"]-counts[i][unknown], whose, counts[i][holds], counts[i][fails])
 	}

@@ -29,8 +29,7 @@ var reasons = []reason{
 	{about("", "K=8"), (*document).whyNumber},
 	{about("", "IVO in blocks"), (*document).whyCandidates},
 	{about("", "above SFT"), (*document).whySFT},
-	{about("safety", "harmless"), (*document).whyRefusals},
-	{about("real-safety", "harmless"), (*document).whyFar},
+	{about("", "harmless"), (*document).whyFar},
 }
 
 // failures tells of the claims that do not hold, with the reasons as far as they were found.
@@ -79,12 +78,12 @@ func (d *document) whyOracle(s *study, all []*study) string {
 	}
 	why := fmt.Sprintf("ARGS asks the reward itself %.0f times an answer, which no value function does: an oracle, as the rule counts on unfinished text.", best.RewardCalls)
 	if s.of("beam, IVO") != nil {
-		why += fmt.Sprintf(" Beam search by IVO, which asks it never, has %s more than %s, the best of its settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), best.Rewards(0))), best.Row.Method)
+		why += fmt.Sprintf(" Beam search by IVO, which asks it never, is %s from %s, the best of its settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), best.Rewards(0))), best.Row.Method)
 	}
 	if at := slices.IndexFunc(all, func(s *study) bool { return s.name == "proxy" && s.lacks == "" && len(s.family("ARGS")) > 0 }); at >= 0 && !d.real {
 		p := all[at]
 		args, own := p.best("ARGS"), p.best("IVO*")
-		why += fmt.Sprintf(" Where both have the learned reward alone (proxy), the settings with most of it have by gold: %s %s, %s %s, difference %s.",
+		why += fmt.Sprintf(" Where both have a learned reward alone (the study proxy, of summaries), the settings with most of it have by gold: %s %s, %s %s, difference %s.",
 			own.Row.Method, text(p.interval(own)), args.Row.Method, text(p.interval(args)), text(p.minus(own.Rewards(p.judge), args.Rewards(p.judge))))
 	}
 	return why
@@ -126,7 +125,7 @@ func (d *document) whySFT(s *study, _ []*study) string {
 			parts = append(parts, fmt.Sprintf("%s %s at %s", r.Row.Method, number(mean(r.Rewards(0))), r.kl()))
 		}
 	}
-	return "Of the same pairs, at the best step of the better rate by the validation prompts, which are few: " + strings.Join(parts, "; ") + "."
+	return "Of the same answers, at the best step of the better rate by the validation prompts, which are few: " + strings.Join(parts, "; ") + ". With 720 pairs and 80 prompts to choose on DPO is .57 [.45, .68] above SFT on summaries under one seed and .13 [−.14, .40] under two others (docs/log.md): it takes more than these."
 }
 
 // whyNumber: what a second round adds may be the number of answers alone.
@@ -135,7 +134,7 @@ func (d *document) whyNumber(s *study, _ []*study) string {
 	if own == nil || control == nil {
 		return ""
 	}
-	return fmt.Sprintf("As many answers of the base policy teach as much: in the search, two rounds have %s more than they.", text(s.minus(own.Rewards(0), control.Rewards(0))))
+	return fmt.Sprintf("As many answers of the base policy teach as much: in the search, two rounds are %s from them.", text(s.minus(own.Rewards(0), control.Rewards(0))))
 }
 
 // whyWhole: values that tell whole answers apart need not tell what to say next.
@@ -166,13 +165,23 @@ func (d *document) whyWhole(s *study, _ []*study) string {
 // whyFar: how many requests of both kinds are refused as the value is followed farther.
 func (d *document) whyFar(s *study, _ []*study) string {
 	harmful, harmless := s.kinds()
-	base := &s.rows[0]
-	var parts []string
-	for _, r := range s.family("one-pass") {
-		parts = append(parts, fmt.Sprintf("at %.1f nats %s more of the harmful and %s of the harmless", mean(r.Outcome.KL()),
-			percent(shareOf(s.right(r, harmful, true), s.right(base, harmful, true))), percent(shareOf(s.right(base, harmless, false), s.right(r, harmless, false)))))
+	var of []string
+	for _, m := range s.models {
+		base := s.by("base", m.id)
+		for _, family := range []string{"one-pass", "by the aligned policy's", "by the unaligned policy's"} {
+			var parts []string
+			for _, r := range s.family(family) {
+				if r.Row.Model == m.id {
+					parts = append(parts, fmt.Sprintf("at %.1f nats %s more of the harmful and %s of the harmless", mean(r.Outcome.KL()),
+						percent(shareOf(s.right(r, harmful, true), s.right(base, harmful, true))), percent(shareOf(s.right(base, harmless, false), s.right(r, harmless, false)))))
+				}
+			}
+			if parts != nil {
+				of = append(of, fmt.Sprintf("%s, %s: %s", m.name(), family, strings.Join(parts, "; ")))
+			}
+		}
 	}
-	return "How far the value is followed decides what is refused: " + strings.Join(parts, "; ") + "."
+	return "How far the value is followed decides what is refused. " + strings.Join(of, ". ") + "."
 }
 
 // best is the setting of a family with the most reward; nil of none.
@@ -188,24 +197,4 @@ func (s *study) best(family string) (best *result) {
 // interval is that of a result by what claims of the study are about.
 func (s *study) interval(r *result) eval.Interval {
 	return s.resample.Of(r.Rewards(s.judge)).Interval()
-}
-
-// whyRefusals: what the values explain, and how many harmless requests each use of them leaves unanswered.
-func (d *document) whyRefusals(s *study, _ []*study) string {
-	_, harmless := s.kinds()
-	var known, parts []string
-	for _, v := range s.x.Values {
-		known = append(known, fmt.Sprintf("%s's %s", v.ID, s.explained(v.ID)))
-	}
-	for _, m := range s.models {
-		base := s.by("base", m.id)
-		for i := range s.rows {
-			r := &s.rows[i]
-			if base != nil && r.Row.Model == m.id && r.Outcome.Method.Value != "" && s.family(r.Family+" chosen") == nil {
-				parts = append(parts, fmt.Sprintf("%s, %s: %s (KL %s)", m.name(), r.Row.Method, percent(shareOf(s.right(r, harmless, false), s.right(base, harmless, false))), r.kl()))
-			}
-		}
-	}
-	return fmt.Sprintf("The values' R² over all states and the last ones (%s) leaves room to take harmless requests for harmful ones. Harmless requests that are answered, more than by the base policy: %s.",
-		strings.Join(known, "; "), strings.Join(parts, "; "))
 }

@@ -99,7 +99,7 @@ func (s *study) safetyClaims() (out []verdict) {
 			if s.family(r.Family+" chosen") != nil {
 				continue // that is what is claimed of the family
 			}
-			what := fmt.Sprintf("%s, of the policy %s", r.Row.Method, m.name())
+			what := fmt.Sprintf("the policy %s, %s", m.name(), r.Row.Method)
 			own, of := s.right(r, harmful, true), s.right(base, harmful, true)
 			d := shareOf(own, of)
 			out = append(out, verdict{claim: what + ": safer answers to harmful requests", holds: above(d), figures: figuresOf(own, of, d)})
@@ -127,6 +127,11 @@ func (d *document) transfer(all []*study) {
 	d.say("## Table 2: one value function for policies of other sizes")
 	d.say("")
 	d.say("The paper: -7.71 to 3.78, 1.56 to 13.34 and 7.67 to 20.42 for three sizes.")
+	if d.real {
+		d.say("")
+		d.say("In the lab alone (docs/paper.md): there is one size of this model here.")
+		return
+	}
 	s := d.named(all, "transfer")
 	if s == nil {
 		return
@@ -148,6 +153,10 @@ func (d *document) safety(all []*study) {
 	if s == nil {
 		return
 	}
+	if d.real {
+		d.say("")
+		d.say("Safe is what a rule of words takes for a refusal. The reward, a linear head on the model's own embeddings, is right about .639 of HH's pairs that were held out; a value function that sums over tokens fits it nearly exactly.")
+	}
 	harmful, harmless := s.kinds()
 	d.table("policy", "parameters", "method", s.x.Reward.Spec, fmt.Sprintf("safe of %d harmful", len(harmful)), fmt.Sprintf("not refused of %d harmless", len(harmless)), "KL, nats", "decoded a token")
 	d.policies(s, func(r *result) string {
@@ -160,7 +169,7 @@ func (d *document) policies(s *study, more func(*result) string) {
 	for _, m := range s.models {
 		for i := range s.rows {
 			if r := &s.rows[i]; r.Row.Model == m.id {
-				d.say("%s | %.2g | %s | %s | %s%s | %.1f", m.name(), m.parameters, r.Row.Method, text(r.Row.Reward), more(r), r.kl(), r.DecodedPerEmitted)
+				d.say("%s | %.2gM | %s | %s | %s%s | %.1f", m.name(), m.parameters/1e6, r.Row.Method, text(r.Row.Reward), more(r), r.kl(), r.DecodedPerEmitted)
 			}
 		}
 	}

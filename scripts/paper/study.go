@@ -58,7 +58,7 @@ func studies(real bool) []*study {
 	}
 	return []*study{
 		{name: "summarize", task: true, timed: 24, about: "Posts with distractors and a summary; the gold rule counts facts that are told, and what is invented or repeated."},
-		{name: "dialogue", task: true, about: "Conversations of several turns; the gold rule of the task."},
+		{name: "dialogue", task: true, timed: 24, about: "Conversations of several turns; the gold rule of the task."},
 		{name: "instruct", task: true, about: "Instructions whose constraints a rule verifies."},
 		{name: "transfer", transfer: true, about: "One value function, learned by the policy of middle size, guides three sizes of it on the summaries."},
 		{name: "safety", mixture: 3, safety: &safety{harmfulGold, false}, about: "Requests, some of them harmful; the gold rule says which answers are safe. Two policies, each guided by what was learned of either."},
