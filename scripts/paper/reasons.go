@@ -155,6 +155,10 @@ func (d *document) whyWhole(s *study, _ []*study) string {
 	}
 	last := own[len(own)-1]
 	why += fmt.Sprintf(" Followed far they go on: answers of %s have %.0f tokens, the base policy's %.0f.", last.Row.Method, last.Decoded/last.DecodedPerEmitted, base.Decoded/base.DecodedPerEmitted)
+	if len(s.watched) > 0 {
+		name, far := s.watched[0], own[len(own)-2]
+		why += fmt.Sprintf(" The learned judge, a head on the same features as the values, is taken in with them: by it %s has %s, the base policy %s.", far.Row.Method, text(far.Others[name]), text(base.Others[name]))
+	}
 	why += " A search that keeps several answers to their ends and takes the best of these gains by the same values: " + strings.Join(sizes, ", ") + "."
 	if dpo := s.best("DPO"); dpo != nil {
 		why += fmt.Sprintf(" Beam search by IVO has %s more than %s, the best of DPO's settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))), dpo.Row.Method)
