@@ -31,6 +31,7 @@ type Options struct {
 	Heartbeat time.Duration // after which a silent worker's shard is given to another; 0 for 30 s
 	Context   batch.Context // of a worker's engine, and
 	Parallel  int           // sequences at once, by which it is known what a worker needs
+	Own       Card          // of this machine, which draws and scores what no worker does
 	Tries     int           // failures after which a shard is set aside; 0 for 3
 	Say       func(string)  // told what people should know, if set
 	Notify    func(Status)  // told every second how the workers are, if set
@@ -82,7 +83,12 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	}
 	host, _ := os.Hostname()
 	c = &Coordinator{o: o, dir: filepath.Join(dir, run.FleetDir), run: names(run.Key("fleet", host, dir)[:10]), broken: make(chan error, 1)}
-	c.crew.start(dir)
+	if o.Own.Host == "" {
+		o.Own.Host = host
+	}
+	if err := c.crew.start(dir, o.Own.with(models)); err != nil {
+		return nil, unwritable(err)
+	}
 	if err := private(c.dir); err != nil {
 		return nil, err
 	}

@@ -80,8 +80,9 @@ type Card struct {
 	Worker   string `json:"worker"` // one start of a program
 	Host     string `json:"host"`
 	Version  string `json:"version"` // of ivo
-	Build    string `json:"build"`   // of llama.cpp
+	Build    string `json:"build"`   // of llama.cpp, and how it was compiled
 	CPU      string `json:"cpu"`     // its kind
+	Offload  string `json:"offload"` // what besides the CPU computes the model
 	Cores    int    `json:"cores"`
 	Contexts int    `json:"contexts"` // each of which draws a shard; 0 as long as it has no model
 	Memory   uint64 `json:"memory"`   // bytes that are free; 0 where the system does not say
@@ -91,10 +92,23 @@ type Card struct {
 }
 
 // Kind is what has to be equal for results to be equal to the bit.
-func (c *Card) Kind() string { return c.Build + " on " + c.CPU }
+func (c *Card) Kind() string { return kind(c.Build, c.CPU, c.Offload) }
 
-// Called is how people know the worker.
-func (c *Card) Called() string { return c.Host + "-" + c.Worker[:min(4, len(c.Worker))] }
+func kind(build, cpu, offload string) string {
+	text := build + " on " + cpu
+	if offload != "" {
+		text += ", " + offload
+	}
+	return text
+}
+
+// Called is how people know the worker, or the run's own machine.
+func (c *Card) Called() string {
+	if c.Worker == "" {
+		return c.Host + " (the run's own)"
+	}
+	return c.Host + "-" + c.Worker[:min(4, len(c.Worker))]
+}
 
 // welcome answers a card.
 type welcome struct {

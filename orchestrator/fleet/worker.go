@@ -215,7 +215,7 @@ func (w *worker) take(m *llama.Model, name string, own bool) error {
 		return err
 	}
 	w.model, w.own = m, own
-	w.card.Model, w.card.Named = key, name
+	w.card.Model, w.card.Named, w.card.Offload = key, name, m.Offload()
 	return nil
 }
 

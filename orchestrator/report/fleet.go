@@ -22,7 +22,7 @@ func FleetLines(s *fleet.Status, stage string) (lines []string) {
 		lines = append(lines, text+about(time.Duration(s.Left*float64(time.Second))))
 	}
 	gone := func(w fleet.Worker) int {
-		if w.State == "works" || w.State == "waits" {
+		if w.State == "works" || w.State == "waits" || w.State == "own" {
 			return 0
 		}
 		return 1
@@ -38,6 +38,9 @@ func FleetLines(s *fleet.Status, stage string) (lines []string) {
 			text += fmt.Sprintf("  (%d failed)", w.Failures)
 		}
 		lines = append(lines, text)
+	}
+	if s.Mixed {
+		lines = append(lines, MixedFleet)
 	}
 	return lines
 }
@@ -73,9 +76,9 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU")
+	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU\toffload")
 	for _, m := range members {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU, m.Offload)
 	}
 	if err := t.Flush(); err != nil || !mixed {
 		return err
@@ -85,4 +88,4 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 }
 
 // MixedFleet says what a run is that machines of several kinds have drawn.
-const MixedFleet = "The workers' builds or kinds of CPU differ: a shard drawn again by another of them may differ by rounding."
+const MixedFleet = "The machines' builds, kinds of CPU or what they offload differ: a shard drawn again by another of them may differ by rounding."
