@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -32,7 +33,7 @@ func fleetFlags() []cli.Flag {
 }
 
 func natsFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: "nats", Usage: "`URL` " + usage, Category: fleetCategory}
+	return &cli.StringFlag{Name: "nats", Usage: "`URL` " + usage + "; one with rights in it belongs into " + fleet.URLVariable, EnvVars: []string{fleet.URLVariable}, Category: fleetCategory}
 }
 
 // leading is a fleet that is led, as people see it, or a machine that works alone, without a Coordinator.
@@ -50,7 +51,7 @@ type leading struct {
 func leadFleet(c *cli.Context, dir string, x batch.Context, parallel int, models ...*llama.Model) (l *leading, err error) {
 	machine := inspect.ThisMachine(inspect.Version()).Card()
 	if !c.Bool("fleet") {
-		if c.IsSet("listen") || c.IsSet("nats") {
+		if c.IsSet("listen") || c.IsSet("nats") && c.String("nats") != os.Getenv(fleet.URLVariable) {
 			return nil, usagef(c, "--listen and --nats say where a fleet is (give --fleet too)")
 		}
 		l = &leading{}

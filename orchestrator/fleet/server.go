@@ -84,19 +84,7 @@ func (e *embedded) connect(o ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial("", append(o, nats.InProcessServer(e.Server), nats.Nkey(public, e.key.Sign))...)
-}
-
-// dial connects to a server. One that waits long for the hello of a machine that is busy asks meanwhile whether it is there, which
-// the client takes for a wrong answer: it is tried again.
-func dial(url string, o ...nats.Option) (nc *nats.Conn, err error) {
-	for range 10 {
-		if nc, err = nats.Connect(url, o...); err == nil || !strings.Contains(err.Error(), "expected 'PONG', got 'PING'") {
-			break
-		}
-		slog.Debug("fleet: connect", "err", err)
-	}
-	return nc, err
+	return tryAgain("", append(o, nats.InProcessServer(e.Server), nats.Nkey(public, e.key.Sign))...)
 }
 
 // stop ends the server.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -187,15 +186,6 @@ func again(since time.Time) time.Duration {
 
 func (w *worker) notLetIn() error {
 	return &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
-}
-
-// redacted is an address without the rights that it may give.
-func redacted(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "an address that is none"
-	}
-	return u.Scheme + "://" + u.Host
 }
 
 // pause waits, but not for what has ended.
