@@ -108,15 +108,39 @@ func (c *crew) note(m *member, name string) {
 	c.dirty = true
 }
 
-// of is a worker that is heard of; the mutex is held.
+// of is a worker that is heard of; the mutex is held. One more than a run knows is forgotten at once.
 func (c *crew) of(card *Card) *member {
-	m := c.members[card.Worker]
+	own := card.clipped()
+	m := c.members[own.Worker]
 	if m == nil {
 		m = &member{since: time.Now()}
-		c.members[card.Worker] = m
+		if len(c.members) < mostWorkers || c.forget() {
+			c.members[own.Worker] = m
+		}
 	}
-	m.Card, m.seen, m.lost = *card, time.Now(), false
+	m.Card, m.seen, m.lost = own, time.Now(), false
 	return m
+}
+
+// forget drops a worker that is gone, if there is one, but for what it did; the mutex is held.
+func (c *crew) forget() bool {
+	for id, m := range c.members {
+		if (m.left || m.lost) && m.wrong == 0 {
+			if m.shards > 0 || m.scored > 0 {
+				c.old = append(c.old, m.record())
+			}
+			delete(c.members, id)
+			return true
+		}
+	}
+	return false
+}
+
+// full says whether there is no room for a worker that is not known yet.
+func (c *crew) full(worker string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[worker] == nil && len(c.members) >= mostWorkers && !c.forget()
 }
 
 // saw notes that a worker lives, and says whether that was known.
@@ -142,7 +166,10 @@ func (c *crew) pulse(p *pulse) (left, unable bool) {
 	defer c.mu.Unlock()
 	m := c.of(&p.Card)
 	left, unable = p.Left && !m.left, p.Unable != "" && !m.unable
-	m.doing, m.decoded, m.left, m.unable = p.Doing, p.Tokens, p.Left, p.Unable != ""
+	for i, name := range p.Doing {
+		p.Doing[i] = clip(name)
+	}
+	m.doing, m.decoded, m.left, m.unable = p.Doing[:min(len(p.Doing), mostDoing)], p.Tokens, p.Left, p.Unable != ""
 	return left, unable
 }
 

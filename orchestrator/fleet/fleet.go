@@ -33,8 +33,6 @@ const (
 	given     = 6                // times that it is given out to workers who do not come back
 	window    = 64               // shards on the queue at once, at least
 	chunkSize = 256 << 10        // of an object's
-	mostShard = 4 << 30          // bytes of a shard's result at most
-	mostStore = 64 << 30         // of all that the server keeps
 )
 
 // Where workers ask to be taken, and people how a fleet is.
@@ -116,6 +114,7 @@ type welcome struct {
 	Refused   string        `json:"refused,omitempty"` // why, if it is
 	Model     manifest      `json:"model"`
 	Heartbeat time.Duration `json:"heartbeat"`
+	Most      int64         `json:"most,omitempty"` // bytes of a result
 }
 
 // manifest is a file that workers may be sent.

@@ -37,7 +37,7 @@ func sample(t testing.TB) (*rollout.Drawing, *rollout.Shard, []byte) {
 	}
 	defer f.Close()
 	var out bytes.Buffer
-	if err := pack(&out, d.Key, s, f); err != nil {
+	if err := pack(&out, d.Key, s, f, mostShard); err != nil {
 		t.Fatal(err)
 	}
 	return d, s, out.Bytes()

@@ -245,6 +245,9 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 	if hello.Heartbeat <= 0 {
 		hello.Heartbeat = heartbeat
 	}
+	if hello.Most <= 0 {
+		hello.Most = mostShard
+	}
 	return &hello, nil
 }
 
@@ -300,7 +303,7 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	w.o.Say(fmt.Sprintf("drawing for run %s with %s", hello.Run, w.card.Named))
 	var wg sync.WaitGroup
 	at := func(consumer jetstream.Consumer, told string, count *atomic.Int64) *hand {
-		return &hand{worker: w, run: n, told: told, count: count, consumer: consumer, results: results, files: files, heartbeat: hello.Heartbeat}
+		return &hand{worker: w, run: n, told: told, count: count, consumer: consumer, results: results, files: files, heartbeat: hello.Heartbeat, most: hello.Most}
 	}
 	for range w.card.Contexts {
 		wg.Go(func() {
