@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"html"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // freeAddress is one that nobody listens at.
@@ -82,6 +84,17 @@ func TestFleetEvaluation(t *testing.T) {
 	if len(r.Workers) != 2 || !strings.HasSuffix(r.Workers[0].Name, "(the run's own)") || r.Workers[0].Shards != 1 || r.Workers[1].Shards == 0 || r.Workers[1].Scored == 0 || r.Mixed {
 		t.Fatalf("%+v", r)
 	}
+	page, err := os.ReadFile(filepath.Join(a.dir, a.out, run.ReportFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range r.Workers {
+		if !bytes.Contains(page, []byte("<th>"+html.EscapeString(m.Name)+"</th>")) {
+			t.Errorf("%s is not named in the report", m.Name)
+		}
+	}
+	delete(u.files, "out/"+run.ReportFile) // it names nobody
+	a.name = "fleet"
 	for _, name := range []string{"out/eval.json", "out/samples.jsonl"} {
 		if u.files[name] == "" {
 			t.Errorf("there is no %s", name)

@@ -1,8 +1,11 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers, those that are there first.
@@ -67,6 +71,18 @@ func about(left time.Duration) string {
 		return ""
 	}
 	return fmt.Sprintf(", about %v left", left.Round(max(time.Second, left.Round(time.Minute)/60)))
+}
+
+// whoDrew is who drew a run or an experiment, nil where no fleet has had a part in it.
+func whoDrew(dir string) (*fleet.Record, error) {
+	r, err := fleet.ReadRecord(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w (remove it: it says who drew the run, and nothing depends on it)", filepath.Join(dir, run.FleetFile), err)
+	}
+	return r, nil
 }
 
 // FleetTable writes how a fleet is, or who drew a finished run.
