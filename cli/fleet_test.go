@@ -108,13 +108,13 @@ func TestFleetEvaluation(t *testing.T) {
 // wait as long for it otherwise. It is the run of a machine alone all the same.
 func TestInterruptedWorker(t *testing.T) {
 	f := lab(t)
-	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12")}
+	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12"), nil}
 	alone.ends(t)
 	want := undisturbed{files: alone.written(t)}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			address := freeAddress(t)
-			a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address, "--heartbeat", "1h")}
+			a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address, "--heartbeat", "1h"), nil}
 			cache := t.TempDir()
 			w := hire(t, address, cache, "-m", f.model)
 			interrupted, shards, left := 0, 0, ""
