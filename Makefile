@@ -73,11 +73,11 @@ test-system: ## run the tests on the system's llama.cpp, or on Debian sid's in a
 
 # What runs long is named by IVO_SOAK: FOR is each part's share of an hour.
 FOR ?= 15m
-soak: ## try for an hour: the engine with random jobs, by itself and by all methods, the server's streams, a fleet's faults (FOR=15m each)
+soak: ## try for an hour: the engine with random jobs, by itself and by all methods, the server's streams, a fleet of processes with faults (FOR=15m each)
 	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run EqualsAlone ./orchestrator/engine
 	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run TestSoak ./orchestrator/batch
 	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run TestSoak ./orchestrator/serve
-	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run 'TestSoak|TestFaults' ./orchestrator/fleet
+	IVO_SOAK=$(FOR) $(GO) test -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
 
 POINTS ?= 100
 harden: ## kill the verbs that go on at 100 random points each, and have disks fail and fill at as many (POINTS=100, IVO_SEED for others)
@@ -96,7 +96,7 @@ sbom: build ## list what ivo is made of, llama.cpp's commit included, as Cyclone
 	$(GO) run ./scripts/sbom -version "$(shell git describe --tags --always --dirty)"
 
 soak-fleet: ## kill, freeze, cut off and deceive a fleet of processes, as root in network namespaces (FOR=15m; SEED=2 for other faults)
-	IVO_FLEET_SOAK=$(FOR) IVO_FLEET_SEED=$(or $(SEED),1) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
+	IVO_SOAK=$(FOR) IVO_FLEET_SEED=$(or $(SEED),1) $(GO) test -tags "$(TAGS)" -count=1 -timeout 0 -v -run 'TestSoak$$' ./orchestrator/fleet
 
 e2e: build ## let OpenAI's official clients for Go, Python and Node ask ivo serve, where they are installed
 	scripts/e2e.sh

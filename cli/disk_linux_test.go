@@ -144,10 +144,10 @@ func TestSmallDisk(t *testing.T) {
 // that back, which is no failure of any shard, and ends too; with another the run is that of a machine alone.
 func TestWorkerOnSmallDisk(t *testing.T) {
 	f := lab(t)
-	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12")}
+	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12"), nil}
 	alone.ends(t)
 	want, address := undisturbed{files: alone.written(t)}, freeAddress(t)
-	a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address)}
+	a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address), nil}
 	type end struct {
 		code int
 		log  string

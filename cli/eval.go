@@ -66,13 +66,14 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if f != nil {
+	led := f.Coordinator != nil
+	if x.Own = f.own; led {
 		x.Drawer, x.Elsewhere = f, f.Elsewhere
 	}
 	meter := terminal.NewMeter(c.App.ErrWriter)
 	results, err := experiment.Run(c.Context, x, dir, func(e experiment.Event) {
 		slog.Debug(e.Stage, "done", e.Done, "total", e.Total, "unit", e.Unit, "note", e.Note)
-		if f != nil {
+		if led {
 			f.show(e.Stage)
 			return
 		}

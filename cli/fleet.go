@@ -33,33 +33,39 @@ func fleetFlags() []cli.Flag {
 }
 
 func natsFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: "nats", Usage: "`URL` " + usage, Category: fleetCategory}
+	return &cli.StringFlag{Name: "nats", Usage: "`URL` " + usage + "; one with rights in it belongs into " + fleet.URLVariable, EnvVars: []string{fleet.URLVariable}, Category: fleetCategory}
 }
 
-// leading is a fleet that is led, as people see it.
+// leading is a fleet that is led, as people see it, or a machine that works alone, without a Coordinator.
 type leading struct {
 	*fleet.Coordinator
+	own   batch.Own    // is told what this machine does
+	alone func() error // ends what is told
 	board *terminal.Board
 
 	mu    sync.Mutex
 	stage string
 }
 
-// leadFleet leads a fleet for what is done in a directory, if that is asked for; else it is nil.
+// leadFleet leads a fleet for what is done in a directory, if that is asked for.
 func leadFleet(c *cli.Context, dir string, x batch.Context, parallel int, models ...*llama.Model) (l *leading, err error) {
+	machine := inspect.ThisMachine(inspect.Version()).Card()
 	if !c.Bool("fleet") {
-		if c.IsSet("listen") || c.IsSet("nats") {
+		if c.IsSet("listen") || c.IsSet("nats") && c.String("nats") != os.Getenv(fleet.URLVariable) {
 			return nil, usagef(c, "--listen and --nats say where a fleet is (give --fleet too)")
 		}
-		return nil, nil
+		l = &leading{}
+		l.own, l.alone, err = fleet.Alone(dir, machine, models...)
+		return l, err
 	}
 	l = &leading{board: terminal.NewBoard(c.App.ErrWriter)}
 	l.Coordinator, err = fleet.Lead(c.Context, fleet.Options{
-		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Context: x, Parallel: parallel, Say: l.say, Notify: l.notify,
+		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Own: machine, Context: x, Parallel: parallel, Say: l.say, Notify: l.notify,
 	}, models...)
 	if err != nil {
 		return nil, err
 	}
+	l.own = l.Own()
 	line := "ivo worker --nats " + l.Address()
 	if l.Open() {
 		line = "the line that ivo fleet invite " + dir + " prints"
@@ -92,8 +98,8 @@ func (l *leading) notify(s fleet.Status) {
 
 // end ends the fleet, for good where nothing went wrong.
 func (l *leading) end(c *cli.Context, err error) error {
-	if l == nil {
-		return err
+	if l.Coordinator == nil {
+		return errors.Join(err, l.alone())
 	}
 	defer l.board.Close()
 	if err != nil {
@@ -124,12 +130,11 @@ func work(c *cli.Context) error {
 	if c.String("nats") == "" {
 		return usagef(c, "--nats is missing (ivo iterate --fleet says what it is)")
 	}
-	machine, board := inspect.ThisMachine(inspect.Version()), terminal.NewBoard(c.App.ErrWriter)
+	board := terminal.NewBoard(c.App.ErrWriter)
 	defer board.Close()
 	o := fleet.WorkerOptions{
 		URL: c.String("nats"), Models: c.StringSlice("models"), Threads: max(0, c.Int("threads")), Stay: c.Bool("stay"),
-		Card:   fleet.Card{Version: machine.Version, Build: llama.Build(), CPU: machine.CPU(), Memory: machine.Available()},
-		Say:    board.Say,
+		Card: inspect.ThisMachine(inspect.Version()).Card(), Say: board.Say,
 		Notify: func(w fleet.Working) { board.Show([]string{report.WorkerLine(&w)}) },
 	}
 	adapters, err := readAdapters(c)
@@ -146,10 +151,8 @@ func work(c *cli.Context) error {
 		}
 		return m, nil
 	}
-	if text := os.Getenv(fleet.InviteVariable); text != "" {
-		if o.Invite, err = fleet.ParseInvite(text); err != nil {
-			return err
-		}
+	if o.Invite, err = fleet.OwnInvite(); err != nil {
+		return err
 	}
 	if o.Cache, err = cachedir.Path("fleet"); err != nil {
 		return err
@@ -206,12 +209,9 @@ func fleetStatus(c *cli.Context) error {
 	if c.String("nats") == "" {
 		return usagef(c, "neither a run nor --nats (name one)")
 	}
-	invite := fleet.Invite{}
-	var err error
-	if text := os.Getenv(fleet.InviteVariable); text != "" {
-		if invite, err = fleet.ParseInvite(text); err != nil {
-			return err
-		}
+	invite, err := fleet.OwnInvite()
+	if err != nil {
+		return err
 	}
 	s, err := fleet.ReadStatus(c.Context, c.String("nats"), invite)
 	if err != nil {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"html"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // freeAddress is one that nobody listens at.
@@ -78,29 +80,41 @@ func TestFleetEvaluation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Workers) != 1 || r.Workers[0].Shards == 0 || r.Workers[0].Scored == 0 {
-		t.Errorf("%+v", r.Workers)
+	// The ceiling's continuations are drawn by the run's own machine, which is of the worker's kind.
+	if len(r.Workers) != 2 || !strings.HasSuffix(r.Workers[0].Name, "(the run's own)") || r.Workers[0].Shards != 1 || r.Workers[1].Shards == 0 || r.Workers[1].Scored == 0 || r.Mixed {
+		t.Fatalf("%+v", r)
 	}
+	page, err := os.ReadFile(filepath.Join(a.dir, a.out, run.ReportFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range r.Workers {
+		if !bytes.Contains(page, []byte("<th>"+html.EscapeString(m.Name)+"</th>")) {
+			t.Errorf("%s is not named in the report", m.Name)
+		}
+	}
+	delete(u.files, "out/"+run.ReportFile) // it names nobody
+	a.name = "fleet"
 	for _, name := range []string{"out/eval.json", "out/samples.jsonl"} {
 		if u.files[name] == "" {
 			t.Errorf("there is no %s", name)
 		}
 	}
 	u.same(t, a)
-	t.Logf("%d files; %d shards drawn and %d files scored by the worker", len(u.files), r.Workers[0].Shards, r.Workers[0].Scored)
+	t.Logf("%d files; %d shards drawn and %d files scored by the worker", len(u.files), r.Workers[1].Shards, r.Workers[1].Scored)
 }
 
 // A worker that is interrupted hands back what it has in hand and leaves at once: with a heartbeat of an hour the run would
 // wait as long for it otherwise. It is the run of a machine alone all the same.
 func TestInterruptedWorker(t *testing.T) {
 	f := lab(t)
-	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12")}
+	alone := attempt{verb{name: "fleet", out: "run"}, t.TempDir(), f.iterate("run", "-n", "12"), nil}
 	alone.ends(t)
 	want := undisturbed{files: alone.written(t)}
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(signal.String(), func(t *testing.T) {
 			address := freeAddress(t)
-			a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address, "--heartbeat", "1h")}
+			a := attempt{alone.verb, t.TempDir(), f.iterate("run", "-n", "12", "-v", "--fleet", "--listen", address, "--heartbeat", "1h"), nil}
 			cache := t.TempDir()
 			w := hire(t, address, cache, "-m", f.model)
 			interrupted, shards, left := 0, 0, ""

@@ -116,7 +116,7 @@ func iterate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if f != nil {
+	if w.Own = f.own; f.Coordinator != nil {
 		w.Drawer, w.Elsewhere, w.Say, w.Notify = f, f.Elsewhere, f.say, func(e loop.Event) {
 			logEvent(e)
 			f.show(e.Stage)

@@ -22,7 +22,7 @@ import (
 // files and after random times, and finds its files of times hours ahead or back, ends with the files of one that was left alone.
 func TestKilledAtRandomPoints(t *testing.T) {
 	const inARow = 5
-	for i, v := range verbs(t) {
+	for i, v := range append(verbs(t), fleetWorker(t)) {
 		t.Run(v.name, func(t *testing.T) {
 			t.Parallel()
 			u := v.undisturbed(t)
@@ -71,10 +71,10 @@ func (a attempt) aged(t *testing.T, rng *rand.Rand) {
 // nearly as many lines.
 func (a attempt) killed(t *testing.T, u undisturbed, rng *rand.Rand) (code int, log string) {
 	t.Helper()
-	switch rng.IntN(3) {
-	case 0:
+	switch kind := rng.IntN(3); {
+	case kind == 0 && u.steps > 0:
 		return a.runs(t, nil, fmt.Sprintf("%s=killed %d", faultEnv, 1+rng.IntN(u.steps)))
-	case 1:
+	case kind == 1:
 		n := 1 + rng.IntN(u.lines)
 		return a.runs(t, func(cmd *exec.Cmd) {
 			if n--; n == 0 {

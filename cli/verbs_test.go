@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +29,8 @@ type verb struct {
 	out   string // the file or folder that it writes
 	once  bool   // it is not run again once that is there
 	grows bool   // a file that has its name before it is whole
+	// beside, if set, starts what the command works for in the directory: it is over when that is.
+	beside func(t *testing.T, dir string) (over <-chan struct{})
 }
 
 func verbs(t *testing.T) []verb {
@@ -91,13 +92,24 @@ methods:
 		{name: "generate", out: "answers.jsonl", grows: true, begin: func(*testing.T, string) []string {
 			return []string{"ivo", "generate", "-v", "-m", f.model, "--prompts", f.prompts, "-n", "8", "-s", "3", "--shard", "2", "--samples", "2", "--out", "answers.jsonl"}
 		}},
-		{name: "fleet", out: "run", begin: func(t *testing.T, dir string) []string {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
+		{name: "judge", out: "verdicts.jsonl", grows: true, begin: func(t *testing.T, dir string) []string {
+			for i, seed := range []string{"1", "2"} {
+				answers := attempt{verb{out: string("ab"[i]) + ".jsonl"}, dir, []string{"ivo", "generate", "-m", f.model, "--prompts", f.prompts, "-n", "12", "-s", seed, "-t", "1", "--method", "sample", "--out", string("ab"[i]) + ".jsonl"}, nil}
+				answers.ends(t)
 			}
-			address := l.Addr().String()
-			l.Close()
+			write(t, filepath.Join(dir, "two.txt"), "{prompt}\nA{a}\nB{b}\nCHECK:\n")
+			return []string{"ivo", "judge", "-v", "a.jsonl", "b.jsonl", "--judge", "judge:" + f.model + ",template=two.txt", "--out", "verdicts.jsonl"}
+		}},
+		{name: "reward train", out: "reward.gguf", once: true, begin: func(t *testing.T, dir string) []string {
+			var pairs strings.Builder
+			for i := range 40 {
+				fmt.Fprintf(&pairs, `{"prompt":"i went out %d times.\nTL;DR:","chosen":" got a %s bell","rejected":" got a drum, lost a drum"}`+"\n", i, []string{"red", "blue", "tiny"}[i%3])
+			}
+			write(t, filepath.Join(dir, "pairs.jsonl"), pairs.String())
+			return []string{"ivo", "reward", "train", "-v", "--pairs", "pairs.jsonl", "-m", f.model, "--layers", "0,3", "--head", "mlp", "--hidden", "8", "--epochs", "8", "--out", "reward.gguf", "-t", "1"}
+		}},
+		{name: "fleet", out: "run", begin: func(t *testing.T, dir string) []string {
+			address := freeAddress(t)
 			worker := exec.Command("ivo", "worker", "--nats", "nats://"+address, "-m", f.model, "-t", "1", "--stay")
 			worker.Env = append(os.Environ(), "IVO_CACHE="+t.TempDir())
 			if err := worker.Start(); err != nil {
@@ -112,16 +124,50 @@ methods:
 	}
 }
 
+// fleetWorker is a worker that is sent its model, of a run whose coordinator nothing disturbs.
+func fleetWorker(t *testing.T) verb {
+	f := lab(t)
+	address := ""
+	return verb{name: "worker", out: "run",
+		begin: func(t *testing.T, dir string) []string {
+			address = freeAddress(t)
+			return []string{"env", "IVO_CACHE=" + filepath.Join(dir, "cache"), "ivo", "worker", "-v", "--nats", "nats://" + address, "-t", "1"}
+		},
+		beside: func(t *testing.T, dir string) <-chan struct{} {
+			args := f.iterate("run", "-n", "12", "--fleet", "--listen", address, "--heartbeat", "1s")
+			coordinator := exec.CommandContext(t.Context(), args[0], args[1:]...)
+			var log bytes.Buffer
+			coordinator.Dir, coordinator.Stdout, coordinator.Stderr = dir, &log, &log
+			if err := coordinator.Start(); err != nil {
+				t.Fatal(err)
+			}
+			over := make(chan struct{})
+			go func() {
+				defer close(over)
+				if err := coordinator.Wait(); err != nil && t.Context().Err() == nil {
+					t.Errorf("the coordinator: %v: %s", err, log.String())
+				}
+			}()
+			return over
+		},
+	}
+}
+
 // attempt is a verb at work in a directory.
 type attempt struct {
 	verb
 	dir  string
 	args []string
+	done <-chan struct{} // of what is beside it, if anything
 }
 
 func (v verb) attempt(t *testing.T) attempt {
 	dir := t.TempDir()
-	return attempt{v, dir, v.begin(t, dir)}
+	a := attempt{verb: v, dir: dir, args: v.begin(t, dir)}
+	if v.beside != nil {
+		a.done = v.beside(t, dir)
+	}
+	return a
 }
 
 // patience is how long a command may take before it is taken for one that hangs.
@@ -147,6 +193,21 @@ func (a attempt) runs(t *testing.T, shown func(cmd *exec.Cmd), env ...string) (c
 	if err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	defer close(ended)
+	if a.done != nil { // one that begins when the other is over would wait for it
+		go func() {
+			select {
+			case <-ended:
+			case <-a.done:
+				select {
+				case <-ended:
+				case <-time.After(5 * time.Second):
+					cmd.Process.Kill()
+				}
+			}
+		}()
+	}
 	var text strings.Builder
 	for lines := bufio.NewScanner(pipe); lines.Scan(); {
 		text.WriteString(lines.Text() + "\n")
@@ -166,6 +227,14 @@ var negative = regexp.MustCompile(`(?m)(?:^|[\s=(])-\d[\d.]*(?:ns|µs|ms|s|m|h)(
 
 // over says whether the command is not to be run again.
 func (a attempt) over() bool {
+	if a.done != nil {
+		select {
+		case <-a.done:
+			return true
+		default:
+			return false
+		}
+	}
 	_, err := os.Stat(filepath.Join(a.dir, a.out))
 	return a.once && err == nil
 }
@@ -176,7 +245,10 @@ func (a attempt) ends(t *testing.T) {
 	if a.over() {
 		return
 	}
-	if code, log := a.runs(t, nil); code != 0 {
+	code, log := a.runs(t, nil)
+	if a.done != nil {
+		<-a.done
+	} else if code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
 }
@@ -193,7 +265,7 @@ func (a attempt) written(t *testing.T) map[string]string {
 			return fs.SkipDir
 		case e.IsDir() || strings.HasPrefix(e.Name(), ".") || e.Name() == run.FleetFile:
 			return nil
-		case a.name == "fleet" && e.Name() == run.ReportFile: // it names the workers
+		case (a.name == "fleet" || a.name == "worker") && e.Name() == run.ReportFile: // it names the workers
 			return nil
 		}
 		data, err := os.ReadFile(path)
@@ -224,12 +296,15 @@ func (v verb) undisturbed(t *testing.T) undisturbed {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, log)
 	}
+	if a.done != nil {
+		<-a.done
+	}
 	u.lines = strings.Count(log, "\n")
 	text, err := os.ReadFile(counted)
 	if err == nil {
 		u.steps, err = strconv.Atoi(string(text))
 	}
-	if u.files = a.written(t); err != nil || u.steps == 0 || u.lines == 0 || len(u.files) == 0 {
+	if u.files = a.written(t); err != nil || u.lines == 0 || len(u.files) == 0 {
 		t.Fatalf("%d files in %d steps and %d lines: %v", len(u.files), u.steps, u.lines, err)
 	}
 	return u

@@ -3,6 +3,11 @@
 package llama
 
 // #cgo linux LDFLAGS: -Wl,--wrap=ggml_backend_free
+// #ifdef __clang__
+// static const char *ivo_compiler(void) { return __VERSION__; }
+// #else
+// static const char *ivo_compiler(void) { return "gcc " __VERSION__; }
+// #endif
 import "C"
 
 // The embedded llama.cpp: the blank import links llama.cpp, ggml and its CPU
@@ -15,3 +20,6 @@ const tiled = false
 func build() string {
 	return "embedded llama.cpp ec98e2002 (module github.com/ollama/ollama v0.17.4)"
 }
+
+// compiler is what the embedded copy was compiled by, in the same build as this file.
+func compiler() string { return C.GoString(C.ivo_compiler()) }

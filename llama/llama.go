@@ -7,7 +7,12 @@ package llama
 */
 import "C"
 
-import "sync"
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync"
+)
 
 var start = sync.OnceFunc(func() { C.ivo_init() })
 
@@ -61,3 +66,27 @@ func SupportsGPU() bool {
 
 // Build says which llama.cpp is linked.
 func Build() string { return build() }
+
+// Compiled says which llama.cpp is linked and how it was compiled: by what, where that is known, and for which features of the CPU.
+// The same numbers to the bit are to be had of equal ones alone.
+func Compiled() string {
+	text := build()
+	if by := compiler(); by != "" {
+		text += ", by " + by
+	}
+	return text + ", for" + used(CPUFeatures())
+}
+
+// used lists features that are used, with their values where these say more than that.
+func used(features map[string]string) (text string) {
+	for _, name := range slices.Sorted(maps.Keys(features)) {
+		switch value := features[name]; value {
+		case "", "0":
+		case "1":
+			text += " " + name
+		default:
+			text += " " + name + "=" + value
+		}
+	}
+	return cmp.Or(text, " any CPU")
+}

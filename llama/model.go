@@ -72,6 +72,7 @@ type Model struct {
 	head *gguf.File
 	info ModelInfo
 	refs atomic.Int64 // open contexts
+	away string       // see Offload
 
 	using  sync.RWMutex // held for reading while C reads the model: Close waits
 	closed atomic.Bool
@@ -203,7 +204,7 @@ func Load(path string, p ModelParams) (*Model, error) {
 		}
 		return nil, bad
 	}
-	m := &Model{c: c, path: path, head: head}
+	m := &Model{c: c, path: path, head: head, away: p.offload(Devices())}
 	m.describe(!p.VocabOnly)
 	if err := m.readPieces(); err != nil {
 		m.Close()
@@ -378,6 +379,9 @@ func (m *Model) Info() ModelInfo { return m.info }
 
 // Path is the file the model was loaded from.
 func (m *Model) Path() string { return m.path }
+
+// Offload says what besides the CPU computes the model, as far as its numbers depend on that; "" for the CPU alone.
+func (m *Model) Offload() string { return m.away }
 
 // Metadata is the GGUF header of the file, or of the first file of a split model.
 func (m *Model) Metadata() *gguf.File { return m.head }

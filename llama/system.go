@@ -38,3 +38,6 @@ var build = sync.OnceValue(func() string {
 	}
 	return fmt.Sprintf("system llama.cpp %s%s", path, id)
 })
+
+// compiler is not known of a library that was there before: Build names that one by its content.
+func compiler() string { return "" }

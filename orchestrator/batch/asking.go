@@ -28,6 +28,18 @@ type Asked struct {
 // Elsewhere has responses scored on other machines: one score for each, in order.
 type Elsewhere func(context.Context, *Asking) ([]Score, error)
 
+// Under has the files scored that lie in a folder of what the others know.
+func (e Elsewhere) Under(folder string) Elsewhere {
+	if e == nil {
+		return nil
+	}
+	return func(ctx context.Context, a *Asking) ([]Score, error) {
+		of := *a
+		of.Name = folder + "/" + a.Name
+		return e(ctx, &of)
+	}
+}
+
 // ErrHere says that no other machine scores them.
 var ErrHere = errors.New("scored on this machine alone")
 

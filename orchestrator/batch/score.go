@@ -34,6 +34,7 @@ type Scorer struct {
 	Skip bool
 	// Elsewhere, if set, has responses scored on other machines; by [ErrHere] it leaves them to this one.
 	Elsewhere Elsewhere
+	Own       Own           // is told of the files that this machine scores
 	Save      time.Duration // scores are written this often while others are asked for; 0 for 10 s
 }
 
@@ -198,6 +199,9 @@ func (s *Scorer) score(ctx context.Context, a Asking, responses []Response, scor
 		if !errors.Is(err, ErrHere) {
 			return err
 		}
+	}
+	if len(missing) > 0 {
+		defer s.Own.scored(a.Name)
 	}
 	return eachPart(ctx, s.Model, a.Asked, func(from int, got []Score) error {
 		for k, score := range got {

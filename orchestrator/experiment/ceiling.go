@@ -109,6 +109,7 @@ func (w *work) rerolls(ctx context.Context, p *recipe.Policy) (out []valuehead.R
 		if parts[i], err = w.reroll(ctx, e, p, shards[i]); err != nil {
 			return err
 		}
+		w.x.Own.Responses(file, nil)
 		return run.PutLines(w.d, file, key, nil, nil, parts[i])
 	})
 	for _, s := range slices.Concat(parts...) {

@@ -174,7 +174,7 @@ func (w *work) decodeGroup(ctx context.Context, group []*shard) error {
 		return err
 	}
 	defer pool.Close()
-	return w.draw(ctx, rollout.Pool{Pool: pool}, here, hereOf)
+	return w.draw(ctx, rollout.Pool{Pool: pool, Own: w.x.Own}, here, hereOf)
 }
 
 // drawing is the order for a shard.

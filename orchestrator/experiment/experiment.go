@@ -131,7 +131,7 @@ func (w *work) open(dir string) (err error) {
 		return err
 	}
 	for _, m := range w.x.Rewards {
-		s := &batch.Scorer{Dir: w.d, Model: m}
+		s := &batch.Scorer{Dir: w.d, Model: m, Own: w.x.Own}
 		if w.x.Elsewhere != nil {
 			s.Elsewhere = w.x.Elsewhere(m)
 		}

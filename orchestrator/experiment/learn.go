@@ -10,9 +10,12 @@ import (
 	"strings"
 
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/learn"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 	"github.com/ivo-decoding/ivo/valuehead"
 )
@@ -80,11 +83,16 @@ func (w *work) loop(ctx context.Context, r *recipe.Run, seed uint64) (string, er
 	if err != nil {
 		return "", err
 	}
-	dir := w.d.Path(path.Join("runs", key))
+	folder := path.Join("runs", key)
+	dir := w.d.Path(folder)
 	if w.looped[key] {
 		return dir, nil
 	}
 	o, of := w.x.Loop(r, seed)
+	of.Drawer, of.Own = rollout.Under(folder, of.Drawer), of.Own.Under(folder)
+	if scored := of.Elsewhere; scored != nil {
+		of.Elsewhere = func(m reward.Model) batch.Elsewhere { return scored(m).Under(folder) }
+	}
 	of.Notify = func(e loop.Event) {
 		w.notify(Event{Stage: fmt.Sprintf("run %s, seed %d: %s", r.ID, seed, e.Stage), Done: e.Done, Total: e.Total, Unit: e.Unit, Note: e.Note})
 	}

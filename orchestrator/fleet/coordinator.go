@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,6 +32,8 @@ type Options struct {
 	Heartbeat time.Duration // after which a silent worker's shard is given to another; 0 for 30 s
 	Context   batch.Context // of a worker's engine, and
 	Parallel  int           // sequences at once, by which it is known what a worker needs
+	Own       Card          // of this machine, which draws and scores what no worker does
+	Store     int64         // bytes that its own server may hold; 0 for three quarters of what is free on the disk
 	Tries     int           // failures after which a shard is set aside; 0 for 3
 	Say       func(string)  // told what people should know, if set
 	Notify    func(Status)  // told every second how the workers are, if set
@@ -44,6 +47,7 @@ type Coordinator struct {
 	lock *flock.Flock
 
 	server  *embedded // nil with a server elsewhere
+	shares  shares    // of what a server keeps
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	notices jetstream.Consumer
@@ -82,7 +86,12 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	}
 	host, _ := os.Hostname()
 	c = &Coordinator{o: o, dir: filepath.Join(dir, run.FleetDir), run: names(run.Key("fleet", host, dir)[:10]), broken: make(chan error, 1)}
-	c.crew.start(dir)
+	if o.Own.Host == "" {
+		o.Own.Host = host
+	}
+	if err := c.crew.start(dir, o.Own.with(models)); err != nil {
+		return nil, unwritable(err)
+	}
 	if err := private(c.dir); err != nil {
 		return nil, err
 	}
@@ -179,21 +188,26 @@ func (c *Coordinator) streams(ctx context.Context) error {
 	if c.server == nil && c.nc.ConnectedClusterName() != "" && len(c.nc.Servers()) >= 3 {
 		replicas = 3
 	}
-	most := func(n int64) int64 { // a server of others has limits of its own
-		if c.server == nil {
+	store := int64(mostStore)
+	if c.server != nil {
+		store = cmp.Or(c.o.Store, ownStore(c.dir))
+	}
+	c.shares = sharesOf(store)
+	most := func(share int64) int64 {
+		if c.server == nil { // what a server of others reserves for a run is its operator's to say
 			return -1
 		}
-		return n
+		return share
 	}
 	const kept = 30 * 24 * time.Hour // on a server that outlives the run
 	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: c.run.shards(), Subjects: []string{c.run.subject("shard", "*", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas,
-		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: most(mostStore / 16),
+		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: most(c.shares.orders),
 	}); err != nil {
 		return err
 	}
 	notices, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: c.run.notices(), Subjects: []string{c.run.subject(drawnNotice, "*", "*"), c.run.subject(scoredNotice, "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: most(mostStore / 64),
+		Name: c.run.notices(), Subjects: []string{c.run.subject(drawnNotice, "*", "*"), c.run.subject(scoredNotice, "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas, MaxBytes: most(c.shares.notices), Discard: jetstream.DiscardNew,
 	})
 	if err != nil {
 		return err
@@ -208,10 +222,10 @@ func (c *Coordinator) streams(ctx context.Context) error {
 	if err := c.consumer(ctx, scoresQueue); err != nil {
 		return err
 	}
-	if c.results, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.results(), MaxBytes: most(mostStore / 4), TTL: kept, Replicas: replicas}); err != nil {
+	if c.results, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.results(), MaxBytes: most(c.shares.results), TTL: kept, Replicas: replicas}); err != nil {
 		return err
 	}
-	c.files, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.files(), MaxBytes: most(mostStore / 2), TTL: kept, Replicas: replicas})
+	c.files, err = c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: c.run.files(), MaxBytes: most(c.shares.files), TTL: kept, Replicas: replicas})
 	return err
 }
 
@@ -308,7 +322,8 @@ func (c *Coordinator) join(data []byte) any {
 	if json.Unmarshal(data, &card) != nil || card.Worker == "" {
 		return nil
 	}
-	w := welcome{Run: string(c.run), Heartbeat: c.o.Heartbeat}
+	card = card.clipped()
+	w := welcome{Run: string(c.run), Heartbeat: c.o.Heartbeat, Most: c.shares.result()}
 	if w.Model = c.assign(card.Model); w.Model.Key == "" { // it has another
 		w.Model = c.models[0]
 	}
@@ -321,6 +336,8 @@ func (c *Coordinator) join(data []byte) any {
 		w.Refused = fmt.Sprintf("%s needs about %s of memory, and %s are free (free some, or use a machine that has it)", w.Model.Name, size(w.Model.Needs), size(card.Memory))
 	case why != "":
 		w.Refused = why
+	case c.crew.full(card.Worker):
+		w.Refused = fmt.Sprintf("the run has %d workers, and takes no more (wait until some leave)", mostWorkers)
 	default:
 		if c.crew.saw(&card) {
 			return &w

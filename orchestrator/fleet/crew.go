@@ -26,6 +26,7 @@ type crew struct {
 	mu      sync.Mutex
 	dir     string
 	members map[string]*member // by worker
+	own     *member            // this machine
 	drawn   map[string]string  // who drew a file of the run
 	old     []Member           // of earlier calls
 	dirty   bool
@@ -49,25 +50,97 @@ type member struct {
 	unable          bool // to score
 }
 
-func (c *crew) start(dir string) {
+func (c *crew) start(dir string, own Card) error {
 	c.dir, c.members, c.drawn, c.saved = dir, map[string]*member{}, map[string]string{}, time.Now()
-	if before, err := ReadRecord(dir); err == nil {
+	own.Worker = ""
+	c.own = &member{Card: own, since: c.saved, seen: c.saved}
+	before, err := ReadRecord(dir)
+	if err == nil {
 		c.old, c.drawn = before.Workers, before.Drawn
 		if c.drawn == nil {
 			c.drawn = map[string]string{}
 		}
+		return nil
 	}
+	return c.alone()
 }
 
-// of is a worker that is heard of; the mutex is held.
+// alone takes what a run has that no fleet has drawn yet for the work of this machine, as it is now: whatever drew it has left no
+// word of itself.
+func (c *crew) alone() error {
+	responses, scores, err := run.Made(c.dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range responses {
+		c.drewHere(name, 0)
+	}
+	for _, name := range scores {
+		c.scoredHere(name)
+	}
+	return nil
+}
+
+// drewHere notes what this machine has drawn.
+func (c *crew) drewHere(name string, tokens int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(c.own, name)
+	c.own.shards++
+	c.own.tokens += tokens
+}
+
+// scoredHere notes what this machine has scored.
+func (c *crew) scoredHere(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.note(c.own, name)
+	c.own.scored++
+}
+
+// note notes who has drawn or scored a file; the mutex is held. That somebody takes part is written down at once, or a run that is
+// killed would not know of it.
+func (c *crew) note(m *member, name string) {
+	if m.shards == 0 && m.scored == 0 {
+		c.saved = time.Time{}
+	}
+	c.drawn[name] = m.Called()
+	c.dirty = true
+}
+
+// of is a worker that is heard of; the mutex is held. One more than a run knows is forgotten at once.
 func (c *crew) of(card *Card) *member {
-	m := c.members[card.Worker]
+	own := card.clipped()
+	m := c.members[own.Worker]
 	if m == nil {
 		m = &member{since: time.Now()}
-		c.members[card.Worker] = m
+		if len(c.members) < mostWorkers || c.forget() {
+			c.members[own.Worker] = m
+		}
 	}
-	m.Card, m.seen, m.lost = *card, time.Now(), false
+	m.Card, m.seen, m.lost = own, time.Now(), false
 	return m
+}
+
+// forget drops a worker that is gone, if there is one, but for what it did; the mutex is held.
+func (c *crew) forget() bool {
+	for id, m := range c.members {
+		if (m.left || m.lost) && m.wrong == 0 {
+			if m.shards > 0 || m.scored > 0 {
+				c.old = append(c.old, m.record())
+			}
+			delete(c.members, id)
+			return true
+		}
+	}
+	return false
+}
+
+// full says whether there is no room for a worker that is not known yet.
+func (c *crew) full(worker string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[worker] == nil && len(c.members) >= mostWorkers && !c.forget()
 }
 
 // saw notes that a worker lives, and says whether that was known.
@@ -93,7 +166,10 @@ func (c *crew) pulse(p *pulse) (left, unable bool) {
 	defer c.mu.Unlock()
 	m := c.of(&p.Card)
 	left, unable = p.Left && !m.left, p.Unable != "" && !m.unable
-	m.doing, m.decoded, m.left, m.unable = p.Doing, p.Tokens, p.Left, p.Unable != ""
+	for i, name := range p.Doing {
+		p.Doing[i] = clip(name)
+	}
+	m.doing, m.decoded, m.left, m.unable = p.Doing[:min(len(p.Doing), mostDoing)], p.Tokens, p.Left, p.Unable != ""
 	return left, unable
 }
 
@@ -107,16 +183,22 @@ func (c *crew) look(silence time.Duration, say func(string)) {
 			lost = append(lost, fmt.Sprintf("worker %s has not been heard of for %v: what it had is given to others", m.Called(), silence))
 		}
 	}
-	save := c.dirty && time.Since(c.saved) > saveEvery
 	c.mu.Unlock()
 	for _, text := range lost {
 		say(text)
 	}
-	if save {
+	if c.due() {
 		if err := c.save(); err != nil {
 			say("who did what cannot be written: " + err.Error())
 		}
 	}
+}
+
+// due says whether who did what has to be written down.
+func (c *crew) due() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dirty && time.Since(c.saved) > saveEvery
 }
 
 // alive counts the workers that are there.
@@ -167,11 +249,10 @@ func (c *crew) did(name string, n *notice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.of(&n.Card)
+	c.note(m, name)
 	m.shards++
 	m.tokens += n.Tokens
 	m.took += n.Took
-	c.drawn[name] = m.Called()
-	c.dirty = true
 }
 
 // graded notes who scored a file of responses.
@@ -179,10 +260,9 @@ func (c *crew) graded(name string, n *notice) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m := c.of(&n.Card)
+	c.note(m, name)
 	m.scored++
 	m.took += n.Took
-	c.drawn[name] = m.Called()
-	c.dirty = true
 }
 
 // able counts the workers that are there and can score.
@@ -208,7 +288,7 @@ func (c *crew) failure(card *Card) {
 // Record says who drew a run: the content of fleet.yaml.
 type Record struct {
 	Workers []Member          `yaml:"workers"`
-	Mixed   bool              `yaml:"mixed"` // builds or kinds of machines differ: results are those of equal ones only up to rounding
+	Mixed   bool              `yaml:"mixed"` // builds, kinds of CPU or what is offloaded differ: results are those of equal ones only up to rounding
 	Drawn   map[string]string `yaml:"drawn"` // files of the run, and who drew or scored them
 }
 
@@ -219,6 +299,7 @@ type Member struct {
 	Cores    int     `yaml:"cores" json:"cores"`
 	CPU      string  `yaml:"cpu" json:"cpu"`
 	Build    string  `yaml:"build" json:"build"`
+	Offload  string  `yaml:"offload,omitempty" json:"offload,omitempty"`
 	Version  string  `yaml:"version" json:"version"`
 	Shards   int     `yaml:"shards" json:"shards"`
 	Scored   int     `yaml:"scored" json:"scored"` // files of responses
@@ -238,7 +319,7 @@ func (m Member) Rate() float64 {
 // record is what is kept of a worker.
 func (m *member) record() Member {
 	return Member{
-		Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Version: m.Version,
+		Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Offload: m.Offload, Version: m.Version,
 		Shards: m.shards, Scored: m.scored, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures,
 	}
 }
@@ -253,19 +334,31 @@ func ReadRecord(dir string) (*Record, error) {
 	return r, yaml.Unmarshal(data, r)
 }
 
+// add adds a worker, or the run's own machine, which has one line however often the run went on with it as it is.
+func (r *Record) add(m Member) {
+	for i, o := range r.Workers {
+		if o.Name == m.Name && kind(o.Build, o.CPU, o.Offload) == kind(m.Build, m.CPU, m.Offload) {
+			m.Shards, m.Scored, m.Tokens, m.Seconds, m.Failures = m.Shards+o.Shards, m.Scored+o.Scored, m.Tokens+o.Tokens, m.Seconds+o.Seconds, m.Failures+o.Failures
+			r.Workers[i] = m
+			return
+		}
+	}
+	r.Workers = append(r.Workers, m)
+}
+
 // record is who did what so far; the mutex is held.
 func (c *crew) record() *Record {
 	r := &Record{Workers: slices.Clone(c.old), Drawn: c.drawn}
-	for _, m := range c.members {
+	for _, m := range append(slices.Collect(maps.Values(c.members)), c.own) {
 		if m.shards > 0 || m.scored > 0 || m.failures > 0 {
-			r.Workers = append(r.Workers, m.record())
+			r.add(m.record())
 		}
 	}
 	slices.SortFunc(r.Workers, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	kinds := map[string]bool{}
 	for _, m := range r.Workers {
 		if m.Shards > 0 || m.Scored > 0 {
-			kinds[m.Build+" on "+m.CPU] = true
+			kinds[kind(m.Build, m.CPU, m.Offload)] = true
 		}
 	}
 	r.Mixed = len(kinds) > 1
@@ -304,7 +397,7 @@ type Status struct {
 // Worker is how a worker is.
 type Worker struct {
 	Member
-	State string   `json:"state"` // "works", "waits", "lost", "left" or "refused"
+	State string   `json:"state"` // "works", "waits", "lost", "left" or "refused"; "own" of the run's machine
 	Doing []string `json:"doing,omitempty"`
 	Rate  float64  `json:"rate"` // tokens a second, of what it has drawn
 	Seen  float64  `json:"seen"` // seconds ago
@@ -355,6 +448,9 @@ func (c *Coordinator) Status() *Status {
 			w.Rate = float64(m.decoded) / spent.Seconds()
 		}
 		s.Workers = append(s.Workers, w)
+	}
+	if c.own.shards > 0 || c.own.scored > 0 {
+		s.Workers = append(s.Workers, Worker{Member: c.own.record(), State: "own"})
 	}
 	return s
 }

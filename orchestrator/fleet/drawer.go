@@ -85,7 +85,7 @@ func (h *drawer) keep(ctx context.Context, d *rollout.Drawing, s *rollout.Shard,
 		read, write := io.Pipe()
 		packed := make(chan bool)
 		go func() {
-			write.CloseWithError(pack(write, d.Key, s, file))
+			write.CloseWithError(pack(write, d.Key, s, file, h.most))
 			close(packed)
 		}()
 		info, err := h.results.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, full{read})

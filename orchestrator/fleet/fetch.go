@@ -129,7 +129,7 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 	if err != nil {
 		return "", err
 	}
-	if m.Bytes < 0 || m.Part < 1 || int64(len(m.Parts)) != max(1, (m.Bytes+m.Part-1)/m.Part) {
+	if m.Bytes < 0 || m.Bytes > mostFile || m.Part < 1 || m.Part > mostFile || int64(len(m.Parts)) != max(1, (m.Bytes+m.Part-1)/m.Part) {
 		return "", errors.New("work: the run says nonsense of a file (use the same ivo on all machines)")
 	}
 	if own, err := w.copyOf(ctx, m); err != nil || own != "" {
@@ -141,6 +141,11 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		return "", err
 	}
 	defer out.Close()
+	if here, err := out.Stat(); err == nil {
+		if err := room(partial, m.Bytes, here.Size()); err != nil {
+			return "", fmt.Errorf("work: %s: %w (see that there is room on the disk, and start the worker again, which goes on from there)", m.Name, err)
+		}
+	}
 	sent, begun := int64(0), time.Now()
 	defer w.sending.Store(nil)
 	for i, sum := range m.Parts {

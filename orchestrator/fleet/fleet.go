@@ -33,8 +33,6 @@ const (
 	given     = 6                // times that it is given out to workers who do not come back
 	window    = 64               // shards on the queue at once, at least
 	chunkSize = 256 << 10        // of an object's
-	mostShard = 4 << 30          // bytes of a shard's result at most
-	mostStore = 64 << 30         // of all that the server keeps
 )
 
 // Where workers ask to be taken, and people how a fleet is.
@@ -80,8 +78,9 @@ type Card struct {
 	Worker   string `json:"worker"` // one start of a program
 	Host     string `json:"host"`
 	Version  string `json:"version"` // of ivo
-	Build    string `json:"build"`   // of llama.cpp
+	Build    string `json:"build"`   // of llama.cpp, and how it was compiled
 	CPU      string `json:"cpu"`     // its kind
+	Offload  string `json:"offload"` // what besides the CPU computes the model
 	Cores    int    `json:"cores"`
 	Contexts int    `json:"contexts"` // each of which draws a shard; 0 as long as it has no model
 	Memory   uint64 `json:"memory"`   // bytes that are free; 0 where the system does not say
@@ -91,10 +90,23 @@ type Card struct {
 }
 
 // Kind is what has to be equal for results to be equal to the bit.
-func (c *Card) Kind() string { return c.Build + " on " + c.CPU }
+func (c *Card) Kind() string { return kind(c.Build, c.CPU, c.Offload) }
 
-// Called is how people know the worker.
-func (c *Card) Called() string { return c.Host + "-" + c.Worker[:min(4, len(c.Worker))] }
+func kind(build, cpu, offload string) string {
+	text := build + " on " + cpu
+	if offload != "" {
+		text += ", " + offload
+	}
+	return text
+}
+
+// Called is how people know the worker, or the run's own machine.
+func (c *Card) Called() string {
+	if c.Worker == "" {
+		return c.Host + " (the run's own)"
+	}
+	return c.Host + "-" + c.Worker[:min(4, len(c.Worker))]
+}
 
 // welcome answers a card.
 type welcome struct {
@@ -102,6 +114,7 @@ type welcome struct {
 	Refused   string        `json:"refused,omitempty"` // why, if it is
 	Model     manifest      `json:"model"`
 	Heartbeat time.Duration `json:"heartbeat"`
+	Most      int64         `json:"most,omitempty"` // bytes of a result
 }
 
 // manifest is a file that workers may be sent.

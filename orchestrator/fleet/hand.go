@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // mostFailures is the number of failures in a row, of different shards, by which a worker knows that the fault is its
@@ -30,6 +32,7 @@ type hand struct {
 	results   jetstream.ObjectStore
 	files     jetstream.ObjectStore
 	heartbeat time.Duration
+	most      int64 // bytes of a result
 
 	handing  sync.WaitGroup // a result is handed in while the next order is done
 	failures failures
@@ -215,7 +218,8 @@ func (h *hand) put(ctx context.Context, key string, try func(name string) error)
 			pause(ctx, time.Second<<n)
 		}
 		name = fmt.Sprintf("%s.%s.%s", key, h.card.Worker, nuid.Next())
-		if err = try(name); err == nil || ctx.Err() != nil {
+		var large *fault.Error
+		if err = try(name); err == nil || ctx.Err() != nil || errors.As(err, &large) {
 			return name, err
 		}
 	}
@@ -266,6 +270,9 @@ func (h *hand) order(ctx context.Context, m jetstream.Msg, read func(data []byte
 		info, err := h.files.GetInfo(ctx, name)
 		if err != nil {
 			return nil, err
+		}
+		if info.Size > mostOrder {
+			return nil, fmt.Errorf("an order of %s, where %s is the most", size(info.Size), size(mostOrder))
 		}
 		ctx, cancel := context.WithTimeout(ctx, sendTime(int64(info.Size))) // or the client takes 5 s for enough, whatever its size
 		defer cancel()

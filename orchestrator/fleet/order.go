@@ -17,9 +17,6 @@ import (
 // inObject says that an order is too long for a message, and in which object it lies.
 const inObject = "Ivo-Object"
 
-// most are the most bytes of an order, and of scores, when they are not compressed.
-const mostOrder, mostScores = 256 << 20, 256 << 20
-
 // sendTime is how long so many bytes may be on their way, on a link of 2 Mbit/s at least. What a server of a cluster was sending
 // when it was lost never comes, and is asked for again then.
 func sendTime(bytes int64) time.Duration {

@@ -26,18 +26,13 @@ type parcel struct {
 	States   int64  `json:"states"`  // 0 for none
 }
 
-const (
-	mostLine    = 64 << 10 // bytes of a parcel's first line
-	mostAnswers = 1 << 30  // of its answers, when they are not compressed
-)
-
 // damage is what is wrong with a result.
 type damage struct{ error }
 
 func damaged(format string, args ...any) error { return damage{fmt.Errorf(format, args...)} }
 
-// pack writes the result of an order. states is the file of its states, nil without any.
-func pack(w io.Writer, key string, s *rollout.Shard, states *os.File) error {
+// pack writes the result of an order, if it has so many bytes at most. states is the file of its states, nil without any.
+func pack(w io.Writer, key string, s *rollout.Shard, states *os.File, most int64) error {
 	var lines bytes.Buffer
 	z, err := zstd.NewWriter(&lines, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
 	if err != nil {
@@ -57,6 +52,9 @@ func pack(w io.Writer, key string, s *rollout.Shard, states *os.File) error {
 			return err
 		}
 		head.States = info.Size()
+	}
+	if all := head.Answers + head.States; all > most {
+		return tooLarge(all, most)
 	}
 	if _, err = w.Write(append(encode(head), '\n')); err == nil {
 		_, err = lines.WriteTo(w)

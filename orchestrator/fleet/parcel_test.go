@@ -37,7 +37,7 @@ func sample(t testing.TB) (*rollout.Drawing, *rollout.Shard, []byte) {
 	}
 	defer f.Close()
 	var out bytes.Buffer
-	if err := pack(&out, d.Key, s, f); err != nil {
+	if err := pack(&out, d.Key, s, f, mostShard); err != nil {
 		t.Fatal(err)
 	}
 	return d, s, out.Bytes()
@@ -101,7 +101,7 @@ func FuzzMessages(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := &Coordinator{o: Options{Say: func(string) {}}, models: []manifest{{Key: "key-of-model", Name: "m"}}}
-		c.crew.start(t.TempDir())
+		c.crew.start(t.TempDir(), Card{})
 		c.offers = map[string]*offered{}
 		for range 2 {
 			c.join(data)

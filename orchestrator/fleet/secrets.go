@@ -168,6 +168,14 @@ func ParseInvite(text string) (Invite, error) {
 	return Invite{}, fault.New("join", "", nil, "take the line that ivo fleet invite prints, whole", "the invitation in %s is none", InviteVariable)
 }
 
+// OwnInvite reads the invitation that the environment has, if any.
+func OwnInvite() (Invite, error) {
+	if text := os.Getenv(InviteVariable); text != "" {
+		return ParseInvite(text)
+	}
+	return Invite{}, nil
+}
+
 // InviteTo is what a worker is started with, for the run in dir, whose machine is known to it as host, or by its
 // address if that is empty: the server's, and the invitation, "" where none is needed.
 func InviteTo(dir, host string) (url, invitation string, err error) {

@@ -3,6 +3,7 @@ package fleet
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -19,8 +20,6 @@ import (
 
 // DefaultListen is where an embedded server listens: this machine alone can reach it.
 const DefaultListen = "127.0.0.1:4822"
-
-const mostPayload = 1 << 20 // bytes of a message
 
 // embedded is a server within the coordinator.
 type embedded struct {
@@ -47,7 +46,7 @@ func serve(dir, listen string, run names, s *Secrets) (*embedded, error) {
 	}
 	o := &server.Options{
 		ServerName: "ivo-" + string(run), Host: host, Port: port, NoSigs: true, MaxPayload: mostPayload,
-		JetStream: true, StoreDir: filepath.Join(dir, "jetstream"), SyncAlways: true, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: mostStore,
+		JetStream: true, StoreDir: filepath.Join(dir, "jetstream"), SyncAlways: true, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: math.MaxInt64 / 2, // streams have limits
 		MaxConn: 1 << 14, WriteDeadline: 10 * time.Second, PingInterval: 10 * time.Second, MaxPingsOut: 3,
 		Nkeys: []*server.NkeyUser{{Nkey: own}},
 	}
@@ -84,19 +83,7 @@ func (e *embedded) connect(o ...nats.Option) (*nats.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial("", append(o, nats.InProcessServer(e.Server), nats.Nkey(public, e.key.Sign))...)
-}
-
-// dial connects to a server. One that waits long for the hello of a machine that is busy asks meanwhile whether it is there, which
-// the client takes for a wrong answer: it is tried again.
-func dial(url string, o ...nats.Option) (nc *nats.Conn, err error) {
-	for range 10 {
-		if nc, err = nats.Connect(url, o...); err == nil || !strings.Contains(err.Error(), "expected 'PONG', got 'PING'") {
-			break
-		}
-		slog.Debug("fleet: connect", "err", err)
-	}
-	return nc, err
+	return tryAgain("", append(o, nats.InProcessServer(e.Server), nats.Nkey(public, e.key.Sign))...)
 }
 
 // stop ends the server.

@@ -162,12 +162,12 @@ func (s *soak) lie(p *post) {
 
 // A run whose workers are killed, frozen beyond their heartbeat, cut off, sent away, doubled, false and damaged, and whose
 // server is killed, stopped and without room on its disk is the run that a machine draws alone, and people are told of every
-// fault. IVO_FLEET_SOAK says for how long, or "once" for each fault once; IVO_FLEET_SEED which ones.
+// fault. IVO_SOAK says for how long, or "once" for each fault once; IVO_FLEET_SEED which ones.
 func TestSoak(t *testing.T) {
-	if os.Getenv("IVO_FLEET_SOAK") == "" {
-		t.Skip("takes minutes: make soak-fleet; TestFaults is its short form")
+	if os.Getenv("IVO_SOAK") == "" {
+		t.Skip("takes minutes: make soak, or make soak-fleet; TestFaults is its short form")
 	}
-	length, _ := time.ParseDuration(os.Getenv("IVO_FLEET_SOAK"))
+	length, _ := time.ParseDuration(os.Getenv("IVO_SOAK"))
 	var seed uint64 = 1
 	fmt.Sscan(os.Getenv("IVO_FLEET_SEED"), &seed)
 	root := t.TempDir()

@@ -402,6 +402,9 @@ func (s *stage) fetch(o *order, n *notice) (*rollout.Shard, error) {
 		return nil, err
 	}
 	defer in.Close()
+	if info, err := in.Info(); err == nil && info.Size > uint64(s.shares.result()+mostLine) {
+		return nil, damaged("it has %s, and %s is the most", size(info.Size), size(uint64(s.shares.result())))
+	}
 	shard, err := unpack(in, o.Drawing, filepath.Join(s.dir, "states-"+o.Key))
 	if errors.Is(in.Error(), jetstream.ErrDigestMismatch) {
 		return nil, damaged("its sum is not that of its content")

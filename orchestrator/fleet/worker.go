@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -189,15 +188,6 @@ func (w *worker) notLetIn() error {
 	return &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
 }
 
-// redacted is an address without the rights that it may give.
-func redacted(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "an address that is none"
-	}
-	return u.Scheme + "://" + u.Host
-}
-
 // pause waits, but not for what has ended.
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
@@ -215,7 +205,7 @@ func (w *worker) take(m *llama.Model, name string, own bool) error {
 		return err
 	}
 	w.model, w.own = m, own
-	w.card.Model, w.card.Named = key, name
+	w.card.Model, w.card.Named, w.card.Offload = key, name, m.Offload()
 	return nil
 }
 
@@ -254,6 +244,9 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 	}
 	if hello.Heartbeat <= 0 {
 		hello.Heartbeat = heartbeat
+	}
+	if hello.Most <= 0 {
+		hello.Most = mostShard
 	}
 	return &hello, nil
 }
@@ -310,7 +303,7 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 	w.o.Say(fmt.Sprintf("drawing for run %s with %s", hello.Run, w.card.Named))
 	var wg sync.WaitGroup
 	at := func(consumer jetstream.Consumer, told string, count *atomic.Int64) *hand {
-		return &hand{worker: w, run: n, told: told, count: count, consumer: consumer, results: results, files: files, heartbeat: hello.Heartbeat}
+		return &hand{worker: w, run: n, told: told, count: count, consumer: consumer, results: results, files: files, heartbeat: hello.Heartbeat, most: hello.Most}
 	}
 	for range w.card.Contexts {
 		wg.Go(func() {

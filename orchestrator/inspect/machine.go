@@ -13,6 +13,7 @@ import (
 	"github.com/ivo-decoding/ivo/internal/pinned"
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 )
 
 // Machine is what a build of ivo finds on the machine that it runs on.
@@ -93,7 +94,7 @@ func (m *Machine) Write(w io.Writer) error {
 }
 
 // CPU is the kind of machine, as far as the arithmetic of its results depends on it: the system, and the features
-// that the machine has of those that ggml can use.
+// that the machine has of those that ggml can use. The C library chooses by them, whatever ggml was compiled for.
 func (m *Machine) CPU() string {
 	text := runtime.GOOS + "/" + runtime.GOARCH
 	for _, f := range m.machine {
@@ -104,8 +105,11 @@ func (m *Machine) CPU() string {
 	return text
 }
 
-// Available is the memory that the system could give to new processes, in bytes; 0 where it does not say.
-func (m *Machine) Available() uint64 { return m.available }
+// Card is what the machine says of itself to a fleet.
+func (m *Machine) Card() fleet.Card {
+	host, _ := os.Hostname()
+	return fleet.Card{Host: host, Version: m.Version, Build: llama.Compiled(), CPU: m.CPU(), Cores: m.limit, Memory: m.available}
+}
 
 func yes(b bool) string {
 	if b {

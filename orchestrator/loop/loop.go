@@ -44,6 +44,7 @@ type Work struct {
 	Drawer  rollout.Drawer   // of shards; nil draws them on this machine
 	// Elsewhere is what has responses scored by a reward on other machines: nil, or what gives nil, where this one scores.
 	Elsewhere func(reward.Model) batch.Elsewhere
+	Own       batch.Own    // is told of what this machine draws and scores
 	Redo      bool         // options that have changed are taken: what depends on them is made anew
 	Notify    func(Event)  // told of progress, if set; calls never overlap
 	Say       func(string) // told what people should know, if set
@@ -111,9 +112,9 @@ func Run(ctx context.Context, dir string, o Options, w Work) (err error) {
 			return err
 		}
 		defer l.pool.Close()
-		l.drawer = rollout.Pool{Pool: l.pool}
+		l.drawer = rollout.Pool{Pool: l.pool, Own: w.Own}
 	}
-	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Skip: o.SkipUnscored, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
+	l.scorer = batch.Scorer{Dir: l.d, Model: w.Reward, Own: w.Own, Skip: o.SkipUnscored, Records: batch.Records(all, func(e prompt.Encoded) prompt.Record { return e.Record })}
 	l.second = l.scorer
 	l.second.Model = w.Second
 	if w.Elsewhere != nil {

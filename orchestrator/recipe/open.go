@@ -49,6 +49,7 @@ type Experiment struct {
 	Drawer rollout.Drawer
 	// Elsewhere has them scored on other machines; see [loop.Work].
 	Elsewhere func(reward.Model) batch.Elsewhere
+	Own       batch.Own // is told of what this machine draws and scores
 
 	o       Options
 	guides  map[string]*Guide

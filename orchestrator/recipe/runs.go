@@ -119,7 +119,7 @@ func (x *Experiment) policyOf(id string) *Policy {
 func (x *Experiment) Loop(r *Run, seed uint64) (loop.Options, loop.Work) {
 	o := r.Options
 	o.Seed = seed
-	return o, loop.Work{Model: r.policy.Model, Encoder: r.policy.Encoder, Reward: x.Rewards[0], Prompts: r.kept, Drawer: x.Drawer, Elsewhere: x.Elsewhere}
+	return o, loop.Work{Model: r.policy.Model, Encoder: r.policy.Encoder, Reward: x.Rewards[0], Prompts: r.kept, Drawer: x.Drawer, Elsewhere: x.Elsewhere, Own: x.Own}
 }
 
 // Key is that of all that the run's first rounds under a seed depend on, on whatever machine.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"slices"
 	"text/tabwriter"
 
@@ -12,14 +13,18 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/eval"
 	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 )
 
 // shownSamples are those that stand behind every point of an experiment's page.
 const shownSamples = 5
 
-// WriteEvaluation creates or replaces the page of an experiment's results.
-func WriteEvaluation(path string, r *experiment.Results) error {
+// WriteEvaluation creates or replaces the page of an experiment's results, in its folder.
+func WriteEvaluation(path string, r *experiment.Results) (err error) {
 	page := &evaluationPage{Evaluation: r.Evaluation}
+	if page.Fleet, err = whoDrew(filepath.Dir(path)); err != nil {
+		return err
+	}
 	for _, m := range r.Models {
 		page.Policies = append(page.Policies, policyOf(r, m))
 	}
@@ -30,6 +35,7 @@ func WriteEvaluation(path string, r *experiment.Results) error {
 type evaluationPage struct {
 	experiment.Evaluation
 	Policies []policyPage
+	Fleet    *fleet.Record // nil where no fleet has had a part in it
 }
 
 // policyPage are the results of a policy.

@@ -1,8 +1,11 @@
 package report
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // FleetLines are a line for the stage that a fleet is at, if any, and one for each of its workers, those that are there first.
@@ -22,7 +26,7 @@ func FleetLines(s *fleet.Status, stage string) (lines []string) {
 		lines = append(lines, text+about(time.Duration(s.Left*float64(time.Second))))
 	}
 	gone := func(w fleet.Worker) int {
-		if w.State == "works" || w.State == "waits" {
+		if w.State == "works" || w.State == "waits" || w.State == "own" {
 			return 0
 		}
 		return 1
@@ -38,6 +42,9 @@ func FleetLines(s *fleet.Status, stage string) (lines []string) {
 			text += fmt.Sprintf("  (%d failed)", w.Failures)
 		}
 		lines = append(lines, text)
+	}
+	if s.Mixed {
+		lines = append(lines, MixedFleet)
 	}
 	return lines
 }
@@ -66,6 +73,18 @@ func about(left time.Duration) string {
 	return fmt.Sprintf(", about %v left", left.Round(max(time.Second, left.Round(time.Minute)/60)))
 }
 
+// whoDrew is who drew a run or an experiment, nil where no fleet has had a part in it.
+func whoDrew(dir string) (*fleet.Record, error) {
+	r, err := fleet.ReadRecord(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w (remove it: it says who drew the run, and nothing depends on it)", filepath.Join(dir, run.FleetFile), err)
+	}
+	return r, nil
+}
+
 // FleetTable writes how a fleet is, or who drew a finished run.
 func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 	if len(members) == 0 {
@@ -73,9 +92,9 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU")
+	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU\toffload")
 	for _, m := range members {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU)
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU, m.Offload)
 	}
 	if err := t.Flush(); err != nil || !mixed {
 		return err
@@ -85,4 +104,4 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 }
 
 // MixedFleet says what a run is that machines of several kinds have drawn.
-const MixedFleet = "The workers' builds or kinds of CPU differ: a shard drawn again by another of them may differ by rounding."
+const MixedFleet = "The machines' builds, kinds of CPU or what they offload differ: a shard drawn again by another of them may differ by rounding."

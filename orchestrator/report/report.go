@@ -127,8 +127,8 @@ func read(dir string) (*progress, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if r.Fleet, err = fleet.ReadRecord(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w (remove it: it says who drew the run, and nothing depends on it)", filepath.Join(dir, run.FleetFile), err)
+	if r.Fleet, err = whoDrew(dir); err != nil {
+		return nil, err
 	}
 	r.prompts = make(map[string]string, len(prompts))
 	for _, p := range prompts {

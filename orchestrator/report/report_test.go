@@ -171,16 +171,16 @@ func TestWorkersNamed(t *testing.T) {
 		t.Error("a lone run names workers")
 	}
 	put(t, filepath.Join(dir, run.FleetFile), []byte(`workers:
-- {name: desk-A1B2, cores: 8, cpu: "AVX2 <b>", build: b11434, shards: 7, scored: 3, tokens: 900, seconds: 30, failures: 1}
+- {name: desk-A1B2, cores: 8, cpu: "AVX2 <b>", build: b11434, offload: all layers on a GPU, shards: 7, scored: 3, tokens: 900, seconds: 30, failures: 1}
 - {name: lap-C3D4, cores: 4, cpu: NEON, build: b11434, shards: 5, scored: 9, tokens: 100, seconds: 0, failures: 0}
 mixed: true
 drawn: {iter-01/trajectories/0000.jsonl.zst: desk-A1B2, rewards/gold/iter-01/0000.jsonl: lap-C3D4}
 `))
 	d := parse(t, dir)
 	want := [][]string{
-		{"worker", "CPU", "cores", "llama.cpp", "shards drawn", "files scored", "tokens", "tokens/s", "failed"},
-		{"desk-A1B2", "AVX2 <b>", "8", "b11434", "7", "3", "900", "30.0", "1"},
-		{"lap-C3D4", "NEON", "4", "b11434", "5", "9", "100", "0.0", "0"},
+		{"worker", "CPU", "cores", "llama.cpp", "offload", "shards drawn", "files scored", "tokens", "tokens/s", "failed"},
+		{"desk-A1B2", "AVX2 <b>", "8", "b11434", "all layers on a GPU", "7", "3", "900", "30.0", "1"},
+		{"lap-C3D4", "NEON", "4", "b11434", "", "5", "9", "100", "0.0", "0"},
 	}
 	if diff := cmp.Diff(want, d.rows["workers"]); diff != "" {
 		t.Error(diff)

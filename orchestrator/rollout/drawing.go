@@ -177,7 +177,10 @@ type Drawer interface {
 }
 
 // Pool draws on engines of this machine, all of which must suit the drawings.
-type Pool struct{ *engine.Pool }
+type Pool struct {
+	*engine.Pool
+	Own batch.Own // is told of what is drawn
+}
 
 func (p Pool) Draw(ctx context.Context, all []*Drawing, to Taker) error {
 	return p.Each(ctx, len(all), func(ctx context.Context, e *engine.Engine, i int) error {
@@ -192,8 +195,35 @@ func (p Pool) Draw(ctx context.Context, all []*Drawing, to Taker) error {
 		if err != nil {
 			return err
 		}
-		return to.Put(i, s)
+		if err := to.Put(i, s); err != nil {
+			return err
+		}
+		p.Own.Responses(all[i].Name, s.Responses())
+		return nil
 	})
+}
+
+// Under has drawings drawn whose files lie in a folder of what the drawer knows.
+func Under(folder string, by Drawer) Drawer {
+	if by == nil {
+		return nil
+	}
+	return under{folder, by}
+}
+
+type under struct {
+	folder string
+	by     Drawer
+}
+
+func (u under) Draw(ctx context.Context, all []*Drawing, to Taker) error {
+	named := make([]*Drawing, len(all))
+	for i, d := range all {
+		of := *d
+		of.Name = u.folder + "/" + d.Name
+		named[i] = &of
+	}
+	return u.by.Draw(ctx, named, to)
 }
 
 // Suits says whether drawings can be drawn by the engines of one pool.

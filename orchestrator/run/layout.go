@@ -3,6 +3,7 @@ package run
 import (
 	"cmp"
 	"fmt"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -142,6 +143,35 @@ func parseShard(name string) (s Shard, ok bool) {
 
 // RewardFolders names the rewards that have been asked about the run, as [RewardFolder] does.
 func RewardFolders(dir string) ([]string, error) { return list(dir, rewardsDir) }
+
+// Made names the files of responses that a run or an experiment has, and those of scores.
+func Made(dir string) (responses, scores []string, err error) {
+	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && name != "." && strings.HasPrefix(e.Name(), "."):
+			return fs.SkipDir
+		case e.IsDir() || !strings.HasSuffix(strings.TrimSuffix(name, ".zst"), ".jsonl"):
+			return nil
+		}
+		in := strings.Split(path.Dir(name), "/")
+		switch {
+		case slices.Contains(in, rewardsDir):
+			scores = append(scores, name)
+		case slices.ContainsFunc(in, func(folder string) bool { return slices.Contains(responseDirs, folder) }):
+			responses = append(responses, name)
+		}
+		return nil
+	})
+	if Absent(err) {
+		err = nil
+	}
+	return responses, scores, err
+}
+
+// responseDirs are the folders of files of responses.
+var responseDirs = []string{"trajectories", evalDir, ExperimentDir, "ceiling"}
 
 // list names what a folder of a run holds.
 func list(dir, folder string) (names []string, err error) {

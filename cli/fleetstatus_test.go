@@ -1,0 +1,116 @@
+//go:build unix
+
+package cli
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/report"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// saysIvo runs ivo, and returns what it prints and its exit code.
+func saysIvo(t *testing.T, env []string, args ...string) (out string, code int) {
+	t.Helper()
+	cmd := exec.Command("ivo", args...)
+	cmd.Env = append(os.Environ(), env...)
+	text, _ := cmd.CombinedOutput()
+	return string(text), cmd.ProcessState.ExitCode()
+}
+
+// waiting starts a run that a fleet is to draw, has it wait for workers, and interrupts it when it has been looked at.
+func waiting(t *testing.T, dir, listen, url string, env func() []string, look func(live string)) {
+	t.Helper()
+	f := lab(t)
+	args := f.iterate(dir, "-n", "12", "--samples", "3", "--fleet", "--listen", listen)
+	cmd := exec.Command(args[0], args[1:]...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cmd.Process.Signal(syscall.SIGINT)
+		if cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+			t.Errorf("exit code %d", cmd.ProcessState.ExitCode())
+		}
+	}()
+	for range 600 {
+		if live, code := saysIvo(t, env(), "fleet", "status", "--nats", url); code == 0 && strings.Contains(live, " of 4 shards") {
+			look(live)
+			return
+		}
+		time.Sleep(50 * time.Millisecond) // polls, and asserts nothing by time
+	}
+	t.Error("nothing is told of the run")
+}
+
+// ivo fleet status tells who drew a run that is finished, how one is that is under way, and of both that they are mixed; ivo fleet
+// invite prints the line by which workers get in, whose invitation opens the server to other verbs too.
+func TestFleetStatusAndInvite(t *testing.T) {
+	f := lab(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	if out, code := saysIvo(t, nil, f.iterate(dir, "-n", "12")[1:]...); code != 0 {
+		t.Fatal(out)
+	}
+	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 1 || !strings.Contains(out, "is not known") {
+		t.Errorf("of a lone run, %d: %s", code, out)
+	}
+	if out, code := saysIvo(t, nil, "fleet", "invite", dir); code != 1 || !strings.Contains(out, "has no fleet that others may join") {
+		t.Errorf("to a lone run, %d: %s", code, out)
+	}
+	for _, args := range [][]string{{"fleet", "status"}, {"fleet", "invite"}} {
+		if out, code := saysIvo(t, []string{fleet.URLVariable + "="}, args...); code != 2 {
+			t.Errorf("%v, %d: %s", args, code, out)
+		}
+	}
+	record := "workers:\n- {name: desk-A1B2, cores: 8, build: b11434, cpu: NEON, shards: 7, tokens: 900, seconds: 30}\n- {name: lap-C3D4, cores: 4, build: b11434, cpu: AVX2, scored: 3}\nmixed: true\ndrawn: {iter-01/trajectories/0000.jsonl.zst: desk-A1B2}\n"
+	if err := os.WriteFile(filepath.Join(dir, run.FleetFile), []byte(record), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !strings.Contains(out, "desk-A1B2  8      7") || !strings.Contains(out, "lap-C3D4   4      0       3") || !strings.Contains(out, report.MixedFleet) {
+		t.Errorf("%d: %s", code, out)
+	}
+
+	listen := freeAddress(t)
+	near := func() []string { return nil }
+	waiting(t, dir, listen, "nats://"+listen, near, func(live string) {
+		if !strings.Contains(live, report.MixedFleet) {
+			t.Errorf("that it is mixed is not told: %s", live)
+		}
+		if out, code := saysIvo(t, nil, "fleet", "invite", dir); code != 0 || out != "ivo worker --nats nats://"+listen+"\n" {
+			t.Errorf("%d: %s", code, out)
+		}
+	})
+
+	_, port, _ := strings.Cut(freeAddress(t), ":")
+	form := regexp.MustCompile(`^(IVO_INVITE=ivo1\.\S+) ivo worker --nats (tls://127\.0\.0\.1:` + port + `)\n$`)
+	invited := func() []string {
+		out, _ := saysIvo(t, nil, "fleet", "invite", "--host", "127.0.0.1", dir)
+		return form.FindStringSubmatch(out)
+	}
+	with := func() []string {
+		if parts := invited(); parts != nil {
+			return parts[1:2]
+		}
+		return nil
+	}
+	url := "tls://127.0.0.1:" + port
+	waiting(t, dir, "0.0.0.0:"+port, url, with, func(string) {
+		if invited() == nil {
+			t.Error("the invitation has another form")
+		}
+		if out, code := saysIvo(t, nil, "fleet", "status", "--nats", url); code != 1 || strings.Contains(out, "shards") {
+			t.Errorf("without an invitation, %d: %s", code, out)
+		}
+		if out, code := saysIvo(t, []string{with()[0], fleet.URLVariable + "=" + url}, "fleet", "status"); code != 0 {
+			t.Errorf("with the address in the environment, %d: %s", code, out)
+		}
+	})
+}

@@ -1,0 +1,76 @@
+package fleet
+
+import (
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"syscall"
+
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// What one side may ask of the other, whoever that is. Limits of objects and of what a server holds are in bytes.
+const (
+	mostPayload = 1 << 20   // of a message
+	mostLine    = 64 << 10  // of a parcel's first line
+	mostAnswers = 1 << 30   // of its answers, when they are not compressed
+	mostShard   = 4 << 30   // of a shard's result
+	mostOrder   = 256 << 20 // of an order, when it is not compressed, and
+	mostScores  = 256 << 20 // of scores
+	mostFile    = 1 << 50   // of a file that is sent, wherever there is room for it
+
+	mostWorkers = 4096 // that a run knows at a time
+	mostWord    = 512  // bytes of what a worker says of itself, each
+	mostDoing   = 64   // shards in its hands
+
+	mostStore  = 64 << 30 // that a run's own server keeps, where it is not known what is free
+	leastStore = 1 << 30  // and where little is: that a disk is full is found out when it is
+)
+
+// free is the number of bytes that may still be written where a directory lies, if that is known.
+var free = run.Free
+
+// shares are those of what a server keeps of a run, of so many bytes.
+type shares struct{ files, results, orders, notices int64 }
+
+func sharesOf(store int64) shares {
+	return shares{files: store / 2, results: store / 4, orders: store / 16, notices: store / 64}
+}
+
+// ownStore is what a server of the run's own may keep: three quarters of what is free on its disk.
+func ownStore(dir string) int64 {
+	room, known := free(dir)
+	if !known {
+		return mostStore
+	}
+	return max(leastStore, min(room, math.MaxInt64/4)/4*3)
+}
+
+// result is the most of a result.
+func (s shares) result() int64 { return min(mostShard, s.results) }
+
+// tooLarge is the error of a shard whose result is not taken.
+func tooLarge(bytes, most int64) error {
+	return fault.New("work", "shard", nil, "lower {shard}, or free disk for the server of the run", "its result takes %s, and %s is the most", size(uint64(bytes)), size(uint64(most)))
+}
+
+// room is an error where a file that is to be sent does not fit on the disk, of which so many bytes are there.
+func room(path string, bytes, here int64) error {
+	left, known := free(filepath.Dir(path))
+	if !known || bytes-here <= left {
+		return nil
+	}
+	return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("it takes %s more, and %s are free: %w", size(uint64(bytes-here)), size(uint64(left)), syscall.ENOSPC)}
+}
+
+// clipped is the card with words of a length that one may keep.
+func (c Card) clipped() Card {
+	for _, word := range []*string{&c.Worker, &c.Host, &c.Version, &c.Build, &c.CPU, &c.Offload, &c.Model, &c.Named} {
+		*word = clip(*word)
+	}
+	return c
+}
+
+func clip(word string) string { return word[:min(len(word), mostWord)] }

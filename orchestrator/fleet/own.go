@@ -1,0 +1,49 @@
+package fleet
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/ivo-decoding/ivo/llama"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
+)
+
+// Own is told what the run's machine draws and scores itself.
+func (c *Coordinator) Own() batch.Own { return batch.Own{Drew: c.drewHere, Scored: c.scoredHere} }
+
+// Alone is told what this machine does of a run that a fleet has begun and that goes on without it: it is written beside what the
+// workers did when the end is called. It tells nobody of a run that no fleet has had a part in.
+func Alone(dir string, own Card, models ...*llama.Model) (told batch.Own, end func() error, err error) {
+	if _, err := os.Stat(filepath.Join(dir, run.FleetFile)); errors.Is(err, fs.ErrNotExist) {
+		return batch.Own{}, func() error { return nil }, nil
+	}
+	c := &crew{}
+	if err := c.start(dir, own.with(models)); err != nil {
+		return batch.Own{}, nil, err
+	}
+	now := func() {
+		if c.due() {
+			if err := c.save(); err != nil {
+				slog.Debug("fleet: who did what", "err", err) // which is said at the end
+			}
+		}
+	}
+	return batch.Own{
+		Drew:   func(file string, tokens int64) { c.drewHere(file, tokens); now() },
+		Scored: func(file string) { c.scoredHere(file); now() },
+	}, c.save, nil
+}
+
+// with is the card of a machine that has these models loaded.
+func (c Card) with(models []*llama.Model) Card {
+	for _, m := range models {
+		if c.Offload = m.Offload(); c.Offload != "" {
+			break
+		}
+	}
+	return c
+}
