@@ -1,8 +1,6 @@
 package fleet
 
 import (
-	"errors"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,9 +14,9 @@ import (
 func (c *Coordinator) Own() batch.Own { return batch.Own{Drew: c.drewHere, Scored: c.scoredHere} }
 
 // Alone is told what this machine does of a run that a fleet has begun and that goes on without it: it is written beside what the
-// workers did when the end is called. It tells nobody of a run that no fleet has had a part in.
+// workers did when the end is called. It tells nobody of what no fleet has had a part in, or is no run.
 func Alone(dir string, own Card, models ...*llama.Model) (told batch.Own, end func() error, err error) {
-	if _, err := os.Stat(filepath.Join(dir, run.FleetFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, run.FleetFile)); err != nil {
 		return batch.Own{}, func() error { return nil }, nil
 	}
 	c := &crew{}

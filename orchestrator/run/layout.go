@@ -144,8 +144,11 @@ func parseShard(name string) (s Shard, ok bool) {
 // RewardFolders names the rewards that have been asked about the run, as [RewardFolder] does.
 func RewardFolders(dir string) ([]string, error) { return list(dir, rewardsDir) }
 
-// Made names the files of responses that a run or an experiment has, and those of scores.
+// Made names the files of responses that a run or an experiment has, and those of scores. What is no folder has none.
 func Made(dir string) (responses, scores []string, err error) {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil, nil, nil
+	}
 	err = fs.WalkDir(os.DirFS(dir), ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -164,9 +167,6 @@ func Made(dir string) (responses, scores []string, err error) {
 		}
 		return nil
 	})
-	if Absent(err) {
-		err = nil
-	}
 	return responses, scores, err
 }
 

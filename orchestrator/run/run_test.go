@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -275,6 +276,31 @@ func TestExpect(t *testing.T) {
 	} {
 		if err := run.Expect(c.dir, c.experiment); (err != nil) != (c.want != "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// The files of responses and of scores are told from all others of a run, of an experiment and of the runs within that.
+func TestMade(t *testing.T) {
+	dir := t.TempDir()
+	want := map[bool][]string{
+		true:  {"answers/0a.jsonl", "ceiling/1b.jsonl", "eval/greedy/0000.jsonl", "iter-01/trajectories/0000.jsonl.zst", "runs/2c/iter-01/trajectories/0001.jsonl.zst"},
+		false: {"rewards/gold-1/answers/0a.jsonl", "rewards/gold-1/eval/greedy/0000.jsonl", "runs/2c/rewards/gold-1/iter-01/0001.jsonl"},
+	}
+	others := []string{"prompts.jsonl.zst", "samples.jsonl", "runs/2c/prompts.jsonl.zst", "iter-01/states/0000.states", "iter-01/metrics.json", ".fleet/answers/x.jsonl", "judged/3d.jsonl", "rewards/gold-1/head.gguf"}
+	for _, name := range slices.Concat(want[true], want[false], others) {
+		path := filepath.Join(dir, filepath.FromSlash(name))
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	responses, scores, err := run.Made(dir)
+	if err != nil || !slices.Equal(responses, want[true]) || !slices.Equal(scores, want[false]) {
+		t.Errorf("%v, %v: %v", responses, scores, err)
+	}
+	for _, none := range []string{filepath.Join(dir, "samples.jsonl"), filepath.Join(dir, "nowhere")} {
+		if responses, scores, err := run.Made(none); responses != nil || scores != nil || err != nil {
+			t.Errorf("%s: %v, %v: %v", none, responses, scores, err)
 		}
 	}
 }
