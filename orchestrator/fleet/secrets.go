@@ -83,6 +83,9 @@ func readSecrets(dir string) (*Secrets, error) {
 	if err == nil {
 		_, err = x509.ParseCertificate(s.Cert)
 	}
+	if err == nil && s.server() == nil { // which would listen without TLS
+		err = errors.New("the certificate has no key")
+	}
 	if err != nil { // without a word of what it holds
 		return nil, fault.New("fleet", "", nil, "remove it; another one is made, and workers need a new invitation", "%s is damaged", filepath.Join(dir, secretsFile))
 	}

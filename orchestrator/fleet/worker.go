@@ -255,6 +255,7 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 	if hello.Heartbeat <= 0 {
 		hello.Heartbeat = heartbeat
 	}
+	hello.Heartbeat = max(hello.Heartbeat, 4*time.Millisecond) // of which a quarter is waited for
 	return &hello, nil
 }
 
