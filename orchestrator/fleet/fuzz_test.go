@@ -199,8 +199,8 @@ func FuzzNotices(f *testing.F) {
 	}
 	d, _, whole := sample(f)
 	card := Card{Protocol: protocol, Worker: "worker", Host: "host"}
-	reward := 1.5
-	scores := marks{protocol, "k", []batch.Score{{Prompt: "p", Sample: 1, Reward: &reward}}}
+	good := 1.5
+	scores := marks{protocol, "k", []batch.Score{{Prompt: "p", Sample: 1, Reward: &good}}}
 	f.Add(uint8(0), encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: int64(len(whole)), Tokens: 4, Took: time.Second}), whole)
 	f.Add(uint8(0), encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: 1 << 62}), whole[:len(whole)/2])
 	f.Add(uint8(0), encode(notice{Key: "other", Card: card, Object: "o"}), whole)
@@ -349,7 +349,7 @@ func FuzzAnswers(f *testing.F) {
 			scored(ctx, t, &judge{hand: h}, results, z.EncodeAll(fits(data), nil))
 		case 3:
 			s, err := ReadStatus(ctx, nc.ConnectedUrl(), Invite{})
-			if f := (*fault.Error)(nil); (s == nil) == (err == nil) || err != nil && !errors.As(err, &f) {
+			if hinted := (*fault.Error)(nil); (s == nil) == (err == nil) || err != nil && !errors.As(err, &hinted) {
 				t.Errorf("%+v, %v", s, err)
 			}
 		}
