@@ -75,7 +75,7 @@ func (a attempt) killed(t *testing.T, u undisturbed, rng *rand.Rand) (code int, 
 	case kind == 0 && u.steps > 0:
 		return a.runs(t, nil, fmt.Sprintf("%s=killed %d", faultEnv, 1+rng.IntN(u.steps)))
 	case kind == 1:
-		n := 1 + rng.IntN(u.lines)
+		n := 1 + rng.IntN(max(1, u.lines))
 		return a.runs(t, func(cmd *exec.Cmd) {
 			if n--; n == 0 {
 				cmd.Process.Kill()

@@ -93,20 +93,29 @@ methods:
 			return []string{"ivo", "generate", "-v", "-m", f.model, "--prompts", f.prompts, "-n", "8", "-s", "3", "--shard", "2", "--samples", "2", "--out", "answers.jsonl"}
 		}},
 		{name: "judge", out: "verdicts.jsonl", grows: true, begin: func(t *testing.T, dir string) []string {
-			for i, seed := range []string{"1", "2"} {
-				answers := attempt{verb{out: string("ab"[i]) + ".jsonl"}, dir, []string{"ivo", "generate", "-m", f.model, "--prompts", f.prompts, "-n", "12", "-s", seed, "-t", "1", "--method", "sample", "--out", string("ab"[i]) + ".jsonl"}, nil}
-				answers.ends(t)
+			for _, by := range []string{"a", "b"} {
+				var lines strings.Builder
+				for i := range 60 {
+					fmt.Fprintf(&lines, `{"id":"%d","prompt":"i went out.","response":"got a%s"}`+"\n", i, strings.Repeat(" "+by, i%7+len(by)))
+				}
+				write(t, filepath.Join(dir, by+".jsonl"), lines.String())
 			}
-			write(t, filepath.Join(dir, "two.txt"), "{prompt}\nA{a}\nB{b}\nCHECK:\n")
-			return []string{"ivo", "judge", "-v", "a.jsonl", "b.jsonl", "--judge", "judge:" + f.model + ",template=two.txt", "--out", "verdicts.jsonl"}
+			return []string{"ivo", "judge", "a.jsonl", "b.jsonl", "-v", "--judge", "length:5", "--out", "verdicts.jsonl"}
 		}},
 		{name: "reward train", out: "reward.gguf", once: true, begin: func(t *testing.T, dir string) []string {
-			var pairs strings.Builder
-			for i := range 40 {
-				fmt.Fprintf(&pairs, `{"prompt":"i went out %d times.\nTL;DR:","chosen":" got a %s bell","rejected":" got a drum, lost a drum"}`+"\n", i, []string{"red", "blue", "tiny"}[i%3])
+			var lines strings.Builder
+			for i := range 30 {
+				fmt.Fprintf(&lines, `{"prompt":"i went out %d times.\nTL;DR:","chosen":" got a red bell, got a %s bell","rejected":" got a drum, lost a drum"}`+"\n", i, []string{"red", "old", "tiny"}[i%3])
 			}
-			write(t, filepath.Join(dir, "pairs.jsonl"), pairs.String())
-			return []string{"ivo", "reward", "train", "-v", "--pairs", "pairs.jsonl", "-m", f.model, "--layers", "0,3", "--head", "mlp", "--hidden", "8", "--epochs", "8", "--out", "reward.gguf", "-t", "1"}
+			write(t, filepath.Join(dir, "pairs.jsonl"), lines.String())
+			return []string{"ivo", "reward", "train", "-v", "--pairs", "pairs.jsonl", "-m", f.model, "--layers", "0,3", "--head", "linear", "--out", "reward.gguf", "-t", "1"}
+		}},
+		{name: "states repair", out: "sound.states", once: true, begin: func(t *testing.T, dir string) []string {
+			all, err := filepath.Glob(filepath.Join(f.run, "iter-01", "states", "*.states"))
+			if err != nil || len(all) == 0 {
+				t.Fatal("the run has no states", err)
+			}
+			return []string{"ivo", "states", "repair", all[0], "-o", "sound.states"}
 		}},
 		{name: "fleet", out: "run", begin: func(t *testing.T, dir string) []string {
 			address := freeAddress(t)
@@ -304,7 +313,7 @@ func (v verb) undisturbed(t *testing.T) undisturbed {
 	if err == nil {
 		u.steps, err = strconv.Atoi(string(text))
 	}
-	if u.files = a.written(t); err != nil || u.lines == 0 || len(u.files) == 0 {
+	if u.files = a.written(t); err != nil || u.steps+u.lines == 0 || len(u.files) == 0 {
 		t.Fatalf("%d files in %d steps and %d lines: %v", len(u.files), u.steps, u.lines, err)
 	}
 	return u

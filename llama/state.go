@@ -104,6 +104,9 @@ func (c *Context) RestoreSequence(seq int32, saved []byte) error {
 	if was := string(saved[stateHead : stateHead+length]); was != identity {
 		return &Error{Op: op, Err: fmt.Errorf("%w: saved under %q, this is %q", ErrState, was, identity), Hint: again}
 	}
+	if err := c.checkSaved(body, n); err != nil {
+		return &Error{Op: op, Err: fmt.Errorf("%w: %w", ErrState, err), Hint: again}
+	}
 	if err := c.enter(op); err != nil {
 		return err
 	}

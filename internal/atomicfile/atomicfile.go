@@ -42,7 +42,9 @@ func create(path string) (f *os.File, err error) {
 
 // Write creates or replaces path with what fill writes. On any error the
 // temporary file is removed and path is left as it was.
-func Write(path string, fill func(io.Writer) error) (err error) {
+func Write(path string, fill func(io.Writer) error) error { return write(path, 0o644, fill) }
+
+func write(path string, mode fs.FileMode, fill func(io.Writer) error) (err error) {
 	f, err := create(path)
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
@@ -61,7 +63,7 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	if err = step("write", path, w.Flush); err != nil {
 		return err
 	}
-	if err = f.Chmod(0o644); err != nil {
+	if err = f.Chmod(mode); err != nil {
 		return err
 	}
 	if err = step("sync", path, f.Sync); err != nil {
@@ -70,11 +72,20 @@ func Write(path string, fill func(io.Writer) error) (err error) {
 	if err = f.Close(); err != nil {
 		return err
 	}
-	return rename(f.Name(), path)
+	return Rename(f.Name(), path)
 }
 
-// rename gives a synced file its name, for good.
-func rename(tmp, path string) error {
+// Append writes at the end of a file that grows by whole lines, which are on the disk then. Where it fails, a part of them may
+// be there: whoever reads the file takes it for the end.
+func Append(f *os.File, lines []byte) error {
+	if err := step("append to", f.Name(), func() error { _, err := f.Write(lines); return err }); err != nil {
+		return err
+	}
+	return step("sync", f.Name(), f.Sync)
+}
+
+// Rename gives a synced file in the same folder its name, for good.
+func Rename(tmp, path string) error {
 	if err := step("rename", path, func() error { return os.Rename(tmp, path) }); err != nil {
 		return err
 	}
@@ -82,11 +93,16 @@ func rename(tmp, path string) error {
 }
 
 // WriteBytes is Write of a fixed content.
-func WriteBytes(path string, data []byte) error {
-	return Write(path, func(w io.Writer) error {
+func WriteBytes(path string, data []byte) error { return Write(path, content(data)) }
+
+// WritePrivate is WriteBytes of what nobody but the owner may read.
+func WritePrivate(path string, data []byte) error { return write(path, 0o600, content(data)) }
+
+func content(data []byte) func(io.Writer) error {
+	return func(w io.Writer) error {
 		_, err := w.Write(data)
 		return err
-	})
+	}
 }
 
 // syncDir makes the rename itself durable. Some file systems refuse to sync a
@@ -150,7 +166,7 @@ func Replace(path string, make func(tmp string) error) (err error) {
 	if err := step("sync", path, f.Sync); err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
-	if err := rename(tmp, path); err != nil {
+	if err := Rename(tmp, path); err != nil {
 		return fmt.Errorf("write %s: %w", path, hint(err))
 	}
 	return nil

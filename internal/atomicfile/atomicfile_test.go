@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
@@ -99,5 +100,48 @@ func TestClean(t *testing.T) {
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// What is private is read by its owner alone, whatever was there before.
+func TestPrivate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("files have no such rights here")
+	}
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := atomicfile.WritePrivate(path, []byte("s")); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode().Perm() != 0o600 || content(t, path) != "s" {
+		t.Errorf("%v, %v", st.Mode(), err)
+	}
+}
+
+// Lines are appended to what is there, or the file is as it was where the disk takes none.
+func TestAppend(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lines")
+	if err := os.WriteFile(path, []byte("one\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	full := errors.New("full")
+	defer func() { atomicfile.Before = nil }()
+	atomicfile.Before = func(string, string) error { return full }
+	if err := atomicfile.Append(f, []byte("none\n")); !errors.Is(err, full) {
+		t.Error(err)
+	}
+	atomicfile.Before = nil
+	if err := atomicfile.Append(f, []byte("two\n")); err != nil {
+		t.Error(err)
+	}
+	if got := content(t, path); got != "one\ntwo\n" {
+		t.Errorf("the file holds %q", got)
 	}
 }

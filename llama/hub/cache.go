@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 )
 
 // hubDir is the folder of the Hugging Face layout.
@@ -225,7 +227,7 @@ func link(blob, name string) error {
 		err = os.Symlink(target, name)
 	}
 	if err != nil {
-		return os.Rename(blob, name)
+		return atomicfile.Rename(blob, name)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/llama/hub"
 )
 
@@ -216,6 +217,30 @@ func TestConcurrent(t *testing.T) {
 	}
 	all.Wait()
 	same(t, "requests", s.requests(), "m.gguf")
+}
+
+// Where the file cannot be given its name at the end, what was fetched is kept, and asked for no more.
+func TestNameRefused(t *testing.T) {
+	s := newServer(t, "m.gguf", text(big))
+	o, waits := s.options(t)
+	defer func() { atomicfile.Before = nil }()
+	atomicfile.Before = func(step, path string) error {
+		return &os.LinkError{Op: step, Old: path, New: path, Err: syscall.EROFS}
+	}
+	_, err := hub.Repo(t.Context(), "u/m", "", o)
+	hinted(t, err, 0, "check the folder, or set LLAMA_CACHE to another")
+	if !errors.Is(err, syscall.EROFS) || len(*waits) > 0 {
+		t.Errorf("got %v after %d waits", err, len(*waits))
+	}
+	partial := filepath.Join(o.CacheDir, "models--u--m", "blobs", s.oid("m.gguf")+".downloadInProgress")
+	if data, err := os.ReadFile(partial); err != nil || string(data) != s.content["m.gguf"] {
+		t.Errorf("%d bytes are kept, %v", len(data), err)
+	}
+	atomicfile.Before = nil
+	path, err := hub.Repo(t.Context(), "u/m", "", o)
+	if data, _ := os.ReadFile(path); err != nil || string(data) != s.content["m.gguf"] {
+		t.Errorf("%s: %v", path, err)
+	}
 }
 
 func TestDiskFull(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"syscall"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
@@ -75,7 +76,7 @@ func (s *session) failed(ctx context.Context, op, what string, err error) error 
 		e.Hint = "the disk is full: free some space, or set LLAMA_CACHE to a folder on another disk; what was fetched is kept"
 	case errors.Is(err, fs.ErrPermission):
 		e.Hint = "set LLAMA_CACHE to a folder you may write to"
-	case errors.As(err, new(*fs.PathError)):
+	case errors.As(err, new(*fs.PathError)), errors.As(err, new(*os.LinkError)):
 		e.Hint = "check the folder, or set LLAMA_CACHE to another"
 	default:
 		e.Hint = "check the connection and try again; what was fetched is kept, and {offline} uses what is in the cache"

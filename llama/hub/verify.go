@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
@@ -135,12 +134,8 @@ func (p *partial) finish() error {
 	if runtime.GOOS == "windows" { // which renames no open file
 		p.f.Close()
 	}
-	if err := os.Rename(p.path, p.dest); err != nil {
+	if err := atomicfile.Rename(p.path, p.dest); err != nil {
 		return err
-	}
-	if d, err := os.Open(filepath.Dir(p.dest)); err == nil {
-		d.Sync() // some file systems refuse: the rename is as durable as they allow
-		d.Close()
 	}
 	os.Remove(p.path + ".etag")
 	if p.origin != "" && p.version != "" {

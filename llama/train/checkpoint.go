@@ -91,8 +91,8 @@ func (t *trainer) place(at cursor) []gguf.KV {
 	}
 }
 
-// resume takes up the checkpoint, if there is one, and returns its place in the data.
-func (t *trainer) resume() (at cursor, err error) {
+// resume takes up the checkpoint, if there is one, and returns its place in the data, which are so many examples.
+func (t *trainer) resume(examples int) (at cursor, err error) {
 	path := t.opts.Checkpoint
 	f, err := gguf.Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,6 +108,10 @@ func (t *trainer) resume() (at cursor, err error) {
 	step, _ := f.Int(keyStep)
 	epoch, _ := f.Int(keyEpoch)
 	next, _ := f.Int(keyNext)
+	if step < 0 || step > int64(t.opts.Steps) || epoch < 0 || next < 0 || next > int64(examples) {
+		return at, &gguf.Error{Path: path, Msg: fmt.Sprintf("it is at step %d, in epoch %d at example %d, of %d steps and %d examples", step, epoch, next, t.opts.Steps, examples),
+			Hint: "the checkpoint is damaged: remove it to start anew"}
+	}
 	t.optimizer.step, at = int(step), cursor{int(epoch), int(next)}
 	for _, s := range t.state() {
 		data, err := f.ReadF32(s.Name)

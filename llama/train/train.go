@@ -130,7 +130,7 @@ func run(ctx context.Context, cfg Config, opts Options, of objective, examples, 
 	var at cursor
 	if opts.Checkpoint != "" {
 		t.fingerprint = fingerprint(cfg, opts, of.name, examples)
-		if at, err = t.resume(); err != nil {
+		if at, err = t.resume(len(examples)); err != nil {
 			return nil, err
 		}
 		l.apply(opts.Workers)

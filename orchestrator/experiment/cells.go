@@ -228,15 +228,39 @@ func (w *work) kept(ctx context.Context, x want, m *missing) (*Cell, error) {
 	if m.key, err = w.cellKey(x, seed); err != nil {
 		return nil, err
 	}
-	c, err := readCell[Cell](w.cellFile(m.key), m.key, func(c *Cell) string { return c.Key })
+	c, err := readCell(w.cellFile(m.key), func(c *Cell) error { return c.check(m.key, len(x.prompts)) })
 	if c == nil || err != nil {
 		return nil, err
 	}
 	return c.with(w.x.Rewards[:x.rewards]), nil
 }
 
-// readCell reads a file of a key; nil where it is not there.
-func readCell[T any](path, key string, of func(*T) string) (*T, error) {
+// check finds what no cell of a key holds: others count on a score of each answer to each of so many prompts.
+func (c *Cell) check(key string, prompts int) error {
+	if err := keyed(c.Key, key); err != nil {
+		return err
+	}
+	if c.Answers < 1 || len(c.KL) != prompts {
+		return fmt.Errorf("it has %d answers to each of %d prompts, and there are %d", c.Answers, len(c.KL), prompts)
+	}
+	for _, r := range c.Rewards {
+		if len(r.Scores)%c.Answers != 0 || len(r.Scores)/c.Answers != prompts {
+			return fmt.Errorf("it has %d scores by %s of %d answers to each of %d prompts", len(r.Scores), r.Reward, c.Answers, prompts)
+		}
+	}
+	return nil
+}
+
+// keyed finds a key that is not the one that is wanted.
+func keyed(has, wanted string) error {
+	if has != wanted {
+		return fmt.Errorf("it has the key %q", has)
+	}
+	return nil
+}
+
+// readCell reads a file that holds what the check says; nil where it is not there.
+func readCell[T any](path string, check func(*T) error) (*T, error) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -245,8 +269,8 @@ func readCell[T any](path, key string, of func(*T) string) (*T, error) {
 	if err == nil {
 		err = json.Unmarshal(text, c)
 	}
-	if err == nil && of(c) != key {
-		err = fmt.Errorf("it has the key %q", of(c))
+	if err == nil {
+		err = check(c)
 	}
 	if err != nil {
 		return nil, &fault.Error{Op: "read a cell", Err: fmt.Errorf("%s: %w", path, err), Hint: "delete the file; it is made again"}
@@ -349,7 +373,7 @@ func (w *work) allLearned() (out []Learned, err error) {
 			if err != nil {
 				return nil, err
 			}
-			l, err := readCell(w.cellFile(key), key, func(l *Learned) string { return l.Key })
+			l, err := readCell(w.cellFile(key), func(l *Learned) error { return keyed(l.Key, key) })
 			if err != nil {
 				return nil, err
 			}

@@ -2,6 +2,7 @@ package experiment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 
@@ -18,6 +19,14 @@ type Tuning struct {
 	Policy string       `json:"policy"`
 	Seed   uint64       `json:"seed"`
 	Report *tune.Report `json:"report"`
+}
+
+// check finds what no report of a key holds.
+func (t *Tuning) check(key string) error {
+	if t.Report == nil {
+		return errors.New("it has no report")
+	}
+	return keyed(t.Key, key)
 }
 
 // tuned is the file of a report beside a policy.
@@ -83,7 +92,7 @@ func (w *work) tunings() (out []Tuning, err error) {
 			}
 			at := "policy-" + key
 			if w.cells != "" {
-				if kept, err := readCell(w.cellFile(at), at, func(t *Tuning) string { return t.Key }); err != nil {
+				if kept, err := readCell(w.cellFile(at), func(t *Tuning) error { return t.check(at) }); err != nil {
 					return nil, err
 				} else if kept != nil {
 					out = append(out, *kept)

@@ -140,7 +140,10 @@ func ReadStatus(ctx context.Context, url string, invite Invite) (*Status, error)
 		return nil, fault.New("fleet", "nats", nil, "give {nats} the address of an ivo iterate with a fleet that is under way", "no run answers there")
 	}
 	s := &Status{}
-	return s, json.Unmarshal(m.Data, s)
+	if err := json.Unmarshal(m.Data, s); err != nil {
+		return nil, fault.New("fleet", "nats", nil, "use the same ivo here as where the run is under way", "what answers there does not say how a fleet is: %w", err)
+	}
+	return s, nil
 }
 
 // Open says whether other machines can join.

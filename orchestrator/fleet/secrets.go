@@ -22,6 +22,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
@@ -62,12 +63,7 @@ func secrets(dir, listen string) (*Secrets, error) {
 	if err := private(dir); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, secretsFile)
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, encode(s), 0o600); err != nil {
-		return nil, err
-	}
-	return s, os.Rename(tmp, path)
+	return s, atomicfile.WritePrivate(filepath.Join(dir, secretsFile), encode(s))
 }
 
 func readSecrets(dir string) (*Secrets, error) {
@@ -82,6 +78,9 @@ func readSecrets(dir string) (*Secrets, error) {
 	}
 	if err == nil {
 		_, err = x509.ParseCertificate(s.Cert)
+	}
+	if err == nil && s.server() == nil { // which would listen without TLS
+		err = errors.New("the certificate has no key")
 	}
 	if err != nil { // without a word of what it holds
 		return nil, fault.New("fleet", "", nil, "remove it; another one is made, and workers need a new invitation", "%s is damaged", filepath.Join(dir, secretsFile))

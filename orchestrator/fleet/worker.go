@@ -248,6 +248,7 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 	if hello.Most <= 0 {
 		hello.Most = mostShard
 	}
+	hello.Heartbeat = max(hello.Heartbeat, 4*time.Millisecond) // of which a quarter is waited for
 	return &hello, nil
 }
 

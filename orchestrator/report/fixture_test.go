@@ -23,7 +23,7 @@ const hostile = `</p><script>alert("1")</script> & <b>bold</b>`
 
 // fakeRun writes the files of a run of two rounds of which the first few are finished,
 // and of its evaluation if evaluated.
-func fakeRun(t *testing.T, rounds int, evaluated bool) (dir string, e loop.Evaluation) {
+func fakeRun(t testing.TB, rounds int, evaluated bool) (dir string, e loop.Evaluation) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "demo")
 	o := loop.Defaults(4)
@@ -56,7 +56,7 @@ func fakeRun(t *testing.T, rounds int, evaluated bool) (dir string, e loop.Evalu
 	return dir, e
 }
 
-func lines[T any](t *testing.T, d *run.Dir, name string, content []T) {
+func lines[T any](t testing.TB, d *run.Dir, name string, content []T) {
 	t.Helper()
 	if err := run.PutLines(d, name, "k", nil, nil, content); err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func metrics(round int) learn.Metrics {
 	return m
 }
 
-func evaluation(t *testing.T, d *run.Dir, seed uint64) loop.Evaluation {
+func evaluation(t testing.TB, d *run.Dir, seed uint64) loop.Evaluation {
 	t.Helper()
 	rng := rand.New(rand.NewPCG(1, 2))
 	e := loop.Evaluation{Reward: "gold", Folder: "gold-1", Seed: seed}
@@ -128,7 +128,7 @@ func evaluation(t *testing.T, d *run.Dir, seed uint64) loop.Evaluation {
 	return e
 }
 
-func put(t *testing.T, path string, data []byte) {
+func put(t testing.TB, path string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

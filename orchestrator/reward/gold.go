@@ -41,7 +41,7 @@ func byRule[G interface{ check() error }](judge func(G, string) float64) func(js
 	return func(gold json.RawMessage, response string) (float64, error) {
 		var g G
 		if err := json.Unmarshal(gold, &g); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%w (write its fields as the task has them)", err)
 		}
 		if err := g.check(); err != nil {
 			return 0, err

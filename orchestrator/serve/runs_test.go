@@ -14,7 +14,7 @@ import (
 )
 
 // shelved is a shelf with a run that has only begun and a file of three prompts.
-func shelved(t *testing.T) *shelf.Shelf {
+func shelved(t testing.TB) *shelf.Shelf {
 	t.Helper()
 	dir := t.TempDir()
 	o := loop.Defaults(4)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
 )
@@ -34,6 +35,8 @@ type header struct {
 }
 
 const format = "ivo verdicts 1"
+
+const writeAgain = "make room or check where {out} lies, and run the same command again"
 
 // Open opens the file of a judge's verdicts, to be begun or to be continued; "" keeps none. One of another judge,
 // or with verdicts on other answers to the same prompts, is refused.
@@ -106,7 +109,7 @@ func Open(path string, m reward.Model, pairs []Pair) (*File, error) {
 		err = v.write(own)
 	}
 	if err != nil {
-		return wrong("give an {out} that you may write to", "%w", err)
+		return wrong(writeAgain, "%w", err)
 	}
 	return v, nil
 }
@@ -132,7 +135,7 @@ func (v *File) add(verdicts []Verdict) error {
 		return nil
 	}
 	if err := v.write(lines...); err != nil {
-		return &fault.Error{Op: "write the verdicts", Field: "out", Err: err, Hint: "make room or check where {out} lies, and run the same command again"}
+		return &fault.Error{Op: "write the verdicts", Field: "out", Err: err, Hint: writeAgain}
 	}
 	return nil
 }
@@ -147,10 +150,7 @@ func (v *File) write(lines ...any) error {
 			return err
 		}
 	}
-	if _, err := v.f.Write(b.Bytes()); err != nil {
-		return err
-	}
-	return v.f.Sync()
+	return atomicfile.Append(v.f, b.Bytes())
 }
 
 // Close closes the file, if there is one.

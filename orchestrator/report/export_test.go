@@ -1,0 +1,4 @@
+package report
+
+// FakeRun writes the files of a run.
+var FakeRun = fakeRun
