@@ -46,6 +46,10 @@ func (c content) Read(b []byte) (int, error) { return c.Reader.Read(b) }
 func (content) Close() error                 { return nil }
 func (content) Error() error                 { return nil }
 
+func (c content) Info() (*jetstream.ObjectInfo, error) {
+	return &jetstream.ObjectInfo{Size: uint64(c.Size())}, nil
+}
+
 func (b *bucket) Put(_ context.Context, meta jetstream.ObjectMeta, from io.Reader) (*jetstream.ObjectInfo, error) {
 	data, err := io.ReadAll(from)
 	b.held[meta.Name] = data
@@ -105,7 +109,7 @@ func led(dir string, results *bucket) *Coordinator {
 	if err := c.crew.start(dir, Card{}); err != nil {
 		panic(err)
 	}
-	c.offers = map[string]*offered{}
+	c.offers, c.shares = map[string]*offered{}, sharesOf(mostStore)
 	for _, q := range []string{queue(""), scoresQueue} {
 		c.queues.Store(q, true)
 	}
