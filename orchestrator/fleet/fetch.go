@@ -169,7 +169,10 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		text += fmt.Sprintf(", %s were here before", size(uint64(m.Bytes-sent)))
 	}
 	w.o.Say(text)
-	return path, atomicfile.Replace(path, func(tmp string) error { return os.Rename(partial, tmp) })
+	if err := out.Sync(); err != nil {
+		return "", err
+	}
+	return path, atomicfile.Rename(partial, path) // what was sent is kept where it cannot have its name
 }
 
 // insist has a part sent, again where it does not come through, or comes damaged.
