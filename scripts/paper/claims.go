@@ -253,7 +253,7 @@ func (s *study) timeClaims() (out []verdict) {
 		return nil
 	}
 	names := [][]string{{"sampling in blocks of 4"}, {"sampling in blocks of 2"}, {"IVO beta=2", "tokenwise beta=2"}}
-	what := []string{"blocks of four", "blocks of two", "tokenwise guidance"}
+	what := []string{"in blocks of four", "in blocks of two", "tokenwise"}
 	find := func(of []string) *timed {
 		for i := range s.times.Rows {
 			if slices.Contains(of, s.times.Rows[i].Method) {
@@ -267,7 +267,7 @@ func (s *study) timeClaims() (out []verdict) {
 		if a == nil || b == nil {
 			continue
 		}
-		v := verdict{claim: fmt.Sprintf("a token takes less time in %s than by %s", what[i], what[i+1]), holds: open}
+		v := verdict{claim: fmt.Sprintf("a token takes less time %s than %s", what[i], what[i+1]), holds: open}
 		switch {
 		case a.Relative.Hi < b.Relative.Lo: // more than a paired interval would ask
 			v.holds = holds
