@@ -85,6 +85,7 @@ var closedModel = map[string]func(*llama.Model) error{
 	},
 	"NewContext": func(m *llama.Model) error { _, err := m.NewContext(llama.ContextParams{Threads: 1}); return err },
 	"NewGrammar": func(m *llama.Model) error { _, err := m.NewGrammar(`root ::= "a"`, ""); return err },
+	"Offload":    func(m *llama.Model) error { m.Offload(); return nil },
 	"Path":       func(m *llama.Model) error { m.Path(); return nil },
 	"Piece":      func(m *llama.Model) error { _, err := m.Piece(1, false); return err },
 	"Rules":      func(m *llama.Model) error { _, err := m.Rules(`root ::= "a"`); return err },
