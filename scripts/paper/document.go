@@ -91,7 +91,7 @@ func (p *paper) write(all []*study) error {
 func (s *study) policies() string {
 	var of []string
 	for _, m := range s.models {
-		of = append(of, fmt.Sprintf("%s, %.2gM parameters", strings.TrimSuffix(filepath.Base(m.file), ".gguf"), m.parameters/1e6))
+		of = append(of, fmt.Sprintf("%s, %.3gM parameters", strings.TrimSuffix(filepath.Base(m.file), ".gguf"), m.parameters/1e6))
 	}
 	return strings.Join(of, "; ")
 }

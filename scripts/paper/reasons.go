@@ -23,6 +23,7 @@ func about(name string, words ...string) func(string, verdict) bool {
 
 // reasons are those that are known. Each is an experiment that is among the recipes, and its figures are of the cells.
 var reasons = []reason{
+	{about("", "at its largest beta"), (*document).whyStill},
 	{func(study string, v verdict) bool { return study != "proxy" && strings.Contains(v.claim, "ARGS") }, (*document).whyOracle},
 	{about("", "by the reward itself"), (*document).whyAsked},
 	{func(study string, v verdict) bool { return study == "dialogue" && strings.HasPrefix(v.claim, "IVO ") }, (*document).whyWhole},
@@ -87,6 +88,18 @@ func (d *document) whyOracle(s *study, all []*study) string {
 			own.Row.Method, text(p.interval(own)), args.Row.Method, text(p.interval(args)), text(p.minus(own.Rewards(p.judge), args.Rewards(p.judge))))
 	}
 	return why
+}
+
+// whyStill: how far the sweeps go.
+func (d *document) whyStill(s *study, _ []*study) string {
+	var parts []string
+	for _, name := range []string{"FUDGE", "VAS", "ARGS"} {
+		if of := s.family(name); len(of) > 1 {
+			last := of[len(of)-1]
+			parts = append(parts, fmt.Sprintf("%s is at %s nats", last.Row.Method, last.kl()))
+		}
+	}
+	return "The reward rises to the end of what was tried, farther was not gone: " + strings.Join(parts, ", ") + "."
 }
 
 // whyAsked: the best of n by the reward asks what nothing else here may.

@@ -169,7 +169,7 @@ func (d *document) policies(s *study, more func(*result) string) {
 	for _, m := range s.models {
 		for i := range s.rows {
 			if r := &s.rows[i]; r.Row.Model == m.id {
-				d.say("%s | %.2gM | %s | %s | %s%s | %.1f", m.name(), m.parameters/1e6, r.Row.Method, text(r.Row.Reward), more(r), r.kl(), r.DecodedPerEmitted)
+				d.say("%s | %.3gM | %s | %s | %s%s | %.1f", m.name(), m.parameters/1e6, r.Row.Method, text(r.Row.Reward), more(r), r.kl(), r.DecodedPerEmitted)
 			}
 		}
 	}
