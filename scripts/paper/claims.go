@@ -252,12 +252,12 @@ func (s *study) timeClaims() (out []verdict) {
 	if s.times == nil {
 		return nil
 	}
-	names := [][]string{{"sampling in blocks of 4"}, {"sampling in blocks of 2"}, {"IVO beta=2", "tokenwise beta=2"}}
+	names := [][]string{{"sampling in blocks of 4"}, {"sampling in blocks of 2"}, {"tokenwise beta=2", "IVO beta=2"}}
 	what := []string{"in blocks of four", "in blocks of two", "tokenwise"}
 	find := func(of []string) *timed {
-		for i := range s.times.Rows {
-			if slices.Contains(of, s.times.Rows[i].Method) {
-				return &s.times.Rows[i]
+		for _, name := range of {
+			if at := slices.IndexFunc(s.times.Rows, func(t timed) bool { return t.Method == name }); at >= 0 {
+				return &s.times.Rows[at]
 			}
 		}
 		return nil
