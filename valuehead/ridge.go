@@ -269,23 +269,6 @@ func (r *ridge) collect(ctx context.Context, src Source, train []entry) error {
 	return nil
 }
 
-// lambdaReturns are the rows z of a response's states, [T][d]: G_t = z_t . [w b] and the R and S of z_t, see
-// [LambdaReturns].
-func (r *ridge) lambdaReturns(z, rows []float32) []float32 {
-	z = append(z[:0], rows...)
-	n, last := r.d-2, len(rows)-r.d
-	clear(z[last : last+n])
-	for at := last - r.d; at >= 0; at -= r.d {
-		for j := range r.d {
-			z[at+j] = r.lambda * z[at+r.d+j]
-			if j < n {
-				z[at+j] += (1 - r.lambda) * rows[at+r.d+j]
-			}
-		}
-	}
-	return z
-}
-
 // each calls f with the rows of each response's states, which hold until it returns.
 func (r *ridge) each(ctx context.Context, src Source, train []entry, f func(e entry, rows []float32)) error {
 	memory := r.head.features.NewAccumulator()
@@ -362,53 +345,35 @@ func (r *ridge) solve(grams []float32, lambda float64, target, without int) ([]f
 			a[i*n+j] = float32(float64(sum[i*d+j]) - count*mean[i]*mean[j])
 		}
 	}
-	s, err := factor(a, make([]float32, n*n), n, lambda*count, r.workers)
+	s, err := factor(a, sum[:n*n], n, lambda*count, r.workers)
 	if err != nil {
 		return nil, fmt.Errorf("valuehead: the normal equations: %w (choose other features)", err)
 	}
-	// The products [n+1] of the columns and of 1 with what is to be fitted, of columns less their means.
-	centered := func(products []float64) []float64 {
-		b := make([]float64, n)
-		for i := range b {
-			b[i] = products[i] - mean[i]*products[n]
-		}
-		return b
-	}
-	bias := func(w []float64, target float64) float64 {
-		for i, v := range w {
-			target -= v * mean[i]
-		}
-		return target
-	}
-	w := s.solve(centered(products))
-	b := bias(w, products[n]/count)
+	w := s.solve(centered(products, mean))
+	b := bias(w, mean, products[n]/count)
 	if r.next == nil {
 		return append(w, b), nil
 	}
-	clear(sum)
-	for k := range folds {
-		if k == without {
-			continue
-		}
-		for i, v := range r.gram(r.next, k) {
-			sum[i] += v
-		}
-	}
-	const most, still = 200, 1e-5 // steps, and the change after which the values are taken to stay
-	for range most {
-		for i := range n + 1 {
-			row := sum[i*d : (i+1)*d]
-			products[i] = float64(row[target]) + b*float64(row[n])
-			for j, v := range w {
-				products[i] += v * float64(row[j])
-			}
-		}
-		change := s.refine(w, centered(products))
-		if b = bias(w, products[n]/count); change < still {
-			break
-		}
-	}
+	b = r.settle(s, w, b, mean, count, target, without)
 	return append(w, b), nil
+}
+
+// centered are the products [n+1] of the columns and of 1 with what is to be fitted, of columns less their means.
+func centered(products, mean []float64) []float64 {
+	n := len(mean)
+	b := make([]float64, n)
+	for i := range b {
+		b[i] = products[i] - mean[i]*products[n]
+	}
+	return b
+}
+
+// bias is what makes the mean value that of the target.
+func bias(w, mean []float64, target float64) float64 {
+	for i, v := range w {
+		target -= v * mean[i]
+	}
+	return target
 }
 
 // loss is the weighted squared error of all states in a fold: v^T G v with v = [w b], and -1 at the target.
