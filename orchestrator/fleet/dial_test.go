@@ -30,21 +30,7 @@ const password = "pa#s:s/w@rd"
 // guarded is a server that asks for a password, by TLS or not, and its address at a host, without the rights.
 func guarded(t *testing.T, host string, secure *tls.Config) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: host, Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(), Username: "me", Password: password, TLSConfig: secure, TLSTimeout: 5,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server does not start")
-	}
-	return s
+	return started(t, server.Options{Host: host, Username: "me", Password: password, TLSConfig: secure, TLSTimeout: 5})
 }
 
 // with is an address of a server with the rights of a user in it.

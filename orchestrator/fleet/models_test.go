@@ -102,7 +102,14 @@ func load(path string, a llama.Adapters) (*llama.Model, error) {
 // plainServer is one that people have who have a server of their own.
 func plainServer(t testing.TB) string {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()})
+	return started(t, server.Options{Host: "127.0.0.1"}).ClientURL()
+}
+
+// started is a server with JetStream, for the time of the test.
+func started(t testing.TB, o server.Options) *server.Server {
+	t.Helper()
+	o.Port, o.NoSigs, o.NoLog, o.JetStream, o.StoreDir = -1, true, true, true, t.TempDir()
+	s, err := server.NewServer(&o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +121,7 @@ func plainServer(t testing.TB) string {
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server does not start")
 	}
-	return s.ClientURL()
+	return s
 }
 
 // drawn has a shard drawn.

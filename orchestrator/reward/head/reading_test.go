@@ -186,28 +186,8 @@ func TestRecall(t *testing.T) {
 		Trunk: head.Trunk{Width: width}, Reading: head.Reading{Layers: layers, Pooling: head.Recall, Recall: value},
 		Layers: []head.Layer{{In: 1, Out: 1, Weight: []float32{-2}, Bias: []float32{0.5}}},
 	}
-	path := filepath.Join(t.TempDir(), "head.gguf")
-	if err := h.Save(path); err != nil {
-		t.Fatal(err)
-	}
-	again, err := head.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := head.NewScorer(again, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
 	all := answers(m)
-	got, err := s.Score(t.Context(), all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	followed, err := s.Follow(t.Context(), t.Name(), all)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, got, followed := bothWays(t, h, m, all)
 	for i, a := range all {
 		tokens, from, err := s.Encode(a)
 		if err != nil {
@@ -246,6 +226,30 @@ func TestRecall(t *testing.T) {
 	}
 }
 
+// bothWays has a head that was written and read again score answers, whole and followed.
+func bothWays(t *testing.T, h *head.Head, m *llama.Model, all []head.Answer) (s *head.Scorer, whole, followed []head.Score) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "head.gguf")
+	if err := h.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	again, err := head.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err = head.NewScorer(again, m); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	if whole, err = s.Score(t.Context(), all); err != nil {
+		t.Fatal(err)
+	}
+	if followed, err = s.Follow(t.Context(), t.Name(), all); err != nil {
+		t.Fatal(err)
+	}
+	return s, whole, followed
+}
+
 // A head that looks for mentions reads the sum of the answer's states and, of each token that prompt and answer share, the
 // prompt's state where it stands last: written down a second time.
 func TestMentionsHead(t *testing.T) {
@@ -257,28 +261,8 @@ func TestMentionsHead(t *testing.T) {
 		Trunk: head.Trunk{Width: m.Info().Width}, Reading: head.Reading{Layers: layers, Pooling: head.Mentions, Longest: longest},
 		Layers: []head.Layer{{In: 2*width + 1, Out: 1, Weight: testcheckpoint.Random(rng, "F32", "", 2*width+1).Values}},
 	}
-	path := filepath.Join(t.TempDir(), "head.gguf")
-	if err := h.Save(path); err != nil {
-		t.Fatal(err)
-	}
-	again, err := head.Load(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := head.NewScorer(again, m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
 	all := answers(m)
-	got, err := s.Score(t.Context(), all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	followed, err := s.Follow(t.Context(), t.Name(), all)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, got, followed := bothWays(t, h, m, all)
 	shared := 0
 	for i, a := range all {
 		tokens, from, err := s.Encode(a)
