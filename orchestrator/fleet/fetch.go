@@ -186,7 +186,7 @@ func (w *worker) insist(ctx context.Context, run names, files jetstream.ObjectSt
 			return errGone
 		}
 		slog.Debug("fleet: fetch a part", "of", r.Key, "part", r.Part, "err", err)
-		r.Anew = errors.Is(err, errDamaged) || errors.Is(err, jetstream.ErrObjectNotFound)
+		r.Anew = errors.Is(err, errDamaged) || errors.Is(err, jetstream.ErrDigestMismatch) || errors.Is(err, jetstream.ErrObjectNotFound)
 		pause(ctx, time.Duration(try)*time.Second)
 	}
 }

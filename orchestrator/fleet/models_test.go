@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ivo-decoding/ivo/internal/gguf"
 	"github.com/ivo-decoding/ivo/llama"
@@ -147,8 +148,8 @@ func TestModelResumed(t *testing.T) {
 	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{URL: url})
 	defer c.Close()
 	i := newImpostor(t, url) // which may do everything on this server
-	const damaged = 30
-	for _, part := range []int{0, damaged} { // they are put there
+	const damaged, lacking = 30, 31
+	for _, part := range []int{0, damaged, lacking} { // they are put there
 		if m, err := i.nc.Request("ivo."+i.run+".ask", fmt.Appendf(nil, `{"key":%q,"part":%d}`, i.model, part), 10*time.Second); err != nil || string(m.Data) != "{}" {
 			t.Fatalf("%v: %s", err, m.Data)
 		}
@@ -158,6 +159,22 @@ func TestModelResumed(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := parts.PutBytes(context.Background(), fmt.Sprintf("%s.%05d", i.model, damaged), make([]byte, 128<<10)); err != nil {
+		t.Fatal(err)
+	}
+	// And one lacks what a server that was lost had of it: the object's own sum does not fit.
+	info, err := parts.GetInfo(context.Background(), fmt.Sprintf("%s.%05d", i.model, lacking))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunks := "$O.ivo-" + i.run + "-files.C." + info.NUID
+	stream, err := i.js.Stream(context.Background(), "OBJ_ivo-"+i.run+"-files")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(context.Background(), jetstream.WithPurgeSubject(chunks)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := i.js.Publish(context.Background(), chunks, make([]byte, 1<<10)); err != nil {
 		t.Fatal(err)
 	}
 	cache := t.TempDir()
