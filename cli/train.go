@@ -169,8 +169,6 @@ func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 		return nil, usagef(c, "--out is missing (it names the file for the value function)")
 	case c.String("out") == c.String("html"):
 		return nil, usagef(c, "--out and --html name the same file")
-	case c.String("target") == string(valuehead.CDQ) && !c.Bool("one-pass"):
-		return nil, usagef(c, "--target cd-q asks what tokens are worth before they are fed (give --one-pass too)")
 	case !(c.Float64("temp") > 0) || math.IsInf(c.Float64("temp"), 1):
 		return nil, usagef(c, "--temp is positive")
 	case c.IsSet("temp") && len(textsOf(c, "states")) == 0:
@@ -192,6 +190,9 @@ func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 	if o.OnePass && !c.IsSet("head") {
 		o.Kind = valuehead.Recall
 	}
+	if o.Target == valuehead.CDQ && !o.OnePass && !o.Ridge && o.Kind != learn.Auto {
+		return nil, usagef(c, "--target cd-q with --head %s (it asks what tokens are worth before they are fed: give --one-pass too, or --head ridge)", o.Kind)
+	}
 	if o.OnePass && o.Kind != valuehead.Recall {
 		return nil, usagef(c, "--one-pass with --head %s (only recall heads value tokens before they are fed)", o.Kind)
 	}
@@ -202,9 +203,9 @@ func trainOptions(c *cli.Context) (*learn.Fitting, error) {
 	if o.OnePass {
 		o.Shape.Embedding = embedding
 	}
-	o.Lambda, o.Workers = c.Float64("lambda"), max(0, c.Int("threads"))
+	o.Workers = max(0, c.Int("threads"))
 	// Training takes 0 for its default, and a negative number for none.
-	for name, to := range map[string]*float64{"weight-decay": &o.WeightDecay, "warm-up": &o.Warmup, "dropout": &o.Dropout} {
+	for name, to := range map[string]*float64{"weight-decay": &o.WeightDecay, "warm-up": &o.Warmup, "dropout": &o.Dropout, "lambda": &o.Lambda} {
 		if c.IsSet(name) {
 			*to = cmp.Or(c.Float64(name), -1)
 		}

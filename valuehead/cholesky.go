@@ -71,51 +71,30 @@ func solveCholesky(l []float32, n int, b []float64) {
 	}
 }
 
-// symmetric is a + shift I for a symmetric positive semidefinite a [n][n], with its Cholesky factor.
-type symmetric struct {
-	a, l  []float32
-	n     int
-	shift float64
-	r     []float64 // scratch
-}
-
-// factor is that matrix. work holds as much as a does.
-func factor(a, work []float32, n int, shift float64, workers int) (*symmetric, error) {
+// solveSymmetric returns the solution of (a + shift I) x = b for a symmetric positive
+// semidefinite a [n][n]. work holds as much as a does. What single precision costs the
+// factor is won back by refinement with residuals in double precision.
+func solveSymmetric(a, work []float32, n int, shift float64, b []float64, workers int) ([]float64, error) {
 	copy(work, a)
 	for i := range n {
 		work[i*n+i] += float32(shift)
 	}
-	return &symmetric{a, work, n, shift, make([]float64, n)}, cholesky(work, n, workers)
-}
-
-// refine brings x nearer to the solution for b, and returns by how much, |change| / |x|. What single precision costs
-// the factor is won back by the residual in double precision.
-func (s *symmetric) refine(x, b []float64) float64 {
-	for i := range s.n {
-		sum := b[i] - s.shift*x[i]
-		for j, v := range s.a[i*s.n : (i+1)*s.n] {
-			sum -= float64(v) * x[j]
-		}
-		s.r[i] = sum
+	if err := cholesky(work, n, workers); err != nil {
+		return nil, err
 	}
-	solveCholesky(s.l, s.n, s.r)
-	change, size := 0.0, 0.0
-	for i, v := range s.r {
-		x[i] += v
-		change += v * v
-		size += x[i] * x[i]
-	}
-	if change == 0 {
-		return 0
-	}
-	return math.Sqrt(change / size)
-}
-
-// solve is the solution for b.
-func (s *symmetric) solve(b []float64) []float64 {
-	x := make([]float64, s.n)
+	x, r := make([]float64, n), append([]float64(nil), b...)
 	for range 3 {
-		s.refine(x, b)
+		solveCholesky(work, n, r)
+		for i, v := range r {
+			x[i] += v
+		}
+		for i := range n {
+			sum := b[i] - shift*x[i]
+			for j, v := range a[i*n : (i+1)*n] {
+				sum -= float64(v) * x[j]
+			}
+			r[i] = sum
+		}
 	}
-	return x
+	return x, nil
 }

@@ -22,6 +22,8 @@ type RidgeReport struct {
 	Tried    int     `json:"tried"`
 }
 
+var errFolds = fmt.Errorf("valuehead: too few prompts to part them in %d (collect more prompts)", folds)
+
 // mostColumns bounds the matrix of the normal equations, of which there is one for each fold.
 const mostColumns = 3072
 
@@ -40,10 +42,12 @@ var gridRidge = []float64{0.001, 0.003, 0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 
 //
 // With the target [TDLambda] R_i gives way to the lambda-returns of the values themselves,
 //
-//	w <- argmin sum_i 1/T_i sum_t (w . x_it + b - G_it(w))^2 + lambda n |w|^2
+//	w = argmin sum_i 1/T_i sum_t (w . x_it + b - G_it(w))^2 + lambda n |w|^2
 //
-// until w stays: all states teach, and the value is not squashed. G is linear in w, so that the products of the states
-// with what stands in it are all that has to be summed up (least squares TD, Boyan, 2002).
+// the values in G being those of this w: all states teach, and the value is not squashed. G is linear in w, so that the
+// products of the states with what stands in it are all that has to be summed up (least squares TD, Boyan, 2002). With [CDQ] it is the same at
+// lambda 0: the token that was drawn stands for the mean over those that could have been, whose values no state is stored
+// for, and what w solves is the same on average.
 type ridge struct {
 	head    *Head
 	tokens  *additive // whose sums of embeddings are columns too; nil for none
@@ -52,7 +56,7 @@ type ridge struct {
 	d       int       // columns with 1, the return and the sum whose value it is
 	states  []float32 // [folds][d][d], sums of 1/T [x 1 R S][x 1 R S]^T over all states
 	ends    []float32 // the same of the last ones; nil of lambda-returns
-	lambda  float32   // of these
+	lambda  float32   // of these; 0 of CD-Q
 	next    []float32 // [folds][d][d], sums of 1/T [x 1 R S] z^T, G = z . [w b] and z's own R; nil of returns
 	workers int
 }
@@ -77,8 +81,12 @@ func fitRidge(ctx context.Context, h *Head, src Source, train []entry, tokens *a
 	for _, e := range train {
 		returns = append(returns, e.ret)
 	}
-	if r.squash = squashOf(returns); o.Target == TDLambda {
-		r.squash, r.lambda, r.next = squash{}, float32(o.Lambda), make([]float32, folds*r.d*r.d)
+	switch r.squash = squashOf(returns); o.Target {
+	case TDLambda:
+		r.lambda = float32(o.Lambda)
+		fallthrough
+	case CDQ:
+		r.squash, r.next = squash{}, make([]float32, folds*r.d*r.d)
 	}
 	if err := r.collect(ctx, src, train); err != nil {
 		return nil, err
@@ -319,8 +327,40 @@ func (r *ridge) rows(dst []float32, memory *Accumulator, e Example) ([]float32, 
 
 // solve returns w and b of all folds but one, which give the target; -1 leaves none out.
 func (r *ridge) solve(grams []float32, lambda float64, target, without int) ([]float64, error) {
+	if r.next != nil {
+		return r.fixed(lambda, target, without)
+	}
 	d, n := r.d, r.d-3
-	sum := make([]float32, d*d)
+	sum := r.sum(grams, without)
+	count := float64(sum[n*d+n])
+	if count == 0 {
+		return nil, errFolds
+	}
+	mean, a, b := make([]float64, n), make([]float32, n*n), make([]float64, n)
+	for i := range n {
+		mean[i] = float64(sum[i*d+n]) / count
+	}
+	fitted := float64(sum[n*d+target])
+	for i := range n {
+		b[i] = float64(sum[i*d+target]) - mean[i]*fitted
+		for j := range n {
+			a[i*n+j] = float32(float64(sum[i*d+j]) - count*mean[i]*mean[j])
+		}
+	}
+	w, err := solveSymmetric(a, sum[:n*n], n, lambda*count, b, r.workers)
+	if err != nil {
+		return nil, fmt.Errorf("valuehead: the normal equations: %w (choose other features)", err)
+	}
+	bias := fitted / count
+	for i, v := range w {
+		bias -= v * mean[i]
+	}
+	return append(w, bias), nil
+}
+
+// sum is that of all folds' products but one's, [d][d].
+func (r *ridge) sum(grams []float32, without int) []float32 {
+	sum := make([]float32, r.d*r.d)
 	for k := range folds {
 		if k == without {
 			continue
@@ -329,51 +369,7 @@ func (r *ridge) solve(grams []float32, lambda float64, target, without int) ([]f
 			sum[i] += v
 		}
 	}
-	count := float64(sum[n*d+n])
-	if count == 0 {
-		return nil, fmt.Errorf("valuehead: too few prompts to part them in %d (collect more prompts)", folds)
-	}
-	mean, a, products := make([]float64, n), make([]float32, n*n), make([]float64, n+1)
-	for i := range n + 1 {
-		products[i] = float64(sum[i*d+target])
-	}
-	for i := range n {
-		mean[i] = float64(sum[i*d+n]) / count
-	}
-	for i := range n {
-		for j := range n {
-			a[i*n+j] = float32(float64(sum[i*d+j]) - count*mean[i]*mean[j])
-		}
-	}
-	s, err := factor(a, sum[:n*n], n, lambda*count, r.workers)
-	if err != nil {
-		return nil, fmt.Errorf("valuehead: the normal equations: %w (choose other features)", err)
-	}
-	w := s.solve(centered(products, mean))
-	b := bias(w, mean, products[n]/count)
-	if r.next == nil {
-		return append(w, b), nil
-	}
-	b = r.settle(s, w, b, mean, count, target, without)
-	return append(w, b), nil
-}
-
-// centered are the products [n+1] of the columns and of 1 with what is to be fitted, of columns less their means.
-func centered(products, mean []float64) []float64 {
-	n := len(mean)
-	b := make([]float64, n)
-	for i := range b {
-		b[i] = products[i] - mean[i]*products[n]
-	}
-	return b
-}
-
-// bias is what makes the mean value that of the target.
-func bias(w, mean []float64, target float64) float64 {
-	for i, v := range w {
-		target -= v * mean[i]
-	}
-	return target
+	return sum
 }
 
 // loss is the weighted squared error of all states in a fold: v^T G v with v = [w b], and -1 at the target.

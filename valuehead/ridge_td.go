@@ -1,5 +1,11 @@
 package valuehead
 
+import (
+	"fmt"
+
+	"gonum.org/v1/gonum/mat"
+)
+
 // lambdaReturns are the rows z of a response's states, [T][d]: G_t = z_t . [w b] and the R and S of z_t, see
 // [LambdaReturns].
 func (r *ridge) lambdaReturns(z, rows []float32) []float32 {
@@ -17,32 +23,30 @@ func (r *ridge) lambdaReturns(z, rows []float32) []float32 {
 	return z
 }
 
-// settle moves the weights w, and b, which it returns, to where the lambda-returns of their own values are what they are
-// fitted to, by the equations of all folds but one.
-func (r *ridge) settle(s *symmetric, w []float64, b float64, mean []float64, count float64, target, without int) float64 {
+// fixed are the weights w and b whose values are what the lambda-returns of these same values are fitted to, by the
+// equations of all folds but one: with x the columns and 1, and the penalty on w alone,
+//
+//	(sum x (x - z)^T + lambda n) [w b] = sum x z_R
+func (r *ridge) fixed(lambda float64, target, without int) ([]float64, error) {
 	d, n := r.d, r.d-3
-	sum, products := make([]float32, d*d), make([]float64, n+1)
-	for k := range folds {
-		if k == without {
-			continue
+	all, next := r.sum(r.states, without), r.sum(r.next, without)
+	count := float64(all[n*d+n])
+	if count == 0 {
+		return nil, errFolds
+	}
+	a, b := mat.NewDense(n+1, n+1, nil), mat.NewVecDense(n+1, nil)
+	for i := range n + 1 {
+		b.SetVec(i, float64(next[i*d+target]))
+		for j := range n + 1 {
+			a.Set(i, j, float64(all[i*d+j])-float64(next[i*d+j]))
 		}
-		for i, v := range r.gram(r.next, k) {
-			sum[i] += v
+		if i < n {
+			a.Set(i, i, a.At(i, i)+lambda*count)
 		}
 	}
-	const most, still = 200, 1e-5 // steps, and the change after which the values are taken to stay
-	for range most {
-		for i := range products {
-			row := sum[i*d : (i+1)*d]
-			products[i] = float64(row[target]) + b*float64(row[n])
-			for j, v := range w {
-				products[i] += v * float64(row[j])
-			}
-		}
-		change := s.refine(w, centered(products, mean))
-		if b = bias(w, mean, products[n]/count); change < still {
-			break
-		}
+	var w mat.VecDense
+	if err := w.SolveVec(a, b); err != nil {
+		return nil, fmt.Errorf("valuehead: least squares TD: %w (choose other features)", err)
 	}
-	return b
+	return w.RawVector().Data, nil
 }

@@ -276,7 +276,6 @@ func TestRidgeRefuses(t *testing.T) {
 	d := synthetic(t, 20, 1)
 	for name, o := range map[string]TrainOptions{
 		"another kind":   {Kind: MLP, Ridge: true},
-		"another target": {Kind: Linear, Ridge: true, Target: CDQ},
 		"a distribution": {Kind: Linear, Ridge: true, Shape: Shape{Atoms: 3}},
 		"an ensemble":    {Kind: Linear, Ridge: true, Shape: Shape{Members: 3}},
 	} {
@@ -353,16 +352,25 @@ func TestSquashedLoss(t *testing.T) {
 }
 
 // The fit to lambda-returns is the fixed point that least squares TD solves for at once, here by elimination in double
-// precision; with lambda 1 it is the fit of all states to the returns.
+// precision; with lambda 1 it is the fit of all states to the returns, and that of CD-Q is the one with lambda 0.
 func TestRidgeTD(t *testing.T) {
 	data := ragged(t, 200, true)
 	some := entries(t, data)
-	for _, lambda := range []float64{0, 0.6, 0.95, 1} {
+	for _, of := range []struct {
+		target Target
+		option float64
+		lambda float64
+	}{{TDLambda, -1, 0}, {TDLambda, 0.6, 0.6}, {TDLambda, 0, 0.95}, {TDLambda, 1, 1}, {CDQ, 0.6, 0}} {
+		lambda := of.lambda
+		o, err := TrainOptions{Kind: Linear, Ridge: true, Workers: 2, Target: of.target, Lambda: of.option}.resolve()
+		if err != nil {
+			t.Fatal(err)
+		}
 		h, err := begin(data, some, TrainOptions{Kind: Linear})
 		if err != nil {
 			t.Fatal(err)
 		}
-		report, err := fitRidge(t.Context(), h, data, some, nil, &TrainOptions{Workers: 2, Target: TDLambda, Lambda: lambda})
+		report, err := fitRidge(t.Context(), h, data, some, nil, &o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -392,11 +400,11 @@ func TestRidgeTD(t *testing.T) {
 			a[j*n+j] += report.Lambda * sum
 		}
 		if report.Ends || report.Squashed || !(report.R2Last > 0.7) {
-			t.Errorf("lambda %v: %+v", lambda, report)
+			t.Errorf("%+v: %+v", of, report)
 		}
 		for j, want := range eliminate(a, b) {
-			if got := float64(h.params[j]); math.Abs(got-want) > 2e-3*max(1, math.Abs(want)) {
-				t.Errorf("lambda %v: weight %d is %v, want %v", lambda, j, got, want)
+			if got := float64(h.params[j]); math.Abs(got-want) > 1e-4*max(1, math.Abs(want)) {
+				t.Errorf("%+v: weight %d is %v, want %v", of, j, got, want)
 			}
 		}
 	}

@@ -13,7 +13,7 @@ const (
 	MonteCarloReturn Target = "monte-carlo" // [MonteCarlo]
 	FUDGE            Target = "fudge"       // [MonteCarlo] of one response to each prompt
 	TDLambda         Target = "td"          // [LambdaReturns]
-	CDQ              Target = "cd-q"        // [NextValues]
+	CDQ              Target = "cd-q"        // [NextValues]; of a fit in closed form [LambdaReturns] of lambda 0
 )
 
 // Targets are all of them that have a value for every state; [Preference] is for pairs.

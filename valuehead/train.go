@@ -22,7 +22,7 @@ type TrainOptions struct {
 	Hidden      int     // shorthand for Shape.Hidden
 	Spread      Spread  // of a categorical head's targets; default TwoHot
 	Target      Target  // default MonteCarloReturn
-	Lambda      float64 // of TDLambda; default 0.95
+	Lambda      float64 // of TDLambda; default 0.95, below 0 for 0
 	Dropout     float64 // of hidden layers; default 0.3, of Recall 0.1
 	Epochs      int     // at most; default 4: the states of a response share one return, so heads overfit soon; of Recall 5
 	Batch       int     // states in a minibatch, at least; default 1024
@@ -119,9 +119,7 @@ func (o *TrainOptions) defaults() {
 	set(&o.Dropout, dropout)
 	set(&o.WeightDecay, decay)
 	set(&o.Warmup, 0.05)
-	if o.Lambda == 0 {
-		o.Lambda = 0.95
-	}
+	set(&o.Lambda, 0.95)
 	if o.HeldOut == 0 {
 		o.HeldOut = defaultHeldOut
 	}
@@ -183,8 +181,6 @@ func (o *TrainOptions) validate() error {
 		switch {
 		case o.Kind != Linear:
 			return fault.New(op, "", Linear, "choose a linear head, or train it by steps", "a %s head cannot be fitted in closed form", o.Kind)
-		case o.Target == CDQ:
-			return fault.New(op, "", nil, fmt.Sprintf("choose %s, %s or %s", MonteCarloReturn, FUDGE, TDLambda), "a fit in closed form does not value tokens before they are fed, which the target %s asks", o.Target)
 		case o.Shape.Atoms > 0 || o.Shape.Members > 1:
 			return fault.New(op, "atoms", 0, "choose 0 as {atoms} and one member", "a fit in closed form gives the mean of the return alone, and always the same")
 		}

@@ -163,8 +163,8 @@ func choose(ctx context.Context, d *Data, o valuehead.TrainOptions, layers []int
 		switch additive := c.Options.Kind == valuehead.Additive; o.Target {
 		case valuehead.TDLambda: // which what is fitted to returns alone does not know
 			return additive
-		case valuehead.CDQ:
-			return additive || c.Options.Ridge
+		case valuehead.CDQ: // and recall heads value what is not fed where that is asked for alone
+			return !c.Options.Ridge
 		default:
 			return additive && o.Embeddings == nil
 		}

@@ -54,6 +54,13 @@ func TestAutoKeepsTheBest(t *testing.T) {
 	if len(m.Tried) != 5 || slices.ContainsFunc(m.Tried, func(c valuehead.Trial) bool { return c.Name == "additive" }) {
 		t.Errorf("%s head of %+v", m.Head, m.Tried)
 	}
+	fit.Target = valuehead.CDQ // of which heads in closed form alone know without valuing tokens ahead
+	if head, m, err = learn.Fit(t.Context(), data, fit); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Tried) != 4 || head.Kind() != "linear" || m.Training.HeldOut.Last.R2 < 0.9 {
+		t.Errorf("%s head, R2 %.2f at the last state, of %+v", m.Head, m.Training.HeldOut.Last.R2, m.Tried)
+	}
 }
 
 // said are responses whose returns count what their states of the second of two layers said along the way.

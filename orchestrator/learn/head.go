@@ -96,12 +96,13 @@ func Train(ctx context.Context, d *Data, features valuehead.FeatureOptions, o va
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.Target == valuehead.CDQ {
+	ahead := o.Target == valuehead.CDQ && !o.Ridge
+	if ahead {
 		data.Candidates = func(t *states.Trajectory) *valuehead.Candidates {
 			return value.Candidates(t, nextTokens, cmp.Or(o.Temp, 1))
 		}
 	}
-	if o.Target == valuehead.CDQ || o.Shape.Embedding > 0 { // what each token adds would take the place of what the head says of tokens
+	if ahead || o.Shape.Embedding > 0 { // what each token adds would take the place of what the head says of tokens
 		o.Embeddings = nil
 	}
 	head, report, err := valuehead.Train(ctx, data, o)

@@ -95,15 +95,20 @@ func (v *Value) read(n node, r *Recipe) {
 	}
 }
 
-// resolve fills in what a target leaves open: that of CD-Q is for heads that value tokens before they are fed, as recall
-// heads can, and that of TD for all but additive ones.
+// resolve fills in what a target leaves open: that of TD is for all heads but additive ones, and that of CD-Q for those
+// in closed form, and for those that value tokens before they are fed, as recall heads can.
 func (l *Learn) resolve(n node) {
-	target, additive := valuehead.Target(l.Target), l.Kind == string(valuehead.Additive)
-	if closed := additive || l.Kind == learn.Auto || l.Kind == learn.Ridge; target == valuehead.CDQ && closed || target == valuehead.TDLambda && additive {
-		n.wrong("choose recall, or leave kind out", "a head of kind %s is not fitted to the target %s", l.Kind, target)
-	}
-	if l.Ahead = l.Ahead || target == valuehead.CDQ; l.Ahead && l.Kind == "" {
+	target := valuehead.Target(l.Target)
+	bootstraps := target == valuehead.CDQ || target == valuehead.TDLambda
+	switch kind := valuehead.Kind(l.Kind); {
+	case kind == valuehead.Additive && bootstraps, target == valuehead.CDQ && (kind == valuehead.MLP || kind == valuehead.Linear):
+		n.wrong("choose ridge or recall, or leave kind out", "a head of kind %s is not fitted to the target %s", kind, target)
+	case kind == valuehead.Recall && target == valuehead.CDQ:
+		l.Ahead = true
+	case kind == "" && l.Ahead:
 		l.Kind = string(valuehead.Recall)
+	case kind == "" && target == valuehead.CDQ:
+		l.Kind = learn.Auto
 	}
 	if l.Ahead && l.Kind != string(valuehead.Recall) {
 		n.wrong("choose recall, or leave ahead out: what tokens add is learned beside heads of other kinds", "heads of kind %s do not value tokens before they are fed", l.Kind)

@@ -215,9 +215,6 @@ func (s *study) beamClaims() (out []verdict) {
 	}
 	out = append(out, s.claim("beam search by IVO above the base policy", own, &s.rows[0], 0))
 	out = append(out, asOurs(s.claim("beam search by IVO above that by CD-Q", own, s.of("beam, CD-Q"), 0), s.claim("beam search by IVO above greedy decoding", own, s.of("greedy"), 0))...)
-	if same := s.of("beam, K=8 recall"); same != nil {
-		out = append(out, asOurs(s.claim("beam search by K=8 of the kind of head that CD-Q has above that by CD-Q", same, s.of("beam, CD-Q"), 0))...)
-	}
 	return out
 }
 

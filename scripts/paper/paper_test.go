@@ -42,9 +42,9 @@ func TestRecipes(t *testing.T) {
 
 // less makes a recipe small: few settings, short answers.
 var less = strings.NewReplacer(
-	"[2, 8, 16, 32, 64]", "[2]", "[1, 2, 4, 8, 16]", "[4]", "[8, 32, 64, 128, 256]", "[64]", "[2, 3, 4, 8]", "[3]", "[4, 8, 16, 32]", "[4]", "[0.5, 0.35, 0.2]", "0.5", "block: [1, 2, 8]", "block: [2]", "beams: 4, block: 4", "beams: 2, block: 2", "beams: [2, 3]", "beams: 3",
+	"[2, 8, 16, 32, 64]", "[2]", "[1, 2, 4, 8, 16]", "[4]", "[1, 4, 8, 16, 32]", "[4]", "[2, 3, 4, 8]", "[3]", "[4, 8, 16, 32]", "[4]", "[0.5, 0.35, 0.2]", "0.5", "block: [1, 2, 8]", "block: [2]", "beams: 4, block: 4", "beams: 2, block: 2", "beams: [2, 3]", "beams: 3",
 	"[1.5e-4, 3e-4]", "3e-4", "[DPO 0.02, DPO 0.05, DPO 0.1, DPO 0.3]", "[DPO 0.1]", "[DPO 0.05, DPO 0.1, DPO 0.3, DPO 1]", "[DPO 0.1]", "[IPO 0.05, IPO 0.1, IPO 0.3]", "[IPO 0.1]",
-	"samples: 64", "samples: 4", "[2, 4, 8, 16, 32, 64]", "[2, 4]", "[4, 16, 64]", "4", "max_tokens: 64", "max_tokens: 10", "kind: recall", "kind: linear", "samples: 12, ", "samples: 3, ", "samples: 8, ", "samples: 3, ",
+	"samples: 64", "samples: 4", "[2, 4, 8, 16, 32, 64]", "[2, 4]", "[4, 16, 64]", "4", "max_tokens: 64", "max_tokens: 10", "cd-q, kind: recall", "cd-q, kind: recall", "kind: recall", "kind: linear", "samples: 12, ", "samples: 3, ", "samples: 8, ", "samples: 3, ",
 )
 
 // The document is written from the cells alone: where these are, a start that has nothing else gives the same bytes.

@@ -13,7 +13,7 @@ func (d *document) settings(all []*study) {
 	for _, row := range [][3]string{
 		{"trajectories a prompt, K", "4", "4 a round"}, {"temperature", ".7", ".7"}, {"candidates, k", "20", "20; the whole vocabulary where a table of tokens tilts it"}, {"beta", "2", "swept; chosen on validation prompts where one is taken"},
 		{"rounds", "2", "2"}, {"learning rate", "5e-6, of a language model", "2e-3, of a head on the policy's states; none of one in closed form"}, {"batch", "128", "whole answers, 1,024 states or more"},
-		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields. " + kinds(all) + ". CD-Q's, which values tokens before they are fed, is a recall head; of the others each run takes the kind that explains most in cross-validation, where its recipe names none. VAS has lambda .95"},
+		{"value function", "a fine-tuned language model", "a head on what the policy's own decoding yields. " + kinds(all) + ". Each run takes the kind that explains most in cross-validation, where its recipe names none. VAS has lambda .95; CD-Q in closed form is the same with lambda 0, the token that was drawn standing for the mean over the next ones, and CD-Q ahead a recall head that values tokens before they are fed"},
 		{"round 2's policy", "blockwise, beta 2", "block beam search, two beams of blocks of four"},
 	} {
 		d.say("%s | %s | %s", row[0], row[1], row[2])
