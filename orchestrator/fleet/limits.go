@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -21,9 +23,12 @@ const (
 	mostScores  = 256 << 20 // of scores
 	mostFile    = 1 << 50   // of a file that is sent, wherever there is room for it
 
-	mostWorkers = 4096 // that a run knows at a time
-	mostWord    = 512  // bytes of what a worker says of itself, each
-	mostDoing   = 64   // shards in its hands
+	mostWorkers = 4096    // that a run knows at a time
+	mostWord    = 512     // bytes of what a worker says of itself, each
+	mostError   = 4 << 10 // of an error
+	mostDoing   = 64      // shards in its hands
+	mostCores   = 1 << 16 // of its machine, and contexts
+	mostTokens  = 1 << 40 // that it has decoded
 
 	mostStore  = 64 << 30 // that a run's own server keeps, where it is not known what is free
 	leastStore = 1 << 30  // and where little is: that a disk is full is found out when it is
@@ -65,12 +70,48 @@ func room(path string, bytes, here int64) error {
 	return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("it takes %s more, and %s are free: %w", size(uint64(bytes-here)), size(uint64(left)), syscall.ENOSPC)}
 }
 
-// clipped is the card with words of a length that one may keep.
-func (c Card) clipped() Card {
-	for _, word := range []*string{&c.Worker, &c.Host, &c.Version, &c.Build, &c.CPU, &c.Offload, &c.Model, &c.Named} {
-		*word = clip(*word)
+// said reads what a worker says, and says whether it can be read. Words have a length then that one may keep, and a number that
+// cannot be is 0, as one that is not known: the rest may be true.
+func said(data []byte, v interface{ bound() }) bool {
+	if json.Unmarshal(data, v) != nil {
+		return false
 	}
-	return c
+	v.bound()
+	return true
 }
 
-func clip(word string) string { return word[:min(len(word), mostWord)] }
+func (c *Card) bound() {
+	for _, word := range []*string{&c.Worker, &c.Host, &c.Version, &c.Build, &c.CPU, &c.Offload, &c.Model, &c.Named} {
+		clip(word, mostWord)
+	}
+	within(&c.Cores, mostCores)
+	within(&c.Contexts, mostCores)
+}
+
+func (p *pulse) bound() {
+	p.Card.bound()
+	clip(&p.Unable, mostError)
+	p.Doing = p.Doing[:min(len(p.Doing), mostDoing)]
+	for i := range p.Doing {
+		clip(&p.Doing[i], mostWord)
+	}
+	within(&p.Tokens, mostTokens)
+}
+
+func (n *notice) bound() {
+	n.Card.bound()
+	clip(&n.Worker, mostWord)
+	clip(&n.Error, mostError)
+	within(&n.Bytes, mostShard+mostLine)
+	within(&n.Tokens, mostTokens)
+	within(&n.Took, kept) // by then its order is gone
+	n.Lost = max(0, n.Lost)
+}
+
+func clip(word *string, most int) { *word = (*word)[:min(len(*word), most)] }
+
+func within[N int | int64 | time.Duration](n *N, most N) {
+	if *n < 0 || *n > most {
+		*n = 0
+	}
+}

@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,24 +31,17 @@ func TestLargeResult(t *testing.T) {
 	}
 }
 
-// A run knows so many workers at a time: those that are gone make room for others, what they did is kept, and what all of them say of
-// themselves has an end.
+// A run knows so many workers at a time: those that are gone make room for others, and what they did is kept.
 func TestManyWorkers(t *testing.T) {
 	c := &crew{}
 	if err := c.start(t.TempDir(), Card{}); err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("x", 1<<20)
 	for i := range 2 * mostWorkers {
-		c.pulse(&pulse{Card: Card{Worker: fmt.Sprint("w", i), Host: long}, Doing: slicesOf(long, 100)})
+		c.pulse(&pulse{Card: Card{Worker: fmt.Sprint("w", i)}})
 	}
 	if len(c.members) != mostWorkers || !c.full("another") || c.full("w0") {
 		t.Errorf("%d workers, full %v", len(c.members), c.full("another"))
-	}
-	for id, m := range c.members {
-		if len(m.Host) > mostWord || len(m.doing) > mostDoing || len(m.doing[0]) > mostWord {
-			t.Fatalf("of %s %d bytes, and %d shards, are kept", id, len(m.Host), len(m.doing))
-		}
 	}
 	c.did("a file", &notice{Card: Card{Worker: "w0", Host: "desk"}, Tokens: 3})
 	for i := range 10 {
@@ -63,11 +59,40 @@ func TestManyWorkers(t *testing.T) {
 	}
 }
 
-func slicesOf(text string, n int) (out []string) {
-	for range n {
-		out = append(out, text)
+// What a worker says of itself and of its shards has an end: of a word what one may keep is kept, and a number that cannot be is told
+// to nobody, while one that can is.
+func TestAbsurdNumbers(t *testing.T) {
+	long := strings.Repeat("x", 2*mostError)
+	d, _, whole := sample(t)
+	for name, tc := range map[string]struct {
+		cores          int // and contexts
+		decoded, drawn int64
+		took           time.Duration
+		true           bool
+	}{
+		"sound":    {8, 60, 40, 2 * time.Second, true},
+		"negative": {-8, -60, -40, -2 * time.Second, false},
+		"most":     {math.MaxInt, math.MaxInt64, math.MaxInt64, math.MaxInt64, false},
+		"least":    {math.MinInt, math.MinInt64, math.MinInt64, math.MinInt64, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := led(t.TempDir(), &bucket{held: map[string][]byte{}, any: whole})
+			longest := 0
+			c.o.Say = func(text string) { longest = max(longest, len(text)) }
+			card := Card{Protocol: protocol, Worker: "worker", Host: long, Cores: tc.cores, Contexts: tc.cores}
+			c.join(encode(card))
+			c.beat(encode(pulse{Card: card, Doing: slices.Repeat([]string{long}, 2*mostDoing), Tokens: tc.decoded, Unable: long}))
+			shardTaken(t, c, d, encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: tc.drawn, Tokens: tc.drawn, Took: tc.took}))
+			scoresTaken(t, c, encode(notice{Key: "k", Worker: "worker", Card: card, Error: long, Lost: -1}))
+			w, contexts := c.Status().Workers[0], c.contexts()
+			if tc.true != (w.Cores == 8 && w.Tokens == 40 && w.Seconds == 2 && w.Rate > 0 && contexts == 8) || tc.true == (w.Cores == 0 && w.Tokens == 0 && w.Seconds == 0 && w.Rate == 0 && contexts == 1) || w.Shards != 1 {
+				t.Errorf("%d contexts, %+v", contexts, w)
+			}
+			if len(w.Host) != mostWord || len(w.Doing) != mostDoing || len(w.Doing[0]) != mostWord || longest > mostError+2*mostWord {
+				t.Errorf("of its host %d bytes are kept, and %d shards; people are told %d bytes at once", len(w.Host), len(w.Doing), longest)
+			}
+		})
 	}
-	return out
 }
 
 // A worker that is one too many is told so.
