@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -42,9 +42,7 @@ type leading struct {
 	own   batch.Own    // is told what this machine does
 	alone func() error // ends what is told
 	board *terminal.Board
-
-	mu    sync.Mutex
-	stage string
+	stage atomic.Value // a string
 }
 
 // leadFleet leads a fleet for what is done in a directory, if that is asked for.
@@ -78,20 +76,14 @@ func (l *leading) say(text string) { l.board.Say("(" + text + ")") }
 
 // show says at which stage the run is.
 func (l *leading) show(stage string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if stage != l.stage {
+	if l.stage.Swap(stage) != stage {
 		l.board.Say(stage)
 	}
-	l.stage = stage
 }
 
 // notify shows how the workers are.
 func (l *leading) notify(s fleet.Status) {
-	l.mu.Lock()
-	stage := l.stage
-	l.mu.Unlock()
-	if s.Total > 0 || s.Scoring > 0 {
+	if stage, _ := l.stage.Load().(string); s.Total > 0 || s.Scoring > 0 {
 		l.board.Show(report.FleetLines(&s, stage))
 	}
 }
