@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -27,10 +29,10 @@ func saysIvo(t *testing.T, env []string, args ...string) (out string, code int) 
 }
 
 // waiting starts a run that a fleet is to draw, has it wait for workers, and interrupts it when it has been looked at.
-func waiting(t *testing.T, dir, listen, url string, env func() []string, look func(live string)) {
+func waiting(t *testing.T, dir, listen, url string, env func() []string, look func(live string), more ...string) {
 	t.Helper()
 	f := lab(t)
-	args := f.iterate(dir, "-n", "12", "--samples", "3", "--fleet", "--listen", listen)
+	args := f.iterate(dir, append([]string{"-n", "12", "--samples", "3", "--fleet", "--listen", listen}, more...)...)
 	cmd := exec.Command(args[0], args[1:]...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -113,4 +115,26 @@ func TestFleetStatusAndInvite(t *testing.T) {
 			t.Errorf("with the address in the environment, %d: %s", code, out)
 		}
 	})
+}
+
+// What the run's own server may keep is people's to say: workers are told how much of it a result may take.
+func TestFleetStore(t *testing.T) {
+	f := lab(t)
+	dir, listen := filepath.Join(t.TempDir(), "run"), freeAddress(t)
+	waiting(t, dir, listen, "nats://"+listen, func() []string { return nil }, func(string) {
+		nc, err := nats.Connect("nats://" + listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"w"}`), 10*time.Second)
+		if err != nil || !strings.Contains(string(m.Data), `"most":16777216`) {
+			t.Errorf("%v: %s", err, m.Data)
+		}
+	}, "--store", "0.0625")
+	for _, more := range [][]string{{"--store", "1"}, {"--fleet", "--store", "0"}, {"--fleet", "--store", "NaN"}, {"--fleet", "--store", "1e9"}, {"--fleet", "--store", "1", "--nats", "nats://" + listen}} {
+		if out, code := saysIvo(t, nil, f.iterate(dir, more...)[1:]...); code != 2 || !strings.Contains(out, "--store") {
+			t.Errorf("%v, %d: %s", more, code, out)
+		}
+	}
 }

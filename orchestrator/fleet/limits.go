@@ -58,7 +58,7 @@ func (s shares) result() int64 { return min(mostShard, s.results) }
 
 // tooLarge is the error of a shard whose result is not taken.
 func tooLarge(bytes, most int64) error {
-	return fault.New("work", "shard", nil, "lower {shard}, or free disk for the server of the run", "its result takes %s, and %s is the most", size(uint64(bytes)), size(uint64(most)))
+	return fault.New("work", "shard", nil, "lower {shard}, or raise {store} of the run or free disk for it", "its result takes %s, and %s is the most", size(uint64(bytes)), size(uint64(most)))
 }
 
 // room is an error where a file that is to be sent does not fit on the disk, of which so many bytes are there.
