@@ -79,6 +79,12 @@ func TestFleetStatusAndInvite(t *testing.T) {
 	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !strings.Contains(out, "desk-A1B2  8      7") || !strings.Contains(out, "lap-C3D4   4      0       3") || !strings.Contains(out, report.MixedFleet) {
 		t.Errorf("%d: %s", code, out)
 	}
+	if out, code := saysIvo(t, nil, "score", dir, "--reward", "length:5"); code != 0 {
+		t.Error(out)
+	}
+	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !regexp.MustCompile(`\(the run's own\) +\d+ +0 +[1-9]`).MatchString(out) {
+		t.Errorf("that this machine has scored is not told, %d: %s", code, out)
+	}
 
 	listen := freeAddress(t)
 	near := func() []string { return nil }
