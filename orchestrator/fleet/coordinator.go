@@ -321,7 +321,7 @@ func (c *Coordinator) serverFault() error {
 // join takes a worker, or says why not.
 func (c *Coordinator) join(data []byte) any {
 	var card Card
-	if !said(data, &card) || card.Worker == "" {
+	if !said(data, &card) {
 		return nil
 	}
 	w := welcome{Run: string(c.run), Heartbeat: c.o.Heartbeat, Most: c.shares.result()}
@@ -395,7 +395,7 @@ func (c *Coordinator) assign(own string) (out manifest) {
 // beat hears how a worker is.
 func (c *Coordinator) beat(data []byte) any {
 	var p pulse
-	if said(data, &p) && p.Worker != "" {
+	if said(data, &p) {
 		left, unable := c.crew.pulse(&p)
 		if unable {
 			c.o.Say(fmt.Sprintf("worker %s draws and does not score: %s", p.Called(), p.Unable))

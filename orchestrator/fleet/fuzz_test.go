@@ -123,6 +123,9 @@ func led(dir string, results *bucket) *Coordinator {
 func sound(t *testing.T, c *Coordinator) {
 	t.Helper()
 	s := c.Status()
+	if c.members[""] != nil {
+		t.Error("it knows a worker that does not say who it is")
+	}
 	if _, err := json.Marshal(s); err != nil {
 		t.Error(err)
 	}
@@ -226,7 +229,8 @@ func FuzzNotices(f *testing.F) {
 		f.Add(kind, encode(notice{Key: "k", Worker: "worker", Card: card, Error: "no luck"}), []byte{})
 		f.Add(kind, encode(notice{Key: "k", Worker: "worker", Card: card, Back: true}), []byte{})
 		f.Add(kind, encode(notice{Key: "k", Worker: "worker", Card: card, Error: "nobody comes back", Lost: given}), []byte{})
-		f.Add(kind, encode(notice{Key: "k", Error: "no luck", Tokens: -1, Took: -1 << 63, Lost: -1}), []byte{})
+		f.Add(kind, encode(notice{Key: "k", Card: card, Error: "no luck", Tokens: -1, Took: -1 << 63, Lost: -1}), []byte{})
+		f.Add(kind, encode(notice{Key: "k", Card: Card{Host: "host"}, Error: "no luck"}), []byte{})
 		f.Add(kind, []byte("null"), []byte{})
 	}
 	dir := f.TempDir()

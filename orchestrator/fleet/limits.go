@@ -70,42 +70,40 @@ func room(path string, bytes, here int64) error {
 	return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("it takes %s more, and %s are free: %w", size(uint64(bytes-here)), size(uint64(left)), syscall.ENOSPC)}
 }
 
-// said reads what a worker says, and says whether it can be read. Words have a length then that one may keep, and a number that
-// cannot be is 0, as one that is not known: the rest may be true.
-func said(data []byte, v interface{ bound() }) bool {
-	if json.Unmarshal(data, v) != nil {
-		return false
-	}
-	v.bound()
-	return true
+// said reads what a worker says, and says whether it can be read and says who it is: who does not would be taken for the run's own
+// machine. Words have a length then that one may keep, and a number that cannot be is 0, as one that is not known: the rest may be
+// true.
+func said(data []byte, v interface{ bound() (named bool) }) bool {
+	return json.Unmarshal(data, v) == nil && v.bound()
 }
 
-func (c *Card) bound() {
+func (c *Card) bound() (named bool) {
 	for _, word := range []*string{&c.Worker, &c.Host, &c.Version, &c.Build, &c.CPU, &c.Offload, &c.Model, &c.Named} {
 		clip(word, mostWord)
 	}
 	within(&c.Cores, mostCores)
 	within(&c.Contexts, mostCores)
+	return c.Worker != ""
 }
 
-func (p *pulse) bound() {
-	p.Card.bound()
+func (p *pulse) bound() (named bool) {
 	clip(&p.Unable, mostError)
 	p.Doing = p.Doing[:min(len(p.Doing), mostDoing)]
 	for i := range p.Doing {
 		clip(&p.Doing[i], mostWord)
 	}
 	within(&p.Tokens, mostTokens)
+	return p.Card.bound()
 }
 
-func (n *notice) bound() {
-	n.Card.bound()
+func (n *notice) bound() (named bool) {
 	clip(&n.Worker, mostWord)
 	clip(&n.Error, mostError)
 	within(&n.Bytes, mostShard+mostLine)
 	within(&n.Tokens, mostTokens)
 	within(&n.Took, kept) // by then its order is gone
 	n.Lost = max(0, n.Lost)
+	return n.Card.bound()
 }
 
 func clip(word *string, most int) { *word = (*word)[:min(len(*word), most)] }
