@@ -214,7 +214,7 @@ func fleetStatus(c *cli.Context) error {
 		return err
 	}
 	for _, line := range append(report.FleetLines(s, "run "+s.Run), s.Aside...) {
-		fmt.Fprintln(c.App.Writer, line)
+		fmt.Fprintln(c.App.Writer, terminal.Visible(line))
 	}
 	return nil
 }

@@ -72,12 +72,12 @@ func TestFleetStatusAndInvite(t *testing.T) {
 			t.Errorf("%v, %d: %s", args, code, out)
 		}
 	}
-	record := "workers:\n- {name: desk-A1B2, cores: 8, build: b11434, cpu: NEON, shards: 7, tokens: 900, seconds: 30}\n- {name: lap-C3D4, cores: 4, build: b11434, cpu: AVX2, scored: 3}\nmixed: true\ndrawn: {iter-01/trajectories/0000.jsonl.zst: desk-A1B2}\n"
+	record := "workers:\n- {name: desk-A1B2, cores: 8, build: b11434, cpu: \"NEON\\e[2J\", shards: 7, tokens: 900, seconds: 30}\n- {name: lap-C3D4, cores: 4, build: b11434, cpu: AVX2, scored: 3}\nmixed: true\ndrawn: {iter-01/trajectories/0000.jsonl.zst: desk-A1B2}\n"
 	if err := os.WriteFile(filepath.Join(dir, run.FleetFile), []byte(record), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !strings.Contains(out, "desk-A1B2  8      7") || !strings.Contains(out, "lap-C3D4   4      0       3") || !strings.Contains(out, report.MixedFleet) {
-		t.Errorf("%d: %s", code, out)
+	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !strings.Contains(out, "desk-A1B2  8      7") || !strings.Contains(out, "lap-C3D4   4      0       3") || !strings.Contains(out, report.MixedFleet) || strings.Contains(out, "\x1b") {
+		t.Errorf("%d: %q", code, out)
 	}
 	if out, code := saysIvo(t, nil, "score", dir, "--reward", "length:5"); code != 0 {
 		t.Error(out)
@@ -123,7 +123,8 @@ func TestFleetStatusAndInvite(t *testing.T) {
 	})
 }
 
-// What the run's own server may keep is people's to say: workers are told how much of it a result may take.
+// What the run's own server may keep is people's to say: workers are told how much of it a result may take. What they say of
+// themselves does nothing to a terminal.
 func TestFleetStore(t *testing.T) {
 	f := lab(t)
 	dir, listen := filepath.Join(t.TempDir(), "run"), freeAddress(t)
@@ -133,9 +134,12 @@ func TestFleetStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer nc.Close()
-		m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"w"}`), 10*time.Second)
+		m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"w","host":"a\u001b[2Jhost"}`), 10*time.Second)
 		if err != nil || !strings.Contains(string(m.Data), `"most":16777216`) {
 			t.Errorf("%v: %s", err, m.Data)
+		}
+		if out, code := saysIvo(t, nil, "fleet", "status", "--nats", "nats://"+listen); code != 0 || !strings.Contains(out, "[2Jhost-w") || strings.Contains(out, "\x1b") {
+			t.Errorf("%d: %q", code, out)
 		}
 	}, "--store", "0.0625")
 	for _, more := range [][]string{{"--store", "1"}, {"--fleet", "--store", "0"}, {"--fleet", "--store", "NaN"}, {"--fleet", "--store", "1e9"}, {"--fleet", "--store", "1", "--nats", "nats://" + listen}} {
