@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -29,6 +29,7 @@ func fleetFlags() []cli.Flag {
 		&cli.StringFlag{Name: "listen", Usage: "`ADDRESS` at which workers find the run; one that other machines reach asks for the invitation of ivo fleet invite", Value: fleet.DefaultListen, Category: fleetCategory},
 		natsFlag("of a NATS server with JetStream to use instead of one's own"),
 		&cli.DurationFlag{Name: "heartbeat", Usage: "`TIME` after which the shard of a worker that is silent is given to another", Value: 30 * time.Second, Category: fleetCategory},
+		&cli.Float64Flag{Name: "store", Usage: "`GIB` that the run's own server may keep on the disk: half for files that are sent, a quarter for results", DefaultText: "three quarters of what is free", Category: fleetCategory},
 	}
 }
 
@@ -42,25 +43,26 @@ type leading struct {
 	own   batch.Own    // is told what this machine does
 	alone func() error // ends what is told
 	board *terminal.Board
-
-	mu    sync.Mutex
-	stage string
+	stage atomic.Value // a string
 }
 
 // leadFleet leads a fleet for what is done in a directory, if that is asked for.
 func leadFleet(c *cli.Context, dir string, x batch.Context, parallel int, models ...*llama.Model) (l *leading, err error) {
 	machine := inspect.ThisMachine(inspect.Version()).Card()
 	if !c.Bool("fleet") {
-		if c.IsSet("listen") || c.IsSet("nats") && c.String("nats") != os.Getenv(fleet.URLVariable) {
-			return nil, usagef(c, "--listen and --nats say where a fleet is (give --fleet too)")
+		if c.IsSet("listen") || c.IsSet("nats") && c.String("nats") != os.Getenv(fleet.URLVariable) || c.IsSet("store") {
+			return nil, usagef(c, "--listen, --nats and --store are a fleet's (give --fleet too)")
 		}
 		l = &leading{}
 		l.own, l.alone, err = fleet.Alone(dir, machine, models...)
 		return l, err
 	}
+	if store := c.Float64("store"); c.IsSet("store") && (c.String("nats") != "" || !(store >= 0.01 && store <= 1<<20)) {
+		return nil, usagef(c, "--store %g: give a number of GiB, 0.01 at least, and no --nats: a server of others keeps what its operator says", store)
+	}
 	l = &leading{board: terminal.NewBoard(c.App.ErrWriter)}
 	l.Coordinator, err = fleet.Lead(c.Context, fleet.Options{
-		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Own: machine, Context: x, Parallel: parallel, Say: l.say, Notify: l.notify,
+		Dir: dir, Listen: c.String("listen"), URL: c.String("nats"), Heartbeat: c.Duration("heartbeat"), Store: int64(c.Float64("store") * (1 << 30)), Own: machine, Context: x, Parallel: parallel, Say: l.say, Notify: l.notify,
 	}, models...)
 	if err != nil {
 		return nil, err
@@ -78,20 +80,14 @@ func (l *leading) say(text string) { l.board.Say("(" + text + ")") }
 
 // show says at which stage the run is.
 func (l *leading) show(stage string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if stage != l.stage {
+	if l.stage.Swap(stage) != stage {
 		l.board.Say(stage)
 	}
-	l.stage = stage
 }
 
 // notify shows how the workers are.
 func (l *leading) notify(s fleet.Status) {
-	l.mu.Lock()
-	stage := l.stage
-	l.mu.Unlock()
-	if s.Total > 0 || s.Scoring > 0 {
+	if stage, _ := l.stage.Load().(string); s.Total > 0 || s.Scoring > 0 {
 		l.board.Show(report.FleetLines(&s, stage))
 	}
 }
@@ -218,7 +214,7 @@ func fleetStatus(c *cli.Context) error {
 		return err
 	}
 	for _, line := range append(report.FleetLines(s, "run "+s.Run), s.Aside...) {
-		fmt.Fprintln(c.App.Writer, line)
+		fmt.Fprintln(c.App.Writer, terminal.Visible(line))
 	}
 	return nil
 }

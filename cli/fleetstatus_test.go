@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -27,10 +29,10 @@ func saysIvo(t *testing.T, env []string, args ...string) (out string, code int) 
 }
 
 // waiting starts a run that a fleet is to draw, has it wait for workers, and interrupts it when it has been looked at.
-func waiting(t *testing.T, dir, listen, url string, env func() []string, look func(live string)) {
+func waiting(t *testing.T, dir, listen, url string, env func() []string, look func(live string), more ...string) {
 	t.Helper()
 	f := lab(t)
-	args := f.iterate(dir, "-n", "12", "--samples", "3", "--fleet", "--listen", listen)
+	args := f.iterate(dir, append([]string{"-n", "12", "--samples", "3", "--fleet", "--listen", listen}, more...)...)
 	cmd := exec.Command(args[0], args[1:]...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -70,12 +72,18 @@ func TestFleetStatusAndInvite(t *testing.T) {
 			t.Errorf("%v, %d: %s", args, code, out)
 		}
 	}
-	record := "workers:\n- {name: desk-A1B2, cores: 8, build: b11434, cpu: NEON, shards: 7, tokens: 900, seconds: 30}\n- {name: lap-C3D4, cores: 4, build: b11434, cpu: AVX2, scored: 3}\nmixed: true\ndrawn: {iter-01/trajectories/0000.jsonl.zst: desk-A1B2}\n"
+	record := "workers:\n- {name: desk-A1B2, cores: 8, build: b11434, cpu: \"NEON\\e[2J\", shards: 7, tokens: 900, seconds: 30}\n- {name: lap-C3D4, cores: 4, build: b11434, cpu: AVX2, scored: 3}\nmixed: true\ndrawn: {iter-01/trajectories/0000.jsonl.zst: desk-A1B2}\n"
 	if err := os.WriteFile(filepath.Join(dir, run.FleetFile), []byte(record), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !strings.Contains(out, "desk-A1B2  8      7") || !strings.Contains(out, "lap-C3D4   4      0       3") || !strings.Contains(out, report.MixedFleet) {
-		t.Errorf("%d: %s", code, out)
+	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !strings.Contains(out, "desk-A1B2  8      7") || !strings.Contains(out, "lap-C3D4   4      0       3") || !strings.Contains(out, report.MixedFleet) || strings.Contains(out, "\x1b") {
+		t.Errorf("%d: %q", code, out)
+	}
+	if out, code := saysIvo(t, nil, "score", dir, "--reward", "length:5"); code != 0 {
+		t.Error(out)
+	}
+	if out, code := saysIvo(t, nil, "fleet", "status", dir); code != 0 || !regexp.MustCompile(`\(the run's own\) +\d+ +0 +[1-9]`).MatchString(out) {
+		t.Errorf("that this machine has scored is not told, %d: %s", code, out)
 	}
 
 	listen := freeAddress(t)
@@ -113,4 +121,30 @@ func TestFleetStatusAndInvite(t *testing.T) {
 			t.Errorf("with the address in the environment, %d: %s", code, out)
 		}
 	})
+}
+
+// What the run's own server may keep is people's to say: workers are told how much of it a result may take. What they say of
+// themselves does nothing to a terminal.
+func TestFleetStore(t *testing.T) {
+	f := lab(t)
+	dir, listen := filepath.Join(t.TempDir(), "run"), freeAddress(t)
+	waiting(t, dir, listen, "nats://"+listen, func() []string { return nil }, func(string) {
+		nc, err := nats.Connect("nats://" + listen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"w","host":"a\u001b[2Jhost"}`), 10*time.Second)
+		if err != nil || !strings.Contains(string(m.Data), `"most":16777216`) {
+			t.Errorf("%v: %s", err, m.Data)
+		}
+		if out, code := saysIvo(t, nil, "fleet", "status", "--nats", "nats://"+listen); code != 0 || !strings.Contains(out, "[2Jhost-w") || strings.Contains(out, "\x1b") {
+			t.Errorf("%d: %q", code, out)
+		}
+	}, "--store", "0.0625")
+	for _, more := range [][]string{{"--store", "1"}, {"--fleet", "--store", "0"}, {"--fleet", "--store", "NaN"}, {"--fleet", "--store", "1e9"}, {"--fleet", "--store", "1", "--nats", "nats://" + listen}} {
+		if out, code := saysIvo(t, nil, f.iterate(dir, more...)[1:]...); code != 2 || !strings.Contains(out, "--store") {
+			t.Errorf("%v, %d: %s", more, code, out)
+		}
+	}
 }

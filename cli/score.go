@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
@@ -9,6 +8,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
 	"github.com/ivo-decoding/ivo/internal/terminal"
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
 	"github.com/ivo-decoding/ivo/orchestrator/report"
 	"github.com/ivo-decoding/ivo/orchestrator/reward"
@@ -48,14 +48,15 @@ func score(c *cli.Context) error {
 		return err
 	}
 	defer rm.Close()
-	meter := terminal.NewMeter(c.App.ErrWriter)
-	got, err := loop.Rescoring{Reward: rm, AllRounds: c.Bool("all-rounds"), SkipUnscored: c.Bool("skip-unscored"), Notify: notify(meter)}.Score(c.Context, dir)
-	meter.Close()
-	if c.Context.Err() != nil {
-		return fmt.Errorf("%w (run the same command again: what has a score keeps it)", context.Cause(c.Context))
-	}
+	f, err := leadFleet(c, dir, batch.Context{}, 0)
 	if err != nil {
 		return err
+	}
+	meter := terminal.NewMeter(c.App.ErrWriter)
+	got, err := loop.Rescoring{Reward: rm, AllRounds: c.Bool("all-rounds"), SkipUnscored: c.Bool("skip-unscored"), Notify: notify(meter), Own: f.own}.Score(c.Context, dir)
+	meter.Close()
+	if err = f.end(c, err); err != nil {
+		return again(c, err)
 	}
 	if c.Bool("json") {
 		return printJSON(c, got)

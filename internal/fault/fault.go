@@ -30,7 +30,7 @@ var words = map[Field]string{
 	"grammar": "the grammar", "json_schema": "the JSON schema", "logit_bias": "the logit bias", "ignore_eos": "ignoring the end", "min_tokens": "the least length of a response", "n_probs": "the number of likeliest tokens",
 	"lora": "the LoRA adapter", "control_vector": "the control vector",
 	"fine_tune": "fine-tuning", "allow_commands": "allowing commands",
-	"api_key_file": "the file of keys", "device": "the devices", "rpc": "the RPC servers", "host": "the host", "listen": "the address to listen at", "nats": "the address of the server", "port": "the port", "server": "the server", "presets": "the presets",
+	"api_key_file": "the file of keys", "device": "the devices", "rpc": "the RPC servers", "host": "the host", "listen": "the address to listen at", "nats": "the address of the server", "port": "the port", "server": "the server", "store": "what the run's server may keep", "presets": "the presets",
 	"run": "the run", "runs": "the folder of runs", "validation": "the validation prompts", "work": "the working folder",
 }
 

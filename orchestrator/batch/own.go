@@ -3,7 +3,7 @@ package batch
 // Own is told what this machine draws and scores itself of what others may have a part in. Its zero value tells nobody.
 type Own struct {
 	Drew   func(file string, tokens int64) // a file of responses, for which so many tokens were decoded
-	Scored func(file string)
+	Scored func(file string)               // a file of scores, or of verdicts
 }
 
 // Responses tells of a file of responses.
@@ -18,7 +18,8 @@ func (o Own) Responses(file string, all []Response) {
 	o.Drew(file, tokens)
 }
 
-func (o Own) scored(file string) {
+// Scores tells of a file of scores or verdicts.
+func (o Own) Scores(file string) {
 	if o.Scored != nil {
 		o.Scored(file)
 	}

@@ -201,7 +201,7 @@ func (s *Scorer) score(ctx context.Context, a Asking, responses []Response, scor
 		}
 	}
 	if len(missing) > 0 {
-		defer s.Own.scored(a.Name)
+		defer s.Own.Scores(a.Name)
 	}
 	return eachPart(ctx, s.Model, a.Asked, func(from int, got []Score) error {
 		for k, score := range got {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -307,6 +308,44 @@ func TestOveroptimized(t *testing.T) {
 	}
 	if !slices.Contains(got, "base < best of 16 by -1*length:60c") || slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, "by 2*length:60c") }) {
 		t.Errorf("%q", got)
+	}
+}
+
+// This machine is told of each file of verdicts that it asks a judge for, once, and of none that is there already.
+func TestOwnVerdicts(t *testing.T) {
+	dir := fixture(t)
+	path := filepath.Join(dir, "recipe.yaml")
+	text := strings.NewReplacer("DIR", dir, "seeds: 2", "seeds: 6", "ceiling: {rerolls: 2}\n", "", "beta: [1, 8]", "beta: 8", "    choose: {max_kl: 100}\n", "").Replace(small)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	x, err := recipe.Open(context.Background(), path, recipe.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	told := map[string]int{}
+	var mu sync.Mutex
+	x.Own = batch.Own{Drew: func(string, int64) {}, Scored: func(file string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if strings.HasPrefix(file, "judged/") {
+			told[strings.TrimPrefix(file, "judged/")]++
+		}
+	}}
+	for range 2 {
+		if _, err := experiment.Run(context.Background(), x, filepath.Join(dir, "out"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	made := files(t, dir, "judged")
+	for name := range made {
+		if told[name] != 1 {
+			t.Errorf("of %s this machine is told %d times", name, told[name])
+		}
+	}
+	if len(made) == 0 || len(told) != len(made) {
+		t.Errorf("told of %v, where there are %v", told, made)
 	}
 }
 

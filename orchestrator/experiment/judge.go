@@ -52,7 +52,14 @@ func (w *work) compareBy(ctx context.Context, m reward.Model, a, base *MethodAns
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	w.begin("judge "+a.Method.ID, len(pairs), "verdicts")
-	c := winrate.Comparison{Judge: m, Progress: func(done, all int) { w.at(done, all, "verdicts") }}
+	told := false // of what was judged before nobody is
+	c := winrate.Comparison{Judge: m, Progress: func(done, all int) {
+		if !told {
+			w.x.Own.Scores(name)
+		}
+		told = true
+		w.at(done, all, "verdicts")
+	}}
 	verdicts, err := c.Run(ctx, pairs, file)
 	if err != nil {
 		return nil, err

@@ -3,111 +3,136 @@ package fleet_test
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"net/http"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
+	"github.com/ivo-decoding/ivo/orchestrator/loop"
 )
 
 // cluster is three servers, as people have them who have a cluster.
 type cluster struct {
-	options []*server.Options
-	servers []*server.Server
+	configs         []string // their files
+	clients, health []string // where they are asked for messages, and how they are
+	start, lose     func(i int)
 }
 
-func newCluster(t *testing.T) *cluster {
+// newCluster makes the files of three servers, and starts them as is said.
+func newCluster(t *testing.T, start, lose func(i int, config string)) *cluster {
 	t.Helper()
 	c := &cluster{}
-	var routes []*url.URL
-	for i := range 3 {
-		at := freePort(t)
-		_, port := hostPort(t, at)
-		o := &server.Options{
-			ServerName: fmt.Sprint("node", i), Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: filepath.Join(t.TempDir(), "node"), SyncAlways: true,
-			Cluster: server.ClusterOpts{Name: "cluster", Host: "127.0.0.1", Port: port},
-		}
-		_, client := hostPort(t, freePort(t))
-		o.Port = client
-		routes = append(routes, &url.URL{Scheme: "nats", Host: at})
-		c.options, c.servers = append(c.options, o), append(c.servers, nil)
+	c.start, c.lose = func(i int) { start(i, c.configs[i]) }, func(i int) { lose(i, c.configs[i]) }
+	var routes []string
+	for range 3 {
+		routes = append(routes, "nats://"+freePort(t))
 	}
 	for i := range 3 {
-		c.options[i].Routes = routes
-		c.start(t, i)
+		dir, client, health := t.TempDir(), freePort(t), freePort(t)
+		text := fmt.Sprintf("server_name: node%d\nlisten: %q\nhttp: %q\njetstream {store_dir: %q, sync_interval: always}\ncluster {name: cluster, listen: %q, routes: [%s]}\n",
+			i, client, health, dir, strings.TrimPrefix(routes[i], "nats://"), strings.Join(routes, ", "))
+		config := filepath.Join(dir, "nats.conf")
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.configs, c.clients, c.health = append(c.configs, config), append(c.clients, "nats://"+client), append(c.health, "http://"+health+"/healthz")
+	}
+	for i := range 3 {
+		c.start(i)
 	}
 	t.Cleanup(func() {
-		for _, s := range c.servers {
-			s.Shutdown()
-			s.WaitForShutdown()
+		for i := range 3 {
+			c.lose(i)
 		}
 	})
-	until(t, "a leader", func() bool {
-		for _, s := range c.servers {
-			if s.JetStreamIsLeader() {
-				return len(s.JetStreamClusterPeers()) == 3
-			}
-		}
-		return false
-	})
+	for i := range 3 {
+		until(t, "a server of a cluster", func() bool { return c.sound(i) })
+	}
 	return c
 }
 
-func (c *cluster) start(t testing.TB, i int) {
-	s, err := server.NewServer(c.options[i].Clone())
+// sound says whether a server is there, and has all that the others have.
+func (c *cluster) sound(i int) bool {
+	r, err := http.Get(c.health[i])
 	if err != nil {
-		t.Error(err)
-		return
+		return false
 	}
-	s.Start()
-	s.ReadyForConnections(10 * time.Second)
-	c.servers[i] = s
+	r.Body.Close()
+	return r.StatusCode == http.StatusOK
 }
 
-func (c *cluster) url() (urls string) {
-	for i, o := range c.options {
-		if i > 0 {
-			urls += ","
-		}
-		urls += fmt.Sprintf("nats://127.0.0.1:%d", o.Port)
+// node is a server of a cluster.
+func node(config string) (*server.Server, error) {
+	o, err := server.ProcessConfigFile(config)
+	if err != nil {
+		return nil, err
 	}
-	return urls
+	o.NoSigs = true
+	s, err := server.NewServer(o)
+	if err == nil {
+		s.Start()
+	}
+	return s, err
 }
 
-// A cluster of three servers loses one after the other during a run, each of which comes back, and the run is the one that a
-// machine draws alone.
-func TestCluster(t *testing.T) {
+// losesInTurn has a run drawn by a cluster whose servers are lost one after the other, each of which comes back, and finds in
+// what it is not the run that a machine draws alone. The run goes no further than is looked at until all of them were lost.
+func losesInTurn(t *testing.T, cluster *cluster) {
 	s := newSmall(t)
-	cluster := newCluster(t)
-	dir := filepath.Join(t.TempDir(), "fleet")
-	c, _ := s.lead(t, dir, fleet.Options{URL: cluster.url(), Heartbeat: 5 * time.Second})
-	workers := []*worker{s.worker(t, cluster.url(), nil), s.worker(t, cluster.url(), nil)}
+	s.o.ShardPrompts = 1
+	alone, dir, url := filepath.Join(t.TempDir(), "alone"), filepath.Join(t.TempDir(), "fleet"), strings.Join(cluster.clients, ",")
+	if err := s.run(context.Background(), alone, nil); err != nil {
+		t.Fatal(err)
+	}
+	step := make(chan bool)
+	s.w.Notify = func(loop.Event) { <-step }
+	c, _ := s.lead(t, dir, fleet.Options{URL: url, Heartbeat: 5 * time.Second})
+	workers := []*worker{s.worker(t, url, nil), s.worker(t, url, nil)}
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(context.Background(), dir, c) }()
-	over, lost := false, 0
-	for i := 0; !over; i = (i + 1) % 3 {
+	draw := func(n int) {
 		before := c.Drawn()
-		until(t, "another shard", func() bool { return c.Drawn() > before || len(ended) > 0 })
-		if over = len(ended) > 0 || lost == 3; over {
-			break
-		}
-		cluster.servers[i].Shutdown()
-		cluster.servers[i].WaitForShutdown()
-		lost++
-		before = c.Drawn()
-		until(t, "a shard without a server", func() bool { return c.Drawn() > before || len(ended) > 0 })
-		cluster.start(t, i)
-		until(t, "the server is back", func() bool { return cluster.servers[i].JetStreamIsCurrent() || len(ended) > 0 })
+		until(t, "more shards", func() bool {
+			select {
+			case step <- true:
+			default:
+			}
+			return c.Drawn() >= before+n || len(ended) > 0
+		})
 	}
+	for i := range 3 {
+		draw(1)
+		cluster.lose(i)
+		draw(fleet.Takers + 1) // one at least that was not there before
+		cluster.start(i)
+		until(t, "the server is back", func() bool { return cluster.sound(i) })
+	}
+	if len(ended) > 0 {
+		t.Error("the run was over before all servers were lost")
+	}
+	close(step)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
 	finished(t, c, workers...)
-	s.same(t, dir)
-	if lost < 3 {
-		t.Errorf("%d of the servers were lost", lost)
-	}
+	equal(t, files(t, dir), files(t, alone))
+}
+
+// A cluster of three servers loses one after the other during a run, by their own will.
+func TestCluster(t *testing.T) {
+	servers := make([]*server.Server, 3)
+	losesInTurn(t, newCluster(t, func(i int, config string) {
+		var err error
+		if servers[i], err = node(config); err != nil {
+			t.Fatal(err)
+		}
+	}, func(i int, _ string) {
+		servers[i].Shutdown()
+		servers[i].WaitForShutdown()
+	}))
 }

@@ -202,7 +202,6 @@ func (c *Coordinator) streams(ctx context.Context) error {
 		}
 		return share
 	}
-	const kept = 30 * 24 * time.Hour // on a server that outlives the run
 	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 		Name: c.run.shards(), Subjects: []string{c.run.subject("shard", "*", "*", "*")}, Retention: jetstream.WorkQueuePolicy, MaxAge: kept, Replicas: replicas,
 		MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxBytes: most(c.shares.orders),
@@ -322,10 +321,9 @@ func (c *Coordinator) serverFault() error {
 // join takes a worker, or says why not.
 func (c *Coordinator) join(data []byte) any {
 	var card Card
-	if json.Unmarshal(data, &card) != nil || card.Worker == "" {
+	if !said(data, &card) {
 		return nil
 	}
-	card = card.clipped()
 	w := welcome{Run: string(c.run), Heartbeat: c.o.Heartbeat, Most: c.shares.result()}
 	if w.Model = c.assign(card.Model); w.Model.Key == "" { // it has another
 		w.Model = c.models[0]
@@ -397,7 +395,7 @@ func (c *Coordinator) assign(own string) (out manifest) {
 // beat hears how a worker is.
 func (c *Coordinator) beat(data []byte) any {
 	var p pulse
-	if json.Unmarshal(data, &p) == nil && p.Worker != "" {
+	if said(data, &p) {
 		left, unable := c.crew.pulse(&p)
 		if unable {
 			c.o.Say(fmt.Sprintf("worker %s draws and does not score: %s", p.Called(), p.Unable))

@@ -44,7 +44,7 @@ type member struct {
 	shards          int
 	scored          int // files of responses
 	tokens          int64
-	took            time.Duration
+	seconds         float64 // of its work: a sum that nothing overflows
 	failures, wrong int
 	left, lost      bool
 	unable          bool // to score
@@ -110,15 +110,14 @@ func (c *crew) note(m *member, name string) {
 
 // of is a worker that is heard of; the mutex is held. One more than a run knows is forgotten at once.
 func (c *crew) of(card *Card) *member {
-	own := card.clipped()
-	m := c.members[own.Worker]
+	m := c.members[card.Worker]
 	if m == nil {
 		m = &member{since: time.Now()}
 		if len(c.members) < mostWorkers || c.forget() {
-			c.members[own.Worker] = m
+			c.members[card.Worker] = m
 		}
 	}
-	m.Card, m.seen, m.lost = own, time.Now(), false
+	m.Card, m.seen, m.lost = *card, time.Now(), false
 	return m
 }
 
@@ -166,10 +165,7 @@ func (c *crew) pulse(p *pulse) (left, unable bool) {
 	defer c.mu.Unlock()
 	m := c.of(&p.Card)
 	left, unable = p.Left && !m.left, p.Unable != "" && !m.unable
-	for i, name := range p.Doing {
-		p.Doing[i] = clip(name)
-	}
-	m.doing, m.decoded, m.left, m.unable = p.Doing[:min(len(p.Doing), mostDoing)], p.Tokens, p.Left, p.Unable != ""
+	m.doing, m.decoded, m.left, m.unable = p.Doing, p.Tokens, p.Left, p.Unable != ""
 	return left, unable
 }
 
@@ -252,7 +248,7 @@ func (c *crew) did(name string, n *notice) {
 	c.note(m, name)
 	m.shards++
 	m.tokens += n.Tokens
-	m.took += n.Took
+	m.seconds += n.Took.Seconds()
 }
 
 // graded notes who scored a file of responses.
@@ -262,7 +258,7 @@ func (c *crew) graded(name string, n *notice) {
 	m := c.of(&n.Card)
 	c.note(m, name)
 	m.scored++
-	m.took += n.Took
+	m.seconds += n.Took.Seconds()
 }
 
 // able counts the workers that are there and can score.
@@ -320,7 +316,7 @@ func (m Member) Rate() float64 {
 func (m *member) record() Member {
 	return Member{
 		Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Offload: m.Offload, Version: m.Version,
-		Shards: m.shards, Scored: m.scored, Tokens: m.tokens, Seconds: m.took.Seconds(), Failures: m.failures,
+		Shards: m.shards, Scored: m.scored, Tokens: m.tokens, Seconds: m.seconds, Failures: m.failures,
 	}
 }
 

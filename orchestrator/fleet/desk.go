@@ -3,7 +3,6 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -182,7 +181,7 @@ func (d *desk) close() {
 func (c *Coordinator) hear(m jetstream.Msg) {
 	var n notice
 	ctx := c.desk.ctx
-	if json.Unmarshal(m.Data(), &n) != nil {
+	if !said(m.Data(), &n) {
 		m.Term()
 		return
 	}

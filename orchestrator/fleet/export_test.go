@@ -33,3 +33,6 @@ func SetPartSize(n int64) (before int64) {
 	before, partSize = partSize, n
 	return before
 }
+
+// Takers is the number of results that are checked and written at once.
+const Takers = takers

@@ -33,6 +33,8 @@ const (
 	given     = 6                // times that it is given out to workers who do not come back
 	window    = 64               // shards on the queue at once, at least
 	chunkSize = 256 << 10        // of an object's
+
+	kept = 30 * 24 * time.Hour // so long a server that outlives the run has what belongs to it
 )
 
 // Where workers ask to be taken, and people how a fleet is.

@@ -184,7 +184,12 @@ func files(t testing.TB, dir string) map[string]string {
 // same finds in which files a run differs from the one that was made alone.
 func (s *small) same(t testing.TB, dir string) {
 	t.Helper()
-	a, b := files(t, dir), s.alone(t)
+	equal(t, files(t, dir), s.alone(t))
+}
+
+// equal finds in which files a run differs from one that was made alone.
+func equal(t testing.TB, a, b map[string]string) {
+	t.Helper()
 	for name := range b {
 		if a[name] != b[name] {
 			t.Errorf("%s differs: %d bytes, alone %d", name, len(a[name]), len(b[name]))

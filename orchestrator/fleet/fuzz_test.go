@@ -61,7 +61,10 @@ func (b *bucket) PutBytes(_ context.Context, name string, data []byte) (*jetstre
 	return &jetstream.ObjectInfo{Size: uint64(len(data))}, nil
 }
 
-func (b *bucket) Get(_ context.Context, name string, _ ...jetstream.GetObjectOpt) (jetstream.ObjectResult, error) {
+func (b *bucket) Get(ctx context.Context, name string, _ ...jetstream.GetObjectOpt) (jetstream.ObjectResult, error) {
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	if data := b.held[name]; data != nil {
 		return content{Reader: bytes.NewReader(data)}, nil
 	}
@@ -119,8 +122,17 @@ func led(dir string, results *bucket) *Coordinator {
 // sound finds what of the coordinator's books cannot be told or kept.
 func sound(t *testing.T, c *Coordinator) {
 	t.Helper()
-	if _, err := json.Marshal(c.Status()); err != nil {
+	s := c.Status()
+	if c.members[""] != nil {
+		t.Error("it knows a worker that does not say who it is")
+	}
+	if _, err := json.Marshal(s); err != nil {
 		t.Error(err)
+	}
+	for _, w := range s.Workers {
+		if w.Cores < 0 || w.Cores > mostCores || w.Tokens < 0 || w.Tokens > mostTokens || w.Seconds < 0 || w.Seconds > kept.Seconds() || w.Rate < 0 || w.Shards < 0 || w.Scored < 0 || w.Failures < 0 {
+			t.Errorf("%+v", w)
+		}
 	}
 	if err := c.crew.save(); err != nil {
 		t.Error(err)
@@ -155,7 +167,7 @@ func FuzzOrder(f *testing.F) {
 // and goes on.
 func FuzzMessages(f *testing.F) {
 	for _, text := range []string{
-		`{"protocol":2,"worker":"a","model":"key-of-model","named":"m.gguf","cores":2,"memory":1}`, `{"worker":"a","doing":["x"],"tokens":-1,"left":true}`,
+		`{"protocol":2,"worker":"a","model":"key-of-model","named":"m.gguf","cores":2,"memory":1}`, `{"worker":"a","cores":-1,"doing":["x"],"tokens":-1,"left":true}`,
 		`{"key":"key-of-model","part":-1}`, `{"key":"key-of-model","part":0}`, `{"key":"key-of-model","part":2,"anew":true}`, `{"key":"key-of-model","part":3}`, `{"key":"key-of-model","part":1e9}`,
 		`{"key":"gone","part":0}`, `{"key":"x","part":0}`, `null`, `[]`,
 	} {
@@ -209,6 +221,7 @@ func FuzzNotices(f *testing.F) {
 	scores := marks{protocol, "k", []batch.Score{{Prompt: "p", Sample: 1, Reward: &good}}}
 	f.Add(uint8(0), encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: int64(len(whole)), Tokens: 4, Took: time.Second}), whole)
 	f.Add(uint8(0), encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: 1 << 62}), whole[:len(whole)/2])
+	f.Add(uint8(0), encode(notice{Key: "k", Worker: "worker", Card: Card{Worker: "worker", Cores: -1, Contexts: -1}, Object: "o", Bytes: -1, Tokens: -1, Took: -1}), whole)
 	f.Add(uint8(0), encode(notice{Key: "other", Card: card, Object: "o"}), whole)
 	f.Add(uint8(3), encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o"}), encode(scores))
 	f.Add(uint8(3), encode(notice{Key: "k", Card: card, Object: "o"}), []byte(`{"protocol":2,"key":"k","scores":[{"id":"p","sample":1,"reward":1e999}]}`))
@@ -216,7 +229,8 @@ func FuzzNotices(f *testing.F) {
 		f.Add(kind, encode(notice{Key: "k", Worker: "worker", Card: card, Error: "no luck"}), []byte{})
 		f.Add(kind, encode(notice{Key: "k", Worker: "worker", Card: card, Back: true}), []byte{})
 		f.Add(kind, encode(notice{Key: "k", Worker: "worker", Card: card, Error: "nobody comes back", Lost: given}), []byte{})
-		f.Add(kind, encode(notice{Key: "k", Error: "no luck", Tokens: -1, Took: -1 << 63, Lost: -1}), []byte{})
+		f.Add(kind, encode(notice{Key: "k", Card: card, Error: "no luck", Tokens: -1, Took: -1 << 63, Lost: -1}), []byte{})
+		f.Add(kind, encode(notice{Key: "k", Card: Card{Host: "host"}, Error: "no luck"}), []byte{})
 		f.Add(kind, []byte("null"), []byte{})
 	}
 	dir := f.TempDir()

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -150,6 +151,29 @@ func TestKindsOfWorkers(t *testing.T) {
 			}
 			s.same(t, dir)
 		})
+	}
+}
+
+// Who scores a run later, without its model, has the line that the machine has, and is of another kind where that is another machine.
+func TestScoredLater(t *testing.T) {
+	for host, mixed := range map[string]bool{"desk": false, "lap": true} {
+		dir := t.TempDir()
+		record := "workers:\n- {name: desk (the run's own), host: desk, build: b, cpu: k, offload: all layers on a GPU, shards: 2}\n"
+		if err := os.WriteFile(filepath.Join(dir, run.FleetFile), []byte(record), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		told, end, err := fleet.Alone(dir, fleet.Card{Host: host, Build: "b", CPU: "k"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		told.Scored("rewards/gold-1/iter-01/0000.jsonl")
+		if err := end(); err != nil {
+			t.Fatal(err)
+		}
+		r, err := fleet.ReadRecord(dir)
+		if err != nil || r.Mixed != mixed || (len(r.Workers) == 1) == mixed || r.Workers[len(r.Workers)-1].Scored != 1 || r.Drawn["rewards/gold-1/iter-01/0000.jsonl"] != host+" (the run's own)" {
+			t.Errorf("%s: %+v, %v", host, r, err)
+		}
 	}
 }
 

@@ -1,11 +1,13 @@
 package fleet
 
 import (
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"math"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -21,9 +23,12 @@ const (
 	mostScores  = 256 << 20 // of scores
 	mostFile    = 1 << 50   // of a file that is sent, wherever there is room for it
 
-	mostWorkers = 4096 // that a run knows at a time
-	mostWord    = 512  // bytes of what a worker says of itself, each
-	mostDoing   = 64   // shards in its hands
+	mostWorkers = 4096    // that a run knows at a time
+	mostWord    = 512     // bytes of what a worker says of itself, each
+	mostError   = 4 << 10 // of an error
+	mostDoing   = 64      // shards in its hands
+	mostCores   = 1 << 16 // of its machine, and contexts
+	mostTokens  = 1 << 40 // that it has decoded
 
 	mostStore  = 64 << 30 // that a run's own server keeps, where it is not known what is free
 	leastStore = 1 << 30  // and where little is: that a disk is full is found out when it is
@@ -53,7 +58,7 @@ func (s shares) result() int64 { return min(mostShard, s.results) }
 
 // tooLarge is the error of a shard whose result is not taken.
 func tooLarge(bytes, most int64) error {
-	return fault.New("work", "shard", nil, "lower {shard}, or free disk for the server of the run", "its result takes %s, and %s is the most", size(uint64(bytes)), size(uint64(most)))
+	return fault.New("work", "shard", nil, "lower {shard}, or raise {store} of the run or free disk for it", "its result takes %s, and %s is the most", size(uint64(bytes)), size(uint64(most)))
 }
 
 // room is an error where a file that is to be sent does not fit on the disk, of which so many bytes are there.
@@ -65,12 +70,46 @@ func room(path string, bytes, here int64) error {
 	return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("it takes %s more, and %s are free: %w", size(uint64(bytes-here)), size(uint64(left)), syscall.ENOSPC)}
 }
 
-// clipped is the card with words of a length that one may keep.
-func (c Card) clipped() Card {
-	for _, word := range []*string{&c.Worker, &c.Host, &c.Version, &c.Build, &c.CPU, &c.Offload, &c.Model, &c.Named} {
-		*word = clip(*word)
-	}
-	return c
+// said reads what a worker says, and says whether it can be read and says who it is: who does not would be taken for the run's own
+// machine. Words have a length then that one may keep, and a number that cannot be is 0, as one that is not known: the rest may be
+// true.
+func said(data []byte, v interface{ bound() (named bool) }) bool {
+	return json.Unmarshal(data, v) == nil && v.bound()
 }
 
-func clip(word string) string { return word[:min(len(word), mostWord)] }
+func (c *Card) bound() (named bool) {
+	for _, word := range []*string{&c.Worker, &c.Host, &c.Version, &c.Build, &c.CPU, &c.Offload, &c.Model, &c.Named} {
+		clip(word, mostWord)
+	}
+	within(&c.Cores, mostCores)
+	within(&c.Contexts, mostCores)
+	return c.Worker != ""
+}
+
+func (p *pulse) bound() (named bool) {
+	clip(&p.Unable, mostError)
+	p.Doing = p.Doing[:min(len(p.Doing), mostDoing)]
+	for i := range p.Doing {
+		clip(&p.Doing[i], mostWord)
+	}
+	within(&p.Tokens, mostTokens)
+	return p.Card.bound()
+}
+
+func (n *notice) bound() (named bool) {
+	clip(&n.Worker, mostWord)
+	clip(&n.Error, mostError)
+	within(&n.Bytes, mostShard+mostLine)
+	within(&n.Tokens, mostTokens)
+	within(&n.Took, kept) // by then its order is gone
+	n.Lost = max(0, n.Lost)
+	return n.Card.bound()
+}
+
+func clip(word *string, most int) { *word = (*word)[:min(len(*word), most)] }
+
+func within[N int | int64 | time.Duration](n *N, most N) {
+	if *n < 0 || *n > most {
+		*n = 0
+	}
+}

@@ -5,13 +5,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/klauspost/compress/zstd"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/ivo-decoding/ivo/orchestrator/batch"
 )
 
 // A result with more bytes than the run takes is refused where it is made, before a byte of it is sent.
@@ -28,24 +34,110 @@ func TestLargeResult(t *testing.T) {
 	}
 }
 
-// A run knows so many workers at a time: those that are gone make room for others, what they did is kept, and what all of them say of
-// themselves has an end.
+// ordered is an order on its way that lies in an object of so many bytes, as is said, and whether its content was asked for.
+type ordered struct {
+	jetstream.Msg
+	jetstream.ObjectStore
+	size uint64
+	read bool
+}
+
+func (*ordered) Data() []byte         { return nil }
+func (*ordered) Headers() nats.Header { return nats.Header{inObject: {"order"}} }
+
+func (o *ordered) GetInfo(context.Context, string, ...jetstream.GetObjectInfoOpt) (*jetstream.ObjectInfo, error) {
+	return &jetstream.ObjectInfo{Size: o.size}, nil
+}
+
+func (o *ordered) GetBytes(context.Context, string, ...jetstream.GetObjectOpt) ([]byte, error) {
+	o.read = true
+	return nil, nil
+}
+
+// bomb is very little that becomes so many bytes when it is expanded, and says so beforehand or does not.
+func bomb(t *testing.T, size int64, says bool) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z, err := zstd.NewWriter(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if says {
+		return z.EncodeAll(make([]byte, size), nil)
+	}
+	for part := make([]byte, 1<<20); size > 0; size -= int64(len(part)) {
+		if _, err := z.Write(part[:min(int64(len(part)), size)]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// An order with more bytes than a worker takes is refused: by the size of its object before that is read, and by that of its content
+// before there is too much of it.
+func TestLargeOrder(t *testing.T) {
+	for size, taken := range map[uint64]bool{mostOrder: true, mostOrder + 1: false, math.MaxUint64: false} {
+		o := &ordered{size: size}
+		_, err := (&hand{files: o}).order(t.Context(), o, func([]byte) (*errand, error) { return nil, nil })
+		if o.read != taken || (err == nil) != taken || err != nil && !strings.Contains(err.Error(), "is the most") {
+			t.Errorf("of %d bytes, read %v: %v", size, o.read, err)
+		}
+	}
+	large := bomb(t, mostOrder+1, true)
+	for name, read := range map[string]func([]byte) (*errand, error){"to draw": (&drawer{}).read, "to score": (&judge{}).read} {
+		if _, err := read(large); !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+			t.Errorf("an order %s: %v", name, err)
+		}
+	}
+	if err := expand(bomb(t, 32<<20, false), 16<<20, new(any)); !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+		t.Errorf("one that does not say how large it becomes: %v", err)
+	}
+}
+
+// A result with more bytes than the run takes is refused by the run too, whatever the worker keeps to, and is damage: by the size of
+// its object, by what it says that it holds, and, of scores, by what becomes of them.
+func TestLargeResultComes(t *testing.T) {
+	d, _, whole := sample(t)
+	object := append(bytes.Clone(whole), make([]byte, mostLine)...)
+	for most, taken := range map[int64]int{int64(len(whole)): 1, int64(len(whole)) - 1: 0} {
+		c := led(t.TempDir(), &bucket{held: map[string][]byte{}, any: object})
+		c.shares.results = most
+		var told strings.Builder
+		c.o.Say = func(text string) { told.WriteString(text) }
+		shardTaken(t, c, d, encode(notice{Key: "k", Worker: "worker", Card: Card{Worker: "worker"}, Object: "o"}))
+		w := c.members["worker"]
+		if w.shards != taken || (w.wrong == 0) != (taken == 1) || strings.Contains(told.String(), "is the most") != (taken == 0) {
+			t.Errorf("of %d bytes where %d are the most: %+v, %s", len(object), most+mostLine, w, &told)
+		}
+	}
+	for _, head := range []parcel{{Answers: mostAnswers + 1, States: 1}, {Answers: 1, States: mostShard + 1}} {
+		head.Protocol, head.Key = protocol, d.Key
+		_, err := unpack(bytes.NewReader(append(encode(head), '\n')), d, filepath.Join(t.TempDir(), "states"))
+		if wrong := (damage{}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), fmt.Sprintf("it holds %d bytes of answers and %d of states", head.Answers, head.States)) {
+			t.Errorf("%+v: %v", head, err)
+		}
+	}
+	c := led(t.TempDir(), &bucket{held: map[string][]byte{}, any: bomb(t, mostScores+1, true)})
+	_, err := c.scores(t.Context(), &asked{Asking: &batch.Asking{}}, &notice{Object: "o"})
+	if wrong := (damage{}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), zstd.ErrDecoderSizeExceeded.Error()) {
+		t.Errorf("scores: %v", err)
+	}
+}
+
+// A run knows so many workers at a time: those that are gone make room for others, and what they did is kept.
 func TestManyWorkers(t *testing.T) {
 	c := &crew{}
 	if err := c.start(t.TempDir(), Card{}); err != nil {
 		t.Fatal(err)
 	}
-	long := strings.Repeat("x", 1<<20)
 	for i := range 2 * mostWorkers {
-		c.pulse(&pulse{Card: Card{Worker: fmt.Sprint("w", i), Host: long}, Doing: slicesOf(long, 100)})
+		c.pulse(&pulse{Card: Card{Worker: fmt.Sprint("w", i)}})
 	}
 	if len(c.members) != mostWorkers || !c.full("another") || c.full("w0") {
 		t.Errorf("%d workers, full %v", len(c.members), c.full("another"))
-	}
-	for id, m := range c.members {
-		if len(m.Host) > mostWord || len(m.doing) > mostDoing || len(m.doing[0]) > mostWord {
-			t.Fatalf("of %s %d bytes, and %d shards, are kept", id, len(m.Host), len(m.doing))
-		}
 	}
 	c.did("a file", &notice{Card: Card{Worker: "w0", Host: "desk"}, Tokens: 3})
 	for i := range 10 {
@@ -63,11 +155,40 @@ func TestManyWorkers(t *testing.T) {
 	}
 }
 
-func slicesOf(text string, n int) (out []string) {
-	for range n {
-		out = append(out, text)
+// What a worker says of itself and of its shards has an end: of a word what one may keep is kept, and a number that cannot be is told
+// to nobody, while one that can is.
+func TestAbsurdNumbers(t *testing.T) {
+	long := strings.Repeat("x", 2*mostError)
+	d, _, whole := sample(t)
+	for name, tc := range map[string]struct {
+		cores          int // and contexts
+		decoded, drawn int64
+		took           time.Duration
+		true           bool
+	}{
+		"sound":    {8, 60, 40, 2 * time.Second, true},
+		"negative": {-8, -60, -40, -2 * time.Second, false},
+		"most":     {math.MaxInt, math.MaxInt64, math.MaxInt64, math.MaxInt64, false},
+		"least":    {math.MinInt, math.MinInt64, math.MinInt64, math.MinInt64, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := led(t.TempDir(), &bucket{held: map[string][]byte{}, any: whole})
+			longest := 0
+			c.o.Say = func(text string) { longest = max(longest, len(text)) }
+			card := Card{Protocol: protocol, Worker: "worker", Host: long, Cores: tc.cores, Contexts: tc.cores}
+			c.join(encode(card))
+			c.beat(encode(pulse{Card: card, Doing: slices.Repeat([]string{long}, 2*mostDoing), Tokens: tc.decoded, Unable: long}))
+			shardTaken(t, c, d, encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: tc.drawn, Tokens: tc.drawn, Took: tc.took}))
+			scoresTaken(t, c, encode(notice{Key: "k", Worker: "worker", Card: card, Error: long, Lost: -1}))
+			w, contexts := c.Status().Workers[0], c.contexts()
+			if tc.true != (w.Cores == 8 && w.Tokens == 40 && w.Seconds == 2 && w.Rate > 0 && contexts == 8) || tc.true == (w.Cores == 0 && w.Tokens == 0 && w.Seconds == 0 && w.Rate == 0 && contexts == 1) || w.Shards != 1 {
+				t.Errorf("%d contexts, %+v", contexts, w)
+			}
+			if len(w.Host) != mostWord || len(w.Doing) != mostDoing || len(w.Doing[0]) != mostWord || longest > mostError+2*mostWord {
+				t.Errorf("of its host %d bytes are kept, and %d shards; people are told %d bytes at once", len(w.Host), len(w.Doing), longest)
+			}
+		})
 	}
-	return out
 }
 
 // A worker that is one too many is told so.

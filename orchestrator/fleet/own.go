@@ -23,6 +23,11 @@ func Alone(dir string, own Card, models ...*llama.Model) (told batch.Own, end fu
 	if err := c.start(dir, own.with(models)); err != nil {
 		return batch.Own{}, nil, err
 	}
+	for _, m := range c.old { // who only scores has no model of the run's, and offloads it as it did before
+		if len(models) == 0 && m.Name == c.own.Called() {
+			c.own.Offload = m.Offload
+		}
+	}
 	now := func() {
 		if c.due() {
 			if err := c.save(); err != nil {

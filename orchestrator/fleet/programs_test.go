@@ -32,11 +32,18 @@ func soakRun(t testing.TB) *small {
 	return s
 }
 
-// TestPart is no test: it is a program of TestSoak's, the coordinator or a worker.
+// TestPart is no test: it is a program of another's, the coordinator, a worker or a server of a cluster.
 func TestPart(t *testing.T) {
 	part := os.Getenv("IVO_FLEET_PART")
 	if part == "" {
-		t.Skip("a program of TestSoak's")
+		t.Skip("a program of other tests")
+	}
+	if part == "node" {
+		s, err := node(os.Getenv("IVO_FLEET_DIR"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.WaitForShutdown() // and before that it is killed
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -258,7 +257,7 @@ func (s *stage) finish() {
 // take looks at what a worker says of a shard.
 func (s *stage) take(m jetstream.Msg) error {
 	var n notice
-	if json.Unmarshal(m.Data(), &n) != nil {
+	if !said(m.Data(), &n) {
 		return m.Term()
 	}
 	s.heard(&n.Card)

@@ -163,6 +163,7 @@ type Rescoring struct {
 	AllRounds    bool
 	SkipUnscored bool        // learn without responses that have no score
 	Notify       func(Event) // told of progress, if set
+	Own          batch.Own   // is told of what is scored
 }
 
 // Score labels the stored responses of a run by another reward and trains a value function on
@@ -205,7 +206,7 @@ func (r Rescoring) Score(ctx context.Context, dir string) (*Rescored, error) {
 		}
 		event.Total += len(lines)
 	}
-	s := batch.Scorer{Dir: d, Model: r.Reward, Skip: r.SkipUnscored, Records: batch.Records(prompts, func(p prompt.Record) prompt.Record { return p }), Notify: func(n int) {
+	s := batch.Scorer{Dir: d, Model: r.Reward, Own: r.Own, Skip: r.SkipUnscored, Records: batch.Records(prompts, func(p prompt.Record) prompt.Record { return p }), Notify: func(n int) {
 		event.Done += n
 		notify(event)
 	}}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ivo-decoding/ivo/internal/sheet"
+	"github.com/ivo-decoding/ivo/internal/terminal"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
@@ -94,7 +95,7 @@ func FleetTable(w io.Writer, members []fleet.Member, mixed bool) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "worker\tcores\tshards\tscored\ttokens\ttokens/s\tfailed\tbuild\tCPU\toffload")
 	for _, m := range members {
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\t%s\n", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU, m.Offload)
+		fmt.Fprintln(t, terminal.Visible(fmt.Sprintf("%s\t%d\t%d\t%d\t%d\t%.1f\t%d\t%s\t%s\t%s", m.Name, m.Cores, m.Shards, m.Scored, m.Tokens, m.Rate(), m.Failures, m.Build, m.CPU, m.Offload)))
 	}
 	if err := t.Flush(); err != nil || !mixed {
 		return err

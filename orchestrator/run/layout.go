@@ -144,7 +144,7 @@ func parseShard(name string) (s Shard, ok bool) {
 // RewardFolders names the rewards that have been asked about the run, as [RewardFolder] does.
 func RewardFolders(dir string) ([]string, error) { return list(dir, rewardsDir) }
 
-// Made names the files of responses that a run or an experiment has, and those of scores. What is no folder has none.
+// Made names the files of responses that a run or an experiment has, and those of scores and verdicts. What is no folder has none.
 func Made(dir string) (responses, scores []string, err error) {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil, nil, nil
@@ -160,7 +160,7 @@ func Made(dir string) (responses, scores []string, err error) {
 		}
 		in := strings.Split(path.Dir(name), "/")
 		switch {
-		case slices.Contains(in, rewardsDir):
+		case slices.ContainsFunc(in, func(folder string) bool { return slices.Contains(scoreDirs, folder) }):
 			scores = append(scores, name)
 		case slices.ContainsFunc(in, func(folder string) bool { return slices.Contains(responseDirs, folder) }):
 			responses = append(responses, name)
@@ -169,6 +169,9 @@ func Made(dir string) (responses, scores []string, err error) {
 	})
 	return responses, scores, err
 }
+
+// scoreDirs are the folders of files of scores and verdicts.
+var scoreDirs = []string{rewardsDir, "judged"}
 
 // responseDirs are the folders of files of responses.
 var responseDirs = []string{"trajectories", evalDir, ExperimentDir, "ceiling"}

@@ -285,9 +285,9 @@ func TestMade(t *testing.T) {
 	dir := t.TempDir()
 	want := map[bool][]string{
 		true:  {"answers/0a.jsonl", "ceiling/1b.jsonl", "eval/greedy/0000.jsonl", "iter-01/trajectories/0000.jsonl.zst", "runs/2c/iter-01/trajectories/0001.jsonl.zst"},
-		false: {"rewards/gold-1/answers/0a.jsonl", "rewards/gold-1/eval/greedy/0000.jsonl", "runs/2c/rewards/gold-1/iter-01/0001.jsonl"},
+		false: {"judged/3d.jsonl", "rewards/gold-1/answers/0a.jsonl", "rewards/gold-1/eval/greedy/0000.jsonl", "runs/2c/rewards/gold-1/iter-01/0001.jsonl"},
 	}
-	others := []string{"prompts.jsonl.zst", "samples.jsonl", "runs/2c/prompts.jsonl.zst", "iter-01/states/0000.states", "iter-01/metrics.json", ".fleet/answers/x.jsonl", "judged/3d.jsonl", "rewards/gold-1/head.gguf"}
+	others := []string{"prompts.jsonl.zst", "samples.jsonl", "runs/2c/prompts.jsonl.zst", "iter-01/states/0000.states", "iter-01/metrics.json", ".fleet/answers/x.jsonl", "rewards/gold-1/head.gguf"}
 	for _, name := range slices.Concat(want[true], want[false], others) {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, nil, 0o644)); err != nil {
