@@ -31,6 +31,8 @@ var reasons = []reason{
 	{about("", "IVO in blocks"), (*document).whyCandidates},
 	{about("", "above SFT"), (*document).whySFT},
 	{about("", "harmless"), (*document).whyFar},
+	{about("", "beam search by IVO wins"), (*document).whyNear},
+	{about("", "that by CD-Q"), (*document).whySame},
 }
 
 // failures tells of the claims that do not hold, with the reasons as far as they were found.
@@ -199,6 +201,31 @@ func (d *document) whyFar(s *study, _ []*study) string {
 		}
 	}
 	return "How far the value is followed decides what is refused. " + strings.Join(of, ". ") + "."
+}
+
+// whyNear: a search among what the base policy says does not go as far as a trained policy.
+func (d *document) whyNear(s *study, _ []*study) string {
+	beam, own := s.of("beam, IVO"), s.chosen("IVO")
+	if beam == nil || own == nil {
+		return ""
+	}
+	why := fmt.Sprintf("The search takes blocks that the base policy said: it is %s nats from it, at %s wins.", beam.kl(), percent(beam.Row.Wins))
+	for _, name := range []string{"DPO", "IPO"} {
+		if r := s.chosen(name); r != nil {
+			why += fmt.Sprintf(" %s: %s, at %s.", r.Row.Method, r.kl(), percent(r.Row.Wins))
+		}
+	}
+	return why + fmt.Sprintf(" %s, by the same values: %s, at %s.", own.Row.Method, own.kl(), percent(own.Row.Wins))
+}
+
+// whySame: what CD-Q learned of as many answers, and what returns teach of the same ones.
+func (d *document) whySame(s *study, _ []*study) string {
+	other, control := s.of("beam, CD-Q"), s.of("beam, K=8")
+	if other == nil || control == nil {
+		return ""
+	}
+	return fmt.Sprintf("CD-Q learned of as many answers as IVO, as K=8 did from the returns of the same ones: by K=8 the search is %s from it. R² over all states and over the last ones: CD-Q %s, K=8 %s, IVO %s.",
+		text(s.minus(control.Rewards(0), other.Rewards(0))), s.explained("CD-Q"), s.explained("K=8"), s.explained("IVO"))
 }
 
 // best is the setting of a family with the most reward; nil of none.

@@ -25,7 +25,7 @@ func (s *study) winClaims() (out []verdict) {
 	for _, name := range compared[:len(compared)-1] {
 		v := wins(fmt.Sprintf("IVO wins more often against the base policy than %s", name), s.chosen("IVO"), s.chosen(name))
 		if c := s.choice(name); c != nil && c.None {
-			v.holds, v.figures = unknown, "none of its settings may be chosen: all repeat themselves more than the base policy by too much"
+			v.holds, v.figures = unknown, "none of its settings may be chosen: all repeat themselves more than the base policy by too much, or go too far from it"
 		}
 		v.ours = name == "ARGS" || slices.Contains(ownRivals, name) // ARGS is not in the paper's table
 		out = append(out, v)
@@ -46,7 +46,7 @@ func (d *document) wins(all []*study) {
 	d.say("## Table 1: win rate against the base policy")
 	d.say("")
 	d.say("The paper, on HH by GPT-4: FUDGE 64.85, VAS 68.49, DPO 72.45, IPO 66.55, IVO 77.52 %%. Here the judges are the rewards: an answer wins where its reward is above that of an answer of the base policy to the")
-	d.say("same prompt; ties count one half. The setting of each method is the one with the largest reward on the validation prompts%s; so few prompts choose among near ones by chance, of which the intervals know nothing.", map[bool]string{true: ", of those that repeat themselves hardly more than the base policy"}[d.real])
+	d.say("same prompt; ties count one half. The setting of each method is the one with the largest reward on the validation prompts%s; so few prompts choose among near ones by chance, of which the intervals know nothing.", map[bool]string{true: ", of those that repeat themselves hardly more than the base policy and go no more than 25 nats an answer from it, about as far as trained policies do"}[d.real])
 	d.say("Of a prompt FUDGE learns from one answer, as in its paper, IVO from eight in two rounds, all others from eight of the base policy: VAS and CD-Q from all of them, DPO and IPO from the best and the worst, SFT from the best; K=8 is the control, learned as IVO is.")
 	d.say("The training's price is an estimate: 2 operations a parameter and token of the policy for what is decoded, 6 a parameter of the head and state for each pass over these, or 2 a pair of columns and state of a head in closed form;")
 	d.say("of policies 6 a parameter and token that is trained on and 2 a token that is read, over all settings that were tried.")
@@ -58,18 +58,18 @@ func (d *document) wins(all []*study) {
 		for _, name := range s.watched {
 			columns = append(columns, name+": wins")
 		}
-		d.table(append(columns, "decoded a token", "training, FLOPs")...)
+		d.table(append(columns, "KL, nats", "decoded a token", "training, FLOPs")...)
 		for _, name := range compared {
 			r, c := s.chosen(name), s.choice(name)
 			if r == nil || c != nil && c.None {
-				d.say("%s%s", name, strings.Repeat(" | "+unknown, len(columns)+1))
+				d.say("%s%s", name, strings.Repeat(" | "+unknown, len(columns)+2))
 				continue
 			}
 			line := r.Row.Method + " | " + percent(r.Row.Wins)
 			for i := range s.watched {
 				line += " | " + percent(s.resample.Of(experiment.Wins(r.Cells, s.rows[0].Cells, 1+i)).Interval())
 			}
-			d.say("%s | %.1f | %s", line, r.DecodedPerEmitted, s.price(name, r))
+			d.say("%s | %s | %.1f | %s", line, r.kl(), r.DecodedPerEmitted, s.price(name, r))
 		}
 		d.tuning(s)
 	}
