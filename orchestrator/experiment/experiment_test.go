@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -67,8 +66,8 @@ func fixture(t testing.TB) string {
 	return dir
 }
 
-// carryOut runs a recipe in the folder out of dir.
-func carryOut(t testing.TB, dir, text string) *experiment.Results {
+// open opens a recipe of a folder, which the test closes.
+func open(t testing.TB, dir, text string) *recipe.Experiment {
 	t.Helper()
 	path := filepath.Join(dir, "recipe.yaml")
 	if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "DIR", dir)), 0o644); err != nil {
@@ -78,7 +77,14 @@ func carryOut(t testing.TB, dir, text string) *experiment.Results {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer x.Close()
+	t.Cleanup(func() { x.Close() })
+	return x
+}
+
+// carryOut runs a recipe in the folder out of dir.
+func carryOut(t testing.TB, dir, text string) *experiment.Results {
+	t.Helper()
+	x := open(t, dir, text)
 	r, err := experiment.Run(context.Background(), x, filepath.Join(dir, "out"), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -309,59 +315,6 @@ func TestOveroptimized(t *testing.T) {
 	if !slices.Contains(got, "base < best of 16 by -1*length:60c") || slices.ContainsFunc(got, func(s string) bool { return strings.HasSuffix(s, "by 2*length:60c") }) {
 		t.Errorf("%q", got)
 	}
-}
-
-// This machine is told of each file of verdicts that it asks a judge for, once, and of none that is there already.
-func TestOwnVerdicts(t *testing.T) {
-	dir := fixture(t)
-	path := filepath.Join(dir, "recipe.yaml")
-	text := strings.NewReplacer("DIR", dir, "seeds: 2", "seeds: 6", "ceiling: {rerolls: 2}\n", "", "beta: [1, 8]", "beta: 8", "    choose: {max_kl: 100}\n", "").Replace(small)
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	x, err := recipe.Open(context.Background(), path, recipe.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
-	told := map[string]int{}
-	var mu sync.Mutex
-	x.Own = batch.Own{Drew: func(string, int64) {}, Scored: func(file string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if strings.HasPrefix(file, "judged/") {
-			told[strings.TrimPrefix(file, "judged/")]++
-		}
-	}}
-	for range 2 {
-		if _, err := experiment.Run(context.Background(), x, filepath.Join(dir, "out"), nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	made := files(t, dir, "judged")
-	for name := range made {
-		if told[name] != 1 {
-			t.Errorf("of %s this machine is told %d times", name, told[name])
-		}
-	}
-	if len(made) == 0 || len(told) != len(made) {
-		t.Errorf("told of %v, where there are %v", told, made)
-	}
-}
-
-// Prompts whose answers stay the same are judged anew where a judge sees something else of them.
-func TestJudgedAnew(t *testing.T) {
-	dir := fixture(t)
-	text := strings.NewReplacer("judge: length:6", "judge: answer", "validation: DIR/validation.jsonl, ", "", "    choose: {max_kl: 100}\n", "").Replace(small)
-	prompts := func(answer string) {
-		if err := os.WriteFile(filepath.Join(dir, "test.jsonl"), []byte(`{"prompt": "one house", "answer": "`+answer+`"}`), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	prompts("1")
-	carryOut(t, dir, text)
-	prompts("2")
-	carryOut(t, dir, text)
 }
 
 // files are the contents of a folder of the results, with when they were written.

@@ -44,15 +44,7 @@ methods:
 // keep carries out the recipe with its cells in the folder cells of dir, and what they are made of in another.
 func keep(t *testing.T, dir, text, out string) *experiment.Kept {
 	t.Helper()
-	path := filepath.Join(dir, "recipe.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	x, err := recipe.Open(context.Background(), path, recipe.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+	x := open(t, dir, text)
 	r, err := experiment.Keep(context.Background(), x, experiment.Keeping{Dir: filepath.Join(dir, out), Cells: filepath.Join(dir, "cells"), Only: out == "only"})
 	if err != nil {
 		t.Fatal(err)
