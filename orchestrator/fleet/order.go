@@ -23,12 +23,17 @@ func sendTime(bytes int64) time.Duration {
 	return 15*time.Second + time.Duration(bytes>>18)*time.Second
 }
 
+// election is how long a cluster may take to miss a server that is lost and to choose another leader: nobody has a stream until
+// then, and what is put there is refused at once.
+const election = 30 * time.Second
+
 // persist does again what a cluster that elects a leader does not answer.
 func (c *Coordinator) persist(ctx context.Context, do func() error) error {
+	begun := time.Now()
 	for try := 1; ; try++ {
 		err := do()
 		silent := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)
-		if !silent || try == 5 || ctx.Err() != nil || c.serverFault() != nil {
+		if !silent || try >= 5 && time.Since(begun) > election || ctx.Err() != nil || c.serverFault() != nil {
 			return err
 		}
 		slog.Debug("fleet: ask the server again", "err", err)
