@@ -2,15 +2,18 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/loop"
@@ -121,6 +124,34 @@ func losesInTurn(t *testing.T, cluster *cluster) {
 	}
 	finished(t, c, workers...)
 	equal(t, files(t, dir), files(t, alone))
+}
+
+// What a cluster refuses at once while it chooses a leader is asked again for half a minute, and what is wrong never.
+func TestAskedAgain(t *testing.T) {
+	for _, c := range []struct {
+		says    error
+		lasts   time.Duration
+		least   time.Duration // that it takes
+		most    time.Duration
+		refused bool
+	}{
+		{jetstream.ErrNoStreamResponse, 20 * time.Second, 20 * time.Second, 21 * time.Second, false},
+		{jetstream.ErrNoStreamResponse, time.Hour, 30 * time.Second, 32 * time.Second, true},
+		{jetstream.ErrStreamNotFound, time.Hour, 0, 0, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begun := time.Now()
+			err := fleet.Persist(t.Context(), func() error {
+				if time.Since(begun) < c.lasts {
+					return fmt.Errorf("put it there: %w", c.says)
+				}
+				return nil
+			})
+			if took := time.Since(begun); errors.Is(err, c.says) != c.refused || took < c.least || took > c.most {
+				t.Errorf("%v for %v: %v after %v", c.says, c.lasts, err, took)
+			}
+		})
+	}
 }
 
 // A cluster of three servers loses one after the other during a run, by their own will.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -36,3 +37,6 @@ func SetPartSize(n int64) (before int64) {
 
 // Takers is the number of results that are checked and written at once.
 const Takers = takers
+
+// Persist does again what a cluster does not answer, as a coordinator on one does.
+func Persist(ctx context.Context, do func() error) error { return (&Coordinator{}).persist(ctx, do) }
