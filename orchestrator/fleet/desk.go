@@ -103,7 +103,11 @@ func (c *Coordinator) score(ctx context.Context, a *batch.Asking) ([]batch.Score
 		defer c.desk.mu.Unlock()
 		delete(c.desk.asked, a.Key)
 	}()
-	if err := c.post(ctx, scoresQueue, a.Key, 0, a); err != nil {
+	switch err := c.post(ctx, scoresQueue, a.Key, 0, a); {
+	case errors.Is(err, errLong):
+		c.tell(fmt.Sprintf("%s: %v: this machine scores them", a.Name, err))
+		return nil, batch.ErrHere
+	case err != nil:
 		return nil, c.serverFailed(ctx, err)
 	}
 	begun := time.Now()
@@ -327,7 +331,7 @@ func (j *judge) score(ctx context.Context, a *batch.Asking) (*result, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := compress(marks{protocol, a.Key, scores})
+	data, err := compress(encode(marks{protocol, a.Key, scores}))
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math"
@@ -59,6 +60,13 @@ func (s shares) result() int64 { return min(mostShard, s.results) }
 // tooLarge is the error of a shard whose result is not taken.
 func tooLarge(bytes, most int64) error {
 	return fault.New("work", "shard", nil, "lower {shard}, or raise {store} of the run or free disk for it", "its result takes %s, and %s is the most", size(uint64(bytes)), size(uint64(most)))
+}
+
+// errLong is why an order is not posted that no worker would take.
+var errLong = errors.New("too much for one order")
+
+func longOrder(bytes int) error {
+	return fault.New("fleet", "shard", nil, "lower {shard}", "%w: it takes %s, and %s is the most", errLong, size(uint64(bytes)), size(mostOrder))
 }
 
 // room is an error where a file that is to be sent does not fit on the disk, of which so many bytes are there.

@@ -18,6 +18,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
+	"github.com/ivo-decoding/ivo/orchestrator/reward"
+	"github.com/ivo-decoding/ivo/orchestrator/rollout"
 )
 
 // A result with more bytes than the run takes is refused where it is made, before a byte of it is sent.
@@ -94,6 +96,26 @@ func TestLargeOrder(t *testing.T) {
 	}
 	if err := expand(bomb(t, 32<<20, false), 16<<20, new(any)); !errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		t.Errorf("one that does not say how large it becomes: %v", err)
+	}
+}
+
+// An order that no worker would take is not posted: a shard that long ends the run with what to do, and responses are scored by the
+// run's own machine.
+func TestLongOrder(t *testing.T) {
+	var told strings.Builder
+	c, err := Lead(t.Context(), Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Say: func(text string) { told.WriteString(text) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	long := strings.Repeat("x", mostOrder)
+	err = c.post(t.Context(), queue("model"), "k", 0, &rollout.Drawing{Stop: []string{long}})
+	if err == nil || !strings.Contains(err.Error(), "256.0 MiB is the most (lower ") {
+		t.Error(err)
+	}
+	_, err = c.score(t.Context(), &batch.Asking{Key: "k", Name: "scores", Asked: []batch.Asked{{Item: reward.Item{Response: long}}}})
+	if !errors.Is(err, batch.ErrHere) || !strings.Contains(told.String(), "this machine scores them") {
+		t.Errorf("%v, told %s", err, &told)
 	}
 }
 

@@ -57,8 +57,12 @@ func (c *Coordinator) postOnce(ctx context.Context, queue, key string, attempt i
 	}
 	subject := c.run.shard(queue, key, fmt.Sprint(attempt))
 	m := nats.NewMsg(subject)
+	plain := encode(order)
+	if len(plain) > mostOrder {
+		return longOrder(len(plain))
+	}
 	var err error
-	if m.Data, err = compress(order); err != nil {
+	if m.Data, err = compress(plain); err != nil {
 		return err
 	}
 	if int64(len(m.Data)) > c.nc.MaxPayload()-4096 {
@@ -100,17 +104,17 @@ func (c *Coordinator) drop(ctx context.Context, object string) {
 	}
 }
 
-// compress writes a value, whose sum is kept with it.
-func compress(v any) ([]byte, error) {
+// compress keeps the sum of what is compressed with it.
+func compress(plain []byte) ([]byte, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
-	return z.EncodeAll(encode(v), nil), nil
+	return z.EncodeAll(plain, nil), nil
 }
 
-// expand reads what compress wrote.
+// expand reads a value from what compress gave.
 func expand(data []byte, most uint64, v any) error {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(most))
 	if err != nil {
