@@ -65,5 +65,19 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 	}), nil
 }
 
+// MostOften bounds, by its log, how many times as often the strategy gives a response of so many tokens as the policy does that it
+// draws tokens from. It bounds how often whatever is made of such responses does, as the best of several: the mean that
+// [BestOfKL] is holds of the strategy alone.
+func (s Strategy) MostOften(tokens int) float64 {
+	switch s.Method {
+	case MethodBestOfN:
+		return math.Log(float64(s.N))
+	case MethodBlockBestOfK, MethodBlockBeam:
+		beams, samples := s.width()
+		return math.Log(float64(beams)) + s.Beam.blocks(tokens)*math.Log(float64(samples))
+	}
+	return 0
+}
+
 // BestOfKL bounds the KL from a policy of taking the best of n of its samples.
 func BestOfKL(n int) float64 { return math.Log(float64(n)) - float64(n-1)/float64(n) }

@@ -16,6 +16,9 @@ type Beam struct {
 	Block int `json:"block" yaml:"block"` // b, in tokens
 }
 
+// blocks is the number of blocks of so many tokens.
+func (b Beam) blocks(tokens int) float64 { return math.Ceil(float64(tokens) / float64(b.Block)) }
+
 // BlockBeam is value-guided blockwise beam search (IVO, arXiv 2503.02368): each of B
 // beams samples B blocks of b tokens from the base policy; the B^2 candidates are
 // ranked by V at the end of their block and the best B stay. Finished candidates keep
@@ -124,7 +127,7 @@ func (d *decoder) blockBeam(s Strategy) (Response, error) {
 			return Response{}, err
 		}
 	}
-	m := float64((best.Length - from + block - 1) / block) // other beams may have gone on after it was finished
+	m := s.Beam.blocks(best.Length - from) // other beams may have gone on after it was finished
 	if growing(best) {
 		for _, c := range kept {
 			if c != best {

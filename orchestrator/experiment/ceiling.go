@@ -73,7 +73,7 @@ func (w *work) ceilingKey(what string, p *recipe.Policy, shard []prompt.Encoded,
 	for _, t := range shard {
 		tokens = append(tokens, t.Tokens)
 	}
-	return run.Key(what, 1, fingerprint, w.x.Sampling, w.x.MaxTokens, w.x.Stop, w.x.Seeds[0], c, w.x.Parallel, batchRecords(shard), tokens, w.x.Rewards[0].Info().Fingerprint, more), nil
+	return run.Key(what, 2, fingerprint, w.x.Sampling, w.x.MaxTokens, w.x.Stop, w.x.Seeds[0], c, w.x.Parallel, batchRecords(shard), tokens, w.x.Rewards[0].Info().Fingerprint, more), nil
 }
 
 func batchRecords(shard []prompt.Encoded) (records []prompt.Record) {
@@ -148,12 +148,16 @@ func (w *work) reroll(ctx context.Context, e *engine.Engine, p *recipe.Policy, p
 			if err != nil {
 				return nil, err
 			}
+			stops := slices.Concat(base.Stop, p.Encoder.Stops(prompts[i].Record))
 			job, err := decode.Sample(e, decode.Request{
 				Prompt: slices.Concat(prompts[i].Tokens, tokens[:taken]), MaxTokens: base.MaxTokens - taken, Sampling: base.Sampling,
-				Stop: slices.Concat(base.Stop, p.Encoder.Stops(prompts[i].Record)), Key: policy.Key(w.x.Seeds[0], 2+quarter, prompts[i].ID, 0),
+				Stop: stops, Key: policy.Key(w.x.Seeds[0], 2+quarter, prompts[i].ID, 0),
 			}, n, func(rs []decode.Response) {
 				for k, r := range rs {
 					items[at+k].Response, items[at+k].Finish = text+r.Text, string(r.Finish)
+					if end := across(text, r.Text, stops); end >= 0 {
+						items[at+k].Response, items[at+k].Finish = text[:end], string(decode.FinishEOG)
+					}
 				}
 			})
 			if err != nil {
@@ -171,10 +175,26 @@ func (w *work) reroll(ctx context.Context, e *engine.Engine, p *recipe.Policy, p
 	}
 	for i := range out {
 		for k := i * n; k < (i+1)*n; k++ {
+			if math.Abs(returns[k]) > math.MaxFloat32 {
+				return nil, fmt.Errorf("the reward %v of %q is larger than what values may be, %g", returns[k], items[k].Response, math.MaxFloat32)
+			}
 			out[i].Texts, out[i].Returns = append(out[i].Texts, items[k].Response), append(out[i].Returns, float32(returns[k]))
 		}
 	}
 	return out, nil
+}
+
+// across is where a text ends because a stop text begins in it that its continuation finishes; -1 where none does. A
+// continuation is decoded as an answer to the text, of which its own stop texts know nothing.
+func across(text, continuation string, stops []string) int {
+	for at := range len(text) {
+		for _, stop := range stops {
+			if rest, begins := strings.CutPrefix(stop, text[at:]); begins && rest != "" && strings.HasPrefix(continuation, rest) {
+				return at
+			}
+		}
+	}
+	return -1
 }
 
 // respond draws one response to each prompt.
@@ -242,7 +262,7 @@ func (w *work) explained(ctx context.Context, p *recipe.Policy, most float64) (o
 				e.OfMost = number.Float(m.All.R2 / most)
 			}
 			if v.BySeed() {
-				e.Seed = seed
+				e.Seed = &seed
 			}
 			for q, part := range m.Quarters {
 				e.Quarters[q] = part.R2

@@ -3,13 +3,17 @@ package experiment
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ivo-decoding/ivo/internal/fault"
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
@@ -250,7 +254,7 @@ func (w *work) diverge(ctx context.Context, s *shard, drawn *rollout.Shard) erro
 		return err
 	}
 	for i, r := range drawn.Drawn {
-		drawn.Answers[i].Response = batch.Stored(s.prompts[i/s.samples].ID, i%s.samples, r, false)
+		drawn.Answers[i].Response, drawn.Answers[i].Ratio = batch.Stored(s.prompts[i/s.samples].ID, i%s.samples, r, false), number.Float(r.Ratio)
 	}
 	return nil
 }
@@ -273,7 +277,7 @@ func (w *work) score(ctx context.Context, stage string, all []*shard, n int) err
 					return context.Cause(gctx)
 				}
 				_, left, err := of.File(gctx, shard.file())
-				return cmp.Or(err, left.Err(shard.count()))
+				return cmp.Or(err, whole(left.Err(shard.count())))
 			})
 		}
 		if err := g.Wait(); err != nil {
@@ -281,6 +285,16 @@ func (w *work) score(ctx context.Context, stage string, all []*shard, n int) err
 		}
 	}
 	return nil
+}
+
+// whole says what to do where scores or verdicts are missing: methods are compared on the same prompts, so that an experiment does
+// not go on without, as other commands may.
+func whole(err error) error {
+	f := (*fault.Error)(nil)
+	if !errors.As(err, &f) || !strings.Contains(f.Hint, "{skip_unscored}") {
+		return err
+	}
+	return &fault.Error{Op: f.Op, Err: f.Err, Hint: "what is known is kept: mend what gives none and run the same command again, which asks for the rest"}
 }
 
 // Sample is an answer with all that is said of it.

@@ -300,6 +300,42 @@ func TestNothingToExplain(t *testing.T) {
 	}
 }
 
+// Continuations end where the policy's own answers do: at a stop text that had begun before the state too.
+func TestCeilingStops(t *testing.T) {
+	stops := []string{", and ", ", then ", ", also "}
+	dir := t.TempDir()
+	carryOut(t, dir, `
+model: ../../testdata/lab/summarize-s.gguf
+prompts: {test: {file: ../../testdata/lab/summarize-test.jsonl, first: 4}}
+reward: sentiment
+max_tokens: 32
+stop: [", and ", ", then ", ", also "]
+ceiling: {rerolls: 8}
+methods: [{id: base, strategy: sample}]
+`)
+	type state struct {
+		Texts []string `json:"responses"`
+	}
+	n := 0
+	for name := range files(t, dir, "ceiling") {
+		_, states, err := run.Lines[state](filepath.Join(dir, "out", "ceiling", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range states {
+			for _, text := range s.Texts {
+				n++
+				if i := slices.IndexFunc(stops, func(stop string) bool { return strings.Contains(text, stop) }); i >= 0 {
+					t.Errorf("%q has %q", text, stops[i])
+				}
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("nothing was continued")
+	}
+}
+
 // A method that gains reward and loses by one that is watched is named.
 func TestOveroptimized(t *testing.T) {
 	text := strings.NewReplacer("\nreward: sentiment", "\nreward: length:60c", "watch: [distinct]", "watch: [\"-1*length:60c\", 2*length:60c]").Replace(small)
@@ -439,6 +475,9 @@ methods:
 	}
 	if dpo.KLKind != decode.KLExact || dpo.KL.Mean < .01 || best.Reward.Mean < dpo.Reward.Mean || best.KLKind != decode.KLBound {
 		t.Errorf("trained: %+v and %+v", dpo, best)
+	}
+	if chosen := decode.BestOfKL(2); math.Abs(best.KL.Mean-chosen) < 1e-3 {
+		t.Errorf("the best of two is %v nats away, as if the policy were the base policy", best.KL.Mean)
 	}
 	if len(first.Tuned) != 1 || first.Tuned[0].Policy != "DPO" || first.Tuned[0].Report.Effort.Trained != 2 || first.Tuned[0].Report.Effort.Trajectories != 24 {
 		t.Errorf("tuned %+v", first.Tuned)

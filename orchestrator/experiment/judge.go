@@ -62,7 +62,7 @@ func (w *work) compareBy(ctx context.Context, m reward.Model, a, base *MethodAns
 	}}
 	verdicts, err := c.Run(ctx, pairs, file)
 	if err != nil {
-		return nil, err
+		return nil, whole(err)
 	}
 	return c.Report(pairs, verdicts, 0, 1), nil
 }

@@ -115,10 +115,10 @@ func (r *Results) parquet(f io.Writer) error {
 		row := map[string]any{
 			"model": l.Model, "method": l.Method, "family": l.Family, "seed": l.Seed, "prompt_id": l.Prompt,
 			"sample": int64(l.Sample), "taken": l.Taken, "response": l.Text, "finish": string(l.Finish),
-			"emitted": int64(l.Emitted), "decoded": int64(l.Decoded), "kl": finite(l.KL), "kl_kind": string(l.KLKind), "value": finite(l.Value), "reward": finite(number.Float(l.Reward)),
+			"emitted": int64(l.Emitted), "decoded": int64(l.Decoded), "kl": known(l.KL), "kl_kind": string(l.KLKind), "value": known(l.Value), "reward": known(number.Float(l.Reward)),
 		}
 		for _, name := range names {
-			row[other(name)] = finite(l.Others[name])
+			row[other(name)] = known(l.Others[name])
 		}
 		_, err := w.Write([]map[string]any{row})
 		return err
@@ -134,9 +134,9 @@ var real = parquet.Optional(parquet.Leaf(parquet.DoubleType))
 // other is the column of a reward that is not optimised.
 func other(name string) string { return "reward:" + name }
 
-// finite is a number, or nothing where it is none. A zero that is no pointer would be taken for nothing too.
-func finite(x number.Float) any {
-	if x-x != 0 {
+// known is a number, or nothing where it is none. A zero that is no pointer would be taken for nothing too.
+func known(x number.Float) any {
+	if x != x {
 		return nil
 	}
 	return (*float64)(&x)

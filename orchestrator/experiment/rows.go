@@ -129,7 +129,7 @@ type Ceiling struct {
 // Explained is the share of the variance that a value function explains, and that as a share of the most.
 type Explained struct {
 	Value    string     `json:"value"`
-	Seed     uint64     `json:"seed,omitempty"` // of a value function that differs by seed
+	Seed     *uint64    `json:"seed,omitempty"` // of a value function that differs by seed
 	R2       float64    `json:"r2"`
 	Quarters [4]float64 `json:"quarters"` // of the answers
 	// OfMost is not a number where no part of the variance could be explained.

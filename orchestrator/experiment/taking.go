@@ -10,16 +10,19 @@ import (
 
 // Taking says which of a prompt's samples are answers to it: all of them, or the best of every so many.
 type Taking struct {
-	Samples int  // of a prompt
-	BestOf  int  // 1 for all
-	ByValue bool // the best by the value of its last state, not by the reward
+	Strategy decode.Strategy // that drew them
+	Samples  int             // of a prompt
+	BestOf   int             // 1 for all
+	ByValue  bool            // the best by the value of its last state, not by the reward
 }
 
-func takingOf(m *recipe.Method) Taking { return Taking{m.Samples, m.BestOf, m.By == recipe.ByValue} }
+func takingOf(m *recipe.Method) Taking {
+	return Taking{m.Strategy, m.Samples, m.BestOf, m.By == recipe.ByValue}
+}
 
 // Best is the answer that is taken of some samples, and the KL of doing so: at most that of taking the best of
-// as many from the policy that drew them, to which the answer's log-probability under that less the base policy's
-// is added.
+// as many from the strategy that drew them, to which the answer's log-probability under that less the base policy's
+// is added, or a bound on it where the strategy searches.
 func (t Taking) Best(group []Sample) (Sample, float64) {
 	if t.BestOf == 1 {
 		return group[0], float64(group[0].KL)
@@ -36,7 +39,7 @@ func (t Taking) Best(group []Sample) (Sample, float64) {
 			best = a
 		}
 	}
-	return best, decode.BestOfKL(t.BestOf) + float64(best.Ratio)
+	return best, decode.BestOfKL(t.BestOf) + t.Strategy.MostOften(best.Emitted) + float64(best.Ratio)
 }
 
 // Cell sums up the samples of some prompts, each prompt's together. What the cell and its rewards are called is not

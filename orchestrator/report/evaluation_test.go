@@ -79,7 +79,7 @@ func TestEvaluationPage(t *testing.T) {
 	}
 	page := string(text)
 	for _, want := range []string{
-		"1.25 [1.15,\u00a01.35]", "−1.25 [−1.35,\u00a0−1.15]", "at most 2.00", "0.75 [0.65,\u00a00.85]", "beam was chosen from 1", "within 4.0 nats",
+		"1.25 [1.15,\u00a01.35]", "−1.25 [−1.35,\u00a0−1.15]", "at most 2.00", "0.75 [0.65,\u00a00.85]", "beam was chosen from 1", "farther than 4.0 nats",
 		"mine, seed 2: 4 trainings by dpo on 7 pairs, chosen from 28 trajectories; 12 policies compared", "0.5, taken", "3 of 9", "8 states", "continued 16 times", "0.640", "0.320", "50\u00a0%", "the &lt;sea&gt;", "wide &amp; far", "bluest", "2 seeds",
 	} {
 		if !strings.Contains(page, want) {

@@ -28,7 +28,7 @@ type row struct {
 
 // row sums up the answers that a method's draw gave under each seed.
 func (m method) row(t task, seeds [][]answer) row {
-	taking := experiment.Taking{Samples: m.Samples, BestOf: m.n, ByValue: m.byValue}
+	taking := experiment.Taking{Strategy: m.Strategy, Samples: m.Samples, BestOf: m.n, ByValue: m.byValue}
 	r := row{method: m, others: map[string][]float64{}, exact: true}
 	var all experiment.Outcome
 	decoded, emitted, calls, answers := 0, 0, 0, 0
