@@ -27,6 +27,7 @@ var reasons = []reason{
 	{func(study string, v verdict) bool { return study != "proxy" && strings.Contains(v.claim, "ARGS") }, (*document).whyOracle},
 	{about("", "by the reward itself"), (*document).whyAsked},
 	{func(study string, v verdict) bool { return study == "dialogue" && strings.HasPrefix(v.claim, "IVO ") }, (*document).whyWhole},
+	{func(_ string, v verdict) bool { return strings.HasPrefix(v.claim, "IVO wins") && strings.HasSuffix(v.claim, "PO") }, (*document).whyTaken},
 	{about("", "K=8"), (*document).whyNumber},
 	{about("", "IVO in blocks"), (*document).whyCandidates},
 	{about("", "above SFT"), (*document).whySFT},
@@ -179,6 +180,20 @@ func (d *document) whyWhole(s *study, _ []*study) string {
 		why += fmt.Sprintf(" Beam search by IVO has %s more than %s, the best of DPO's settings on the test prompts.", text(s.minus(s.of("beam, IVO").Rewards(0), dpo.Rewards(0))), dpo.Row.Method)
 	}
 	return why
+}
+
+// whyTaken: what few validation prompts chose, and what the best of the settings would have been.
+func (d *document) whyTaken(s *study, _ []*study) string {
+	var parts []string
+	for _, name := range []string{"IVO", "DPO", "IPO"} {
+		own, best := s.chosen(name), s.best(name)
+		if own == nil || best == nil {
+			return ""
+		}
+		parts = append(parts, fmt.Sprintf("%s %s at %s nats, the best of its settings here %s %s at %s", own.Row.Method, number(mean(own.Rewards(0))), own.kl(), best.Row.Method, number(mean(best.Rewards(0))), best.kl()))
+	}
+	ivo, dpo := s.best("IVO"), s.best("DPO")
+	return fmt.Sprintf("What the validation prompts, which are few, took is not what has most on the test prompts: %s. Between the best ones of IVO and of DPO the difference is %s.", strings.Join(parts, "; "), text(s.minus(ivo.Rewards(0), dpo.Rewards(0))))
 }
 
 // whyFar: how many requests of both kinds are refused as the value is followed farther.
