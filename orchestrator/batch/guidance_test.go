@@ -171,3 +171,17 @@ func TestCheckGuidance(t *testing.T) {
 		}
 	}
 }
+
+// What guides single tokens leaves nothing to choose at temperature 0, by whatever it is guided; what draws one sample does
+// not choose.
+func TestCheckGuidanceGreedy(t *testing.T) {
+	for _, method := range decode.Methods {
+		p := batch.Policy{
+			Strategy: decode.Strategy{Method: method, N: 2, Beam: decode.Beam{Beams: 2, Block: 2}, Guide: decode.Guide{TopK: 4, Rest: decode.RestNone}},
+			ValueBy:  taste{prefixes: true},
+		}
+		if err := p.CheckGuidance(); (err != nil) != (method != decode.MethodSample) {
+			t.Errorf("%s at temperature 0: got error %v", method, err)
+		}
+	}
+}

@@ -154,3 +154,32 @@ func TestBoundOfBlocks(t *testing.T) {
 		t.Logf("%s, proposal %v: KL %.3f, bound %.3f", s.Method, s.Proposal, kl, bound)
 	}
 }
+
+// A block that no response fills is one block, however large it is.
+func TestLargeBlocks(t *testing.T) {
+	e := toy(t, map[byte]map[byte]float64{'^': {'a': .5, 'b': .5}, 'a': {'a': .5, 'b': .5}, 'b': {'a': .5, 'b': .5}})
+	likes := value.Prefix(func(_ context.Context, texts []string) ([]float64, error) {
+		out := make([]float64, len(texts))
+		for i, text := range texts {
+			out[i] = float64(strings.Count(text, "a"))
+		}
+		return out, nil
+	})
+	for _, s := range []decode.Strategy{{Method: decode.MethodBlockBestOfK, N: 4}, {Method: decode.MethodBlockBeam, Beam: decode.Beam{Beams: 2}}} {
+		want := decode.BestOfKL(4)
+		if s.Method == decode.MethodBlockBeam {
+			want = math.Log(2) + math.Log(2)
+		}
+		for _, block := range []int{5, 6, math.MaxInt} {
+			s.Beam.Block = block
+			var r decode.Response
+			job, err := s.Job(e, decode.Request{Prompt: []int32{begin}, MaxTokens: 5, Sampling: policy.Sampling{Temp: 1}, Value: likes}, func(got decode.Response) { r = got })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if run(t, e, job); math.Abs(r.KL-want) > 1e-9 {
+				t.Errorf("%s, blocks of %d: a KL of at most %v, want %v", s.Method, block, r.KL, want)
+			}
+		}
+	}
+}

@@ -55,7 +55,7 @@ func (s Strategy) CheckGuidance(sampling policy.Sampling, source value.Source, r
 		return fault.New("", "value_head", nil, "give one with {value_head}, or learn one with ivo iterate", "%s needs a value function", s.Method)
 	case s.Method == MethodOnePass && !source.Ahead() && !source.Advantages():
 		return fault.New("", "value_head", nil, hintAhead, "%s needs a head that values tokens before they are decoded", MethodOnePass)
-	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Method == MethodOnePass || s.Proposal != 0):
+	case sampling.Temp == 0 && (s.Sequences() > 1 || s.Guide.Ahead || s.Method == MethodOnePass || s.Proposal != 0):
 		return fault.New("", "temp", nil, "raise {temp}", "at temperature 0 %s has nothing to choose from", s.Method)
 	}
 	return s.checkGuidance("", source, rerank)
