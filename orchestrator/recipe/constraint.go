@@ -79,6 +79,10 @@ func (n node) json() ([]byte, error) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!str" {
 		return []byte(n.Value), nil
 	}
+	var v any
+	if err := n.decode(&v); err != nil {
+		return nil, fmt.Errorf("%w (write the schema as JSON, or as YAML that is JSON)", err)
+	}
 	var out bytes.Buffer
 	err := writeJSON(&out, n.Node)
 	return out.Bytes(), err

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -20,8 +21,9 @@ type node struct {
 
 // at is a node by its name.
 func (p *Problems) at(n *yaml.Node, name string) node {
-	if n.Kind == yaml.AliasNode {
-		n = n.Alias
+	if n.Kind == yaml.AliasNode { // what it stands for, on the line where it is written
+		there := *n.Alias
+		there.Line, n = n.Line, &there
 	}
 	return node{n, name, p}
 }
@@ -128,14 +130,22 @@ func (n node) texts() (out []string) {
 	return out
 }
 
-// integer reads a whole number of at least so much.
-func (n node) integer(least int) (int, bool) {
+// integer reads a whole number of at least so much, and so small that products of two overflow nowhere.
+func (n node) integer(least int) (int, bool) { return n.within(least, math.MaxInt32) }
+
+// within reads a whole number between two.
+func (n node) within(least, most int) (int, bool) {
 	v, err := strconv.Atoi(n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil || v < least {
+	large := errors.Is(err, strconv.ErrRange)
+	switch {
+	case n.Kind != yaml.ScalarNode || err != nil && !large || v < least:
 		n.wrong(fmt.Sprintf("write a whole number, %d or more", least), "it is %s", n.kind())
-		return 0, false
+	case large || v > most:
+		n.wrong(fmt.Sprintf("write a whole number, %d at most", most), "it is %s", n.kind())
+	default:
+		return v, true
 	}
-	return v, true
+	return 0, false
 }
 
 // number reads a finite number.
@@ -155,6 +165,16 @@ func (n node) truth() bool {
 		return false
 	}
 	return n.Value == "true" || n.Value == "True" || n.Value == "TRUE"
+}
+
+// decode reads whatever there is. Aliases that stand for themselves, or come to too much, are errors.
+func (n node) decode(to any) error {
+	err := n.Decode(to)
+	if err != nil {
+		_, said := syntax(err)
+		err = errors.New(strings.Join(strings.Fields(said), " "))
+	}
+	return err
 }
 
 // one reads one of some words.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"slices"
@@ -224,8 +225,11 @@ func (e *Encoding) read(n node) {
 	n.fields(map[string]func(node){
 		"chat": setTruth(&e.Chat), "system": setText(&e.System), "template": setText(&e.Template), "parse_content": setTruth(&e.ParseContent),
 		"kwargs": func(n node) {
-			if err := n.Decode(&e.Kwargs); err != nil || n.Kind != yaml.MappingNode {
-				n.wrong("write the template's variables as a mapping", "it is %s", n.kind())
+			const hint = "write the template's variables as a mapping"
+			if n.Kind != yaml.MappingNode {
+				n.wrong(hint, "it is %s", n.kind())
+			} else if err := n.decode(&e.Kwargs); err != nil {
+				n.wrong(hint, "%v", err)
 			}
 		},
 		"date": func(n node) {
@@ -248,13 +252,13 @@ func (r *Recipe) seeds(n node) {
 		if count > mostSeeds {
 			n.wrong(fmt.Sprintf("give at most %d, or a list of them", mostSeeds), "it is %d", count)
 		}
-		for seed := range min(count, mostSeeds) {
+		for seed := range max(1, min(count, mostSeeds)) { // one where it is no number: what else is wrong is told by it
 			r.Seeds = append(r.Seeds, uint64(seed+1))
 		}
 		return
 	}
 	for _, e := range n.list() {
-		seed, ok := e.integer(0)
+		seed, ok := e.within(0, math.MaxInt)
 		if ok && slices.Contains(r.Seeds, uint64(seed)) {
 			e.wrong("write each once", "the seed %d is there twice", seed)
 		}

@@ -88,6 +88,24 @@ func TestBadRecipes(t *testing.T) {
 	}
 }
 
+// Seeds that cannot be read are told, and what else is wrong is looked for as if there were some.
+func TestSeeds(t *testing.T) {
+	t.Chdir("testdata")
+	path := filepath.Join(t.TempDir(), "recipe.yaml")
+	for _, seeds := range []string{"0", "abc", "", "{a: 1}", "-1", "[]", "[x]", "[[1]]", "9223372036854775808", "[9223372036854775808]"} {
+		text := "model: ../../../testdata/lab/summarize-s.gguf\nprompts: {test: prompts.jsonl}\nreward: sentiment\nseeds: " + seeds +
+			"\nvalues: {words: {reward: sentiment}, lost: 'nowhere-{seed}.gguf'}\npolicies: {other: other.gguf}\nmethods: [{id: base, strategy: sample}, {id: words, value: words, strategy: tokenwise}]\n"
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := recipe.Open(context.Background(), path, recipe.Options{})
+		var problems *recipe.Problems
+		if !errors.As(err, &problems) || len(problems.List) != 3 || !strings.HasPrefix(problems.List[0].String(), "line 4: seeds") {
+			t.Errorf("seeds: %s: %v", seeds, err)
+		}
+	}
+}
+
 func TestUnfolded(t *testing.T) {
 	t.Chdir("testdata")
 	x, err := recipe.Open(context.Background(), "good.yaml", recipe.Options{})

@@ -1,6 +1,7 @@
 package recipe
 
 import (
+	"math"
 	"slices"
 
 	"go.yaml.in/yaml/v3"
@@ -62,7 +63,7 @@ func (v *Value) read(n node, r *Recipe) {
 		"kind":  how(func(n node) { l.Kind, _ = one(n, kinds) }),
 		"ahead": how(setTruth(&l.Ahead)),
 		"seed": how(func(n node) {
-			if s, ok := n.integer(0); ok {
+			if s, ok := n.within(0, math.MaxInt); ok {
 				l.Seed = uint64(s)
 			}
 		}),
