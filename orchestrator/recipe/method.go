@@ -14,6 +14,9 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 )
 
+// mostSamples of a prompt are as many as somebody means: their answers are in memory at once.
+const mostSamples = 1000
+
 // mostVariations of one method are a sweep that somebody meant.
 const mostVariations = 1000
 
@@ -85,11 +88,13 @@ func (r *Recipe) method(n node) []Method {
 		"policy":   func(n node) { swept(e, n, "policy", node.text, func(m *Method, v string) { m.Policy = v }) },
 		"soft":     setTruth(&e.base.Soft),
 		"sampling": e.sampling,
-		"samples":  setInteger(&e.base.Samples, 1),
-		"best_of":  e.integers("best_of", 1, func(m *Method, v int) { m.BestOf = v }),
-		"by":       func(n node) { e.base.By, _ = one(n, []By{ByReward, ByValue}) },
-		"models":   setTexts(&e.base.Models),
-		"choose":   e.choose,
+		"samples": func(n node) {
+			swept(e, n, "samples", func(n node) (int, bool) { return n.within(1, mostSamples) }, func(m *Method, v int) { m.Samples = v })
+		},
+		"best_of": e.integers("best_of", 1, func(m *Method, v int) { m.BestOf = v }),
+		"by":      func(n node) { e.base.By, _ = one(n, []By{ByReward, ByValue}) },
+		"models":  setTexts(&e.base.Models),
+		"choose":  e.choose,
 		"reasoning_budget": e.integers("reasoning_budget", 0, func(m *Method, v int) {
 			m.Thoughts.Limited, m.Thoughts.Budget = true, v
 		}),

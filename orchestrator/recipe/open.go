@@ -192,6 +192,7 @@ func (x *Experiment) openPolicies(p *Problems) {
 		}
 		policy := &Policy{ID: m.ID, Model: model, adapters: m.Adapters}
 		x.Policies = append(x.Policies, policy)
+		p.room(policy, x.Context.Cells, x.context, "context")
 		e := x.Encoding
 		policy.Encoder, err = prompt.NewEncoder(model, prompt.Options{Chat: e.Chat, System: e.System, Template: e.Template, TemplateKwargs: e.Kwargs, ParseContent: e.ParseContent, Now: e.Date})
 		switch {
@@ -206,6 +207,17 @@ func (x *Experiment) openPolicies(p *Problems) {
 		}
 		policy.Validation = x.encode(policy, &x.Prompts.Validation, p)
 		policy.Test = x.encode(policy, &x.Prompts.Test, p)
+	}
+}
+
+// room finds a context that no memory of this machine can hold: of models with a sliding window that is not foretold.
+func (p *Problems) room(policy *Policy, cells, line int, what string) {
+	memory, need := 0.0, float64(cells)*policy.CellBytes(llama.CacheF16, llama.CacheF16)
+	for _, d := range llama.Devices() {
+		memory += float64(d.Total)
+	}
+	if line > 0 && memory > 0 && need > memory && policy.Info().Window == 0 {
+		p.add(line, "%s: the KV cache of %d tokens takes %.0f GiB with %s, this machine has %.0f (lower context)", what, cells, need/(1<<30), policy.Path(), memory/(1<<30))
 	}
 }
 

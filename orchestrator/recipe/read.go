@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -93,9 +94,15 @@ func (r *Recipe) read(n node) {
 		"values":   func(n node) { values = n },
 		"policies": func(n node) { tuned = n },
 		"methods":  func(n node) { methods = n },
-		"context":  setInteger(&r.Context.Cells, 1),
+		"context":  setCells(&r.Context.Cells, &r.context),
 		"parallel": setSequences(&r.Parallel, 1),
-		"threads":  setInteger(&r.Context.Threads, 0),
+		"threads": func(n node) {
+			if threads, ok := n.integer(0); ok && threads > 4*runtime.NumCPU() { // more are orders of magnitude slower
+				n.wrong(fmt.Sprintf("this machine has %d CPUs; 0 chooses", runtime.NumCPU()), "%d threads", threads)
+			} else {
+				r.Context.Threads = threads
+			}
+		},
 	})
 	if n.Kind != yaml.MappingNode {
 		return
@@ -131,12 +138,26 @@ func (r *Recipe) read(n node) {
 	}
 }
 
+// mostCells are those of the largest context that llama.cpp is asked for.
+const mostCells = 1 << 28
+
 // setSequences reads a number of those that are in a context at once.
 func setSequences(to *int, least int) func(node) {
 	return func(n node) {
 		if setInteger(to, least)(n); *to > llama.MaxSequences {
 			n.wrong(fmt.Sprintf("llama.cpp holds at most %d", llama.MaxSequences), "%d sequences at once", *to)
 			*to = llama.MaxSequences
+		}
+	}
+}
+
+// setCells reads the size of a context, and its line. Where it is none, nothing else is said not to fit.
+func setCells(to, line *int) func(node) {
+	return func(n node) {
+		if cells, ok := n.within(1, mostCells); ok {
+			*to, *line = cells, n.Line
+		} else {
+			*to = mostCells
 		}
 	}
 }

@@ -39,6 +39,7 @@ type Recipe struct {
 	Methods   []Method
 	Context   batch.Context // of one engine
 	Parallel  int           // sequences at once
+	context   int           // line of its cells
 }
 
 // Model is a policy.

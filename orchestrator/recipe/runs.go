@@ -18,6 +18,7 @@ type Run struct {
 	Options loop.Options // those of all seeds; what the recipe says is filled in where it is opened
 	layered bool         // the layers are named
 	line    int
+	context int // line of its cells
 
 	policy *Policy
 	kept   []prompt.Encoded // of the prompts to train on
@@ -42,8 +43,8 @@ func (r *Run) read(n node) {
 		"kind":            func(n node) { o.Head.Kind, _ = one(n, kinds) },
 		"warm_start":      setTruth(&o.Head.WarmStart),
 		"last_round_only": setTruth(&o.Head.LastRoundOnly),
-		"context":         setInteger(&o.Context.Cells, 1),
-		"parallel":        setInteger(&o.Parallel, 1),
+		"context":         setCells(&o.Context.Cells, &r.context),
+		"parallel":        setSequences(&o.Parallel, 1),
 		"collect": func(n node) {
 			n.fields(map[string]func(node){"beams": setInteger(&o.Collect.Beams, 1), "block": setInteger(&o.Collect.Block, 1)})
 		},
@@ -94,9 +95,16 @@ func (x *Experiment) openRuns(p *Problems) {
 		if !e.Date.IsZero() {
 			o.Encoding.Date = e.Date.Format(time.DateOnly)
 		}
+		last := r.policy.Info().Layers
 		if !r.layered {
-			o.Layers = loop.Defaults(r.policy.Info().Layers).Layers
+			o.Layers = loop.Defaults(last).Layers
 		}
+		for i, layer := range o.Layers {
+			if layer > last || slices.Contains(o.Layers[:i], layer) {
+				p.add(r.line, "%s: layer %d of %v (give each once, from 0 to %d, which is the state after the final norm)", what, layer, o.Layers, last)
+			}
+		}
+		p.room(r.policy, o.Context.Cells, r.context, what+".context")
 		if err := o.Validate(); err != nil {
 			p.fail(r.line, what, bare(err))
 			continue

@@ -53,8 +53,17 @@ func (t *Tuned) read(n node, r *Recipe) {
 		"loss":   func(n node) { o.Loss, _ = one(n, tune.Losses) },
 		"beta":   setNumbers(&o.Betas),
 		"lr":     setNumbers(&o.Rates),
-		"epochs": setInteger(&o.Epochs, 1), "keep": setInteger(&o.Keep, 1), "samples": setInteger(&o.Samples, 1), "rank": setInteger(&o.Rank, 0),
-		"max_kl": setNumber(&o.MaxKL),
+		"epochs": setInteger(&o.Epochs, 1), "keep": setInteger(&o.Keep, 1), "samples": func(n node) {
+			if samples, ok := n.within(1, mostSamples); ok {
+				o.Samples = samples
+			}
+		},
+		"rank": setInteger(&o.Rank, 0),
+		"max_kl": func(n node) {
+			if o.MaxKL, _ = n.number(); o.MaxKL < 0 {
+				n.wrong("give it a number of nats, 0 for any", "it is %s", n.kind())
+			}
+		},
 	})
 	of := r.Run(t.Run)
 	switch {
@@ -124,6 +133,8 @@ func (x *Experiment) openTuned(p *Problems) {
 		if base := x.policyOf(t.Model); t.Run != "" && base != nil {
 			if _, err := train.Trainable(base.Metadata()); err != nil {
 				p.fail(t.line, "policies."+t.ID, err)
+			} else if width := base.Info().Width; t.Options.Rank > width {
+				p.add(t.line, "policies.%s: adapters of rank %d for a model of width %d (lower rank)", t.ID, t.Options.Rank, width)
 			} else if len(base.adapters.LoRA)+len(base.adapters.Control) > 0 {
 				p.add(t.line, "policies.%s: what is trained are the weights of a model, and this one computes with adapters (leave them out, or merge them into its file)", t.ID)
 			}
