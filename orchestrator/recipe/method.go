@@ -56,6 +56,7 @@ func (r *Recipe) methods(n node) {
 		return
 	}
 	ids := map[string]int{}
+	whole, known := true, 0 // whether all could be read, and the number of methods before the first that could not
 	for _, e := range n.list() {
 		all := r.method(e)
 		for _, m := range all {
@@ -66,10 +67,40 @@ func (r *Recipe) methods(n node) {
 			ids[m.ID] = e.Line
 		}
 		r.Methods = append(r.Methods, all...)
+		if whole = whole && all != nil; whole {
+			known = len(r.Methods)
+		}
 	}
-	if len(r.Methods) > 0 && r.Methods[0].line == n.Content[0].Line {
-		if base := r.Methods[0]; base.Choose != nil || base.Settings != nil {
-			n.p.add(base.line, "method %q is the first, which others are compared with, and has several variations (put one without a sweep first, such as {id: base, strategy: sample})", base.Entry)
+	r.checkFirst(r.Methods[:known], n.p)
+	if whole {
+		r.checkModels(n.p)
+	}
+}
+
+// checkFirst finds a model whose first method, which its others are compared with, is not one.
+func (r *Recipe) checkFirst(methods []Method, p *Problems) {
+	for _, model := range r.Models {
+		at := slices.IndexFunc(methods, func(m Method) bool { return m.of(model.ID) })
+		if at < 0 || methods[at].Choose == nil && methods[at].Settings == nil {
+			continue
+		}
+		first := "the first"
+		if at > 0 {
+			first = fmt.Sprintf("the first of the model %q", model.ID)
+		}
+		p.add(methods[at].line, "%s is %s, which others are compared with, and has several variations (put one without a sweep first, such as {id: base, strategy: sample})", methods[at].name(), first)
+	}
+}
+
+// checkModels finds those that nothing is done with.
+func (r *Recipe) checkModels(p *Problems) {
+	for _, model := range r.Models {
+		used := slices.ContainsFunc(r.Runs, func(x Run) bool { return x.Model == model.ID }) || slices.ContainsFunc(r.Tuned, func(t Tuned) bool { return t.Model == model.ID })
+		for i := range r.Methods {
+			used = used || r.Methods[i].of(model.ID) || slices.ContainsFunc(r.Methods[i].Models, func(id string) bool { return !r.named(id) }) // which may be meant
+		}
+		if !used {
+			p.add(model.line, "no method is for the model %q (name it under models of one, or leave it out)", model.ID)
 		}
 	}
 }
@@ -93,8 +124,12 @@ func (r *Recipe) method(n node) []Method {
 		},
 		"best_of": e.integers("best_of", 1, func(m *Method, v int) { m.BestOf = v }),
 		"by":      func(n node) { e.base.By, _ = one(n, []By{ByReward, ByValue}) },
-		"models":  setTexts(&e.base.Models),
-		"choose":  e.choose,
+		"models": func(n node) {
+			if e.base.Models = n.texts(); n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+				n.wrong("name some, or leave the key out, which means all", "it names no model")
+			}
+		},
+		"choose": e.choose,
 		"reasoning_budget": e.integers("reasoning_budget", 0, func(m *Method, v int) {
 			m.Thoughts.Limited, m.Thoughts.Budget = true, v
 		}),
@@ -104,17 +139,33 @@ func (r *Recipe) method(n node) []Method {
 	}
 	if e.id == "" {
 		n.wrong("give it a name that the results will bear", "a method has no id")
-		return nil
 	}
-	e.base.Entry = e.id
-	if len(n.p.List) > before {
-		return nil // what is not known would be said to be wrong again
+	e.base.Entry = cmp.Or(e.id, n.name)
+	var all []Method
+	if len(n.p.List) == before { // or what is not known would be said to be wrong again
+		all = e.unfold()
 	}
-	all := e.unfold()
+	if all == nil {
+		for _, m := range e.each() {
+			r.checkNamed(&m, n.p)
+		}
+	}
 	for i := range all {
-		r.check(n, &all[i])
+		r.check(&all[i], n.p)
 	}
 	return all
+}
+
+// each are methods that have one of the values each: enough for what is wrong with a value by itself.
+func (e *entry) each() (out []Method) {
+	for _, a := range e.axes {
+		for _, set := range a.set {
+			m := e.base
+			set(&m)
+			out = append(out, m)
+		}
+	}
+	return append(out, e.base)
 }
 
 // swept reads a value or a list of values of a key.
@@ -212,10 +263,11 @@ func (e *entry) sampling(n node) {
 	fields := constraintFields(&e.base.Sampling)
 	for key := range samplingFields(&policy.Sampling{}) {
 		fields[key] = func(n node) {
-			swept(e, n, key, node.number, func(m *Method, v float64) {
-				set := samplingFields(&m.Sampling)[key]
-				set(node{&yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v), Line: n.Line}, n.name, n.p})
-			})
+			swept(e, n, key, func(n node) (node, bool) {
+				before := len(n.p.List)
+				samplingFields(&policy.Sampling{})[key](n)
+				return n, len(n.p.List) == before
+			}, func(m *Method, n node) { samplingFields(&m.Sampling)[key](n) })
 		}
 	}
 	n.fields(fields)
@@ -231,7 +283,11 @@ func (e *entry) choose(n node) {
 	}
 	c := &Choose{}
 	n.fields(map[string]func(node){
-		"max_kl": setNumber(&c.MaxKL),
+		"max_kl": func(n node) {
+			if c.MaxKL, _ = n.number(); !(c.MaxKL > 0) {
+				n.wrong("give it a positive number of nats, or leave it out", "it is %s", n.kind())
+			}
+		},
 		"within": func(n node) {
 			n.entries(func(spec string, _ int, n node) {
 				room, ok := n.number()
@@ -242,9 +298,6 @@ func (e *entry) choose(n node) {
 			})
 		},
 	})
-	if c.MaxKL < 0 {
-		n.wrong("give it a positive number of nats", "max_kl is %v", c.MaxKL)
-	}
 	e.base.Choose = c
 }
 
@@ -254,11 +307,10 @@ var placeholder = regexp.MustCompile(`\{[A-Za-z_]+\}`)
 func (e *entry) unfold() []Method {
 	all, count := []Method{e.base}, 1
 	for _, a := range e.axes {
-		count *= len(a.set)
-	}
-	if count > mostVariations {
-		e.wrong(fmt.Sprintf("sweep over less: %d variations are the most", mostVariations), "the sweeps of method %q come to %d variations", e.id, count)
-		return nil
+		if count *= len(a.set); count > mostVariations {
+			e.wrong("sweep over less", "the sweeps of method %q come to more than %d variations", e.id, mostVariations)
+			return nil
+		}
 	}
 	for _, a := range e.axes {
 		var next []Method
@@ -311,32 +363,62 @@ func (m *Method) identify(e *entry) {
 	m.Family = cmp.Or(m.Family, strings.Join(strings.Fields(placeholder.ReplaceAllString(e.id, "")), " "))
 }
 
-// check finds what no variation can be, as far as the recipe alone tells.
-func (r *Recipe) check(n node, m *Method) {
-	say := func(hint, format string, args ...any) {
-		n.p.add(m.line, "%s: %s (%s)", m.name(), fmt.Sprintf(format, args...), hint)
+// saying notes what is wrong with a method.
+func (m *Method) saying(p *Problems) func(hint, format string, args ...any) {
+	return func(hint, format string, args ...any) {
+		p.add(m.line, "%s: %s (%s)", m.name(), fmt.Sprintf(format, args...), hint)
 	}
+}
+
+// checkNamed finds what a method names and is not there, and a sampling that is none.
+func (r *Recipe) checkNamed(m *Method, p *Problems) {
+	say := m.saying(p)
 	if err := m.Sampling.Check(); err != nil {
-		n.p.fail(m.line, m.name(), bare(err))
-	}
-	if err := m.Strategy.Check(r.Parallel); err != nil {
-		n.p.fail(m.line, m.name(), bare(err))
-	} else if m.Strategy.Method == decode.MethodSample && m.Samples > r.Parallel {
-		say("lower samples, or raise parallel", "%d samples of a prompt at once, there is room for %d sequences", m.Samples, r.Parallel)
+		p.fail(m.line, m.name(), bare(err))
 	}
 	if m.Value != "" && !slices.ContainsFunc(r.Values, func(v Value) bool { return v.ID == m.Value }) {
-		say(r.hintValues(), "there is no value %q", m.Value)
+		say(hintNamed("values", r.Values, func(v Value) string { return v.ID }), "there is no value %q", m.Value)
+	}
+	if m.Policy != "" && r.Policy(m.Policy) == nil {
+		say(hintNamed("policies", r.Tuned, func(t Tuned) string { return t.ID }), "there is no policy %q", m.Policy)
+	}
+	for _, id := range m.Models {
+		if !r.named(id) {
+			say("name models of the recipe", "there is no model %q", id)
+		}
+	}
+	if m.Choose == nil {
+		return
+	}
+	if r.Prompts.Validation.line == 0 {
+		say("give prompts.validation", "settings are chosen on validation prompts, and there are none")
+	}
+	for _, x := range m.Choose.Within {
+		if !slices.ContainsFunc(r.Watch, func(w Reward) bool { return w.Spec == x.Watch }) {
+			say("put it under watch", "what may be chosen is to stay within %v by %s, which is not watched", x.Room, x.Watch)
+		}
+	}
+}
+
+// named says whether there is a model of that name.
+func (r *Recipe) named(model string) bool {
+	return slices.ContainsFunc(r.Models, func(x Model) bool { return x.ID == model })
+}
+
+// check finds what no variation can be, as far as the recipe alone tells.
+func (r *Recipe) check(m *Method, p *Problems) {
+	r.checkNamed(m, p)
+	say := m.saying(p)
+	if err := m.Strategy.Check(r.Parallel); err != nil {
+		p.fail(m.line, m.name(), bare(err))
+	} else if m.Strategy.Method == decode.MethodSample && m.Samples > r.Parallel {
+		say("lower samples, or raise parallel", "%d samples of a prompt at once, there is room for %d sequences", m.Samples, r.Parallel)
 	}
 	if m.Policy != "" {
 		r.checkPolicy(m, say)
 	}
-	for _, id := range m.Models {
-		if !slices.ContainsFunc(r.Models, func(x Model) bool { return x.ID == id }) {
-			say("name models of the recipe", "there is no model %q", id)
-		}
-	}
 	if err := m.Thoughts.Check(m.Strategy, true, m.Rerank); err != nil { // if the model marks its thoughts: see openPolicies
-		n.p.fail(m.line, m.name(), bare(err))
+		p.fail(m.line, m.name(), bare(err))
 	}
 	switch {
 	case m.BestOf > m.Samples:
@@ -353,23 +435,14 @@ func (r *Recipe) check(n node, m *Method) {
 		say("leave sampling or value out", "the KL from another base policy is known without a value only")
 	case m.Choose != nil && m.Settings == nil:
 		say("leave choose out, or give a key a list of values", "there is nothing to choose from")
-	case m.Choose != nil && r.Prompts.Validation.line == 0:
-		say("give prompts.validation", "settings are chosen on validation prompts, and there are none")
-	}
-	if m.Choose == nil {
-		return
-	}
-	for _, x := range m.Choose.Within {
-		if !slices.ContainsFunc(r.Watch, func(w Reward) bool { return w.Spec == x.Watch }) {
-			say("put it under watch", "what may be chosen is to stay within %v by %s, which is not watched", x.Room, x.Watch)
-		}
 	}
 }
 
-func (r *Recipe) hintValues() string {
-	hint := "define it under values"
-	for i, v := range r.Values {
-		hint += map[bool]string{true: ", or choose from ", false: ", "}[i == 0] + v.ID
+// hintNamed says what to do about a name that is not there.
+func hintNamed[T any](key string, there []T, name func(T) string) string {
+	hint := "define it under " + key
+	for i, x := range there {
+		hint += map[bool]string{true: ", or choose from ", false: ", "}[i == 0] + name(x)
 	}
 	return hint
 }

@@ -327,7 +327,9 @@ func (x *Experiment) Draw(m *Method, seed uint64) (*batch.Policy, *Guide, error)
 }
 
 // Of says whether a method answers by a policy.
-func (m *Method) Of(p *Policy) bool { return m.Models == nil || slices.Contains(m.Models, p.ID) }
+func (m *Method) Of(p *Policy) bool { return m.of(p.ID) }
+
+func (m *Method) of(model string) bool { return m.Models == nil || slices.Contains(m.Models, model) }
 
 // runOf are the options of the run that a value function is learned from.
 func runOf(l *Learn) (*loop.Options, error) {

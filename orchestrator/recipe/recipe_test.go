@@ -106,6 +106,26 @@ func TestSeeds(t *testing.T) {
 	}
 }
 
+// However many variations the sweeps of a method come to, there are too many.
+func TestSweepsOverflow(t *testing.T) {
+	var values []string
+	for i := range 16 {
+		values = append(values, strconv.Itoa(i+1))
+	}
+	list := ": [" + strings.Join(values, ", ") + "]"
+	sixteen := func(keys ...string) string { return "{method: block-beam, " + strings.Join(keys, list+", ") + list + "}" }
+	sampling := strings.Replace(sixteen("temp", "top_k", "top_p", "min_p", "repeat_last_n", "repeat_penalty", "frequency_penalty", "presence_penalty", "min_tokens"), "method: block-beam, ", "", 1)
+	method := "{id: vast, strategy: " + sixteen("beams", "block", "proposal", "rollouts", "rollout_tokens") + ", sampling: " + sampling + ", samples" + list + ", best_of" + list + "}" // 16^16 = 2^64
+	path := filepath.Join(t.TempDir(), "recipe.yaml")
+	text := "model: m.gguf\nprompts: {test: p.jsonl}\nreward: sentiment\nmethods: [{id: base, strategy: sample}, " + method + "]\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := recipe.Read(path); err == nil || !strings.Contains(err.Error(), "come to more than 1000 variations") {
+		t.Error(err)
+	}
+}
+
 func TestUnfolded(t *testing.T) {
 	t.Chdir("testdata")
 	x, err := recipe.Open(context.Background(), "good.yaml", recipe.Options{})

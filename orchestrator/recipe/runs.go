@@ -51,8 +51,8 @@ func (r *Run) read(n node) {
 		"layers": func(n node) {
 			r.layered, o.Layers = true, nil
 			for _, e := range n.list() {
-				layer, _ := e.integer(0)
-				o.Layers = append(o.Layers, layer)
+				layer, ok := e.integer(0)
+				o.Layers, r.layered = append(o.Layers, layer), r.layered && ok
 			}
 		},
 	})

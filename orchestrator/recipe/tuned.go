@@ -53,12 +53,12 @@ func (t *Tuned) read(n node, r *Recipe) {
 		"loss":   func(n node) { o.Loss, _ = one(n, tune.Losses) },
 		"beta":   setNumbers(&o.Betas),
 		"lr":     setNumbers(&o.Rates),
-		"epochs": setInteger(&o.Epochs, 1), "keep": setInteger(&o.Keep, 1), "samples": func(n node) {
+		"epochs": setInteger(&o.Epochs, 1), "keep": setInteger(&o.Keep, 1), "rank": setInteger(&o.Rank, 0),
+		"samples": func(n node) {
 			if samples, ok := n.within(1, mostSamples); ok {
 				o.Samples = samples
 			}
 		},
-		"rank": setInteger(&o.Rank, 0),
 		"max_kl": func(n node) {
 			if o.MaxKL, _ = n.number(); o.MaxKL < 0 {
 				n.wrong("give it a number of nats, 0 for any", "it is %s", n.kind())
@@ -108,12 +108,7 @@ func (r *Recipe) Policy(id string) *Tuned {
 func (r *Recipe) checkPolicy(m *Method, say func(hint, format string, args ...any)) {
 	t := r.Policy(m.Policy)
 	switch {
-	case t == nil:
-		var names []string
-		for _, t := range r.Tuned {
-			names = append(names, t.ID)
-		}
-		say("choose from "+strings.Join(names, ", ")+", or add it to policies", "there is no policy %q", m.Policy)
+	case t == nil: // which was said
 	case m.Value != "" || m.Rerank || m.Strategy.Method != decode.MethodSample || m.Strategy.Proposal != 0:
 		say("use strategy: sample without a value, of whose samples best_of may take the best", "another policy than the model is not guided")
 	case m.Models == nil:
