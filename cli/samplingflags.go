@@ -9,7 +9,7 @@ import (
 const samplingCategory = "Sampling"
 
 // llamaSampling are llama.cpp's own defaults.
-var llamaSampling = policy.Sampling{Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: 64}
+var llamaSampling = policy.Sampling{Temp: 0.8, TopK: 40, TopP: 0.95, MinP: 0.05, RepeatPenalty: 1, RepeatLastN: policy.LookBack}
 
 // samplingFlags are llama.cpp's sampling flags with the defaults given.
 func samplingFlags(d policy.Sampling) []cli.Flag {

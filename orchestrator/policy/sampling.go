@@ -40,6 +40,9 @@ type Sampling struct {
 	Grammar string `json:"grammar,omitempty" yaml:"grammar,omitempty"`
 }
 
+// LookBack is how many tokens llama.cpp's penalties look back on where nobody says another number.
+const LookBack = 64
+
 // Equal says whether two samplings are the same.
 func (s Sampling) Equal(o Sampling) bool {
 	same := maps.Equal(s.LogitBias, o.LogitBias)

@@ -151,6 +151,8 @@ func (r *Recipe) method(n node) []Method {
 		}
 	}
 	for i := range all {
+		_, said := all[i].value("repeat_last_n")
+		lookBack(&all[i].Sampling, said || r.looksBack)
 		r.check(&all[i], n.p)
 	}
 	return all
@@ -336,19 +338,21 @@ func (e *entry) unfold() []Method {
 // name is what problems call it: what several variations lack is said once.
 func (m *Method) name() string { return fmt.Sprintf("method %q", m.Entry) }
 
+// value is what one of its keys sets.
+func (m *Method) value(key string) (string, bool) {
+	i := slices.IndexFunc(m.set, func(s Setting) bool { return s.Name == key })
+	if i < 0 {
+		return "", false
+	}
+	return m.set[i].Value, true
+}
+
 // identify makes a variation's id, and its family where none is given: the id without its settings.
 func (m *Method) identify(e *entry) {
 	said := map[string]bool{}
-	value := func(key string) (string, bool) {
-		i := slices.IndexFunc(m.set, func(s Setting) bool { return s.Name == key })
-		if i < 0 {
-			return "", false
-		}
-		return m.set[i].Value, true
-	}
 	m.ID = placeholder.ReplaceAllStringFunc(e.id, func(text string) string {
 		key := strings.Trim(text, "{}")
-		v, ok := value(key)
+		v, ok := m.value(key)
 		if !ok {
 			e.wrong("name a key of the method that has a value, or a list of values", "the id %q names {%s}, which is not set", e.id, key)
 		}

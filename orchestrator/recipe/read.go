@@ -79,7 +79,7 @@ func (r *Recipe) read(n node) {
 		"reward":     func(n node) { r.Reward = Reward{line: n.Line}; r.Reward.Spec, _ = n.text() },
 		"watch":      setRewards(&r.Watch),
 		"judge":      setRewards(&r.Judges),
-		"sampling":   func(n node) { readSampling(n, &r.Sampling) },
+		"sampling":   r.sampling,
 		"max_tokens": setInteger(&r.MaxTokens, 1),
 		"stop":       setTexts(&r.Stop),
 		"seeds":      r.seeds,
@@ -300,10 +300,22 @@ func samplingFields(s *policy.Sampling) map[string]func(node) {
 	}
 }
 
-func readSampling(n node, s *policy.Sampling) {
+// lookBack lets penalties that are set look back as llama.cpp's do. All others stay as they are, whose answers are kept.
+func lookBack(s *policy.Sampling, said bool) {
+	back := *s
+	if back.RepeatLastN = policy.LookBack; !said && s.RepeatLastN == 0 && back.Penalizes() {
+		*s = back
+	}
+}
+
+func (r *Recipe) sampling(n node) {
+	s := &r.Sampling
 	fields := samplingFields(s)
 	maps.Copy(fields, constraintFields(s))
+	back := fields["repeat_last_n"]
+	fields["repeat_last_n"] = func(n node) { r.looksBack = true; back(n) }
 	n.fields(fields)
+	lookBack(s, r.looksBack)
 	if err := s.Check(); err != nil {
 		n.p.fail(n.Line, n.name, bare(err))
 		*s = policy.Sampling{Temp: 1} // or every method would be said to be wrong too

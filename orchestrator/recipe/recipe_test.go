@@ -16,6 +16,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/internal/jsongrammar"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
+	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
@@ -113,7 +114,9 @@ func TestSweepsOverflow(t *testing.T) {
 		values = append(values, strconv.Itoa(i+1))
 	}
 	list := ": [" + strings.Join(values, ", ") + "]"
-	sixteen := func(keys ...string) string { return "{method: block-beam, " + strings.Join(keys, list+", ") + list + "}" }
+	sixteen := func(keys ...string) string {
+		return "{method: block-beam, " + strings.Join(keys, list+", ") + list + "}"
+	}
 	sampling := strings.Replace(sixteen("temp", "top_k", "top_p", "min_p", "repeat_last_n", "repeat_penalty", "frequency_penalty", "presence_penalty", "min_tokens"), "method: block-beam, ", "", 1)
 	method := "{id: vast, strategy: " + sixteen("beams", "block", "proposal", "rollouts", "rollout_tokens") + ", sampling: " + sampling + ", samples" + list + ", best_of" + list + "}" // 16^16 = 2^64
 	path := filepath.Join(t.TempDir(), "recipe.yaml")
@@ -217,6 +220,48 @@ func TestConstraints(t *testing.T) {
 		}
 		if b := p.Sampling.LogitBias; len(b) != 2 || b[8] != 1.5 || !math.IsInf(float64(b[7]), -1) {
 			t.Errorf("%s: biases %v", m.ID, b)
+		}
+	}
+}
+
+// Penalties that are set look back on 64 tokens where nothing else is said; what sets none stays as it was.
+func TestSampling(t *testing.T) {
+	t.Chdir("testdata")
+	path := filepath.Join(t.TempDir(), "recipe.yaml")
+	plain := policy.Sampling{Temp: 0.7}
+	with := func(s policy.Sampling) policy.Sampling { s.Temp = 0.7; return s }
+	for _, c := range []struct {
+		recipe, method string
+		base, want     policy.Sampling
+	}{
+		{"{}", "{}", plain, plain},
+		{"{repeat_penalty: 1, frequency_penalty: 0}", "{}", with(policy.Sampling{RepeatPenalty: 1}), with(policy.Sampling{RepeatPenalty: 1})},
+		{"{repeat_penalty: 1.1}", "{}", with(policy.Sampling{RepeatPenalty: 1.1, RepeatLastN: 64}), with(policy.Sampling{RepeatPenalty: 1.1, RepeatLastN: 64})},
+		{"{presence_penalty: 1, repeat_last_n: -1}", "{}", with(policy.Sampling{PresencePenalty: 1, RepeatLastN: -1}), with(policy.Sampling{PresencePenalty: 1, RepeatLastN: -1})},
+		{"{repeat_last_n: 0, presence_penalty: 1}", "{presence_penalty: 2}", with(policy.Sampling{PresencePenalty: 1}), with(policy.Sampling{PresencePenalty: 2})},
+		{"{}", "{frequency_penalty: 0.5}", plain, with(policy.Sampling{FrequencyPenalty: 0.5, RepeatLastN: 64})},
+		{"{}", "{frequency_penalty: 0.5, repeat_last_n: 0}", plain, with(policy.Sampling{FrequencyPenalty: 0.5})},
+		{"{}", "{repeat_last_n: [7], repeat_penalty: 2}", plain, with(policy.Sampling{RepeatPenalty: 2, RepeatLastN: 7})},
+		{"{}", "{repeat_penalty: [1]}", plain, with(policy.Sampling{RepeatPenalty: 1})},
+		{"{}", "{top_k: 1000000}", plain, with(policy.Sampling{TopK: 1000000})},
+	} {
+		text := "model: m.gguf\nprompts: {test: prompts.jsonl}\nreward: sentiment\nsampling: " + c.recipe + "\nmethods: [{id: base, strategy: sample}, {id: 'other {samples}', strategy: sample, samples: [2, 4], sampling: " + c.method + "}]\n"
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r, err := recipe.Read(path)
+		if err != nil {
+			t.Errorf("%s, a method's %s: %v", c.recipe, c.method, err)
+			continue
+		}
+		for i, want := range []policy.Sampling{c.base, c.want, c.want} {
+			m := r.Methods[i]
+			if d := cmp.Diff(want, m.Sampling); d != "" || m.Samples != []int{1, 2, 4}[i] || !strings.HasPrefix(m.ID, []string{"base", "other 2", "other 4"}[i]) {
+				t.Errorf("%s, a method's %s: %s of %d samples (-want +got):\n%s", c.recipe, c.method, m.ID, m.Samples, d)
+			}
+		}
+		if d := cmp.Diff(c.base, r.Sampling); d != "" {
+			t.Errorf("%s (-want +got):\n%s", c.recipe, d)
 		}
 	}
 }
