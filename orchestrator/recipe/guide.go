@@ -181,7 +181,11 @@ func (x *Experiment) checkGuidance(m *Method, seeds []uint64, p *Problems) {
 			continue
 		}
 		for _, file := range Files(v.Source.Heads, seed) {
-			x.checkLearnedOn(filepath.Dir(filepath.Dir(file)), v, p) // which is a run, or not
+			dir := filepath.Dir(filepath.Dir(file)) // of a round's head the run; of another reward's a folder in it
+			if !run.IsRun(dir) {
+				dir = filepath.Dir(dir)
+			}
+			x.checkLearnedOn(dir, v, p)
 		}
 		g, err := x.guide(m, seed)
 		if errors.Is(err, reward.ErrCommand) {
@@ -255,7 +259,7 @@ func (r *Recipe) checkLearnedOn(dir string, v *Value, p *Problems) {
 	}
 	learned := Part{File: dir, Records: records}
 	for _, part := range r.Prompts.parts()[1:] { // it may have learned from those of train
-		if shared := part.shared(&learned); len(shared) > 0 {
+		if shared := part.shared(&learned, &r.Encoding); len(shared) > 0 {
 			p.add(v.line, "values.%s: it was learned from prompts of prompts.%s: %s (take another run, or others of its prompts: what was learned from says little when it is tested on)", v.ID, part.name, some(shared))
 		}
 	}

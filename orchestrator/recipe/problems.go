@@ -73,6 +73,7 @@ func (p *Problems) err() error {
 var keys = map[fault.Field]string{
 	"samples": "n", "candidates": "k", "value_head": "value", "value_model": "model", "value_reward": "value", "proposal_beta": "proposal",
 	"ctx": "context", "reward": "the reward", "prompts": "the prompts", "system_prompt": "system", "template_kwargs": "kwargs",
+	"value_beta": "beta", "value_pessimistic": "pessimistic", "value_quantile": "quantile", "value_within": "within", "collect_beams": "collect.beams",
 	"one_pass": "one_pass: true", "fine_tune": "ivo train with fine-tuning",
 }
 

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
 )
 
@@ -45,7 +46,7 @@ func (r *Recipe) prompts(p *Problems) {
 			}
 		}
 		for _, before := range parts[:i] {
-			if shared := x.shared(before.Part); len(shared) > 0 {
+			if shared := x.shared(before.Part, &r.Encoding); len(shared) > 0 {
 				p.add(x.line, "prompts.%s and prompts.%s overlap: %s (take them out of one: what was learned from or chosen on says little when it is tested on)", x.name, before.name, some(shared))
 			}
 		}
@@ -54,16 +55,16 @@ func (r *Recipe) prompts(p *Problems) {
 
 // shared are the prompts that another part has too, by their ids, where these were given, or by what
 // a model sees of them.
-func (x *Part) shared(other *Part) (out []string) {
+func (x *Part) shared(other *Part, e *Encoding) (out []string) {
 	ids, texts := map[string]int{}, map[string]int{}
 	for i, r := range other.Records {
 		if other.named(i) {
 			ids[r.ID] = i + 1
 		}
-		texts[r.Content()] = i + 1
+		texts[e.seen(r)] = i + 1
 	}
 	for i, r := range x.Records {
-		at, how := texts[r.Content()], "text"
+		at, how := texts[e.seen(r)], "text"
 		if x.named(i) && ids[r.ID] > 0 {
 			at, how = ids[r.ID], "id"
 		}
@@ -72,6 +73,14 @@ func (x *Part) shared(other *Part) (out []string) {
 		}
 	}
 	return out
+}
+
+// seen is what a model sees of a prompt.
+func (e *Encoding) seen(r prompt.Record) string {
+	if e.Chat && r.Messages == nil {
+		r.Text, r.Messages = "", []llama.Message{{Role: "user", Content: r.Text}}
+	}
+	return r.Content()
 }
 
 // place is where a prompt stands.

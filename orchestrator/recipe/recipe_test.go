@@ -89,6 +89,36 @@ func TestBadRecipes(t *testing.T) {
 	}
 }
 
+// A plain prompt is the same as a conversation of one user message where chat says so, and only there.
+func TestOverlapOfForms(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"text.jsonl": `{"prompt": "the sea"}`, "messages.jsonl": `{"messages": [{"role": "user", "content": "the sea "}]}`,
+		"asked.jsonl": `{"messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "the sea"}]}`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		chat        bool
+		train, test string
+		overlap     bool
+	}{
+		{true, "text", "messages", true}, {true, "messages", "text", true}, {false, "text", "messages", false}, {false, "messages", "messages", true},
+		{true, "text", "text", true}, {true, "text", "asked", false},
+	} {
+		path := filepath.Join(dir, "recipe.yaml")
+		text := fmt.Sprintf("model: nowhere.gguf\nprompts: {train: %s/%s.jsonl, test: %s/%s.jsonl}\nencoding: {chat: %t}\nreward: sentiment\nmethods: [{id: base, strategy: sample}]\n", dir, c.train, dir, c.test, c.chat)
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := recipe.Open(context.Background(), path, recipe.Options{}); err == nil || strings.Contains(err.Error(), "prompts.test and prompts.train overlap") != c.overlap {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
 // Seeds that cannot be read are told, and what else is wrong is looked for as if there were some.
 func TestSeeds(t *testing.T) {
 	t.Chdir("testdata")
@@ -300,7 +330,7 @@ func TestLearnedOnTested(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, text := range map[string]string{
-		run.OptionsFile: "rounds: 1\n", "iter-01/head.gguf": "none", "first.jsonl": `{"prompt": "a good sea"}`, "other.jsonl": `{"id": "7", "prompt": "a sea"}`,
+		run.OptionsFile: "rounds: 1\n", "iter-01/head.gguf": "none", run.Rescored("gold-1"): "none", "first.jsonl": `{"prompt": "a good sea"}`, "other.jsonl": `{"id": "7", "prompt": "a sea"}`,
 	} {
 		if err := errors.Join(d.Make(name), os.WriteFile(d.Path(name), []byte(text), 0o644)); err != nil {
 			t.Fatal(err)
@@ -311,6 +341,7 @@ func TestLearnedOnTested(t *testing.T) {
 		refused            bool
 	}{
 		{"DIR/iter-01/head.gguf", "DIR/other.jsonl", "DIR/first.jsonl", true},
+		{"DIR/rewards/gold-1/head.gguf", "DIR/other.jsonl", "DIR/first.jsonl", true},
 		{"{run: DIR}", "DIR/other.jsonl", "DIR/first.jsonl", true},
 		{"{run: DIR}", "DIR/first.jsonl", "DIR/other.jsonl", false},
 	} {
