@@ -68,11 +68,12 @@ func syntax(err error) (line int, said string) {
 
 func (r *Recipe) read(n node) {
 	values, tuned, methods := node{}, node{}, node{}
-	ceiling := false
+	prompts, ceiling := n.Line, node{} // the line of prompts, where there are some
 	n.fields(map[string]func(node){
 		"model":  func(n node) { r.models(n) },
 		"models": func(n node) { r.models(n) },
 		"prompts": func(n node) {
+			prompts = n.Line
 			n.fields(map[string]func(node){"train": r.Prompts.Train.read, "validation": r.Prompts.Validation.read, "test": r.Prompts.Test.read})
 		},
 		"encoding":   r.Encoding.read,
@@ -87,7 +88,7 @@ func (r *Recipe) read(n node) {
 			r.Thoughts.Budget, r.Thoughts.Limited = n.integer(0)
 		},
 		"ceiling": func(n node) {
-			ceiling = true
+			ceiling = n
 			n.fields(map[string]func(node){"rerolls": setSequences(&r.Rerolls, 2)})
 		},
 		"runs":     r.runs,
@@ -109,23 +110,24 @@ func (r *Recipe) read(n node) {
 	}
 	for _, need := range []struct {
 		missing bool
+		line    int
 		key     string
 		hint    string
 	}{
-		{r.Models == nil, "model", "a GGUF file"},
-		{r.Prompts.Test.line == 0, "prompts.test", "a file of prompts"},
-		{r.Reward.line == 0, "reward", "the spec of a reward, such as sentiment"},
-		{methods.Node == nil, "methods", "a list, the base policy first"},
+		{r.Models == nil, n.Line, "model", "a GGUF file"},
+		{r.Prompts.Test.line == 0, prompts, "prompts.test", "a file of prompts"},
+		{r.Reward.line == 0, n.Line, "reward", "the spec of a reward, such as sentiment"},
+		{methods.Node == nil, n.Line, "methods", "a list, the base policy first"},
 	} {
 		if need.missing {
-			n.p.add(0, "the key %s is missing (give it %s)", need.key, need.hint)
+			n.p.add(need.line, "the key %s is missing (give it %s)", need.key, need.hint)
 		}
 	}
-	if ceiling && (r.Sampling.Constrained() || r.Thoughts.Limited) {
-		n.p.add(0, "ceiling: rerolls begin in the middle of answers, and sampling.grammar, ignore_eos, min_tokens and reasoning_budget count from their beginnings (leave one of them out)")
+	if ceiling.Node != nil && (r.Sampling.Constrained() || r.Thoughts.Limited) {
+		ceiling.wrong("leave one of them out", "rerolls begin in the middle of answers, and sampling.grammar, ignore_eos, min_tokens and reasoning_budget count from their beginnings")
 	}
-	if ceiling && r.Rerolls == 0 {
-		n.p.add(0, "ceiling.rerolls is missing (give it the number of continuations of each state, such as 16)")
+	if ceiling.Node != nil && ceiling.Kind == yaml.MappingNode && len(ceiling.Content) == 0 {
+		ceiling.wrong("give it the number of continuations of each state, such as 16", "rerolls is missing")
 	}
 	if values.Node != nil { // they refer to the runs
 		r.values(values)
