@@ -110,6 +110,7 @@ func (r *Recipe) method(n node) []Method {
 		Strategy: decode.Strategy{Method: decode.MethodSample, N: 4, Beam: decode.Beam{Beams: 4, Block: 4}, Guide: decode.Guide{TopK: 20, Beta: 2, Rest: decode.RestParent, LeastP: 0.001, Every: 1}},
 		Sampling: r.Sampling, Thoughts: r.Thoughts, Samples: 1, BestOf: 1, line: n.Line,
 	}}
+	e.base.Sampling.LogitBias = maps.Clone(r.Sampling.LogitBias) // to which it may add
 	before := len(n.p.List)
 	n.fields(map[string]func(node){
 		"id":       setText(&e.id),

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/llama/hub"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
@@ -205,6 +207,7 @@ func (x *Experiment) openPolicies(p *Problems) {
 		if policy.Encoder.Thinks() == nil {
 			x.checkUnthinking(policy, p)
 		}
+		x.checkBiases(policy, p)
 		policy.Validation = x.encode(policy, &x.Prompts.Validation, p)
 		policy.Test = x.encode(policy, &x.Prompts.Test, p)
 	}
@@ -228,6 +231,24 @@ func (x *Experiment) checkUnthinking(policy *Policy, p *Problems) {
 			if err := m.Thoughts.Check(m.Strategy, false, m.Rerank); err != nil {
 				p.fail(m.line, m.name(), bare(err))
 			}
+		}
+	}
+}
+
+// checkBiases finds those of tokens that a model does not have.
+func (x *Experiment) checkBiases(policy *Policy, p *Problems) {
+	vocabulary := policy.Info().Vocab
+	check := func(biases, said map[int32]number.Float, line int, what string) {
+		for _, token := range slices.Sorted(maps.Keys(biases)) {
+			if _, said := said[token]; int(token) >= vocabulary && !said {
+				p.add(line, "%s: token %d has a bias, the vocabulary of %s has %d (give ids of its tokens)", what, token, policy.Path(), vocabulary)
+			}
+		}
+	}
+	check(x.Sampling.LogitBias, nil, x.biased, "sampling.logit_bias")
+	for i := range x.Methods {
+		if m := &x.Methods[i]; m.Of(policy) {
+			check(m.Sampling.LogitBias, x.Sampling.LogitBias, m.line, m.name())
 		}
 	}
 }

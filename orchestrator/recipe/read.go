@@ -314,8 +314,9 @@ func (r *Recipe) sampling(n node) {
 	s := &r.Sampling
 	fields := samplingFields(s)
 	maps.Copy(fields, constraintFields(s))
-	back := fields["repeat_last_n"]
+	back, bias := fields["repeat_last_n"], fields["logit_bias"]
 	fields["repeat_last_n"] = func(n node) { r.looksBack = true; back(n) }
+	fields["logit_bias"] = func(n node) { r.biased = n.Line; bias(n) }
 	n.fields(fields)
 	lookBack(s, r.looksBack)
 	if err := s.Check(); err != nil {

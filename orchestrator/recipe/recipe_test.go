@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ivo-decoding/ivo/internal/jsongrammar"
+	"github.com/ivo-decoding/ivo/internal/number"
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/policy"
 	"github.com/ivo-decoding/ivo/orchestrator/prompt"
@@ -273,6 +274,7 @@ func TestSampling(t *testing.T) {
 		{"{}", "{frequency_penalty: 0.5, repeat_last_n: 0}", plain, with(policy.Sampling{FrequencyPenalty: 0.5})},
 		{"{}", "{repeat_last_n: [7], repeat_penalty: 2}", plain, with(policy.Sampling{RepeatPenalty: 2, RepeatLastN: 7})},
 		{"{}", "{repeat_penalty: [1]}", plain, with(policy.Sampling{RepeatPenalty: 1})},
+		{"{logit_bias: {5: 1}}", "{logit_bias: {6: -1}}", with(policy.Sampling{LogitBias: map[int32]number.Float{5: 1}}), with(policy.Sampling{LogitBias: map[int32]number.Float{5: 1, 6: -1}})},
 		{"{}", "{top_k: 1000000}", plain, with(policy.Sampling{TopK: 1000000})},
 	} {
 		text := "model: m.gguf\nprompts: {test: prompts.jsonl}\nreward: sentiment\nsampling: " + c.recipe + "\nmethods: [{id: base, strategy: sample}, {id: 'other {samples}', strategy: sample, samples: [2, 4], sampling: " + c.method + "}]\n"
