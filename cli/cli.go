@@ -114,6 +114,9 @@ func setup(c *cli.Context, stderr io.Writer) error {
 	if c.Args().Len() > takes {
 		return usagef(c, "unexpected argument %q (text with spaces needs quotes)", c.Args().Get(takes))
 	}
+	if c.Duration("reward-timeout") < 0 || c.Int("reward-workers") < 0 {
+		return usagef(c, "--reward-timeout and --reward-workers are not negative")
+	}
 	return nil
 }
 
