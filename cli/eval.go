@@ -43,7 +43,7 @@ func evaluate(c *cli.Context) error {
 		return usagef(c, "no recipe (name a YAML file)")
 	}
 	x, err := recipe.Open(c.Context, path, recipe.Options{
-		AllowCommands: c.Bool("allow-commands"), Timeout: c.Duration("reward-timeout"), Workers: c.Int("reward-workers"),
+		AllowCommands: c.Bool("allow-commands"), Timeout: c.Duration("reward-timeout"), Workers: c.Int("reward-workers"), Fleet: c.Bool("fleet"),
 		Load: func(path string) (*llama.Model, error) { return loadFile(c, path) },
 	})
 	if err != nil {

@@ -287,7 +287,8 @@ func (e *entry) choose(n node) {
 	c := &Choose{}
 	n.fields(map[string]func(node){
 		"max_kl": func(n node) {
-			if c.MaxKL, _ = n.number(); !(c.MaxKL > 0) {
+			var ok bool
+			if c.MaxKL, ok = n.number(); ok && c.MaxKL <= 0 {
 				n.wrong("give it a positive number of nats, or leave it out", "it is %s", n.kind())
 			}
 		},

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type Options struct {
 	AllowCommands bool          // the recipe's cmd: rewards run
 	Timeout       time.Duration // for an answer of a program or a server; 0 for two minutes
 	Workers       int           // see [reward.Options]
+	Fleet         bool          // answers are drawn on other machines, of which this one knows nothing
 	Most          Most
 	Load          func(path string) (*llama.Model, error)
 }
@@ -175,6 +177,9 @@ func (x *Experiment) reward(ctx context.Context, s Reward, p *Problems) reward.M
 }
 
 func (x *Experiment) openPolicies(p *Problems) {
+	if cpus := runtime.NumCPU(); !x.o.Fleet && x.Context.Threads > 4*cpus { // more are orders of magnitude slower, and llama.Context refuses them
+		p.add(x.threads, "%d threads (this machine has %d CPUs; 0 chooses)", x.Context.Threads, cpus)
+	}
 	for _, m := range x.Models {
 		if m.File == "" {
 			continue
@@ -194,7 +199,7 @@ func (x *Experiment) openPolicies(p *Problems) {
 		}
 		policy := &Policy{ID: m.ID, Model: model, adapters: m.Adapters}
 		x.Policies = append(x.Policies, policy)
-		p.room(policy, x.Context.Cells, x.context, "context")
+		x.room(policy, x.Context.Cells, x.context, "context", p)
 		e := x.Encoding
 		policy.Encoder, err = prompt.NewEncoder(model, prompt.Options{Chat: e.Chat, System: e.System, Template: e.Template, TemplateKwargs: e.Kwargs, ParseContent: e.ParseContent, Now: e.Date})
 		switch {
@@ -214,12 +219,12 @@ func (x *Experiment) openPolicies(p *Problems) {
 }
 
 // room finds a context that no memory of this machine can hold: of models with a sliding window that is not foretold.
-func (p *Problems) room(policy *Policy, cells, line int, what string) {
+func (x *Experiment) room(policy *Policy, cells, line int, what string, p *Problems) {
 	memory, need := 0.0, float64(cells)*policy.CellBytes(llama.CacheF16, llama.CacheF16)
 	for _, d := range llama.Devices() {
 		memory += float64(d.Total)
 	}
-	if line > 0 && memory > 0 && need > memory && policy.Info().Window == 0 {
+	if !x.o.Fleet && line > 0 && memory > 0 && need > memory && policy.Info().Window == 0 {
 		p.add(line, "%s: the KV cache of %d tokens takes %.0f GiB with %s, this machine has %.0f (lower context)", what, cells, need/(1<<30), policy.Path(), memory/(1<<30))
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"math"
 	"os"
 	"regexp"
-	"runtime"
 	"slices"
 	"strconv"
 	"time"
@@ -97,13 +96,7 @@ func (r *Recipe) read(n node) {
 		"methods":  func(n node) { methods = n },
 		"context":  setCells(&r.Context.Cells, &r.context),
 		"parallel": setSequences(&r.Parallel, 1),
-		"threads": func(n node) {
-			if threads, ok := n.integer(0); ok && threads > 4*runtime.NumCPU() { // more are orders of magnitude slower
-				n.wrong(fmt.Sprintf("this machine has %d CPUs; 0 chooses", runtime.NumCPU()), "%d threads", threads)
-			} else {
-				r.Context.Threads = threads
-			}
-		},
+		"threads":  func(n node) { r.threads = n.Line; setInteger(&r.Context.Threads, 0)(n) },
 	})
 	if n.Kind != yaml.MappingNode {
 		return

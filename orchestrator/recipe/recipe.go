@@ -40,6 +40,7 @@ type Recipe struct {
 	Context   batch.Context // of one engine
 	Parallel  int           // sequences at once
 	context   int           // line of its cells
+	threads   int           // line of its threads
 	biased    int           // line of the sampling's biases
 	looksBack bool          // how far penalties look back is said
 }

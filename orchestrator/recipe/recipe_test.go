@@ -160,6 +160,15 @@ func TestSweepsOverflow(t *testing.T) {
 	}
 }
 
+// What this machine cannot do is no problem of what others draw.
+func TestFleet(t *testing.T) {
+	t.Chdir("testdata")
+	_, err := recipe.Open(context.Background(), "bad/large.yaml", recipe.Options{Fleet: true})
+	if err == nil || strings.Contains(err.Error(), "this machine has") || !strings.Contains(err.Error(), "prompts") {
+		t.Error(err)
+	}
+}
+
 func TestUnfolded(t *testing.T) {
 	t.Chdir("testdata")
 	x, err := recipe.Open(context.Background(), "good.yaml", recipe.Options{})

@@ -104,7 +104,7 @@ func (x *Experiment) openRuns(p *Problems) {
 				p.add(r.line, "%s: layer %d of %v (give each once, from 0 to %d, which is the state after the final norm)", what, layer, o.Layers, last)
 			}
 		}
-		p.room(r.policy, o.Context.Cells, r.context, what+".context")
+		x.room(r.policy, o.Context.Cells, r.context, what+".context", p)
 		if err := o.Validate(); err != nil {
 			p.fail(r.line, what, bare(err))
 			continue
