@@ -61,6 +61,7 @@ type Coordinator struct {
 	crew
 	store
 	desk
+	rooms
 	queues sync.Map // that have a consumer
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
@@ -263,12 +264,14 @@ func (c *Coordinator) listen(ctx context.Context) error {
 		answer(joinSubject, c.join),
 		answer(c.run.subject("worker", "*"), c.beat),
 		answer(c.run.subject("ask"), func(data []byte) any { return c.ask(ctx, data) }),
+		answer(c.run.subject("room"), func(data []byte) any { return c.admit(ctx, data) }),
 		answer(statusSubject, func([]byte) any { return c.Status() }),
 		c.nc.Flush(),
 	)
 	if err != nil {
 		return err
 	}
+	c.ended.Go(func() { c.sweeping(ctx) })
 	c.ended.Add(1)
 	go func() {
 		defer c.ended.Done()

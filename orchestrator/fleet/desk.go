@@ -337,7 +337,7 @@ func (j *judge) score(ctx context.Context, a *batch.Asking) (*result, error) {
 	}
 	r := &result{notice: notice{Key: a.Key, Bytes: int64(len(data)), Took: time.Since(begun)}}
 	r.store = func(ctx context.Context, n *notice) (err error) {
-		n.Object, err = j.put(ctx, a.Key, func(name string) error {
+		n.Object, err = j.put(ctx, a.Key, n.Bytes, func(name string) error {
 			_, err := j.results.PutBytes(ctx, name, data)
 			return err
 		})

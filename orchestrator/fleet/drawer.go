@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -76,24 +77,14 @@ func (h *drawer) keep(ctx context.Context, d *rollout.Drawing, s *rollout.Shard,
 		defer file.Close()
 		os.RemoveAll(dir) // where the system lets it go while it is open: a worker that is killed leaves nothing then
 	}
-	n.Object, err = h.put(ctx, d.Key, func(name string) error {
-		if file != nil {
-			if _, err := file.Seek(0, io.SeekStart); err != nil {
-				return err
-			}
-		}
-		read, write := io.Pipe()
-		packed := make(chan bool)
-		go func() {
-			write.CloseWithError(pack(write, d.Key, s, file, h.most))
-			close(packed)
-		}()
-		info, err := h.results.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, full{read})
-		read.Close()
-		<-packed
-		if err == nil {
-			n.Bytes = int64(info.Size)
-		}
+	begin, rest, err := pack(d.Key, s, file, h.most)
+	if err != nil {
+		return err
+	}
+	n.Bytes = int64(len(begin)) + rest.Size()
+	n.Object, err = h.put(ctx, d.Key, n.Bytes, func(name string) error {
+		whole := io.MultiReader(bytes.NewReader(begin), io.NewSectionReader(rest, 0, rest.Size()))
+		_, err := h.results.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: chunkSize}}, full{whole})
 		return err
 	})
 	return err

@@ -3,6 +3,7 @@ package fleet
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -40,3 +41,9 @@ const Takers = takers
 
 // Persist does again what a cluster does not answer, as a coordinator on one does.
 func Persist(ctx context.Context, do func() error) error { return (&Coordinator{}).persist(ctx, do) }
+
+// SetIdle sets how long nothing follows on pieces of a result that nobody goes on with, and returns what it was.
+func SetIdle(d time.Duration) (before time.Duration) {
+	before, idle = idle, d
+	return before
+}

@@ -15,7 +15,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
-	"github.com/ivo-decoding/ivo/internal/fault"
 )
 
 // mostFailures is the number of failures in a row, of different shards, by which a worker knows that the fault is its
@@ -212,14 +211,15 @@ var (
 
 // put hands in a result, again where the server is not there for a while, and returns its name. Each try has another: what has come
 // through of one may not be overwritten.
-func (h *hand) put(ctx context.Context, key string, try func(name string) error) (name string, err error) {
+func (h *hand) put(ctx context.Context, key string, bytes int64, try func(name string) error) (name string, err error) {
+	of := key + "." + h.card.Worker
 	for n := range 4 {
 		if n > 0 {
 			pause(ctx, time.Second<<n)
 		}
-		name = fmt.Sprintf("%s.%s.%s", key, h.card.Worker, nuid.Next())
-		var large *fault.Error
-		if err = try(name); err == nil || ctx.Err() != nil || errors.As(err, &large) {
+		h.room(ctx, of, bytes)
+		name = of + "." + nuid.Next()
+		if err = try(name); err == nil || ctx.Err() != nil {
 			return name, err
 		}
 	}

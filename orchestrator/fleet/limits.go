@@ -54,8 +54,8 @@ func ownStore(dir string) int64 {
 	return max(leastStore, min(room, math.MaxInt64/4)/4*3)
 }
 
-// result is the most of a result.
-func (s shares) result() int64 { return min(mostShard, s.results) }
+// result is the most of a result: while one is fetched another comes.
+func (s shares) result() int64 { return min(mostShard, s.results/2) }
 
 // tooLarge is the error of a shard whose result is not taken.
 func tooLarge(bytes, most int64) error {

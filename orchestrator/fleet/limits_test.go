@@ -25,13 +25,11 @@ import (
 // A result with more bytes than the run takes is refused where it is made, before a byte of it is sent.
 func TestLargeResult(t *testing.T) {
 	_, s, whole := sample(t)
-	var out bytes.Buffer
 	s.States = nil
-	err := pack(&out, "k", s, nil, 10)
-	if err == nil || !strings.Contains(err.Error(), "and 10 B is the most") || out.Len() > 0 {
-		t.Errorf("%d bytes: %v", out.Len(), err)
+	if _, _, err := pack("k", s, nil, 10); err == nil || !strings.Contains(err.Error(), "and 10 B is the most") {
+		t.Error(err)
 	}
-	if err := pack(&out, "k", s, nil, int64(len(whole))); err != nil {
+	if _, _, err := pack("k", s, nil, int64(len(whole))); err != nil {
 		t.Error(err)
 	}
 }
@@ -126,7 +124,7 @@ func TestLargeResultComes(t *testing.T) {
 	object := append(bytes.Clone(whole), make([]byte, mostLine)...)
 	for most, taken := range map[int64]int{int64(len(whole)): 1, int64(len(whole)) - 1: 0} {
 		c := led(t.TempDir(), &bucket{held: map[string][]byte{}, any: object})
-		c.shares.results = most
+		c.shares.results = 2 * most
 		var told strings.Builder
 		c.o.Say = func(text string) { told.WriteString(text) }
 		shardTaken(t, c, d, encode(notice{Key: "k", Worker: "worker", Card: Card{Worker: "worker"}, Object: "o"}))
@@ -245,6 +243,35 @@ func TestRoomForFile(t *testing.T) {
 	}
 }
 
+// Room for results is kept for those that have asked for it, until they are there.
+func TestRoom(t *testing.T) {
+	c, err := Lead(t.Context(), Options{Dir: t.TempDir(), Listen: "127.0.0.1:0", Store: 4 << 20}) // 1 MiB for results
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	asks := func(of string, there bool) {
+		t.Helper()
+		if said, _ := c.admit(t.Context(), encode(wanted{of, 400 << 10})).(*granted); said == nil || said.Room != there {
+			t.Errorf("%s: %v", of, said)
+		}
+	}
+	asks("a.worker", true)
+	asks("b.worker", true)
+	asks("c.worker", false)
+	asks("a.worker", true) // another try
+	if _, err := c.results.PutBytes(t.Context(), "a.worker.1", make([]byte, 400<<10)); err != nil {
+		t.Fatal(err)
+	}
+	c.rooms.came("a.worker.1")
+	asks("c.worker", false)
+	c.drop(t.Context(), "a.worker.1")
+	asks("c.worker", true)
+	if said := c.admit(t.Context(), encode(wanted{"d.worker", 1 << 20})); said != nil {
+		t.Errorf("of more than a result may have: %v", said)
+	}
+}
+
 // What the server of a run's own takes has an end, by messages, objects and all that it keeps; results are no larger than what there
 // is room for, and what is free on the disk says how much that is.
 func TestServerLimits(t *testing.T) {
@@ -255,7 +282,7 @@ func TestServerLimits(t *testing.T) {
 		t.Errorf("a store of %d", s)
 	}
 	free = func(string) (int64, bool) { return 1 << 20, true }
-	if s := ownStore(""); s != leastStore || sharesOf(s).result() != leastStore/4 {
+	if s := ownStore(""); s != leastStore || sharesOf(s).result() != leastStore/8 {
 		t.Errorf("a store of %d on a disk that is nearly full", s)
 	}
 	free = before

@@ -99,6 +99,7 @@ func (c *Coordinator) drop(ctx context.Context, object string) {
 	if object == "" {
 		return
 	}
+	c.rooms.came(object)
 	if err := c.results.Delete(ctx, object); err != nil && !errors.Is(err, jetstream.ErrObjectNotFound) {
 		slog.Debug("fleet: remove a result", "err", err)
 	}

@@ -31,38 +31,34 @@ type damage struct{ error }
 
 func damaged(format string, args ...any) error { return damage{fmt.Errorf(format, args...)} }
 
-// pack writes the result of an order, if it has so many bytes at most. states is the file of its states, nil without any.
-func pack(w io.Writer, key string, s *rollout.Shard, states *os.File, most int64) error {
+// pack gives the result of an order in two parts, if it has so many bytes at most. states is the file of its states, nil without any.
+func pack(key string, s *rollout.Shard, states *os.File, most int64) (begin []byte, rest *io.SectionReader, err error) {
 	var lines bytes.Buffer
 	z, err := zstd.NewWriter(&lines, zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	enc := json.NewEncoder(z)
 	for _, a := range s.Answers {
 		err = errors.Join(err, enc.Encode(a))
 	}
 	if err = errors.Join(err, z.Close()); err != nil {
-		return err
+		return nil, nil, err
 	}
 	head := parcel{Protocol: protocol, Key: key, Answers: int64(lines.Len())}
-	if states != nil {
-		info, err := states.Stat()
-		if err != nil {
-			return err
+	if states != nil && err == nil {
+		var info os.FileInfo
+		if info, err = states.Stat(); err == nil {
+			head.States = info.Size()
 		}
-		head.States = info.Size()
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	if all := head.Answers + head.States; all > most {
-		return tooLarge(all, most)
+		return nil, nil, tooLarge(all, most)
 	}
-	if _, err = w.Write(append(encode(head), '\n')); err == nil {
-		_, err = lines.WriteTo(w)
-	}
-	if err == nil && states != nil {
-		_, err = io.Copy(w, states)
-	}
-	return err
+	return slices.Concat(encode(head), []byte{'\n'}, lines.Bytes()), io.NewSectionReader(states, 0, head.States), nil
 }
 
 // unpack reads and checks the result of an order, and puts its states into a file.

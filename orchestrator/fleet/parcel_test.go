@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -34,11 +35,15 @@ func sample(t testing.TB) (*rollout.Drawing, *rollout.Shard, []byte) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	var out bytes.Buffer
-	if err := pack(&out, d.Key, s, f, mostShard); err != nil {
+	begin, rest, err := pack(d.Key, s, f, mostShard)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return d, s, out.Bytes()
+	whole, err := io.ReadAll(io.MultiReader(bytes.NewReader(begin), rest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d, s, whole
 }
 
 // A result comes through whole, and not at all where a byte of it is missing or is another: what of it is not as it was

@@ -126,7 +126,7 @@ func permissions(run names) *server.Permissions {
 	results, files := "OBJ_"+run.results(), "OBJ_"+run.files()
 	return &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: []string{
-			joinSubject, statusSubject, run.subject("ask"), run.subject("worker", "*"), run.subject(drawnNotice, "*", "*"), run.subject(scoredNotice, "*", "*"),
+			joinSubject, statusSubject, run.subject("ask"), run.subject("room"), run.subject("worker", "*"), run.subject(drawnNotice, "*", "*"), run.subject(scoredNotice, "*", "*"),
 			"$JS.API.CONSUMER.INFO." + run.shards() + ".*", "$JS.API.CONSUMER.MSG.NEXT." + run.shards() + ".*", "$JS.ACK." + run.shards() + ".>",
 			"$JS.API.STREAM.INFO." + results, "$JS.API.DIRECT.GET." + results + ".>", "$JS.API.STREAM.MSG.GET." + results, "$O." + run.results() + ".>",
 			"$JS.API.STREAM.INFO." + files, "$JS.API.DIRECT.GET." + files + ".>", "$JS.API.STREAM.MSG.GET." + files,
