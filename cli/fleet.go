@@ -40,8 +40,8 @@ func natsFlag(usage string) cli.Flag {
 // leading is a fleet that is led, as people see it, or a machine that works alone, without a Coordinator.
 type leading struct {
 	*fleet.Coordinator
-	own   batch.Own    // is told what this machine does
-	alone func() error // ends what is told
+	own   batch.Own                 // is told what this machine does
+	alone func(finished bool) error // ends what is told
 	board *terminal.Board
 	stage atomic.Value // a string
 }
@@ -95,7 +95,7 @@ func (l *leading) notify(s fleet.Status) {
 // end ends the fleet, for good where nothing went wrong.
 func (l *leading) end(c *cli.Context, err error) error {
 	if l.Coordinator == nil {
-		return errors.Join(err, l.alone())
+		return errors.Join(err, l.alone(err == nil))
 	}
 	defer l.board.Close()
 	if err != nil {

@@ -65,6 +65,8 @@ type Coordinator struct {
 	queues sync.Map // that have a consumer
 	stop   context.CancelFunc
 	ended  sync.WaitGroup
+	fresh  bool        // nothing was under way before
+	asked  atomic.Bool // it was asked to draw or to score
 }
 
 // Lead begins to lead a fleet that draws for a run with some models.
@@ -85,6 +87,9 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	if err != nil {
 		return nil, err
 	}
+	if err := run.Usable(dir); err != nil {
+		return nil, err
+	}
 	host, _ := os.Hostname()
 	c = &Coordinator{o: o, dir: filepath.Join(dir, run.FleetDir), run: names(run.Key("fleet", host, dir)[:10]), broken: make(chan error, 1)}
 	if o.Own.Host == "" {
@@ -93,6 +98,8 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	if err := c.crew.start(dir, o.Own.with(models)); err != nil {
 		return nil, unwritable(err)
 	}
+	_, before := os.Stat(c.dir)
+	c.fresh = run.Absent(before)
 	if err := private(c.dir); err != nil {
 		return nil, err
 	}
@@ -432,7 +439,11 @@ func (c *Coordinator) Close() error {
 	}
 	c.ended.Wait()
 	c.desk.close()
-	return errors.Join(c.crew.save(), c.close())
+	err := errors.Join(c.crew.save(), c.close())
+	if c.fresh && !c.asked.Load() { // a run that was refused is left as it was
+		err = errors.Join(err, os.RemoveAll(c.dir))
+	}
+	return err
 }
 
 func (c *Coordinator) close() error {

@@ -18,7 +18,7 @@ import (
 
 const (
 	strikes   = 3                // damaged results after which a worker is not taken any more
-	saveEvery = 10 * time.Second // it is written who did what
+	saveEvery = 10 * time.Second // it is written who did what, or as soon as that is a fiftieth of the time
 )
 
 // crew is all workers that a run has had.
@@ -31,6 +31,7 @@ type crew struct {
 	old     []Member           // of earlier calls
 	dirty   bool
 	saved   time.Time
+	took    time.Duration // to save
 	stage   *stage
 }
 
@@ -54,32 +55,43 @@ func (c *crew) start(dir string, own Card) error {
 	c.dir, c.members, c.drawn, c.saved = dir, map[string]*member{}, map[string]string{}, time.Now()
 	own.Worker = ""
 	c.own = &member{Card: own, since: c.saved, seen: c.saved}
-	before, err := ReadRecord(dir)
-	if err == nil {
-		c.old, c.drawn = before.Workers, before.Drawn
-		if c.drawn == nil {
-			c.drawn = map[string]string{}
-		}
-		return nil
-	}
-	return c.alone()
-}
-
-// alone takes what a run has that no fleet has drawn yet for the work of this machine, as it is now: whatever drew it has left no
-// word of itself.
-func (c *crew) alone() error {
-	responses, scores, err := run.Made(c.dir)
+	responses, scores, err := run.Made(dir)
 	if err != nil {
 		return err
 	}
-	for _, name := range responses {
-		c.drewHere(name, 0)
+	before, err := ReadRecord(dir)
+	if err != nil { // what no fleet has drawn yet is the work of this machine, as it is now: whatever drew it has left no word of itself
+		for _, name := range responses {
+			c.drewHere(name, 0)
+		}
+		for _, name := range scores {
+			c.scoredHere(name)
+		}
+		c.dirty = false // until there is more to say than that
+		return nil
 	}
-	for _, name := range scores {
-		c.scoredHere(name)
+	c.old, c.drawn = before.Workers, before.Drawn
+	if c.drawn == nil {
+		c.drawn = map[string]string{}
+	}
+	lost := Member{Name: Forgotten}
+	for of, names := range map[*int][]string{&lost.Shards: responses, &lost.Scored: scores} {
+		for _, name := range names {
+			if c.drawn[name] == "" {
+				c.drawn[name] = Forgotten
+				*of++
+			}
+		}
+	}
+	if lost.Shards+lost.Scored > 0 {
+		before.add(lost)
+		c.old, c.dirty = before.Workers, true
 	}
 	return nil
 }
+
+// Forgotten is who has done what was finished shortly before a run's machine was killed, and was not written down yet.
+const Forgotten = "not known"
 
 // drewHere notes what this machine has drawn.
 func (c *crew) drewHere(name string, tokens int64) {
@@ -194,7 +206,7 @@ func (c *crew) look(silence time.Duration, say func(string)) {
 func (c *crew) due() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.dirty && time.Since(c.saved) > saveEvery
+	return c.dirty && time.Since(c.saved) > min(saveEvery, 50*c.took)
 }
 
 // alive counts the workers that are there.
@@ -353,7 +365,7 @@ func (c *crew) record() *Record {
 	slices.SortFunc(r.Workers, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
 	kinds := map[string]bool{}
 	for _, m := range r.Workers {
-		if m.Shards > 0 || m.Scored > 0 {
+		if (m.Shards > 0 || m.Scored > 0) && m.Name != Forgotten {
 			kinds[kind(m.Build, m.CPU, m.Offload)] = true
 		}
 	}
@@ -368,12 +380,13 @@ func (c *crew) save() error {
 	if !c.dirty {
 		return nil
 	}
+	begun := time.Now()
 	data, err := yaml.Marshal(c.record())
 	if err == nil {
 		err = atomicfile.WriteBytes(filepath.Join(c.dir, run.FleetFile), data)
 	}
 	if err == nil {
-		c.dirty, c.saved = false, time.Now()
+		c.dirty, c.saved, c.took = false, time.Now(), time.Since(begun)
 	}
 	return err
 }

@@ -94,6 +94,7 @@ func (c *Coordinator) tell(text string) {
 
 // score has responses scored by a worker. It leaves them to this machine where no worker is there that can.
 func (c *Coordinator) score(ctx context.Context, a *batch.Asking) ([]batch.Score, error) {
+	c.asked.Store(true)
 	o := &asked{Asking: a, reply: make(chan []batch.Score, 1)}
 	if err := c.openDesk(ctx, o); err != nil {
 		return nil, c.serverFailed(ctx, err)

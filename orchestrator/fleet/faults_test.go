@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/ivo-decoding/ivo/orchestrator/decode"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
 	"github.com/ivo-decoding/ivo/orchestrator/rollout"
+	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
 // until waits for something that is about to happen.
@@ -163,10 +165,67 @@ func TestGoesOnAlone(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
+	_, end, err := fleet.Alone(dir, fleet.Card{Host: "desk"}, s.w.Model)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := s.run(context.Background(), dir, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.same(t, dir)
+	under := filepath.Join(dir, run.FleetDir)
+	if _, err := os.Stat(under); end(false) != nil || err != nil {
+		t.Fatalf("what is under way is not there any more: %v", err)
+	}
+	if end(true) != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(under); !run.Absent(err) {
+		t.Errorf("what was under way is left: %v", err)
+	}
+}
+
+// A run that may not be drawn is left as it was: one that another process works on, one that is refused before anything of it is
+// drawn, and a folder that is none.
+func TestRefusedRun(t *testing.T) {
+	s := newSmall(t)
+	s.o.ShardPrompts = 12
+	dir := filepath.Join(t.TempDir(), "run")
+	lead := func(dir string) error {
+		c, err := fleet.Lead(context.Background(), fleet.Options{Dir: dir, Listen: "127.0.0.1:0"}, s.w.Model)
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	s.part(t, dir, nil, batch.Own{}, 2)
+	before, others := files(t, dir), t.TempDir()
+	if err := os.WriteFile(filepath.Join(others, "letter.txt"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct{ folder, err string }{
+		"a run": {dir, ""}, "new": {filepath.Join(t.TempDir(), "new"), ""},
+		"a folder of others": {others, "holds no run"},
+	} {
+		err := lead(tc.folder)
+		if tc.err == "" && err != nil || tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, made := range []string{run.FleetDir, run.FleetFile} {
+			if _, err := os.Stat(filepath.Join(tc.folder, made)); !run.Absent(err) {
+				t.Errorf("%s: %s: %v", name, made, err)
+			}
+		}
+	}
+	d, err := run.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if err := lead(dir); err == nil || !strings.Contains(err.Error(), "in use by another ivo") {
+		t.Error(err)
+	}
+	equal(t, files(t, dir), before)
 }
 
 // A model of the same name with another weight, or with the same weights and another rope base, is refused by what it is.

@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
-
 )
 
 // mostFailures is the number of failures in a row, of different shards, by which a worker knows that the fault is its

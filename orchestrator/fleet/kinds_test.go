@@ -4,7 +4,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/fleet"
@@ -84,7 +88,7 @@ func TestKindsOfOneRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.part(t, dir, nil, told, 0)
-	if err := end(); err != nil {
+	if err := end(true); err != nil {
 		t.Fatal(err)
 	}
 	s.same(t, dir)
@@ -93,7 +97,7 @@ func TestKindsOfOneRun(t *testing.T) {
 	if !mixed || shards["a build on a kind"] < first || shards["another build on a kind"] == 0 || shards["a build on a kind"]+shards["another build on a kind"] != 18 || scored["another build on a kind"] == 0 {
 		t.Errorf("mixed %v: %v, %v", mixed, shards, scored)
 	}
-	if _, end, err := fleet.Alone(t.TempDir(), own); err != nil || end() != nil {
+	if _, end, err := fleet.Alone(t.TempDir(), own); err != nil || end(true) != nil {
 		t.Error("a run of one machine's is written about")
 	}
 }
@@ -167,7 +171,7 @@ func TestScoredLater(t *testing.T) {
 			t.Fatal(err)
 		}
 		told.Scored("rewards/gold-1/iter-01/0000.jsonl")
-		if err := end(); err != nil {
+		if err := end(true); err != nil {
 			t.Fatal(err)
 		}
 		r, err := fleet.ReadRecord(dir)
@@ -183,5 +187,55 @@ func TestOffloadIsOfTheKind(t *testing.T) {
 	b := a
 	if b.Offload = "all layers on a GPU (CUDA0)"; a.Kind() == b.Kind() {
 		t.Error(a.Kind())
+	}
+}
+
+// What was finished shortly before the run's machine was killed, and not written down, is told as such, once: it is not the work of who
+// goes on.
+func TestForgotten(t *testing.T) {
+	s := newSmall(t)
+	dir := filepath.Join(t.TempDir(), "fleet")
+	c, _ := s.lead(t, dir, fleet.Options{})
+	w := s.worker(t, c.Address(), func(o *fleet.WorkerOptions) { o.Model = s.w.Model })
+	s.part(t, dir, c, c.Own(), 4)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.stop()
+	<-w.ended
+	path := filepath.Join(dir, run.FleetFile)
+	r, err := fleet.ReadRecord(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var name string
+	for file := range r.Drawn {
+		if strings.HasSuffix(file, ".jsonl.zst") {
+			name = file
+		}
+	}
+	delete(r.Drawn, name)
+	text, err := yaml.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		_, end, err := fleet.Alone(dir, fleet.Card{Host: "desk", Build: "another"}, s.w.Model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := end(false); err != nil {
+			t.Fatal(err)
+		}
+		if r, err = fleet.ReadRecord(dir); err != nil {
+			t.Fatal(err)
+		}
+		at := slices.IndexFunc(r.Workers, func(m fleet.Member) bool { return m.Name == fleet.Forgotten })
+		if at < 0 || r.Workers[at].Shards != 1 || r.Drawn[name] != fleet.Forgotten || r.Mixed {
+			t.Errorf("%+v, %s by %q", r.Workers, name, r.Drawn[name])
+		}
 	}
 }

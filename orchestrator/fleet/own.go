@@ -1,9 +1,12 @@
 package fleet
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+
+	"github.com/gofrs/flock"
 
 	"github.com/ivo-decoding/ivo/llama"
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
@@ -14,10 +17,17 @@ import (
 func (c *Coordinator) Own() batch.Own { return batch.Own{Drew: c.drewHere, Scored: c.scoredHere} }
 
 // Alone is told what this machine does of a run that a fleet has begun and that goes on without it: it is written beside what the
-// workers did when the end is called. It tells nobody of what no fleet has had a part in, or is no run.
-func Alone(dir string, own Card, models ...*llama.Model) (told batch.Own, end func() error, err error) {
+// workers did when the end is called, and where the run is finished then, nothing is left of what was under way. It tells nobody of
+// what no fleet has had a part in, or is no run.
+func Alone(dir string, own Card, models ...*llama.Model) (told batch.Own, end func(finished bool) error, err error) {
+	clear := func(finished bool) error {
+		if !finished || len(models) == 0 { // who only scores finishes no run
+			return nil
+		}
+		return abandon(filepath.Join(dir, run.FleetDir))
+	}
 	if _, err := os.Stat(filepath.Join(dir, run.FleetFile)); err != nil {
-		return batch.Own{}, func() error { return nil }, nil
+		return batch.Own{}, clear, nil
 	}
 	c := &crew{}
 	if err := c.start(dir, own.with(models)); err != nil {
@@ -38,7 +48,20 @@ func Alone(dir string, own Card, models ...*llama.Model) (told batch.Own, end fu
 	return batch.Own{
 		Drew:   func(file string, tokens int64) { c.drewHere(file, tokens); now() },
 		Scored: func(file string) { c.scoredHere(file); now() },
-	}, c.save, nil
+	}, func(finished bool) error { return errors.Join(c.save(), clear(finished)) }, nil
+}
+
+// abandon removes what was under way, unless another process leads it.
+func abandon(dir string) error {
+	file := filepath.Join(dir, "lock")
+	if _, err := os.Stat(file); err != nil {
+		return nil
+	}
+	lock := flock.New(file)
+	if locked, err := lock.TryLock(); err != nil || !locked {
+		return err
+	}
+	return errors.Join(lock.Close(), os.RemoveAll(dir))
 }
 
 // with is the card of a machine that has these models loaded.

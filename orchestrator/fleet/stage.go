@@ -88,6 +88,7 @@ func (c *Coordinator) Draw(ctx context.Context, all []*rollout.Drawing, to rollo
 	if len(all) == 0 {
 		return nil
 	}
+	c.asked.Store(true)
 	s := &stage{Coordinator: c, parent: ctx, to: to, all: all, open: map[string]*order{}, done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
 	defer s.cancel(nil)

@@ -60,7 +60,7 @@ func Open(path string) (*Dir, error) {
 	case err != nil:
 		return nil, &fault.Error{Op: "run", Field: "out", Err: err, Hint: "give {out} a directory that you may write to"}
 	case !locked:
-		return nil, fault.New("run", "out", nil, "wait for it, or give another {out}", "%s is in use by another ivo", path)
+		return nil, inUse(path)
 	}
 	err := d.clean()
 	if err == nil {
@@ -71,6 +71,26 @@ func Open(path string) (*Dir, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// Usable says why a directory cannot be opened, as far as that shows without making anything: nil where it is no run yet.
+func Usable(path string) error {
+	if err := vacant(path); err != nil {
+		return err
+	}
+	file := filepath.Join(path, lockFile)
+	if _, err := os.Stat(file); err != nil {
+		return nil
+	}
+	lock := flock.New(file)
+	if locked, err := lock.TryLock(); err == nil && !locked {
+		return inUse(path)
+	}
+	return lock.Close()
+}
+
+func inUse(path string) error {
+	return fault.New("run", "out", nil, "wait for it, or give another {out}", "%s is in use by another ivo", path)
 }
 
 // Close lets other processes in. The system does so too when the process ends, however it ends.
