@@ -222,6 +222,7 @@ func (w *work) draw(ctx context.Context, by rollout.Drawer, shards []*shard, ord
 		mu.Unlock()
 		w.count(n)
 	}
+	w.count(0) // who looks is told what is drawn before anything is there
 	return by.Draw(ctx, orders, rollout.Taker{
 		Finished: func(i int) { count(i, 1) },
 		Put: func(i int, drawn *rollout.Shard) error {

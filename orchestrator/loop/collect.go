@@ -182,6 +182,7 @@ func (l *looping) collect(ctx context.Context, round int, heads []head) error {
 		names <- run.Trajectories(round, shards[i].Shard)
 		count(i, n)
 	}
+	l.Notify(event) // who looks is told what is drawn before anything is there
 	var drawings []*rollout.Drawing
 	var of []int // shards
 	for i, s := range shards {

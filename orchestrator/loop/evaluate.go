@@ -151,6 +151,7 @@ func (l *looping) answer(ctx context.Context, m method) ([]string, error) {
 		mu.Unlock()
 		count(i, n)
 	}
+	l.Notify(event)
 	var drawings []*rollout.Drawing
 	var of []int // shards
 	for i, shard := range shards {
