@@ -120,6 +120,14 @@ func setup(c *cli.Context, stderr io.Writer) error {
 	return nil
 }
 
+// noCommand is what a verb does that has none but its commands.
+func noCommand(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef(c, "unknown command %q", c.Args().First())
+	}
+	return cli.ShowSubcommandHelp(c)
+}
+
 // again is the error of work that goes on where it was stopped: it says so where it was.
 func again(c *cli.Context, err error) error {
 	if c.Context.Err() != nil {

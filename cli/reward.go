@@ -62,12 +62,7 @@ func rewardCommand() *cli.Command {
 			},
 			Action: importReward,
 		}, trainRewardCommand(), pairsCommand()},
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef(c, "unknown command %q", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
+		Action: noCommand,
 	}
 }
 

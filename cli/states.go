@@ -28,12 +28,7 @@ func statesCommand() *cli.Command {
 				Action:      repairStates,
 			},
 		},
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return usagef(c, "unknown command %q", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
+		Action: noCommand,
 	}
 }
 
