@@ -40,14 +40,15 @@ type member struct {
 	Card
 	seen            time.Time
 	doing           []string
-	decoded         int64 // as it says itself
-	since           time.Time
+	decoded         int64     // as it says itself, since it was started
+	since           time.Time // it first said so, and
+	before          int64     // how much by then: for other runs
 	shards          int
 	scored          int // files of responses
 	tokens          int64
 	seconds         float64 // of its work: a sum that nothing overflows
 	failures, wrong int
-	left, lost      bool
+	left, lost      bool // it is there once it says so itself: what it has said of a shard may be old
 	unable          bool // to score
 }
 
@@ -124,7 +125,7 @@ func (c *crew) note(m *member, name string) {
 func (c *crew) of(card *Card) *member {
 	m := c.members[card.Worker]
 	if m == nil {
-		m = &member{since: time.Now()}
+		m = &member{left: true}
 		if len(c.members) < mostWorkers || c.forget() {
 			c.members[card.Worker] = m
 		}
@@ -177,6 +178,9 @@ func (c *crew) pulse(p *pulse) (left, unable bool) {
 	defer c.mu.Unlock()
 	m := c.of(&p.Card)
 	left, unable = p.Left && !m.left, p.Unable != "" && !m.unable
+	if m.since.IsZero() {
+		m.since, m.before = time.Now(), p.Tokens
+	}
 	m.doing, m.decoded, m.left, m.unable = p.Doing, p.Tokens, p.Left, p.Unable != ""
 	return left, unable
 }
@@ -408,7 +412,7 @@ type Worker struct {
 	Member
 	State string   `json:"state"` // "works", "waits", "lost", "left" or "refused"; "own" of the run's machine
 	Doing []string `json:"doing,omitempty"`
-	Rate  float64  `json:"rate"` // tokens a second, of what it has drawn
+	Rate  float64  `json:"rate"` // tokens a second, of what it has drawn for this run
 	Seen  float64  `json:"seen"` // seconds ago
 }
 
@@ -454,7 +458,7 @@ func (c *Coordinator) Status() *Status {
 			until = m.seen
 		}
 		if spent := until.Sub(m.since); spent > 0 {
-			w.Rate = float64(m.decoded) / spent.Seconds()
+			w.Rate = float64(max(0, m.decoded-m.before)) / spent.Seconds()
 		}
 		s.Workers = append(s.Workers, w)
 	}

@@ -167,7 +167,7 @@ func TestManyWorkers(t *testing.T) {
 		if c.full(fmt.Sprint("new", i)) {
 			t.Error("those that are gone leave no room")
 		}
-		c.heard(&Card{Worker: fmt.Sprint("new", i)})
+		c.saw(&Card{Worker: fmt.Sprint("new", i)})
 	}
 	r := c.record()
 	if len(c.members) != mostWorkers || !c.full("another") || len(r.Workers) != 1 || r.Workers[0].Tokens != 3 {
@@ -197,6 +197,7 @@ func TestAbsurdNumbers(t *testing.T) {
 			c.o.Say = func(text string) { longest = max(longest, len(text)) }
 			card := Card{Protocol: protocol, Worker: "worker", Host: long, Cores: tc.cores, Contexts: tc.cores}
 			c.join(encode(card))
+			c.beat(encode(pulse{Card: card}))
 			c.beat(encode(pulse{Card: card, Doing: slices.Repeat([]string{long}, 2*mostDoing), Tokens: tc.decoded, Unable: long}))
 			shardTaken(t, c, d, encode(notice{Key: "k", Worker: "worker", Card: card, Object: "o", Bytes: tc.drawn, Tokens: tc.drawn, Took: tc.took}))
 			scoresTaken(t, c, encode(notice{Key: "k", Worker: "worker", Card: card, Error: long, Lost: -1}))
@@ -208,6 +209,26 @@ func TestAbsurdNumbers(t *testing.T) {
 				t.Errorf("of its host %d bytes are kept, and %d shards; people are told %d bytes at once", len(w.Host), len(w.Doing), longest)
 			}
 		})
+	}
+}
+
+// What a worker decoded before it was this run's does not count, and one of whom there is a notice alone, which may be old, is not
+// there.
+func TestEarlierWork(t *testing.T) {
+	c := led(t.TempDir(), nil)
+	card := Card{Protocol: protocol, Worker: "worker"}
+	c.heard(&card)
+	if n := c.alive(); n != 0 || c.Status().Workers[0].State != "left" {
+		t.Errorf("%d workers are there by a notice", n)
+	}
+	c.look(0, func(text string) { t.Errorf("told: %s", text) })
+	for decoded, some := range map[int64]bool{1 << 30: false, 1<<30 + 1: true} {
+		c.crew.members = map[string]*member{}
+		c.beat(encode(pulse{Card: card, Tokens: 1 << 30}))
+		c.beat(encode(pulse{Card: card, Tokens: decoded}))
+		if w := c.Status().Workers[0]; c.alive() != 1 || (w.Rate > 0) != some {
+			t.Errorf("after %d tokens, %d of them before: %+v", decoded, 1<<30, w)
+		}
 	}
 }
 

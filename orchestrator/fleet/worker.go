@@ -44,7 +44,7 @@ type Working struct {
 	Shards int      // drawn
 	Scored int      // files of responses
 	Tokens int64    // decoded
-	Rate   float64  // tokens a second
+	Rate   float64  // tokens a second, for the run
 	Doing  []string // shards
 	Sent   *Sending // nil where nothing is being sent
 }
@@ -86,7 +86,8 @@ type worker struct {
 	sending atomic.Pointer[Sending]
 	mu      sync.Mutex
 	doing   map[string]int // shards in hand
-	since   time.Time
+	since   time.Time      // it draws for the run, and
+	before  int64          // tokens that it had decoded by then
 }
 
 // Work serves runs until the one that it finds is over, or the context ends: what it has in hand is given
@@ -95,7 +96,7 @@ func Work(ctx context.Context, o WorkerOptions) error {
 	if o.Say == nil {
 		o.Say = func(string) {}
 	}
-	w := &worker{o: o, card: o.Card, doing: map[string]int{}, since: time.Now()}
+	w := &worker{o: o, card: o.Card, doing: map[string]int{}}
 	w.card.Protocol, w.card.Worker, w.card.Cores = protocol, rand.Text()[:12], runtime.GOMAXPROCS(0)
 	w.card.Host, _ = os.Hostname()
 	if o.Model != nil {
@@ -300,6 +301,7 @@ func (w *worker) serve(ctx context.Context, hello *welcome) error {
 		threads = engine.Threads(w.model)
 	}
 	w.card.Contexts = max(1, runtime.GOMAXPROCS(0)/threads)
+	w.since, w.before = time.Now(), w.tokens.Load()
 	w.unable.Store(nil)
 	w.o.Say(fmt.Sprintf("drawing for run %s with %s", hello.Run, w.card.Named))
 	var wg sync.WaitGroup
@@ -368,7 +370,7 @@ func (w *worker) beating(ctx context.Context, n names, cancel context.CancelCaus
 func (w *worker) notify() {
 	if w.o.Notify != nil {
 		t := w.tokens.Load()
-		w.o.Notify(Working{int(w.shards.Load()), int(w.scored.Load()), t, rate(t, w.since), w.inHand(), w.sending.Load()})
+		w.o.Notify(Working{int(w.shards.Load()), int(w.scored.Load()), t, rate(t-w.before, w.since), w.inHand(), w.sending.Load()})
 	}
 }
 
