@@ -126,26 +126,17 @@ func work(c *cli.Context) error {
 	if c.String("nats") == "" {
 		return usagef(c, "--nats is missing (ivo iterate --fleet says what it is)")
 	}
+	with, err := readAdapters(c)
+	if err != nil {
+		return err
+	}
 	board := terminal.NewBoard(c.App.ErrWriter)
 	defer board.Close()
 	o := fleet.WorkerOptions{
 		URL: c.String("nats"), Models: c.StringSlice("models"), Threads: max(0, c.Int("threads")), Stay: c.Bool("stay"),
 		Card: inspect.ThisMachine(inspect.Version()).Card(), Say: board.Say,
 		Notify: func(w fleet.Working) { board.Show([]string{report.WorkerLine(&w)}) },
-	}
-	adapters, err := readAdapters(c)
-	if err != nil {
-		return err
-	}
-	o.Load = func(path string) (*llama.Model, error) {
-		m, err := loadFile(c, path)
-		if err != nil {
-			return nil, err
-		}
-		if err := m.Adapt(adapters); err != nil {
-			return nil, errors.Join(err, m.Close())
-		}
-		return m, nil
+		Load:   func(path string) (*llama.Model, error) { return loadFile(c, path) }, With: with,
 	}
 	if o.Invite, err = fleet.OwnInvite(); err != nil {
 		return err

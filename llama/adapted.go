@@ -58,6 +58,21 @@ func ParseAdapters(texts []string) (files []AdapterFile, err error) {
 	return files, nil
 }
 
+// Check reads what can be read of the files without a model.
+func (a Adapters) Check() error {
+	for _, f := range a.LoRA {
+		if _, err := readAdapter("load LoRA", "lora", f.Path); err != nil {
+			return err
+		}
+	}
+	for _, f := range a.Control {
+		if _, err := ReadControlVector(f.Path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // adapted is what a model's contexts are made with.
 type adapted struct {
 	loras    []LoRAScale

@@ -53,6 +53,9 @@ func (w *worker) fetchModel(ctx context.Context, run names, f *manifest) error {
 	if err != nil {
 		return err
 	}
+	if err := m.Adapt(w.o.With); err != nil {
+		return errors.Join(err, m.Close())
+	}
 	key, err := identity(m)
 	if err == nil && key == f.Key {
 		return w.take(m, f.Name, true)
@@ -87,8 +90,8 @@ func (w *worker) find(ctx context.Context, f *manifest) (found string, err error
 // look looks for a file in the worker's folders, and through links to files; "" where none is it.
 func (w *worker) look(ctx context.Context, is func(path string, info fs.FileInfo) bool) (found string, err error) {
 	for _, dir := range w.o.Models {
-		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			return "", &fault.Error{Op: "work", Field: "models", Err: cmp.Or(err, fmt.Errorf("%s is no folder", dir)), Hint: "give {models} a folder that is there"}
+		if err := isFolder(dir); err != nil {
+			return "", err
 		}
 		err := filepath.WalkDir(dir+string(filepath.Separator), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
@@ -107,6 +110,18 @@ func (w *worker) look(ctx context.Context, is func(path string, info fs.FileInfo
 	return "", nil
 }
 
+// isFolder refuses what is no folder of models.
+func isFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", dir)
+	}
+	if err != nil {
+		return &fault.Error{Op: "work", Field: "models", Err: err, Hint: "give {models} a folder that is there"}
+	}
+	return nil
+}
+
 // fetch has a file sent, unless it is in the cache, and says where it lies. What has come of it before is not sent
 // again.
 func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectStore, key, extension string) (string, error) {
@@ -114,7 +129,7 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		return "", fmt.Errorf("work: %q is no name of a file (use the same ivo on all machines)", key)
 	}
 	path := filepath.Join(w.o.Cache, key+extension)
-	if _, err := os.Stat(path); err == nil {
+	if whole(path) {
 		return path, nil
 	}
 	lock := flock.New(path + ".lock") // of the other workers of this machine
@@ -122,7 +137,7 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		return "", cmp.Or(err, errors.New("work: the cache is locked (end what uses it, and start the worker again)"))
 	}
 	defer lock.Close()
-	if _, err := os.Stat(path); err == nil { // another has had it sent
+	if whole(path) { // another has had it sent
 		return path, nil
 	}
 	m, err := w.ask(ctx, run, request{Key: key, Part: -1})
@@ -136,6 +151,7 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		return own, err
 	}
 	partial := path + ".partial"
+	os.Rename(path, partial) // of one that is not whole, what is sound is not sent again
 	out, err := os.OpenFile(partial, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return "", err
@@ -169,10 +185,19 @@ func (w *worker) fetch(ctx context.Context, run names, files jetstream.ObjectSto
 		text += fmt.Sprintf(", %s were here before", size(uint64(m.Bytes-sent)))
 	}
 	w.o.Say(text)
-	if err := out.Sync(); err != nil {
+	if err := errors.Join(out.Truncate(m.Bytes), out.Sync()); err != nil {
 		return "", err
 	}
 	return path, atomicfile.Rename(partial, path) // what was sent is kept where it cannot have its name
+}
+
+// whole says whether a file is there, to its end: a disk that fails may have kept less of it.
+func whole(path string) bool {
+	_, err := os.Stat(path)
+	if err == nil && filepath.Ext(path) == ".gguf" {
+		_, err = gguf.Read(path)
+	}
+	return err == nil
 }
 
 // insist has a part sent, again where it does not come through, or comes damaged.

@@ -216,6 +216,42 @@ func TestModelResumed(t *testing.T) {
 	<-w.ended
 }
 
+// A model of which the cache has kept less than all is sent again, but for what is sound of it.
+func TestModelCutShort(t *testing.T) {
+	before := fleet.SetPartSize(128 << 10)
+	defer fleet.SetPartSize(before)
+	want, err := os.ReadFile(lab + "s.gguf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSmall(t)
+	url := plainServer(t)
+	c, _ := s.lead(t, filepath.Join(t.TempDir(), "fleet"), fleet.Options{URL: url})
+	defer c.Close()
+	model := newImpostor(t, url).model
+	for name, tc := range map[string]struct {
+		there  []byte
+		before string
+	}{"empty": {}, "half": {want[:len(want)/2], " were here before"}, "no model": {append(bytes.Repeat([]byte("x"), 128<<10), bytes.Repeat(want, 2)...), ""}} {
+		t.Run(name, func(t *testing.T) {
+			cache := t.TempDir()
+			path := filepath.Join(cache, model+".gguf")
+			if err := os.WriteFile(path, tc.there, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			w := s.worker(t, url, func(o *fleet.WorkerOptions) { o.Cache = cache })
+			until(t, "the model", func() bool { return w.has("drawing for run") || len(w.ended) > 0 })
+			w.stop()
+			if err := <-w.ended; !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) || !w.has(tc.before) {
+				t.Errorf("%d bytes, %v", len(got), err)
+			}
+		})
+	}
+}
+
 // A worker that takes its model for longer than a heartbeat is not called lost.
 func TestSlowModel(t *testing.T) {
 	s := newSmall(t)

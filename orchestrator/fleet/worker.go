@@ -31,10 +31,11 @@ type WorkerOptions struct {
 	Model   *llama.Model
 	Models  []string // folders of models
 	Load    func(path string) (*llama.Model, error)
-	Threads int    // of a context; 0 chooses
-	Cache   string // folder of files that it is sent
-	Card    Card   // what it says of itself: version, build, CPU, memory
-	Stay    bool   // it waits for the next run when one is over
+	With    llama.Adapters // of what is loaded
+	Threads int            // of a context; 0 chooses
+	Cache   string         // folder of files that it is sent
+	Card    Card           // what it says of itself: version, build, CPU, memory
+	Stay    bool           // it waits for the next run when one is over
 	Say     func(string)
 	Notify  func(Working) // told every second, if set
 }
@@ -105,6 +106,14 @@ func Work(ctx context.Context, o WorkerOptions) error {
 		}
 	}
 	defer w.release()
+	for _, dir := range o.Models {
+		if err := isFolder(dir); err != nil {
+			return err
+		}
+	}
+	if err := o.With.Check(); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(o.Cache, 0o700); err != nil {
 		return &fault.Error{Op: "work", Err: err, Hint: "set IVO_CACHE to a folder that you may write to"}
 	}
