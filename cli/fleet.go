@@ -50,15 +50,20 @@ type leading struct {
 func leadFleet(c *cli.Context, dir string, x batch.Context, parallel int, models ...*llama.Model) (l *leading, err error) {
 	machine := inspect.ThisMachine(inspect.Version()).Card()
 	if !c.Bool("fleet") {
-		if c.IsSet("listen") || c.IsSet("nats") && c.String("nats") != os.Getenv(fleet.URLVariable) || c.IsSet("store") {
-			return nil, usagef(c, "--listen, --nats and --store are a fleet's (give --fleet too)")
+		if c.IsSet("listen") || c.IsSet("nats") && c.String("nats") != os.Getenv(fleet.URLVariable) || c.IsSet("store") || c.IsSet("heartbeat") {
+			return nil, usagef(c, "--listen, --nats, --store and --heartbeat are a fleet's (give --fleet too)")
 		}
 		l = &leading{}
 		l.own, l.alone, err = fleet.Alone(dir, machine, models...)
 		return l, err
 	}
-	if store := c.Float64("store"); c.IsSet("store") && (c.String("nats") != "" || !(store >= 0.01 && store <= 1<<20)) {
-		return nil, usagef(c, "--store %g: give a number of GiB, 0.01 at least, and no --nats: a server of others keeps what its operator says", store)
+	switch store, beat := c.Float64("store"), c.Duration("heartbeat"); {
+	case c.IsSet("store") && !(store >= 0.01 && store <= 1<<20):
+		return nil, usagef(c, "--store %g: give a number of GiB, 0.01 at least", store)
+	case c.String("nats") != "" && (c.IsSet("store") || c.IsSet("listen")):
+		return nil, usagef(c, "--listen and --store are of a server of one's own, and --nats or %s in the environment names another: leave one out", fleet.URLVariable)
+	case beat < time.Second:
+		return nil, usagef(c, "--heartbeat %v: give a second at least, which is how often workers say that they are there", beat)
 	}
 	l = &leading{board: terminal.NewBoard(c.App.ErrWriter)}
 	l.Coordinator, err = fleet.Lead(c.Context, fleet.Options{
@@ -155,7 +160,7 @@ func work(c *cli.Context) error {
 
 func fleetCommand() *cli.Command {
 	return &cli.Command{
-		Name: "fleet", Usage: "look after the workers of a run",
+		Name: "fleet", Usage: "look after the workers of a run", Action: noCommand,
 		Subcommands: []*cli.Command{
 			{
 				Name: "status", Usage: "show how the workers of a run are, or who drew one that is finished", ArgsUsage: "[RUN]",
