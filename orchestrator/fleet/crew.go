@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ivo-decoding/ivo/internal/atomicfile"
+	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
 
@@ -58,10 +59,11 @@ func (c *crew) start(dir string, own Card) error {
 	c.own = &member{Card: own, since: c.saved, seen: c.saved}
 	responses, scores, err := run.Made(dir)
 	if err != nil {
-		return err
+		return unwritable(err)
 	}
 	before, err := ReadRecord(dir)
-	if err != nil { // what no fleet has drawn yet is the work of this machine, as it is now: whatever drew it has left no word of itself
+	switch {
+	case run.Absent(err): // what no fleet has drawn yet is the work of this machine, as it is now: whatever drew it has left no word of itself
 		for _, name := range responses {
 			c.drewHere(name, 0)
 		}
@@ -70,10 +72,11 @@ func (c *crew) start(dir string, own Card) error {
 		}
 		c.dirty = false // until there is more to say than that
 		return nil
+	case err != nil:
+		return &fault.Error{Op: "fleet", Err: fmt.Errorf("%s: %w", filepath.Join(dir, run.FleetFile), err), Hint: "mend it, or remove it: all that is there counts as drawn by this machine then"}
 	}
-	c.old, c.drawn = before.Workers, before.Drawn
-	if c.drawn == nil {
-		c.drawn = map[string]string{}
+	if before.Drawn != nil {
+		c.drawn = before.Drawn
 	}
 	lost := Member{Name: Forgotten}
 	for of, names := range map[*int][]string{&lost.Shards: responses, &lost.Scored: scores} {
@@ -86,8 +89,9 @@ func (c *crew) start(dir string, own Card) error {
 	}
 	if lost.Shards+lost.Scored > 0 {
 		before.add(lost)
-		c.old, c.dirty = before.Workers, true
+		c.dirty = true
 	}
+	c.old = before.Workers
 	return nil
 }
 

@@ -457,6 +457,12 @@ func FuzzFiles(f *testing.F) {
 			if err := os.WriteFile(filepath.Join(dir, run.FleetFile), data, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			if _, err := ReadRecord(dir); err != nil {
+				if err := (&crew{}).start(dir, Card{}); err == nil || !strings.Contains(err.Error(), run.FleetFile) {
+					t.Errorf("what cannot be read is written anew: %v", err)
+				}
+				return
+			}
 			c := led(dir, nil)
 			c.crew.did("a shard", &notice{Card: Card{Worker: "worker", Host: "host"}})
 			sound(t, c)
