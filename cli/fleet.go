@@ -181,6 +181,8 @@ func fleetCommand() *cli.Command {
 					}
 					if invitation != "" {
 						invitation = fleet.InviteVariable + "=" + invitation + " "
+					} else {
+						fmt.Fprintln(c.App.ErrWriter, "(on the run's own machine alone: others need a run with --listen, such as --listen 0.0.0.0:4822)")
 					}
 					_, err = fmt.Fprintf(c.App.Writer, "%sivo worker --nats %s\n", invitation, url)
 					return err

@@ -92,8 +92,11 @@ func TestFleetStatusAndInvite(t *testing.T) {
 		if !strings.Contains(live, report.MixedFleet) {
 			t.Errorf("that it is mixed is not told: %s", live)
 		}
-		if out, code := saysIvo(t, nil, "fleet", "invite", dir); code != 0 || out != "ivo worker --nats nats://"+listen+"\n" {
+		if out, code := saysIvo(t, nil, "fleet", "invite", dir); code != 0 || !strings.HasPrefix(out, "(on the run's own machine alone: ") || !strings.HasSuffix(out, ")\nivo worker --nats nats://"+listen+"\n") {
 			t.Errorf("%d: %s", code, out)
+		}
+		if out, code := saysIvo(t, nil, "fleet", "invite", "--host", "desk.local", dir); code != 1 || !strings.Contains(out, "go on with --listen, such as 0.0.0.0:4822") {
+			t.Errorf("for another machine, %d: %s", code, out)
 		}
 	})
 
@@ -114,7 +117,7 @@ func TestFleetStatusAndInvite(t *testing.T) {
 		if invited() == nil {
 			t.Error("the invitation has another form")
 		}
-		if out, code := saysIvo(t, nil, "fleet", "status", "--nats", url); code != 1 || strings.Contains(out, "shards") {
+		if out, code := saysIvo(t, nil, "fleet", "status", "--nats", url); code != 1 || !strings.Contains(out, "this fleet needs an invitation") {
 			t.Errorf("without an invitation, %d: %s", code, out)
 		}
 		if out, code := saysIvo(t, []string{with()[0], fleet.URLVariable + "=" + url}, "fleet", "status"); code != 0 {

@@ -95,12 +95,15 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	if o.Own.Host == "" {
 		o.Own.Host = host
 	}
+	if err := folder(dir, 0o755); err != nil { // as a run without a fleet has it
+		return nil, err
+	}
 	if err := c.crew.start(dir, o.Own.with(models)); err != nil {
-		return nil, unwritable(err)
+		return nil, err
 	}
 	_, before := os.Stat(c.dir)
 	c.fresh = run.Absent(before)
-	if err := private(c.dir); err != nil {
+	if err := folder(c.dir, 0o700); err != nil {
 		return nil, err
 	}
 	c.lock = flock.New(filepath.Join(c.dir, "lock"))
@@ -137,6 +140,9 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 // ReadStatus asks the fleet at a server how it is.
 func ReadStatus(ctx context.Context, url string, invite Invite) (*Status, error) {
 	nc, err := dial(url, append(invite.options(), nats.Timeout(5*time.Second))...)
+	if errors.Is(err, errUninvited) {
+		return nil, uninvited("fleet")
+	}
 	if err != nil {
 		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that the run is under way, and what address and rights {nats} gives"}
 	}
@@ -175,7 +181,7 @@ func (c *Coordinator) connect(ctx context.Context) (err error) {
 			return &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that it runs, and what address and rights {nats} gives"}
 		}
 	} else {
-		s, err := secrets(c.dir, c.o.Listen)
+		s, err := secrets(c.dir)
 		if disk := (*fs.PathError)(nil); errors.As(err, &disk) {
 			return unwritable(err)
 		}
@@ -184,6 +190,9 @@ func (c *Coordinator) connect(ctx context.Context) (err error) {
 		}
 		if c.server, err = serve(c.dir, c.o.Listen, c.run, s); err != nil {
 			return err
+		}
+		if err := s.keep(c.dir, c.server.listen); err != nil {
+			return unwritable(err)
 		}
 		if c.nc, err = c.server.connect(options...); err != nil {
 			return err

@@ -45,6 +45,8 @@ func dial(address string, o ...nats.Option) (*nats.Conn, error) {
 	nc, err := tryAgain(address, o...)
 	if errors.Is(err, nats.ErrSecureConnWanted) {
 		err = errPlain
+	} else if met(err) {
+		err = errUninvited
 	}
 	return nc, err
 }

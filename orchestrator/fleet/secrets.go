@@ -37,7 +37,7 @@ const secretsFile = "secrets.json"
 // Secrets are what a worker on another machine needs to get in: a key of its own kind, and the
 // fingerprint of the server's self-made certificate.
 type Secrets struct {
-	Listen string `json:"listen"` // where the server listens
+	Listen string `json:"listen"` // where the server listens: its host as it was named, and the port that it has
 	Seed   string `json:"seed"`   // of the workers' nkey
 	Cert   []byte `json:"cert"`   // DER
 	Key    []byte `json:"key"`    // of the certificate, PKCS 8
@@ -46,24 +46,21 @@ type Secrets struct {
 }
 
 // secrets are those of a run, which are made the first time.
-func secrets(dir, listen string) (*Secrets, error) {
+func secrets(dir string) (*Secrets, error) {
 	s, err := readSecrets(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		if s, err = newSecrets(); err != nil {
-			return nil, err
-		}
-	case err != nil:
-		return nil, err
+	if errors.Is(err, fs.ErrNotExist) {
+		return newSecrets()
 	}
+	return s, err
+}
+
+// keep writes the secrets down, of a server that listens there, unless that is known.
+func (s *Secrets) keep(dir, listen string) error {
 	if s.Listen == listen {
-		return s, nil
+		return nil
 	}
 	s.Listen = listen
-	if err := private(dir); err != nil {
-		return nil, err
-	}
-	return s, atomicfile.WritePrivate(filepath.Join(dir, secretsFile), encode(s))
+	return atomicfile.WritePrivate(filepath.Join(dir, secretsFile), encode(s))
 }
 
 func readSecrets(dir string) (*Secrets, error) {
@@ -119,8 +116,8 @@ func newSecrets() (*Secrets, error) {
 	}
 	from := time.Now().Add(-24 * time.Hour) // clocks differ
 	of := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: "ivo"}, NotBefore: from, NotAfter: from.AddDate(10, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, DNSNames: []string{"ivo"},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: subject}, NotBefore: from, NotAfter: from.AddDate(10, 0, 0),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, DNSNames: []string{subject},
 	}
 	if s.Cert, err = x509.CreateCertificate(rand.Reader, of, of, &key.PublicKey, key); err != nil {
 		return nil, err
@@ -190,6 +187,9 @@ func InviteTo(dir, host string) (url, invitation string, err error) {
 		return "", "", err
 	}
 	if loopback(at) {
+		if host != "" && !loopback(host) {
+			return "", "", fault.New("invite", "listen", nil, "stop it, and go on with {listen}, such as 0.0.0.0:4822", "%s is reached by its own machine alone, and not as %s", dir, host)
+		}
 		return "nats://" + s.Listen, "", nil
 	}
 	if ip := net.ParseIP(at); host == "" && (at == "" || ip != nil && ip.IsUnspecified()) {
@@ -198,6 +198,22 @@ func InviteTo(dir, host string) (url, invitation string, err error) {
 		host = at
 	}
 	return "tls://" + net.JoinHostPort(host, port), Invite{s.Seed, pin(s.Cert)}.reveal(), nil
+}
+
+// subject is whose the certificates are that runs make for themselves.
+const subject = "ivo"
+
+// errUninvited says that a fleet's certificate was met without an invitation, by which alone it is known.
+var errUninvited = errors.New("this fleet needs an invitation")
+
+// met says whether an error is that of such a certificate.
+func met(err error) bool {
+	var unknown *tls.CertificateVerificationError
+	return errors.As(err, &unknown) && len(unknown.UnverifiedCertificates) > 0 && unknown.UnverifiedCertificates[0].Subject.CommonName == subject
+}
+
+func uninvited(op string) error {
+	return &fault.Error{Op: op, Err: errUninvited, Hint: "take the line that ivo fleet invite prints for this run: its " + InviteVariable + " is the invitation"}
 }
 
 // ownAddress is an address by which others may know this machine.

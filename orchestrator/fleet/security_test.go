@@ -3,7 +3,10 @@ package fleet_test
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -29,6 +32,12 @@ func (l *logged) Write(b []byte) (int, error) {
 	return l.text.Write(b)
 }
 
+func (l *logged) has(part string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), part)
+}
+
 // Other machines get in with the invitation to this run and with nothing else, and no secret is logged or told.
 func TestInvitation(t *testing.T) {
 	all := &logged{}
@@ -52,7 +61,7 @@ func TestInvitation(t *testing.T) {
 	address = strings.Replace(address, "0.0.0.0", "127.0.0.1", 1)
 	right, wrong := strings.Split(text(dir), "."), strings.Split(text(other), ".")
 	for name, tc := range map[string]struct{ invitation, want string }{
-		"none":          {"", "cannot be reached"},
+		"none":          {"", "this fleet needs an invitation (take the line that "},
 		"of another":    {strings.Join(wrong, "."), "is not the one that the invitation is to"},
 		"another's key": {strings.Join([]string{right[0], wrong[1], right[2]}, "."), "does not let this worker in"},
 		"its own":       {strings.Join(right, "."), ""},
@@ -79,6 +88,9 @@ func TestInvitation(t *testing.T) {
 			}
 		})
 	}
+	if _, err := fleet.ReadStatus(context.Background(), address, fleet.Invite{}); err == nil || !strings.Contains(err.Error(), "this fleet needs an invitation (") {
+		t.Errorf("who asks how it is is told %v", err)
+	}
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	for _, secret := range []string{right[1], wrong[1]} {
@@ -93,6 +105,70 @@ func TestInvitation(t *testing.T) {
 		if _, err := fleet.ParseInvite(bad); err == nil || strings.Contains(err.Error(), right[1]) {
 			t.Errorf("%d characters: %v", len(bad), err)
 		}
+	}
+}
+
+// The address of an invitation has the port that is bound, and the name that is asked for; of a run that its own machine alone reaches
+// there is none for others.
+func TestInvitedTo(t *testing.T) {
+	s := newSmall(t)
+	for listen, tc := range map[string]struct{ host, scheme, want string }{
+		"127.0.0.1:0":    {"", "nats://", "127.0.0.1"},
+		"localhost:0":    {"127.0.0.1", "nats://", "localhost"},
+		"0.0.0.0:0":      {"desk.local", "tls://", "desk.local"},
+		"[::ffff:0:0]:0": {"::1", "tls://", "[::1]"},
+	} {
+		t.Run(listen, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "run")
+			for range 2 { // the second time it may have another port
+				c, _ := s.lead(t, dir, fleet.Options{Listen: listen})
+				_, port := hostPort(t, strings.TrimPrefix(c.Address(), tc.scheme))
+				if url, _, err := fleet.InviteTo(dir, tc.host); err != nil || url != fmt.Sprintf("%s%s:%d", tc.scheme, tc.want, port) {
+					t.Errorf("%s, of a server at %s: %v", url, c.Address(), err)
+				}
+				if _, _, err := fleet.InviteTo(dir, "desk.local"); (err != nil) != (tc.scheme == "nats://") {
+					t.Errorf("for another machine: %v", err)
+				}
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// What a stranger sends to the port is nothing that people have to read.
+func TestStranger(t *testing.T) {
+	s := newSmall(t)
+	for _, listen := range []string{"127.0.0.1:0", "0.0.0.0:0"} {
+		t.Run(listen, func(t *testing.T) {
+			all := &logged{}
+			before := slog.Default()
+			slog.SetDefault(slog.New(slog.NewTextHandler(all, &slog.HandlerOptions{Level: slog.LevelDebug})))
+			defer slog.SetDefault(before)
+			c, _ := s.lead(t, filepath.Join(t.TempDir(), "run"), fleet.Options{Listen: listen})
+			_, port := hostPort(t, c.Address()[strings.Index(c.Address(), "//")+2:])
+			at := fmt.Sprintf("127.0.0.1:%d", port)
+			if nc, err := nats.Connect(at); err == nil {
+				nc.Close()
+			}
+			conn, err := net.Dial("tcp", at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := conn.Write([]byte("GET / critical write error HTTP/1.1\r\n\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, conn) // until it is hung up on
+			until(t, "a word of it", func() bool { return all.has(" - cid:") })
+			if err := c.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if all.has("level=WARN") || all.has("level=ERROR") {
+				t.Error(all.text.String())
+			}
+		})
 	}
 }
 

@@ -2,11 +2,13 @@ package fleet
 
 import (
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -24,8 +26,9 @@ const DefaultListen = "127.0.0.1:4822"
 // embedded is a server within the coordinator.
 type embedded struct {
 	*server.Server
-	key  nkeys.KeyPair // of the coordinator itself
-	open bool          // to other machines, and so with TLS
+	key    nkeys.KeyPair // of the coordinator itself
+	open   bool          // to other machines, and so with TLS
+	listen string        // the host as it was named, and the port
 	// failed tells of a store that takes nothing any more, as when the disk is full: the server goes on without it.
 	failed chan string
 }
@@ -74,7 +77,9 @@ func serve(dir, listen string, run names, s *Secrets) (*embedded, error) {
 		out.Shutdown()
 		return nil, &fault.Error{Op: "start the server", Err: fmt.Errorf("its files in %s cannot be opened", dir), Hint: "see that there is room on the disk, and that no other ivo uses the run"}
 	}
-	return out, nil
+	_, at, err := net.SplitHostPort(out.Addr().String())
+	out.listen = net.JoinHostPort(host, at)
+	return out, err
 }
 
 // connect is the coordinator's own way in.
@@ -136,6 +141,9 @@ func permissions(run names) *server.Permissions {
 	}
 }
 
+// ofConnection is how messages begin that whoever reaches the port may cause: with its address.
+var ofConnection = regexp.MustCompile(`^\S+:\d+ - cid:\d+ - `)
+
 // logger writes the server's messages to the log. None of them holds a secret: what the server is told of
 // them are public keys.
 type logger struct{ failed chan<- string }
@@ -145,6 +153,10 @@ func (logger) Warnf(format string, v ...any)   { slog.Debug("nats: " + fmt.Sprin
 func (logger) Fatalf(format string, v ...any)  { slog.Error("nats: " + fmt.Sprintf(format, v...)) }
 func (l logger) Errorf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
+	if ofConnection.MatchString(text) {
+		slog.Debug("nats: " + text)
+		return
+	}
 	slog.Warn("nats: " + text)
 	if strings.Contains(format, "critical write error") { // it is said nowhere else
 		select {
@@ -156,10 +168,10 @@ func (l logger) Errorf(format string, v ...any) {
 func (logger) Debugf(string, ...any) {}
 func (logger) Tracef(string, ...any) {}
 
-// private is a folder that its owner alone may read.
-func private(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return unwritable(err)
+// folder makes a folder, and those that it lies in, unless they are there.
+func folder(path string, mode fs.FileMode) error {
+	if err := os.MkdirAll(path, mode); err != nil {
+		return &fault.Error{Op: "fleet", Field: "out", Err: err, Hint: "give {out} a directory that can be made and written to"}
 	}
 	return nil
 }

@@ -176,11 +176,17 @@ func (w *worker) connect(ctx context.Context, options []nats.Option) (err error)
 			return nil
 		case errors.Is(err, nats.ErrAuthorization):
 			return w.notLetIn()
+		case errors.Is(err, errUninvited):
+			return uninvited("work")
 		case !errors.Is(err, nats.ErrNoServers) && !errors.Is(err, nats.ErrTimeout) && !(errors.As(err, &refused) && refused.Op == "dial"):
 			return &fault.Error{Op: "work", Field: "nats", Err: fmt.Errorf("the fleet cannot be reached: %w", err), Hint: "check {nats}, and the invitation"}
 		}
 		if !waiting {
-			w.o.Say("waiting for a server at " + redacted(w.o.URL))
+			text := "waiting for a server at " + redacted(w.o.URL)
+			if !errors.Is(err, nats.ErrNoServers) { // nobody listens there yet
+				text += ": " + err.Error()
+			}
+			w.o.Say(text)
 		}
 		if pause(ctx, again(since)); ctx.Err() != nil {
 			return context.Cause(ctx)
