@@ -115,6 +115,7 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	defer func(c *Coordinator) {
 		if err != nil {
 			c.close()
+			c.leave()
 		}
 	}(c)
 	if err := c.connect(ctx); err != nil {
@@ -448,11 +449,15 @@ func (c *Coordinator) Close() error {
 	}
 	c.ended.Wait()
 	c.desk.close()
-	err := errors.Join(c.crew.save(), c.close())
-	if c.fresh && !c.asked.Load() { // a run that was refused is left as it was
-		err = errors.Join(err, os.RemoveAll(c.dir))
+	return errors.Join(c.crew.save(), c.close(), c.leave())
+}
+
+// leave leaves a run as it was of which nothing was drawn, since it was refused.
+func (c *Coordinator) leave() error {
+	if !c.fresh || c.asked.Load() {
+		return nil
 	}
-	return err
+	return os.RemoveAll(c.dir)
 }
 
 func (c *Coordinator) close() error {

@@ -86,7 +86,7 @@ func (h *hand) work(ctx context.Context, read func(data []byte) (*errand, error)
 		}
 		known = failures
 		batch, err := h.consumer.Fetch(1, jetstream.FetchMaxWait(2*time.Second))
-		if err != nil {
+		if err != nil || h.otherwise() != nil {
 			return h.lost(ctx)
 		}
 		n := 0

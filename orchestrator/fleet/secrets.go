@@ -206,6 +206,9 @@ const subject = "ivo"
 // errUninvited says that a fleet's certificate was met without an invitation, by which alone it is known.
 var errUninvited = errors.New("this fleet needs an invitation")
 
+// errOther says that a server is another fleet's.
+var errOther = errors.New("the server is not the one that the invitation is to (take a new one from ivo fleet invite)")
+
 // met says whether an error is that of such a certificate.
 func met(err error) bool {
 	var unknown *tls.CertificateVerificationError
@@ -247,7 +250,7 @@ func (i Invite) options() []nats.Option {
 		InsecureSkipVerify: true,
 		VerifyConnection: func(c tls.ConnectionState) error {
 			if len(c.PeerCertificates) == 0 || pin(c.PeerCertificates[0].Raw) != i.pin {
-				return errors.New("the server is not the one that the invitation is to (take a new one from ivo fleet invite)")
+				return errOther
 			}
 			return nil
 		},

@@ -49,7 +49,7 @@ func TestInvitation(t *testing.T) {
 	c, told := s.lead(t, dir, fleet.Options{Listen: "0.0.0.0:0"})
 	defer c.Close()
 	o, _ := s.lead(t, other, fleet.Options{Listen: "0.0.0.0:0"})
-	o.Close()
+	defer o.Close()
 	text := func(dir string) string {
 		_, invitation, err := fleet.InviteTo(dir, "localhost")
 		if err != nil {
@@ -105,6 +105,57 @@ func TestInvitation(t *testing.T) {
 		if _, err := fleet.ParseInvite(bad); err == nil || strings.Contains(err.Error(), right[1]) {
 			t.Errorf("%d characters: %v", len(bad), err)
 		}
+	}
+}
+
+// A worker of a run that goes on with TLS where it had none, or without, or of which another takes the place, ends and says so: it would wait in
+// vain.
+func TestGoesOnOtherwise(t *testing.T) {
+	s := newSmall(t)
+	for name, tc := range map[string]struct {
+		before, after string // addresses
+		another       bool   // by another run
+		want          string
+	}{
+		"with TLS":       {"127.0.0.1", "0.0.0.0", false, "this fleet needs an invitation"},
+		"without":        {"0.0.0.0", "127.0.0.1", false, "the run goes on without TLS"},
+		"of another run": {"0.0.0.0", "0.0.0.0", true, "is not the one that the invitation is to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "fleet")
+			c, _ := s.lead(t, dir, fleet.Options{Listen: tc.before + ":0"})
+			_, port, err := net.SplitHostPort(strings.TrimPrefix(strings.TrimPrefix(c.Address(), "nats://"), "tls://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var invite fleet.Invite
+			if _, text, err := fleet.InviteTo(dir, "localhost"); err != nil {
+				t.Fatal(err)
+			} else if text != "" {
+				if invite, err = fleet.ParseInvite(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w := s.worker(t, "nats://127.0.0.1:"+port, func(o *fleet.WorkerOptions) { o.Invite, o.Model = invite, s.w.Model })
+			ctx, stop := context.WithCancel(context.Background())
+			if err := c.Draw(ctx, s.drawings(2), rollout.Taker{Put: func(int, *rollout.Shard) error { stop(); return nil }}); err == nil {
+				t.Fatal("all was drawn before it was stopped")
+			}
+			c.Close()
+			if tc.another {
+				dir = filepath.Join(t.TempDir(), "another")
+			}
+			c, _ = s.lead(t, dir, fleet.Options{Listen: tc.after + ":" + port})
+			defer c.Close()
+			select {
+			case err := <-w.ended:
+				if err == nil || !strings.Contains(err.Error(), tc.want) {
+					t.Error(err)
+				}
+			case <-time.After(time.Minute):
+				t.Error("it waits still")
+			}
+		})
 	}
 }
 

@@ -47,7 +47,7 @@ func TestNotLed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for dir, want := range map[string]string{file: "(give the output path a directory that", filepath.Join(file, "in"): "(give the output path a directory that", damaged: run.FleetFile + ": yaml: "} {
+	for dir, want := range map[string]string{file: "(give another the output path)", filepath.Join(file, "in"): "(give another the output path)", damaged: run.FleetFile + ": yaml: "} {
 		if c, err := fleet.Lead(context.Background(), fleet.Options{Dir: dir, Listen: "127.0.0.1:0"}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", dir, err)
 			if err == nil {

@@ -200,6 +200,23 @@ func again(since time.Time) time.Duration {
 	return min(max(time.Since(since)/4, 100*time.Millisecond), time.Second)
 }
 
+// otherwise is the error of a run that is not reached again because it goes on with TLS where it had none, or without, or because
+// another has taken its place; nil where it may be waited for.
+func (w *worker) otherwise() error {
+	if w.nc.IsConnected() {
+		return nil
+	}
+	switch err := w.nc.LastError(); {
+	case met(err):
+		return uninvited("work")
+	case errors.Is(err, errOther):
+		return &fault.Error{Op: "work", Err: err}
+	case errors.Is(err, nats.ErrSecureConnWanted):
+		return &fault.Error{Op: "work", Err: errors.New("the run goes on without TLS"), Hint: "take the address that it says now, without " + InviteVariable}
+	}
+	return nil
+}
+
 func (w *worker) notLetIn() error {
 	return &fault.Error{Op: "work", Err: errors.New("the fleet does not let this worker in"), Hint: "take the line that ivo fleet invite prints for this run"}
 }
@@ -240,6 +257,9 @@ func (w *worker) join(ctx context.Context) (*welcome, error) {
 		card.Model = "" // it takes what is wanted
 	}
 	if !w.nc.IsConnected() {
+		if err := w.otherwise(); err != nil {
+			return nil, err
+		}
 		if w.nc.IsClosed() { // which it is by a server that says no
 			return nil, w.notLetIn()
 		}

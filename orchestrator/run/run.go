@@ -112,7 +112,7 @@ func vacant(path string) error {
 		return &fault.Error{Op: "run", Field: "out", Err: err, Hint: "give another {out}"}
 	}
 	known := func(e fs.DirEntry) bool {
-		return e.Name() == OptionsFile || e.Name() == lockFile || e.Name() == FleetDir
+		return e.Name() == OptionsFile || e.Name() == lockFile || e.Name() == FleetDir || e.Name() == FleetFile
 	}
 	if slices.ContainsFunc(entries, known) {
 		return nil
