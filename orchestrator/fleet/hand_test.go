@@ -108,7 +108,7 @@ func TestFailuresInARow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := &lone{}
-				w := &worker{o: WorkerOptions{Say: func(string) {}}, doing: map[string]int{}, js: deaf{}}
+				w := &worker{o: WorkerOptions{Say: func(string) {}}, doing: map[string]int{}, nc: &nats.Conn{}, js: deaf{}}
 				h := &hand{worker: w, count: &atomic.Int64{}, consumer: q, heartbeat: time.Minute}
 				err := h.work(t.Context(), func([]byte) (*errand, error) {
 					done, stored := tc.done[(q.given-1)%len(tc.done)], tc.stored[(q.given-1)%len(tc.stored)]
