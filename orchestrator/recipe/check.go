@@ -95,6 +95,8 @@ func (r *Recipe) check(m *Method, p *Problems) {
 	switch {
 	case m.BestOf > m.Samples:
 		say("raise samples", "the best of %d of %d samples", m.BestOf, m.Samples)
+	case m.Samples%m.BestOf != 0:
+		say("give samples a multiple of best_of", "%d samples are not sets of %d, of which the best would be taken", m.Samples, m.BestOf)
 	case m.BestOf > 1 && m.By == "":
 		say("give by: reward or value", "it does not say what the best of %d is chosen by", m.BestOf)
 	case m.By == ByValue && m.Value == "":

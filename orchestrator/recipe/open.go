@@ -211,6 +211,8 @@ func (x *Experiment) openPolicies(p *Problems) {
 		}
 		if policy.Encoder.Thinks() == nil {
 			x.checkUnthinking(policy, p)
+		} else if x.Rerolls > 0 {
+			p.add(m.line, "ceiling: %s thinks, and continuations of a thought are not answers (leave ceiling out)", policy.Path())
 		}
 		x.checkBiases(policy, p)
 		policy.Validation = x.encode(policy, &x.Prompts.Validation, p)
