@@ -138,7 +138,7 @@ func TestFleetStore(t *testing.T) {
 		}
 		defer nc.Close()
 		m, err := nc.Request("ivo.join", []byte(`{"protocol":2,"worker":"w","host":"a\u001b[2Jhost"}`), 10*time.Second)
-		if err != nil || !strings.Contains(string(m.Data), `"most":16777216`) {
+		if err != nil || !strings.Contains(string(m.Data), `"most":8388608`) {
 			t.Errorf("%v: %s", err, m.Data)
 		}
 		if out, code := saysIvo(t, nil, "fleet", "status", "--nats", "nats://"+listen); code != 0 || !strings.Contains(out, "[2Jhost-w") || strings.Contains(out, "\x1b") {
