@@ -27,7 +27,9 @@ var reasons = []reason{
 	{func(study string, v verdict) bool { return study != "proxy" && strings.Contains(v.claim, "ARGS") }, (*document).whyOracle},
 	{about("", "by the reward itself"), (*document).whyAsked},
 	{func(study string, v verdict) bool { return study == "dialogue" && strings.HasPrefix(v.claim, "IVO ") }, (*document).whyWhole},
-	{func(_ string, v verdict) bool { return strings.HasPrefix(v.claim, "IVO wins") && strings.HasSuffix(v.claim, "PO") }, (*document).whyTaken},
+	{func(_ string, v verdict) bool {
+		return strings.HasPrefix(v.claim, "IVO wins") && (strings.HasSuffix(v.claim, "DPO") || strings.HasSuffix(v.claim, "IPO"))
+	}, (*document).whyTaken},
 	{about("", "K=8"), (*document).whyNumber},
 	{about("", "IVO in blocks"), (*document).whyCandidates},
 	{about("", "above SFT"), (*document).whySFT},
@@ -182,7 +184,7 @@ func (d *document) whyWhole(s *study, _ []*study) string {
 	return why
 }
 
-// whyTaken: what few validation prompts chose, and what the best of the settings would have been.
+// whyTaken: what few validation prompts chose, where another of IVO's settings would have been better.
 func (d *document) whyTaken(s *study, _ []*study) string {
 	var parts []string
 	for _, name := range []string{"IVO", "DPO", "IPO"} {
@@ -190,7 +192,10 @@ func (d *document) whyTaken(s *study, _ []*study) string {
 		if own == nil || best == nil {
 			return ""
 		}
-		parts = append(parts, fmt.Sprintf("%s %s at %s nats, the best of its settings here %s %s at %s", own.Row.Method, number(mean(own.Rewards(0))), own.kl(), best.Row.Method, number(mean(best.Rewards(0))), best.kl()))
+		if name == "IVO" && slices.Equal(own.Row.Settings, best.Row.Settings) {
+			return ""
+		}
+		parts = append(parts, fmt.Sprintf("%s %s at %s nats, the best of its settings here %s %s at %s", own.Row.Method, text(own.Row.Reward), own.kl(), best.Row.Method, text(best.Row.Reward), best.kl()))
 	}
 	ivo, dpo := s.best("IVO"), s.best("DPO")
 	return fmt.Sprintf("What the validation prompts, which are few, took is not what has most on the test prompts: %s. Between the best ones of IVO and of DPO the difference is %s.", strings.Join(parts, "; "), text(s.minus(ivo.Rewards(0), dpo.Rewards(0))))
