@@ -3,7 +3,6 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -138,29 +137,6 @@ func Lead(ctx context.Context, o Options, models ...*llama.Model) (c *Coordinato
 	return c, c.listen(ctx)
 }
 
-// ReadStatus asks the fleet at a server how it is.
-func ReadStatus(ctx context.Context, url string, invite Invite) (*Status, error) {
-	nc, err := dial(url, append(invite.options(), nats.Timeout(5*time.Second))...)
-	if errors.Is(err, errUninvited) {
-		return nil, uninvited("fleet")
-	}
-	if err != nil {
-		return nil, &fault.Error{Op: "fleet", Field: "nats", Err: fmt.Errorf("the server cannot be reached: %w", err), Hint: "see that the run is under way, and what address and rights {nats} gives"}
-	}
-	defer nc.Close()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	m, err := nc.RequestWithContext(ctx, statusSubject, nil)
-	if err != nil {
-		return nil, fault.New("fleet", "nats", nil, "give {nats} the address of an ivo iterate with a fleet that is under way", "no run answers there")
-	}
-	s := &Status{}
-	if err := json.Unmarshal(m.Data, s); err != nil {
-		return nil, fault.New("fleet", "nats", nil, "use the same ivo here as where the run is under way", "what answers there does not say how a fleet is: %w", err)
-	}
-	return s, nil
-}
-
 // Open says whether other machines can join.
 func (c *Coordinator) Open() bool { return c.server != nil && c.server.open }
 
@@ -288,31 +264,43 @@ func (c *Coordinator) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.ended.Go(func() { c.sweeping(ctx) })
-	c.ended.Add(1)
-	go func() {
-		defer c.ended.Done()
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
+	c.ended.Go(func() { every(ctx, time.Second, c.watch) })
+	c.ended.Go(func() {
+		every(ctx, idle/4, func() {
+			if err := c.sweep(ctx); err != nil && ctx.Err() == nil {
+				slog.Debug("fleet: look for pieces of results", "err", err)
 			}
-			if err := c.serverFault(); err != nil {
-				select {
-				case c.broken <- err:
-				default:
-				}
-			}
-			c.crew.look(c.o.Heartbeat, c.o.Say)
-			if c.o.Notify != nil {
-				c.o.Notify(*c.Status())
-			}
-		}
-	}()
+		})
+	})
 	return nil
+}
+
+// every does something again and again, until the context ends.
+func every(ctx context.Context, d time.Duration, do func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			do()
+		}
+	}
+}
+
+// watch looks at the server and the workers, and tells how they are.
+func (c *Coordinator) watch() {
+	if err := c.serverFault(); err != nil {
+		select {
+		case c.broken <- err:
+		default:
+		}
+	}
+	c.crew.look(c.o.Heartbeat, c.o.Say)
+	if c.o.Notify != nil {
+		c.o.Notify(*c.Status())
+	}
 }
 
 // errStore says that the server's store takes nothing any more.

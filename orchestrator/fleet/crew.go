@@ -1,18 +1,11 @@
 package fleet
 
 import (
-	"cmp"
 	"fmt"
-	"maps"
-	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
-	"github.com/ivo-decoding/ivo/internal/atomicfile"
 	"github.com/ivo-decoding/ivo/internal/fault"
 	"github.com/ivo-decoding/ivo/orchestrator/run"
 )
@@ -94,9 +87,6 @@ func (c *crew) start(dir string, own Card) error {
 	c.old = before.Workers
 	return nil
 }
-
-// Forgotten is who has done what was finished shortly before a run's machine was killed, and was not written down yet.
-const Forgotten = "not known"
 
 // drewHere notes what this machine has drawn.
 func (c *crew) drewHere(name string, tokens int64) {
@@ -299,177 +289,6 @@ func (c *crew) failure(card *Card) {
 	defer c.mu.Unlock()
 	c.of(card).failures++
 	c.dirty = true
-}
-
-// Record says who drew a run: the content of fleet.yaml.
-type Record struct {
-	Workers []Member          `yaml:"workers"`
-	Mixed   bool              `yaml:"mixed"` // builds, kinds of CPU or what is offloaded differ: results are those of equal ones only up to rounding
-	Drawn   map[string]string `yaml:"drawn"` // files of the run, and who drew or scored them
-}
-
-// Member is a worker of a record.
-type Member struct {
-	Name     string  `yaml:"name" json:"name"`
-	Host     string  `yaml:"host" json:"host"`
-	Cores    int     `yaml:"cores" json:"cores"`
-	CPU      string  `yaml:"cpu" json:"cpu"`
-	Build    string  `yaml:"build" json:"build"`
-	Offload  string  `yaml:"offload,omitempty" json:"offload,omitempty"`
-	Version  string  `yaml:"version" json:"version"`
-	Shards   int     `yaml:"shards" json:"shards"`
-	Scored   int     `yaml:"scored" json:"scored"` // files of responses
-	Tokens   int64   `yaml:"tokens" json:"tokens"` // decoded
-	Seconds  float64 `yaml:"seconds" json:"seconds"`
-	Failures int     `yaml:"failures" json:"failures"`
-}
-
-// Rate is the number of tokens that it decoded a second of its work.
-func (m Member) Rate() float64 {
-	if m.Seconds == 0 {
-		return 0
-	}
-	return float64(m.Tokens) / m.Seconds
-}
-
-// record is what is kept of a worker.
-func (m *member) record() Member {
-	return Member{
-		Name: m.Called(), Host: m.Host, Cores: m.Cores, CPU: m.CPU, Build: m.Build, Offload: m.Offload, Version: m.Version,
-		Shards: m.shards, Scored: m.scored, Tokens: m.tokens, Seconds: m.seconds, Failures: m.failures,
-	}
-}
-
-// ReadRecord reads who drew the run in dir.
-func ReadRecord(dir string) (*Record, error) {
-	data, err := os.ReadFile(filepath.Join(dir, run.FleetFile))
-	if err != nil {
-		return nil, err
-	}
-	r := &Record{}
-	return r, yaml.Unmarshal(data, r)
-}
-
-// add adds a worker, or the run's own machine, which has one line however often the run went on with it as it is.
-func (r *Record) add(m Member) {
-	for i, o := range r.Workers {
-		if o.Name == m.Name && kind(o.Build, o.CPU, o.Offload) == kind(m.Build, m.CPU, m.Offload) {
-			m.Shards, m.Scored, m.Tokens, m.Seconds, m.Failures = m.Shards+o.Shards, m.Scored+o.Scored, m.Tokens+o.Tokens, m.Seconds+o.Seconds, m.Failures+o.Failures
-			r.Workers[i] = m
-			return
-		}
-	}
-	r.Workers = append(r.Workers, m)
-}
-
-// record is who did what so far; the mutex is held.
-func (c *crew) record() *Record {
-	r := &Record{Workers: slices.Clone(c.old), Drawn: c.drawn}
-	for _, m := range append(slices.Collect(maps.Values(c.members)), c.own) {
-		if m.shards > 0 || m.scored > 0 || m.failures > 0 {
-			r.add(m.record())
-		}
-	}
-	slices.SortFunc(r.Workers, func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
-	kinds := map[string]bool{}
-	for _, m := range r.Workers {
-		if (m.Shards > 0 || m.Scored > 0) && m.Name != Forgotten {
-			kinds[kind(m.Build, m.CPU, m.Offload)] = true
-		}
-	}
-	r.Mixed = len(kinds) > 1
-	return r
-}
-
-// save writes who did what, if anybody did anything.
-func (c *crew) save() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.dirty {
-		return nil
-	}
-	begun := time.Now()
-	data, err := yaml.Marshal(c.record())
-	if err == nil {
-		err = atomicfile.WriteBytes(filepath.Join(c.dir, run.FleetFile), data)
-	}
-	if err == nil {
-		c.dirty, c.saved, c.took = false, time.Now(), time.Since(begun)
-	}
-	return err
-}
-
-// Status is how a fleet is.
-type Status struct {
-	Run     string   `json:"run"`
-	Done    int      `json:"done"` // shards of the stage under way
-	Total   int      `json:"total"`
-	Left    float64  `json:"left,omitempty"`  // seconds, about, as far as is known
-	Scoring int      `json:"scoring"`         // files of responses that are being scored
-	Aside   []string `json:"aside,omitempty"` // shards that were set aside, with their errors
-	Workers []Worker `json:"workers"`
-	Mixed   bool     `json:"mixed"`
-}
-
-// Worker is how a worker is.
-type Worker struct {
-	Member
-	State string   `json:"state"` // "works", "waits", "lost", "left" or "refused"; "own" of the run's machine
-	Doing []string `json:"doing,omitempty"`
-	Rate  float64  `json:"rate"` // tokens a second, of what it has drawn for this run
-	Seen  float64  `json:"seen"` // seconds ago
-}
-
-// Status tells how the workers are.
-func (c *Coordinator) Status() *Status {
-	s := &Status{Run: string(c.run), Workers: []Worker{}}
-	c.crew.mu.Lock()
-	g := c.crew.stage
-	c.crew.mu.Unlock()
-	if g != nil {
-		g.mu.Lock()
-		s.Total = len(g.all)
-		s.Done = s.Total - len(g.open) - len(g.aside)
-		s.Left = g.pace.left(time.Now(), len(g.open)).Seconds()
-		for _, o := range g.aside {
-			s.Aside = append(s.Aside, fmt.Sprintf("%s: %v", o.Name, o.err))
-		}
-		g.mu.Unlock()
-	}
-	c.desk.mu.Lock()
-	s.Scoring = len(c.desk.asked)
-	c.desk.mu.Unlock()
-	c.crew.mu.Lock()
-	defer c.crew.mu.Unlock()
-	s.Mixed = c.record().Mixed
-	for _, id := range slices.Sorted(maps.Keys(c.members)) {
-		m := c.members[id]
-		w := Worker{Member: m.record(), Doing: m.doing, Seen: time.Since(m.seen).Seconds()}
-		switch {
-		case m.wrong >= strikes:
-			w.State = "refused"
-		case m.left:
-			w.State = "left"
-		case m.lost:
-			w.State = "lost"
-		case len(m.doing) > 0:
-			w.State = "works"
-		default:
-			w.State = "waits"
-		}
-		until := time.Now()
-		if m.left || m.lost {
-			until = m.seen
-		}
-		if spent := until.Sub(m.since); spent > 0 {
-			w.Rate = float64(max(0, m.decoded-m.before)) / spent.Seconds()
-		}
-		s.Workers = append(s.Workers, w)
-	}
-	if c.own.shards > 0 || c.own.scored > 0 {
-		s.Workers = append(s.Workers, Worker{Member: c.own.record(), State: "own"})
-	}
-	return s
 }
 
 // begin says which stage is under way, until the end is called.

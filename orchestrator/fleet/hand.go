@@ -139,18 +139,7 @@ func (h *hand) do(ctx context.Context, m jetstream.Msg, read func(data []byte) (
 	}
 	end := h.hold(e.name)
 	alive, stop := context.WithCancel(ctx)
-	go func() { // whoever decodes says so, or it is taken for lost
-		tick := time.NewTicker(h.heartbeat / 4)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				m.InProgress()
-			case <-alive.Done():
-				return
-			}
-		}
-	}()
+	go every(alive, h.heartbeat/4, func() { m.InProgress() }) // whoever decodes says so, or it is taken for lost
 	r, err := e.do(ctx)
 	h.handing.Wait()
 	if err != nil {

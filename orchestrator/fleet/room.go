@@ -85,7 +85,7 @@ func (c *Coordinator) admit(ctx context.Context, data []byte) any {
 	return &granted{true}
 }
 
-// came notes that an object is there, and what was kept for it is free for others.
+// came frees for others what was kept for an object that has come.
 func (r *rooms) came(object string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -153,20 +153,4 @@ func (c *Coordinator) sweep(ctx context.Context) error {
 		slog.Debug("fleet: pieces of a result are removed that nobody goes on with", "subject", subject)
 	}
 	return nil
-}
-
-// sweeping sweeps every now and then, until the end.
-func (c *Coordinator) sweeping(ctx context.Context) {
-	tick := time.NewTicker(idle / 4)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		if err := c.sweep(ctx); err != nil && ctx.Err() == nil {
-			slog.Debug("fleet: look for pieces of results", "err", err)
-		}
-	}
 }
