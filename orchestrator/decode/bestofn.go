@@ -65,10 +65,15 @@ func (s Strategy) bestOfN(e *engine.Engine, req Request, done func(Response)) (e
 	}), nil
 }
 
-// MostOften bounds, by its log, how many times as often the strategy gives a response of so many tokens as the policy does that it
-// draws tokens from. It bounds how often whatever is made of such responses does, as the best of several: the mean that
-// [BestOfKL] is holds of the strategy alone.
-func (s Strategy) MostOften(tokens int) float64 {
+// MaxDivergence bounds, in nats, the max-divergence of the strategy's responses P of so many tokens from the policy q that their
+// tokens are drawn from,
+//
+//	D_inf(P || q) = max_y log P(y)/q(y),
+//
+// which is log n of best-of-n, m log k of m blocks of which one of k is taken each, (m+1) log B of B beams, and 0 where the strategy
+// draws each token from q. Where responses are chosen among, as for the best of several, log P/q of what is taken may be all of it:
+// [BestOfKL] bounds its mean over P alone.
+func (s Strategy) MaxDivergence(tokens int) float64 {
 	switch s.Method {
 	case MethodBestOfN:
 		return math.Log(float64(s.N))

@@ -176,7 +176,7 @@ func (w *work) reroll(ctx context.Context, e *engine.Engine, p *recipe.Policy, p
 	for i := range out {
 		for k := i * n; k < (i+1)*n; k++ {
 			if math.Abs(returns[k]) > math.MaxFloat32 {
-				return nil, fmt.Errorf("the reward %v of %q is larger than what values may be, %g", returns[k], items[k].Response, math.MaxFloat32)
+				return nil, fmt.Errorf("the reward %v of %q is larger than what values may be, %g (scale the reward)", returns[k], items[k].Response, math.MaxFloat32)
 			}
 			out[i].Texts, out[i].Returns = append(out[i].Texts, items[k].Response), append(out[i].Returns, float32(returns[k]))
 		}

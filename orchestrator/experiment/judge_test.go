@@ -10,6 +10,7 @@ import (
 
 	"github.com/ivo-decoding/ivo/orchestrator/batch"
 	"github.com/ivo-decoding/ivo/orchestrator/experiment"
+	"github.com/ivo-decoding/ivo/orchestrator/recipe"
 )
 
 // This machine is told of each file of verdicts that it asks a judge for, once, and of none that is there already.
@@ -54,4 +55,26 @@ func TestJudgedAnew(t *testing.T) {
 	carryOut(t, dir, text)
 	prompts("2")
 	carryOut(t, dir, text)
+}
+
+// Where scores are missing an experiment says what it can do, which is not to go on without: its methods are compared on the same
+// prompts.
+func TestMissingScores(t *testing.T) {
+	dir := fixture(t)
+	path, script := filepath.Join(dir, "recipe.yaml"), filepath.Join(dir, "none.sh")
+	text := strings.NewReplacer("DIR", dir, "reward: sentiment\nwatch", "reward: cmd:sh "+script+"\nwatch", "ceiling: {rerolls: 2}\n", "").Replace(small)
+	for path, text := range map[string]string{path: text, script: `while read line; do echo '{"error": "no idea"}'; done`} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	x, err := recipe.Open(context.Background(), path, recipe.Options{AllowCommands: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	_, err = experiment.Run(context.Background(), x, filepath.Join(dir, "out"), nil)
+	if err == nil || !strings.Contains(err.Error(), "no idea") || !strings.Contains(err.Error(), "run the same command again, which asks for the rest)") {
+		t.Error(err)
+	}
 }

@@ -3,6 +3,7 @@ package experiment
 import (
 	"encoding/json"
 	"io"
+	"math"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -136,7 +137,7 @@ func other(name string) string { return "reward:" + name }
 
 // known is a number, or nothing where it is none. A zero that is no pointer would be taken for nothing too.
 func known(x number.Float) any {
-	if x != x {
+	if math.IsNaN(float64(x)) {
 		return nil
 	}
 	return (*float64)(&x)

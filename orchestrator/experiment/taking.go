@@ -39,7 +39,7 @@ func (t Taking) Best(group []Sample) (Sample, float64) {
 			best = a
 		}
 	}
-	return best, decode.BestOfKL(t.BestOf) + t.Strategy.MostOften(best.Emitted) + float64(best.Ratio)
+	return best, decode.BestOfKL(t.BestOf) + t.Strategy.MaxDivergence(best.Emitted) + float64(best.Ratio)
 }
 
 // Cell sums up the samples of some prompts, each prompt's together. What the cell and its rewards are called is not
